@@ -1,0 +1,4 @@
+//! What the tests of every crate share. In `[dev-dependencies]` only.
+//!
+//! Belongs here: a simulated clock, a lossy link with a seed, streams with known content, wrappers around other people's
+//! players. Does not belong here: assertions about one protocol (those stand with it).
