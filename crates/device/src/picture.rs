@@ -1,7 +1,11 @@
 //! Raw pictures in planar 4:2:0, the one format between capture, overlay, encoder and decoder.
 //!
-//! Belongs here: the picture type and its planes. Does not belong here: conversions from what a camera delivers (those are
+//! Belongs here: the picture type and its planes, how many come a second, and where used ones wait for their next use. Does not belong here: conversions from what a camera delivers (those are
 //! with their source) and drawing ([`crate::overlay`]).
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A picture in planar YUV 4:2:0 (I420), 8 bits, BT.601 limited range. Planes are tightly packed (stride = plane width); sizes
 /// are even.
@@ -57,5 +61,144 @@ impl Picture {
         let (y, chroma) = self.data.split_at_mut(luma);
         let (u, v) = chroma.split_at_mut(luma / 4);
         [y, u, v]
+    }
+}
+
+/// Pictures per second, as a fraction: 30/1, 30000/1001.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameRate {
+    frames: u32,
+    seconds: u32,
+}
+
+impl FrameRate {
+    /// `frames` in `seconds`. `None` outside 1 frame in 60 seconds to 480 frames a second, or when a part is zero.
+    pub const fn new(frames: u32, seconds: u32) -> Option<Self> {
+        if frames == 0 || seconds == 0 || frames as u64 > 480 * seconds as u64 || frames as u64 * 60 < seconds as u64 {
+            return None;
+        }
+        Some(Self { frames, seconds })
+    }
+
+    /// A whole number of frames per second, clamped to 1–480.
+    pub const fn whole(fps: u32) -> Self {
+        let frames = if fps == 0 {
+            1
+        } else if fps > 480 {
+            480
+        } else {
+            fps
+        };
+        Self { frames, seconds: 1 }
+    }
+
+    /// Numerator: frames.
+    pub const fn frames(self) -> u32 {
+        self.frames
+    }
+
+    /// Denominator: the seconds those frames take.
+    pub const fn seconds(self) -> u32 {
+        self.seconds
+    }
+
+    /// Frames per second.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.frames) / f64::from(self.seconds)
+    }
+
+    /// When frame `n` is due after frame 0. Exact to the nanosecond for any `n`, so that adding up does not drift.
+    pub fn due(self, n: u64) -> Duration {
+        let nanos = u128::from(n) * u128::from(self.seconds) * 1_000_000_000 / u128::from(self.frames);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// From one frame to the next.
+    pub fn interval(self) -> Duration {
+        self.due(1)
+    }
+}
+
+impl fmt::Display for FrameRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.frames.is_multiple_of(self.seconds) {
+            write!(f, "{}", self.frames / self.seconds)
+        } else {
+            write!(f, "{:.2}", self.as_f64())
+        }
+    }
+}
+
+/// Pictures that can be used again. A 640×480 picture is 450 KiB: allocated afresh it costs over a hundred page faults a frame.
+///
+/// Cheap to clone; clones share the pictures.
+#[derive(Clone, Default)]
+pub struct Pool {
+    spare: Arc<Mutex<Vec<Picture>>>,
+}
+
+impl Pool {
+    /// Most pictures kept: one being captured, one in the mailbox, one being encoded, one to spare.
+    const KEPT: usize = 4;
+
+    /// A picture of that size whose content is anything. `None` for sizes that [`Picture::black`] refuses.
+    pub fn take(&self, width: u32, height: u32) -> Option<Picture> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // After a change of size the old ones only hold memory.
+        spare.retain(|picture| picture.width == width && picture.height == height);
+        spare.pop().or_else(|| Picture::black(width, height))
+    }
+
+    /// Gives a picture back.
+    pub fn give(&self, picture: Picture) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < Self::KEPT {
+            spare.push(picture);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_frame_rate_does_not_drift() {
+        let ntsc = FrameRate::new(30_000, 1_001).unwrap();
+        assert_eq!(ntsc.due(30_000), Duration::from_secs(1_001));
+        assert_eq!(
+            FrameRate::whole(30).due(30 * 86_400 * 365),
+            Duration::from_secs(86_400 * 365)
+        );
+    }
+
+    #[test]
+    fn frame_rate_limits_are_exact() {
+        assert!(FrameRate::new(480, 1).is_some() && FrameRate::new(481, 1).is_none());
+        assert!(FrameRate::new(1, 60).is_some() && FrameRate::new(1, 61).is_none());
+        assert!(FrameRate::new(0, 1).is_none() && FrameRate::new(1, 0).is_none());
+        assert_eq!((FrameRate::whole(0).frames(), FrameRate::whole(999).frames()), (1, 480));
+    }
+
+    #[test]
+    fn a_pool_keeps_few_and_only_one_size() {
+        let pool = Pool::default();
+        for _ in 0..2 * Pool::KEPT {
+            pool.give(Picture::black(32, 32).unwrap());
+        }
+        assert_eq!(pool.spare.lock().unwrap().len(), Pool::KEPT);
+        assert_eq!(pool.take(64, 32).unwrap().width(), 64);
+        assert_eq!(pool.spare.lock().unwrap().len(), 0);
+        assert!(pool.take(33, 32).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn frame_rates_never_panic(frames: u32, seconds: u32, n: u64) {
+            if let Some(rate) = FrameRate::new(frames, seconds) {
+                let _ = (rate.due(n), rate.to_string(), rate.interval());
+            }
+        }
     }
 }

@@ -1,1 +1,168 @@
-//! source
+//! Where pictures come from.
+//!
+//! Belongs here: the traits [`Open`] and [`Source`] that every source implements, what they hand over, what may go wrong,
+//! one module per source. A source converts what its camera delivers (YUYV, MJPEG) into [`Picture`]s by itself.
+//!
+//! Does not belong here: retrying, the slate's timing, overlay, encoding, threads ([`crate::camera`] has them).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media::{CaptureSource, Clock};
+
+use crate::picture::{FrameRate, Picture, Pool};
+
+/// Something that can be opened, and opened again after it failed: a device, a child process, a file, a generator.
+pub trait Open: Send {
+    /// What would be opened, for people: `/dev/video0`, `test pattern`.
+    fn name(&self) -> String;
+
+    /// Opens it. The camera drops the failed source before it calls this again, waiting between attempts as
+    /// [`Error::retryable`] allows. May block for as long as a device takes to start, at most a few seconds.
+    fn open(&mut self, with: &Opening) -> Result<Box<dyn Source>, Error>;
+}
+
+/// An opened source. Dropping it closes the device and ends the child process, within 500 ms.
+pub trait Source: Send {
+    /// What it delivers. Fixed while it is open, except that pictures may change their size.
+    fn description(&self) -> &Description;
+
+    /// Waits at most `timeout` for the next picture or access unit. `Ok(None)`: none came in time, which is no error here; the
+    /// camera asks again after looking whether it should stop, and calls a source that stays silent dead.
+    ///
+    /// What is handed over is the newest there is: a source with a queue of its own (driver buffers) empties it first. Coded
+    /// access units are never skipped.
+    fn next(&mut self, timeout: Duration) -> Result<Option<Captured>, Error>;
+
+    /// Changes something while running. `false`: this source cannot.
+    fn control(&mut self, control: Control) -> bool {
+        let _ = control;
+        false
+    }
+}
+
+/// What a source is given to work with.
+#[derive(Clone)]
+pub struct Opening {
+    /// What the camera would like. A source comes as near as it can and says in [`Description`] what it became.
+    pub wanted: Wanted,
+    /// Where times come from.
+    pub clock: Arc<dyn Clock>,
+    /// Where to take [`Picture`]s from, so that none is allocated per frame.
+    pub pool: Pool,
+}
+
+/// What the camera would like of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Pictures per second.
+    pub fps: FrameRate,
+    /// Raw pictures are needed (overlay, stamp). A source that has nothing but H.264 delivers that all the same.
+    pub raw: bool,
+    /// Bitrate for a source that encodes by itself, in kb/s.
+    pub bitrate_kbps: u32,
+    /// Frames from keyframe to keyframe for a source that encodes by itself.
+    pub gop_frames: u32,
+}
+
+/// What an opened source delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// For people and logs: `HD Webcam at /dev/video0, MJPEG 640×480@30`.
+    pub text: String,
+    /// Raw pictures or access units.
+    pub kind: Kind,
+    /// Pixels per row; 0 when only the stream will tell.
+    pub width: u32,
+    /// Rows; 0 when only the stream will tell.
+    pub height: u32,
+    /// Nominal pictures per second.
+    pub fps: FrameRate,
+}
+
+/// In which form pictures come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Captured::Picture`].
+    Raw,
+    /// [`Captured::AccessUnit`].
+    Coded,
+}
+
+/// One picture, in the form it comes in.
+pub enum Captured {
+    /// Not yet encoded.
+    Picture {
+        /// The pixels.
+        picture: Picture,
+        /// When.
+        taken: Taken,
+    },
+    /// H.264, encoded by the camera or before.
+    AccessUnit {
+        /// The NAL units in order, without start codes or lengths, each at least one byte; parameter sets, delimiters and
+        /// SEI included where the source has them.
+        nals: Vec<Bytes>,
+        /// When. With B-frames the access units come in decoding order and these instants are those of presentation.
+        taken: Taken,
+    },
+}
+
+/// When a picture left the sensor, on the monotonic clock; the camera turns it into wall time and media time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The instant, never in the future.
+    pub at: Instant,
+    /// How it was come by.
+    pub source: CaptureSource,
+}
+
+/// A change while running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The next access unit should be an IDR (coded sources).
+    Keyframe,
+    /// Bitrate of a source that encodes by itself, in kb/s.
+    BitrateKbps(u32),
+    /// Brightness as the camera counts it (V4L2 control), usually −64..=64 or 0..=255.
+    Brightness(i32),
+}
+
+/// Why there is no picture. The texts are for people: the log, the dashboard and the slate show them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {why}; {hint}")]
+pub struct Error {
+    /// What is not there: `no camera at /dev/video0`, `the camera /dev/video0 is busy`.
+    pub what: String,
+    /// The cause, as exact as it is known: `used by guvcview (process 4711)`.
+    pub why: String,
+    /// What to do about it: `close that program, or choose another camera with --source`.
+    pub hint: String,
+    /// Trying again may help. When not (no such word, not a camera at all), the camera still tries, but at its longest interval.
+    pub retryable: bool,
+}
+
+impl Error {
+    /// An error for which trying again may help.
+    pub fn retryable(what: impl Into<String>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            why: why.into(),
+            hint: hint.into(),
+            retryable: true,
+        }
+    }
+
+    /// An error that stays until somebody changes something.
+    pub fn lasting(what: impl Into<String>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            retryable: false,
+            ..Self::retryable(what, why, hint)
+        }
+    }
+}
