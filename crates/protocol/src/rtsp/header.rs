@@ -1,0 +1,1 @@
+//! Headers with a grammar of their own: `Session`, `RTP-Info`, `Range`, `Public`.

@@ -1,0 +1,1 @@
+//! The `Transport` header (RFC 2326 §12.39).
