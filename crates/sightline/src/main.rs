@@ -1,1 +1,2 @@
+//! The program: see [`sightline`].
 fn main() {}

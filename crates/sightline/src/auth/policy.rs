@@ -1,0 +1,204 @@
+//! From what a peer presents to a principal.
+//!
+//! Belongs here: which credentials exist, and where none is needed. Does not belong here: what a principal may do
+//! ([`super::may`]).
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use media::StreamName;
+
+use super::{Action, Brake, Decision, Network, Principal, Role, may};
+use crate::secret::Secret;
+
+/// The generated tokens, one per user of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// User `viewer`.
+    pub viewer: Secret,
+    /// User `publisher`.
+    pub publisher: Secret,
+    /// User `admin`.
+    pub admin: Secret,
+}
+
+/// Which rule is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Generated tokens; RTSP is free on this machine and in trusted networks.
+    Tokens(Tokens),
+    /// Nobody is asked for anything.
+    Open,
+    /// One token, chosen by a person, is asked for everywhere, on this machine and in trusted networks too. Any user name
+    /// goes with it; it may do everything.
+    Single(Secret),
+}
+
+/// What a peer showed, whatever the protocol.
+#[derive(Clone, Copy)]
+pub enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// User and password (RFC 7617).
+    Basic {
+        /// User name.
+        user: &'a str,
+        /// Password.
+        password: &'a str,
+    },
+    /// A response computed from the password (RFC 7616).
+    Digest {
+        /// User name.
+        user: &'a str,
+        /// Whether the response was computed from this password.
+        verify: &'a dyn Fn(&str) -> bool,
+    },
+    /// A token alone: a query parameter or a bearer header.
+    Token(&'a str),
+}
+
+/// Why a peer was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It showed nothing where a credential is needed: ask for one.
+    #[error("a credential is needed")]
+    Missing,
+    /// It showed a wrong one.
+    #[error("wrong user or password")]
+    Wrong,
+    /// It showed wrong ones too often; what it shows now was not looked at.
+    #[error("too many wrong credentials from this address; wait {} ms", wait.as_millis())]
+    Braked {
+        /// How long it has to wait.
+        wait: Duration,
+    },
+    /// It is known but has no right to this.
+    #[error("{0}")]
+    Forbidden(Decision),
+}
+
+/// Decides who a peer is. Shared by all protocols.
+#[derive(Debug)]
+pub struct Auth {
+    mode: Mode,
+    trusted_networks: Vec<Network>,
+    brake: Mutex<Brake>,
+}
+
+impl Auth {
+    /// The rule in force and the networks in which RTSP is free (without effect in [`Mode::Single`]).
+    pub fn new(mode: Mode, trusted_networks: Vec<Network>) -> Self {
+        Self {
+            mode,
+            trusted_networks,
+            brake: Mutex::default(),
+        }
+    }
+
+    /// The rule in force.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Networks that need no credential.
+    pub fn trusted_networks(&self) -> &[Network] {
+        &self.trusted_networks
+    }
+
+    /// Whether RTSP from `remote` goes without a credential.
+    pub fn rtsp_is_free_for(&self, remote: IpAddr) -> bool {
+        match self.mode {
+            Mode::Single(_) => false,
+            Mode::Open => true,
+            Mode::Tokens(_) => {
+                remote.to_canonical().is_loopback()
+                    || self.trusted_networks.iter().any(|network| network.contains(remote))
+            }
+        }
+    }
+
+    /// User and token that a URL for `role` must carry; `None` when everything is open.
+    pub fn credential(&self, role: Role) -> Option<(&'static str, &Secret)> {
+        match &self.mode {
+            Mode::Open => None,
+            Mode::Single(token) => Some((role.name(), token)),
+            Mode::Tokens(tokens) => match role {
+                Role::Viewer => Some((role.name(), &tokens.viewer)),
+                Role::Publisher => Some((role.name(), &tokens.publisher)),
+                Role::Admin | Role::Operator => Some((Role::Admin.name(), &tokens.admin)),
+            },
+        }
+    }
+
+    /// Who an RTSP peer is, and whether it may do `action` to `stream`.
+    ///
+    /// # Errors
+    /// [`Refusal`], which says what to answer: a challenge for all but [`Refusal::Forbidden`].
+    pub fn rtsp(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        action: Action,
+        stream: &StreamName,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        let principal = if self.mode == Mode::Open {
+            Principal::Anyone
+        } else if self.rtsp_is_free_for(remote) {
+            Principal::Near
+        } else {
+            self.known(remote, presented, now)?
+        };
+        match may(&principal, action, stream) {
+            Decision::Allow => Ok(principal),
+            denied => Err(Refusal::Forbidden(denied)),
+        }
+    }
+
+    /// Checks a credential, with the brake.
+    fn known(&self, remote: IpAddr, presented: Presented<'_>, now: Instant) -> Result<Principal, Refusal> {
+        if matches!(presented, Presented::Nothing) {
+            return Err(Refusal::Missing);
+        }
+        // A panic elsewhere while it was held leaves a table that is whole: each change is one insertion or removal.
+        let mut brake = self.brake.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = brake.wait(remote, now) {
+            return Err(Refusal::Braked { wait });
+        }
+        match self.role(presented) {
+            Some(role) => {
+                brake.succeeded(remote);
+                Ok(Principal::Known(role))
+            }
+            None => {
+                brake.failed(remote, now);
+                Err(Refusal::Wrong)
+            }
+        }
+    }
+
+    /// The role whose credential this is. Every candidate is compared, so that the time says nothing about which is near.
+    fn role(&self, presented: Presented<'_>) -> Option<Role> {
+        let all: Vec<(Role, &Secret)> = match &self.mode {
+            Mode::Open => Vec::new(),
+            Mode::Single(token) => vec![(Role::Admin, token)],
+            Mode::Tokens(tokens) => vec![
+                (Role::Admin, &tokens.admin),
+                (Role::Publisher, &tokens.publisher),
+                (Role::Viewer, &tokens.viewer),
+            ],
+        };
+        let any_user = matches!(self.mode, Mode::Single(_));
+        let named = |role: Role, user: &str| any_user || role.name() == user;
+        all.into_iter().fold(None, |found, (role, secret)| {
+            let right = match presented {
+                Presented::Nothing => false,
+                Presented::Basic { user, password } => secret.matches(password) & named(role, user),
+                Presented::Digest { user, verify } => named(role, user) && verify(secret.expose()),
+                Presented::Token(token) => secret.matches(token),
+            };
+            found.or(right.then_some(role))
+        })
+    }
+}

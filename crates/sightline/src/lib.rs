@@ -1,0 +1,13 @@
+//! Sightline: any camera as a live picture on any device, with its latency measured.
+//!
+//! Belongs here: everything that touches the outside: sockets, files, clocks, settings, credentials, logs, the commands.
+//! It is a library only so that tests and fuzz targets reach it; `main.rs` is the program.
+//!
+//! Does not belong here: bitstreams and the hub (`media`), wire formats and sessions (`protocol`), raw pictures and codecs
+//! (`device`).
+
+pub mod auth;
+pub mod clock;
+pub mod net;
+pub mod secret;
+pub mod shutdown;

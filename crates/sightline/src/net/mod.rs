@@ -1,0 +1,14 @@
+//! The machine's network, as seen by a server.
+//!
+//! Belongs here: this machine's addresses in the order in which people want them, listening sockets, socket options that
+//! latency depends on, and who holds a port. Does not belong here: any protocol.
+
+mod addresses;
+mod holder;
+mod listen;
+mod options;
+
+pub use addresses::{Reach, interface_addresses, rank};
+pub use holder::{Holder, Transport, who_holds};
+pub use listen::{ListenError, RtpPair, bind_rtp_pair, listen_tcp};
+pub use options::{acknowledge_quickly, send_without_delay};

@@ -1,0 +1,145 @@
+//! Ending: on SIGINT, SIGTERM or Ctrl-C everything ends within a second.
+//!
+//! Belongs here: the signal handlers, the token by which tasks learn of them, the limit on how long they may take.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// How long work may take to end by itself.
+const GRACE: Duration = Duration::from_millis(900);
+
+/// Tells a task that it should end. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+/// Tells all [`Shutdown`]s of its pair. Dropping it does so too: a task must not outlive who could end it.
+#[derive(Debug)]
+pub struct Trigger(watch::Sender<bool>);
+
+/// A pair: who tells and who is told.
+pub fn channel() -> (Trigger, Shutdown) {
+    let (sender, receiver) = watch::channel(false);
+    (Trigger(sender), Shutdown(receiver))
+}
+
+impl Shutdown {
+    /// Waits until it is time to end.
+    pub async fn requested(&self) {
+        // An error says that the trigger is gone, which means the same.
+        let _ = self.0.clone().wait_for(|requested| *requested).await;
+    }
+
+    /// Whether it is time to end.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
+
+impl Trigger {
+    /// Asks for the end.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// How [`run`] came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End<T> {
+    /// The work ended by itself, before or after it was asked to.
+    Done(T),
+    /// It was asked to end and did not within the limit, or was told a second time.
+    Abandoned,
+}
+
+/// Runs `work` until it is done. The first signal asks it to end; the second, or a second after the first, abandons it: the caller then
+/// returns from `main`, which ends every thread.
+///
+/// # Errors
+/// When the signal handlers cannot be installed.
+pub async fn run<F: Future>(work: impl FnOnce(Shutdown) -> F) -> io::Result<End<F::Output>> {
+    let mut signals = Signals::new()?;
+    let (trigger, shutdown) = channel();
+    let mut work = std::pin::pin!(work(shutdown));
+    tokio::select! {
+        output = &mut work => return Ok(End::Done(output)),
+        () = signals.next() => trigger.request(),
+    }
+    Ok(tokio::select! {
+        output = &mut work => End::Done(output),
+        () = signals.next() => End::Abandoned,
+        () = tokio::time::sleep(GRACE) => End::Abandoned,
+    })
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        // Without a handler there is nothing to wait for; the system ends the program then.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_reaches_every_clone() {
+        let (trigger, shutdown) = channel();
+        let clone = shutdown.clone();
+        assert!(!clone.is_requested());
+        trigger.request();
+        clone.requested().await;
+        shutdown.requested().await;
+        assert!(clone.is_requested() && shutdown.is_requested());
+    }
+
+    #[tokio::test]
+    async fn a_lost_trigger_is_a_request() {
+        let (trigger, shutdown) = channel();
+        drop(trigger);
+        shutdown.requested().await;
+        assert!(shutdown.is_requested());
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_by_itself_is_done() {
+        assert_eq!(run(|_| async { 7 }).await.unwrap(), End::Done(7));
+    }
+}
