@@ -1,0 +1,283 @@
+//! RTCP (RFC 3550 §6): compound packets, read and written over `rtcp-types`.
+//!
+//! Belongs here: sender and receiver reports, SDES CNAME, BYE, limits of what is read. Does not belong here: when reports
+//! are sent and what the numbers in them are.
+
+use std::time::Duration;
+
+use media::WallTime;
+use rtcp_types::prelude::*;
+
+/// Largest compound packet that is read.
+pub const MAX_BYTES: usize = 8_192;
+/// Most packets that are read out of a compound one; the rest is ignored.
+pub const MAX_PACKETS: usize = 32;
+
+/// Why bytes are not a compound RTCP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// More than [`MAX_BYTES`].
+    #[error("RTCP packet of {0} bytes, more than {MAX_BYTES}")]
+    TooLarge(usize),
+    /// A packet in it is cut off.
+    #[error("RTCP packet at byte {at} needs {needed} bytes, {left} are left")]
+    Truncated {
+        /// Where the packet begins.
+        at: usize,
+        /// What its header says.
+        needed: usize,
+        /// What there is.
+        left: usize,
+    },
+    /// Version is not 2.
+    #[error("RTCP version {version} at byte {at} instead of 2")]
+    Version {
+        /// Where the packet begins.
+        at: usize,
+        /// What it says.
+        version: u8,
+    },
+}
+
+/// One packet of those we understand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// Sender report.
+    SenderReport {
+        /// What it says about the sender.
+        info: SenderInfo,
+        /// What it says about those it receives.
+        blocks: Vec<ReportBlock>,
+    },
+    /// Receiver report.
+    ReceiverReport {
+        /// Who reports.
+        ssrc: u32,
+        /// About whom.
+        blocks: Vec<ReportBlock>,
+    },
+    /// Canonical name of a source (SDES CNAME).
+    Name {
+        /// Of whom.
+        ssrc: u32,
+        /// At most 255 bytes.
+        cname: String,
+    },
+    /// Sources that end.
+    Bye {
+        /// Which.
+        ssrcs: Vec<u32>,
+    },
+}
+
+/// The sender's part of a sender report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderInfo {
+    /// Who sends.
+    pub ssrc: u32,
+    /// Wall time of the sender, see [`WallTime::from_ntp`].
+    pub ntp: u64,
+    /// The same instant on the clock of the RTP timestamps.
+    pub rtp_timestamp: u32,
+    /// Packets sent so far, wraps.
+    pub packets: u32,
+    /// Payload bytes sent so far, wraps.
+    pub bytes: u32,
+}
+
+/// What a receiver says about one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ReportBlock {
+    /// The source.
+    pub ssrc: u32,
+    /// Share of packets lost since the report before, in 1/256.
+    pub fraction_lost: u8,
+    /// Packets lost since the start, −8,388,608 to 8,388,607.
+    pub lost: i32,
+    /// Highest sequence number with its cycles in the upper half.
+    pub highest_sequence: u32,
+    /// Interarrival jitter in ticks.
+    pub jitter: u32,
+    /// Middle 32 bits of the NTP timestamp of the last sender report; 0 when none came.
+    pub last_sender_report: u32,
+    /// Time since then in 1/65,536 s.
+    pub delay_since_last_sender_report: u32,
+}
+
+impl ReportBlock {
+    /// Round-trip time for the sender, who gets the report at `now` (RFC 3550 §6.4.1). `None` before the receiver had a
+    /// sender report, or when the times contradict one another.
+    pub fn round_trip(&self, now: WallTime) -> Option<Duration> {
+        if self.last_sender_report == 0 {
+            return None;
+        }
+        let arrived = (now.to_ntp() >> 16) as u32;
+        let elapsed = arrived.wrapping_sub(self.last_sender_report);
+        let round_trip = elapsed.wrapping_sub(self.delay_since_last_sender_report) as i32;
+        let micros = u64::try_from(round_trip).ok()? * 1_000_000 / 65_536;
+        Some(Duration::from_micros(micros))
+    }
+}
+
+/// Reads a compound packet. Packets of other types, and malformed ones of a plausible length, are left out.
+///
+/// # Errors
+/// [`Error`] when lengths or versions make no sense.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Packet>, Error> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::TooLarge(bytes.len()));
+    }
+    let mut packets = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() && packets.len() < MAX_PACKETS {
+        let at = bytes.len() - rest.len();
+        let truncated = |needed| Error::Truncated {
+            at,
+            needed,
+            left: rest.len(),
+        };
+        let &[first, kind, high, low] = rest.first_chunk::<4>().ok_or(truncated(4))?;
+        if first >> 6 != 2 {
+            return Err(Error::Version {
+                at,
+                version: first >> 6,
+            });
+        }
+        let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
+        let (packet, tail) = rest.split_at_checked(length).ok_or(truncated(length))?;
+        rest = tail;
+        match kind {
+            rtcp_types::SenderReport::PACKET_TYPE => packets.extend(sender_report(packet)),
+            rtcp_types::ReceiverReport::PACKET_TYPE => packets.extend(receiver_report(packet)),
+            rtcp_types::Sdes::PACKET_TYPE => names(packet, &mut packets),
+            rtcp_types::Bye::PACKET_TYPE => packets.extend(bye(packet)),
+            _ => {}
+        }
+    }
+    Ok(packets)
+}
+
+fn sender_report(packet: &[u8]) -> Option<Packet> {
+    let report = rtcp_types::SenderReport::parse(packet).ok()?;
+    Some(Packet::SenderReport {
+        info: SenderInfo {
+            ssrc: report.ssrc(),
+            ntp: report.ntp_timestamp(),
+            rtp_timestamp: report.rtp_timestamp(),
+            packets: report.packet_count(),
+            bytes: report.octet_count(),
+        },
+        blocks: report.report_blocks().map(|block| read_block(&block)).collect(),
+    })
+}
+
+fn receiver_report(packet: &[u8]) -> Option<Packet> {
+    let report = rtcp_types::ReceiverReport::parse(packet).ok()?;
+    Some(Packet::ReceiverReport {
+        ssrc: report.ssrc(),
+        blocks: report.report_blocks().map(|block| read_block(&block)).collect(),
+    })
+}
+
+/// Only CNAME items are looked at: `SdesItem::value` of rtcp-types 0.3.0 panics on a PRIV item whose prefix is longer
+/// than the item.
+fn names(packet: &[u8], packets: &mut Vec<Packet>) {
+    let Ok(description) = rtcp_types::Sdes::parse(packet) else {
+        return;
+    };
+    for chunk in description.chunks() {
+        let name = chunk.items().find(|item| item.type_() == rtcp_types::SdesItem::CNAME);
+        let name = name.and_then(|item| item.get_value_string().ok());
+        if let Some(cname) = name.filter(|_| packets.len() < MAX_PACKETS) {
+            packets.push(Packet::Name {
+                ssrc: chunk.ssrc(),
+                cname,
+            });
+        }
+    }
+}
+
+/// The reason is not looked at: `Bye::reason` of rtcp-types 0.3.0 slices by a length that padding can contradict.
+fn bye(packet: &[u8]) -> Option<Packet> {
+    let bye = rtcp_types::Bye::parse(packet).ok()?;
+    Some(Packet::Bye {
+        ssrcs: bye.ssrcs().collect(),
+    })
+}
+
+fn read_block(block: &rtcp_types::ReportBlock<'_>) -> ReportBlock {
+    ReportBlock {
+        ssrc: block.ssrc(),
+        fraction_lost: block.fraction_lost(),
+        // 24 bits, signed: duplicates can make it negative (RFC 3550 §6.4.1).
+        lost: ((block.cumulative_lost() << 8) as i32) >> 8,
+        highest_sequence: block.extended_sequence_number(),
+        jitter: block.interarrival_jitter(),
+        last_sender_report: block.last_sender_report_timestamp(),
+        delay_since_last_sender_report: block.delay_since_last_sender_report_timestamp(),
+    }
+}
+
+/// Appends a sender report and the CNAME to `out`, as one compound packet.
+pub fn write_sender_report(info: SenderInfo, blocks: &[ReportBlock], cname: &str, out: &mut Vec<u8>) {
+    let mut report = rtcp_types::SenderReport::builder(info.ssrc)
+        .ntp_timestamp(info.ntp)
+        .rtp_timestamp(info.rtp_timestamp)
+        .packet_count(info.packets)
+        .octet_count(info.bytes);
+    for block in blocks.iter().take(MAX_BLOCKS) {
+        report = report.add_report_block(build_block(block));
+    }
+    append(&report, out);
+    append_name(info.ssrc, cname, out);
+}
+
+/// Appends a receiver report and the CNAME to `out`, as one compound packet.
+pub fn write_receiver_report(ssrc: u32, blocks: &[ReportBlock], cname: &str, out: &mut Vec<u8>) {
+    let mut report = rtcp_types::ReceiverReport::builder(ssrc);
+    for block in blocks.iter().take(MAX_BLOCKS) {
+        report = report.add_report_block(build_block(block));
+    }
+    append(&report, out);
+    append_name(ssrc, cname, out);
+}
+
+/// Appends an empty receiver report, the CNAME and BYE to `out`, as one compound packet (RFC 3550 §6.1 wants the first
+/// two in every one).
+pub fn write_bye(ssrc: u32, cname: &str, out: &mut Vec<u8>) {
+    write_receiver_report(ssrc, &[], cname, out);
+    append(&rtcp_types::Bye::builder().add_source(ssrc), out);
+}
+
+fn append_name(ssrc: u32, cname: &str, out: &mut Vec<u8>) {
+    let mut end = cname.len().min(255);
+    while !cname.is_char_boundary(end) {
+        end -= 1;
+    }
+    let item = rtcp_types::SdesItem::builder(rtcp_types::SdesItem::CNAME, &cname[..end]);
+    let chunk = rtcp_types::SdesChunk::builder(ssrc).add_item(item);
+    append(&rtcp_types::Sdes::builder().add_chunk(chunk), out);
+}
+
+fn build_block(block: &ReportBlock) -> rtcp_types::ReportBlockBuilder {
+    rtcp_types::ReportBlock::builder(block.ssrc)
+        .fraction_lost(block.fraction_lost)
+        .cumulative_lost((block.lost.clamp(-(1 << 23), (1 << 23) - 1) & 0xff_ffff) as u32)
+        .extended_sequence_number(block.highest_sequence)
+        .interarrival_jitter(block.jitter)
+        .last_sender_report_timestamp(block.last_sender_report)
+        .delay_since_last_sender_report_timestamp(block.delay_since_last_sender_report)
+}
+
+/// All that the builders could refuse is excluded before: number of blocks, range of `lost`, length of the name.
+fn append(packet: &impl RtcpPacketWriter, out: &mut Vec<u8>) {
+    let Ok(bytes) = packet.calculate_size() else { return };
+    let start = out.len();
+    out.resize(start + bytes, 0);
+    if let Some(space) = out.get_mut(start..) {
+        packet.write_into_unchecked(space);
+    }
+}
+
+/// Most report blocks in one report: five bits (RFC 3550 §6.4.1).
+const MAX_BLOCKS: usize = 31;

@@ -1,0 +1,65 @@
+//! Undoing the wrap of 16-bit sequence numbers and 32-bit timestamps.
+//!
+//! Belongs here: modular arithmetic only. Whether a jump means loss or a restart is for [`crate::rtp::Receiver`] to say.
+
+/// Turns 16-bit sequence numbers into 64-bit ones that do not wrap, each taken as the nearest to the highest so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SequenceUnwrapper {
+    highest: Option<i64>,
+}
+
+impl SequenceUnwrapper {
+    /// The 64-bit number for `sequence`. The first one is taken as it is; numbers before it may be negative.
+    pub fn unwrap(&mut self, sequence: u16) -> i64 {
+        let unwrapped = self.peek(sequence);
+        self.highest = Some(self.highest.map_or(unwrapped, |highest| highest.max(unwrapped)));
+        unwrapped
+    }
+
+    /// What [`SequenceUnwrapper::unwrap`] would say, without taking note of it.
+    pub fn peek(&self, sequence: u16) -> i64 {
+        match self.highest {
+            None => i64::from(sequence),
+            Some(highest) => {
+                let step = sequence.wrapping_sub(highest as u16) as i16;
+                highest.saturating_add(i64::from(step))
+            }
+        }
+    }
+
+    /// The highest number so far.
+    pub fn highest(&self) -> Option<i64> {
+        self.highest
+    }
+}
+
+/// Turns 32-bit timestamps into 64-bit ones that do not wrap, each taken as the nearest to the one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TimestampUnwrapper {
+    last: Option<i64>,
+}
+
+impl TimestampUnwrapper {
+    /// The 64-bit timestamp. The first one is taken as it is; earlier ones may be negative (B-frames).
+    pub fn unwrap(&mut self, timestamp: u32) -> i64 {
+        let unwrapped = self.peek(timestamp);
+        self.last = Some(unwrapped);
+        unwrapped
+    }
+
+    /// What [`TimestampUnwrapper::unwrap`] would say, without taking note of it.
+    pub fn peek(&self, timestamp: u32) -> i64 {
+        match self.last {
+            None => i64::from(timestamp),
+            Some(last) => {
+                let step = timestamp.wrapping_sub(last as u32) as i32;
+                last.saturating_add(i64::from(step))
+            }
+        }
+    }
+
+    /// The newest timestamp.
+    pub fn last(&self) -> Option<i64> {
+        self.last
+    }
+}
