@@ -1,0 +1,153 @@
+//! Whether the map is true: ARCHITECTURE.md and the lists that must agree with each other.
+
+use std::collections::BTreeSet;
+
+use crate::{File, assert_clean, files};
+
+fn text<'a>(files: &'a [File], path: &str) -> &'a str {
+    &files
+        .iter()
+        .find(|file| file.path == path)
+        .unwrap_or_else(|| panic!("{path} is missing"))
+        .text
+}
+
+/// Top-level folders, and `crate::module` for the modules at the root of each crate.
+fn places(files: &[File]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for File { path, .. } in files {
+        let parts: Vec<&str> = path.split('/').collect();
+        match parts.as_slice() {
+            ["crates", name, "src", module, ..] if !matches!(*module, "lib.rs" | "main.rs" | "tests.rs") => {
+                found.insert(format!("`{name}::{}`", module.trim_end_matches(".rs")));
+            }
+            ["crates", ..] | [_] => {}
+            [folder, ..] => {
+                found.insert(format!("`{folder}/`"));
+            }
+            [] => {}
+        }
+    }
+    found
+}
+
+fn missing_on_map(files: &[File]) -> Vec<String> {
+    let map = text(files, "ARCHITECTURE.md");
+    places(files)
+        .into_iter()
+        .filter(|place| !map.contains(place.as_str()))
+        .map(|place| format!("ARCHITECTURE.md does not name {place}"))
+        .collect()
+}
+
+/// Clippy reads the file nearest to a crate and no other: each must repeat what the root bans.
+fn missing_bans(files: &[File]) -> Vec<String> {
+    let bans = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter_map(|line| line.split_once("path = \"")?.1.split_once('"'))
+            .map(|(path, _)| path.to_owned())
+            .collect()
+    };
+    let everywhere = bans(text(files, "clippy.toml"));
+    let mut found = Vec::new();
+    for File { path, .. } in files.iter().filter(|file| file.path.starts_with("crates/")) {
+        let Some(folder) = path.strip_suffix("/Cargo.toml") else {
+            continue;
+        };
+        let own = format!("{folder}/clippy.toml");
+        match files.iter().find(|file| file.path == own) {
+            None => found.push(format!("{own} is missing: the root's bans do not hold there")),
+            Some(file) => {
+                let own_bans = bans(&file.text);
+                let missing = everywhere.iter().filter(|ban| !own_bans.contains(ban));
+                found.extend(missing.map(|ban| format!("{own} does not ban {ban}")));
+            }
+        }
+    }
+    found
+}
+
+/// Every crate takes the workspace's lints, or `unsafe` and the bans would be allowed in it.
+fn missing_lints(files: &[File]) -> Vec<String> {
+    files
+        .iter()
+        .filter(|file| file.path.starts_with("crates/") && file.path.ends_with("/Cargo.toml"))
+        .filter(|file| !file.text.contains("[lints]\nworkspace = true"))
+        .map(|file| format!("{}: does not take the workspace's lints", file.path))
+        .collect()
+}
+
+#[test]
+fn the_map_names_every_place() {
+    assert_clean(&missing_on_map(&files()));
+}
+
+#[test]
+fn every_crate_bans_what_the_root_bans() {
+    assert_clean(&missing_bans(&files()));
+}
+
+#[test]
+fn every_crate_takes_the_lints() {
+    assert_clean(&missing_lints(&files()));
+}
+
+fn sample(files: &[(&str, &str)]) -> Vec<File> {
+    files
+        .iter()
+        .map(|(path, text)| File {
+            path: (*path).into(),
+            text: (*text).into(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_place_off_the_map_is_noticed() {
+    let files = sample(&[
+        ("ARCHITECTURE.md", "`docs/` and `media::hub`"),
+        ("docs/glossary.md", ""),
+        ("web/index.html", ""),
+        ("crates/media/src/hub/mod.rs", ""),
+        ("crates/media/src/name.rs", ""),
+    ]);
+    assert_eq!(
+        missing_on_map(&files),
+        [
+            "ARCHITECTURE.md does not name `media::name`",
+            "ARCHITECTURE.md does not name `web/`"
+        ]
+    );
+}
+
+#[test]
+fn a_forgotten_ban_is_noticed() {
+    let root = "disallowed-methods = [\n  { path = \"std::process::exit\", reason = \"…\" },\n]\n";
+    let files = sample(&[
+        ("clippy.toml", root),
+        ("crates/a/Cargo.toml", ""),
+        ("crates/a/clippy.toml", root),
+        ("crates/b/Cargo.toml", ""),
+        ("crates/b/clippy.toml", "disallowed-methods = []\n"),
+        ("crates/c/Cargo.toml", ""),
+    ]);
+    assert_eq!(
+        missing_bans(&files),
+        [
+            "crates/b/clippy.toml does not ban std::process::exit",
+            "crates/c/clippy.toml is missing: the root's bans do not hold there"
+        ]
+    );
+}
+
+#[test]
+fn a_crate_without_lints_is_noticed() {
+    let files = sample(&[
+        ("crates/a/Cargo.toml", "[lints]\nworkspace = true\n"),
+        ("crates/b/Cargo.toml", ""),
+    ]);
+    assert_eq!(
+        missing_lints(&files),
+        ["crates/b/Cargo.toml: does not take the workspace's lints"]
+    );
+}
