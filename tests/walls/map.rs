@@ -40,6 +40,28 @@ fn missing_on_map(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Modules that the map names and that are gone: `crate::module` of one of our crates.
+fn gone_from_map(files: &[File]) -> Vec<String> {
+    let places = places(files);
+    let map = text(files, "ARCHITECTURE.md");
+    let crates: BTreeSet<&str> = places
+        .iter()
+        .filter_map(|place| Some(place.strip_prefix('`')?.split_once("::")?.0))
+        .collect();
+    map.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.split_once("::").is_some_and(|(name, _)| crates.contains(name)))
+        .filter(|code| {
+            !places.contains(&format!(
+                "`{}`",
+                code.split("::").take(2).collect::<Vec<_>>().join("::")
+            ))
+        })
+        .map(|code| format!("ARCHITECTURE.md names `{code}`, which is gone"))
+        .collect()
+}
+
 /// Clippy reads the file nearest to a crate and no other: each must repeat what the root bans.
 fn missing_bans(files: &[File]) -> Vec<String> {
     let bans = |text: &str| -> Vec<String> {
@@ -83,6 +105,11 @@ fn the_map_names_every_place() {
 }
 
 #[test]
+fn the_map_names_no_place_that_is_gone() {
+    assert_clean(&gone_from_map(&files()));
+}
+
+#[test]
 fn every_crate_bans_what_the_root_bans() {
     assert_clean(&missing_bans(&files()));
 }
@@ -117,6 +144,21 @@ fn a_place_off_the_map_is_noticed() {
             "ARCHITECTURE.md does not name `media::name`",
             "ARCHITECTURE.md does not name `web/`"
         ]
+    );
+}
+
+#[test]
+fn a_place_that_is_gone_is_noticed() {
+    let files = sample(&[
+        (
+            "ARCHITECTURE.md",
+            "`media::hub`, `media::hub::Ring`, `media::wheel`, `std::time`",
+        ),
+        ("crates/media/src/hub/mod.rs", ""),
+    ]);
+    assert_eq!(
+        gone_from_map(&files),
+        ["ARCHITECTURE.md names `media::wheel`, which is gone"]
     );
 }
 
