@@ -1,0 +1,100 @@
+//! From the bytes of a pipe to access units.
+
+use super::{AccessUnit, Splitter};
+use crate::{h264, h265};
+
+/// What [`ByteStream`] needs of an access unit builder; both codecs have one.
+pub trait Builder {
+    /// See [`h264::AccessUnits::push`].
+    fn push(&mut self, unit: &[u8]) -> Option<AccessUnit>;
+    /// See [`h264::AccessUnits::announce`].
+    fn announce(&mut self, head: &[u8]) -> Option<AccessUnit>;
+    /// See [`h264::AccessUnits::finish`].
+    fn finish(&mut self) -> Option<AccessUnit>;
+}
+
+impl Builder for h264::AccessUnits {
+    fn push(&mut self, unit: &[u8]) -> Option<AccessUnit> {
+        self.push(unit)
+    }
+
+    fn announce(&mut self, head: &[u8]) -> Option<AccessUnit> {
+        self.announce(head)
+    }
+
+    fn finish(&mut self) -> Option<AccessUnit> {
+        self.finish()
+    }
+}
+
+impl Builder for h265::AccessUnits {
+    fn push(&mut self, unit: &[u8]) -> Option<AccessUnit> {
+        self.push(unit)
+    }
+
+    fn announce(&mut self, head: &[u8]) -> Option<AccessUnit> {
+        self.announce(head)
+    }
+
+    fn finish(&mut self) -> Option<AccessUnit> {
+        self.finish()
+    }
+}
+
+/// Turns an Annex B byte stream that arrives in any pieces into access units, each as early as it can be known to be whole.
+///
+/// From the bytes alone that is when the first bytes of the next access unit arrive: one frame late for a live source that pauses between
+/// frames. Its reader, who sees the pause, calls [`ByteStream::paused`], and the delay is that of noticing.
+#[derive(Debug)]
+pub struct ByteStream<B> {
+    splitter: Splitter,
+    units: B,
+}
+
+impl<B: Builder> ByteStream<B> {
+    /// A stream whose access units `units` puts together.
+    pub fn new(units: B) -> Self {
+        Self {
+            splitter: Splitter::default(),
+            units,
+        }
+    }
+
+    /// Takes the next bytes and calls `done` for each access unit that they complete.
+    pub fn push(&mut self, bytes: &[u8], mut done: impl FnMut(AccessUnit)) {
+        let Self { splitter, units } = self;
+        splitter.push(bytes, |unit| {
+            if let Some(whole) = units.push(unit) {
+                done(whole);
+            }
+        });
+        if let Some(whole) = units.announce(splitter.pending()) {
+            done(whole);
+        }
+    }
+
+    /// The writer is known to have written whole access units and to wait now (nothing came for a while though it was due to send,
+    /// or it has said so, or the stream has ended): what is there is complete. A wrong guess costs one picture, and shows in
+    /// [`Splitter::torn`] or as [`super::Fault::SeveralSlices`].
+    pub fn paused(&mut self, mut done: impl FnMut(AccessUnit)) {
+        let Self { splitter, units } = self;
+        splitter.flush(|unit| {
+            if let Some(whole) = units.push(unit) {
+                done(whole);
+            }
+        });
+        if let Some(whole) = units.finish() {
+            done(whole);
+        }
+    }
+
+    /// The splitter, for its counters.
+    pub fn splitter(&self) -> &Splitter {
+        &self.splitter
+    }
+
+    /// The access unit builder.
+    pub fn units(&mut self) -> &mut B {
+        &mut self.units
+    }
+}
