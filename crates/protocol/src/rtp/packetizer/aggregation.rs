@@ -126,11 +126,8 @@ impl Rules {
         };
         if frame.keyframe {
             match frame.format.as_ref() {
-                Format::H264(format) => format.sps.iter().chain(&format.pps).for_each(|set| add(set)),
-                Format::H265(format) => {
-                    let sets = format.vps.iter().chain(&format.sps).chain(&format.pps);
-                    sets.for_each(|set| add(set));
-                }
+                Format::H264(format) => format.parameter_sets().for_each(|set| add(set)),
+                Format::H265(format) => format.parameter_sets().for_each(|set| add(set)),
                 Format::Aac(_) | Format::Opus(_) | Format::G711(_) => {}
             }
         }
