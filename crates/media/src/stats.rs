@@ -57,6 +57,8 @@ pub struct SessionStats {
     pub packets_lost: Counter,
     /// Malformed packets from the peer.
     pub packets_malformed: Counter,
+    /// Times a publisher's timestamps jumped and were put right.
+    pub timestamp_jumps: Counter,
     /// Interarrival jitter in microseconds (RFC 3550 §6.4.1), newest value.
     pub jitter_us: Gauge,
     /// Round-trip time in microseconds, newest value; 0 while unknown.
@@ -78,6 +80,7 @@ impl SessionStats {
             jumps: Counter::default(),
             packets_lost: Counter::default(),
             packets_malformed: Counter::default(),
+            timestamp_jumps: Counter::default(),
             jitter_us: Gauge::default(),
             rtt_us: Gauge::default(),
             latency_us: Gauge::default(),

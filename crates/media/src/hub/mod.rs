@@ -1,0 +1,335 @@
+//! Frames from one publisher to many readers.
+//!
+//! Belongs here: streams by name, who publishes, who reads, what is kept and for how long. Does not belong here: packets,
+//! sockets, tasks, a clock. `now` is an argument of every call that needs it.
+//!
+//! - [`Hub`] knows the streams. [`Hub::publish`] makes one, [`Hub::stream`] finds one.
+//! - [`Publisher`] puts frames in and never waits. A second one takes over at its first keyframe.
+//! - [`Stream`] holds the last frames in a ring, at least those since the last keyframe. The ring is the only queue.
+//! - [`Reader`] is a position in the ring and a waker; [`Position`] with [`Stream::read`] is the same without a waker.
+//! - [`Forms`] holds what a protocol made of the last few frames, made once for all viewers.
+//!
+//! ```
+//! # fn show(hub: media::hub::Hub, name: media::StreamName, now: std::time::Instant) -> Option<()> {
+//! use media::hub::Event;
+//!
+//! let stream = hub.stream(&name, now).ok()?;
+//! let mut reader = stream.join(now).ok()?;
+//! let task = async move {
+//!     let mut frames = Vec::new();
+//!     loop {
+//!         frames.clear();
+//!         match reader.next(&mut frames).await {
+//!             Event::Frames(_) => { /* send `frames` */ }
+//!             Event::Jumped { frames_skipped } => { /* count; a keyframe follows */ }
+//!             Event::Tracks(_) | Event::Ended(_) => break,
+//!         }
+//!     }
+//! };
+//! # drop(task); Some(()) }
+//! ```
+//!
+//! **Locks.** Each stream has one, held for the copying of a few pointers. Wakers, keyframe requests and the freeing of
+//! evicted frames happen outside it. Order where two are held: hub, then stream; form, then stream.
+
+mod forms;
+mod publisher;
+mod reader;
+mod ring;
+mod sessions;
+mod stream;
+mod sync;
+mod takeover;
+mod timeline;
+mod wakers;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+pub use forms::{Forms, Render};
+pub use publisher::{Origin, Party, PublishError, Publisher, Publishing, Refused};
+pub use reader::{EndReason, Event, Position, Reader};
+pub use ring::Entry;
+pub use sessions::Viewing;
+pub use stream::{Start, State, Stream};
+
+use crate::name::StreamName;
+use crate::track::Track;
+use stream::{Budget, Hold};
+use sync::{AtomicUsize, Mutex, lock};
+use wakers::Woken;
+
+/// Most tracks of a stream.
+pub const MAX_TRACKS: usize = 8;
+
+/// What a hub and its streams hold at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams at a time. Default 1,000.
+    pub streams: usize,
+    /// Viewers of one stream ([`Stream::add_viewer`]). Default 10,000.
+    pub viewers_per_stream: usize,
+    /// Readers of one stream ([`Stream::join`]): tasks, not viewers. Default 1,000.
+    pub readers_per_stream: usize,
+    /// Publishers that wait to take over one stream. Default 4.
+    pub waiting_publishers: usize,
+    /// Largest frame. Default 8 MiB.
+    pub frame_bytes: usize,
+    /// Bytes in one ring. Default 32 MiB.
+    pub ring_bytes: usize,
+    /// Frames in one ring. Default 8,192.
+    pub ring_frames: usize,
+    /// Media time in one ring, from oldest to newest. Default 30 s.
+    pub ring_time: Duration,
+    /// Bytes in all rings together; over it, each is cut down to an equal share at its next frame. Default: none.
+    pub total_bytes: Option<usize>,
+    /// How far a reader may be behind before it jumps. Older frames are let go once a newer keyframe is there. Default 2 s.
+    pub lag: Duration,
+    /// Bytes that a newcomer may be given at once. Default 16 MiB.
+    pub burst_bytes: usize,
+    /// Media time that a newcomer may be given at once. Default 12 s.
+    pub burst_time: Duration,
+    /// How long a stream waits for a publisher to come back. Default 5 s.
+    pub hold: Duration,
+    /// Streams that are remembered after their end. Default 1,000.
+    pub remembered: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            streams: 1_000,
+            viewers_per_stream: 10_000,
+            readers_per_stream: 1_000,
+            waiting_publishers: 4,
+            frame_bytes: 8 << 20,
+            ring_bytes: 32 << 20,
+            ring_frames: 8_192,
+            ring_time: Duration::from_secs(30),
+            total_bytes: None,
+            lag: Duration::from_secs(2),
+            burst_bytes: 16 << 20,
+            burst_time: Duration::from_secs(12),
+            hold: Duration::from_secs(5),
+            remembered: 1_000,
+        }
+    }
+}
+
+/// A stream that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct NotFound {
+    /// The name asked for.
+    pub stream: StreamName,
+    /// How long ago its last frame came, when it was here before and is still remembered.
+    pub last_seen: Option<Duration>,
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.stream.as_str();
+        match self.last_seen {
+            None => write!(f, "no stream \"{name}\" is published"),
+            Some(ago) => write!(f, "\"{name}\" is not published now; last seen {} s ago", ago.as_secs()),
+        }
+    }
+}
+
+/// No room for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream has {limit} {what} already, which is the limit")]
+pub struct Full {
+    /// Of what.
+    pub what: &'static str,
+    /// How many are allowed.
+    pub limit: usize,
+}
+
+/// All streams of a program. Cheap to clone: every clone is the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limits: Limits,
+    budget: Arc<Budget>,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Default)]
+struct Streams {
+    live: HashMap<StreamName, Arc<Stream>>,
+    /// Ended streams and when their last frame came, in the order they ended.
+    seen: VecDeque<(StreamName, Instant)>,
+}
+
+impl Hub {
+    /// A hub without streams.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                limits,
+                budget: Arc::new(Budget {
+                    limit_bytes: limits.total_bytes,
+                    used_bytes: AtomicUsize::new(0),
+                    streams: AtomicUsize::new(0),
+                }),
+                streams: Mutex::new(Streams::default()),
+            }),
+        }
+    }
+
+    /// The right to publish `name` with these tracks. When someone else has it, the new publisher takes over with its
+    /// first keyframe of video (its first frame, if it has only sound).
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish(
+        &self,
+        name: &StreamName,
+        tracks: Vec<Track>,
+        publishing: Publishing,
+        now: Instant,
+    ) -> Result<Publisher, PublishError> {
+        publisher::check_tracks(&tracks)?;
+        let tracks: Arc<[Track]> = tracks.into();
+        // Made first and dropped last: what it wakes or frees is not under the lock.
+        let mut removed = Removed::default();
+        let mut streams = lock(&self.shared.streams);
+        if let Some(there) = streams.live.get(name) {
+            if there.expire(now, &mut removed.woken) != Hold::Over {
+                return Publisher::attach(&Arc::clone(there), tracks, publishing, now);
+            }
+            self.remove(&mut streams, name, &mut removed);
+        }
+        let limit = self.shared.limits.streams;
+        if streams.live.len() >= limit {
+            return Err(PublishError::TooManyStreams { limit });
+        }
+        let stream = Arc::new(Stream::new(
+            name.clone(),
+            self.shared.limits,
+            Arc::clone(&self.shared.budget),
+            Arc::clone(&tracks),
+        ));
+        let publisher = Publisher::attach(&stream, tracks, publishing, now)?;
+        streams.live.insert(name.clone(), stream);
+        streams.seen.retain(|(seen, _)| seen != name);
+        self.shared.budget.streams.store(streams.live.len(), Relaxed);
+        Ok(publisher)
+    }
+
+    /// The stream of this name: live, or held for its publisher to return.
+    ///
+    /// # Errors
+    /// [`NotFound`], which says when it was last seen.
+    pub fn stream(&self, name: &StreamName, now: Instant) -> Result<Arc<Stream>, NotFound> {
+        let streams = lock(&self.shared.streams);
+        let there = streams.live.get(name);
+        if let Some(stream) = there.filter(|stream| stream.hold(now) != Hold::Over) {
+            return Ok(Arc::clone(stream));
+        }
+        let remembered = streams.seen.iter().find(|(seen, _)| seen == name).map(|(_, at)| *at);
+        let last = there.and_then(|stream| stream.last_frame()).or(remembered);
+        Err(NotFound {
+            stream: name.clone(),
+            last_seen: last.map(|at| now.saturating_duration_since(at)),
+        })
+    }
+
+    /// All streams, live and held, sorted by name.
+    pub fn list(&self) -> Vec<Arc<Stream>> {
+        let mut list: Vec<_> = lock(&self.shared.streams).live.values().cloned().collect();
+        list.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        list
+    }
+
+    /// Ends the streams whose hold is over, and returns when the next one's will be, `None` when none is held. Publishers
+    /// that go in between are not known by then, so call it at that time and at least once a second.
+    pub fn poll(&self, now: Instant) -> Option<Instant> {
+        let mut removed = Removed::default();
+        let mut streams = lock(&self.shared.streams);
+        let mut over = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (name, stream) in &streams.live {
+            match stream.expire(now, &mut removed.woken) {
+                Hold::Over => over.push(name.clone()),
+                Hold::Until(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
+                Hold::No => {}
+            }
+        }
+        for name in over {
+            self.remove(&mut streams, &name, &mut removed);
+        }
+        next
+    }
+
+    /// Ends a stream at once, whoever publishes it.
+    pub fn end(&self, name: &StreamName) {
+        let mut removed = Removed::default();
+        let mut streams = lock(&self.shared.streams);
+        if let Some(stream) = streams.live.get(name) {
+            removed.woken.push(stream.end(EndReason::Stopped));
+        }
+        self.remove(&mut streams, name, &mut removed);
+    }
+
+    /// Ends all streams at once, so that every session can say goodbye.
+    pub fn end_all(&self) {
+        for stream in self.list() {
+            self.end(stream.name());
+        }
+    }
+
+    /// The limits it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Bytes that all rings hold together.
+    pub fn ring_bytes(&self) -> usize {
+        self.shared.budget.used_bytes.load(Relaxed)
+    }
+
+    /// Forgets an ended stream, but for when it was last seen.
+    fn remove(&self, streams: &mut Streams, name: &StreamName, removed: &mut Removed) {
+        let Some(stream) = streams.live.remove(name) else {
+            return;
+        };
+        self.shared.budget.streams.store(streams.live.len(), Relaxed);
+        if let Some(at) = stream.last_frame() {
+            streams.seen.push_back((name.clone(), at));
+            if streams.seen.len() > self.shared.limits.remembered {
+                streams.seen.pop_front();
+            }
+        }
+        removed.streams.push(stream);
+    }
+}
+
+/// Streams that were removed and their readers' wakers, on their way out of the hub's lock.
+#[derive(Default)]
+struct Removed {
+    woken: Vec<Woken>,
+    streams: Vec<Arc<Stream>>,
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        for woken in &mut self.woken {
+            woken.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("limits", &self.shared.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,483 @@
+//! Publishing into a stream, and how publishers of one stream follow each other.
+//!
+//! Belongs here: who may publish, taking over, what happens to a frame between a publisher's hands and the ring. Does
+//! not belong here: the clock arithmetic ([`super::timeline`]), the count of takeovers ([`super::takeover`]).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::ring::Entry;
+use super::stream::{Inner, KeyframeRequest, Stream, video_tracks};
+use super::sync::lock;
+use super::timeline::Stamp;
+use super::wakers::Woken;
+use crate::frame::Frame;
+use crate::name::StreamName;
+use crate::stats::SessionStats;
+use crate::track::{Format, Kind, Track, TrackIndex};
+
+/// Who publishes, and how it is reached.
+#[derive(Clone)]
+pub struct Publishing {
+    /// Its counters. The hub counts frames, keyframes, dropped frames and jumps of its timestamps; bytes, packets and the
+    /// network are the session's.
+    pub stats: Arc<SessionStats>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Asks it for a keyframe. Called outside all locks, at most once a second, from whatever thread a viewer is on: it
+    /// must not block.
+    pub keyframe_requests: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Publishing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publishing")
+            .field("stats", &self.stats)
+            .field("origin", &self.origin)
+            .field("keyframe_requests", &self.keyframe_requests.is_some())
+            .finish()
+    }
+}
+
+/// Where a publisher comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A source of our own.
+    Local {
+        /// Others may take its name over. Without it they are refused.
+        takeover: bool,
+    },
+    /// A peer, or a camera we pull from.
+    Remote,
+}
+
+/// A publisher as named in messages: protocol and address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// As in [`crate::stats::SessionInfo::protocol`].
+    pub protocol: &'static str,
+    /// Its address, if it is a peer.
+    pub remote: Option<SocketAddr>,
+}
+
+impl Party {
+    fn of(stats: &SessionStats) -> Self {
+        Self {
+            protocol: stats.info.protocol,
+            remote: stats.info.remote,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.remote {
+            Some(remote) => write!(f, "{remote} ({})", self.protocol),
+            None => write!(f, "our own {}", self.protocol),
+        }
+    }
+}
+
+/// Why a stream cannot be published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No track at all, or more than [`super::MAX_TRACKS`].
+    #[error("a stream has 1 to {most} tracks, not {count}", most = super::MAX_TRACKS)]
+    TrackCount {
+        /// How many there are.
+        count: usize,
+    },
+    /// [`Track::index`] is not the track's position in the list.
+    #[error("track {position} of the list says it is number {index}", index = index.0)]
+    TrackIndex {
+        /// Position in the list.
+        position: usize,
+        /// What the track says.
+        index: TrackIndex,
+    },
+    /// [`super::Limits::streams`] are there.
+    #[error("there are {limit} streams already, which is the limit")]
+    TooManyStreams {
+        /// The limit.
+        limit: usize,
+    },
+    /// [`super::Limits::waiting_publishers`] wait for this name already.
+    #[error("{limit} publishers wait to take over \"{stream}\" already, which is the limit")]
+    TooManyPublishers {
+        /// The stream.
+        stream: StreamName,
+        /// The limit.
+        limit: usize,
+    },
+    /// A source of our own has the name and does not give it away.
+    #[error(
+        "\"{stream}\" is {holder}, which is not taken over; publish under another name, or set takeover = true on it"
+    )]
+    Local {
+        /// The stream.
+        stream: StreamName,
+        /// Who has it.
+        holder: Party,
+    },
+    /// Publishers replaced each other three times in ten seconds.
+    #[error("\"{stream}\" changed hands three times in ten seconds; {holder} keeps it and {refused} is refused")]
+    Flapping {
+        /// The stream.
+        stream: StreamName,
+        /// Who keeps it.
+        holder: Party,
+        /// Who came.
+        refused: Party,
+    },
+}
+
+/// Why a publisher's frames are no longer taken. Final.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Another publisher took over.
+    #[error("{} took over", by.map_or_else(|| "another publisher".to_owned(), |by| by.to_string()))]
+    Replaced {
+        /// Who has the stream now, if it is still there.
+        by: Option<Party>,
+    },
+    /// It came to take over, but the name may not change hands now.
+    #[error(transparent)]
+    NotNow(PublishError),
+    /// The stream was ended ([`super::Hub::end`]).
+    #[error("the stream was ended")]
+    Stopped,
+}
+
+/// The publisher that a stream listens to.
+pub(super) struct Owner {
+    id: u64,
+    pub(super) stats: Arc<SessionStats>,
+    origin: Origin,
+    pub(super) keyframe_requests: Option<KeyframeRequest>,
+}
+
+/// The right to publish. Dropping it is closing it at the time of its last frame.
+pub struct Publisher {
+    stream: Arc<Stream>,
+    id: u64,
+    publishing: Publishing,
+    tracks: Arc<[Track]>,
+    leading: Option<TrackIndex>,
+    /// Video tracks, as bits, whose next frame must be a keyframe.
+    unkeyed: u8,
+    /// Not yet the stream's publisher; its first keyframe takes over.
+    waiting: bool,
+    closed: bool,
+    /// When it last published, or came.
+    last_frame: Instant,
+    woken: Woken,
+    evicted: Vec<Arc<Entry>>,
+}
+
+/// Checks a publisher's list of tracks.
+pub(super) fn check_tracks(tracks: &[Track]) -> Result<(), PublishError> {
+    if tracks.is_empty() || tracks.len() > super::MAX_TRACKS {
+        return Err(PublishError::TrackCount { count: tracks.len() });
+    }
+    let wrong = (tracks.iter().enumerate()).find(|(position, track)| usize::from(track.index.0) != *position);
+    match wrong {
+        Some((position, track)) => Err(PublishError::TrackIndex {
+            position,
+            index: track.index,
+        }),
+        None => Ok(()),
+    }
+}
+
+impl Inner {
+    /// Whether `origin` may take the stream from whoever has it.
+    fn may_take_over(&self, stream: &StreamName, publishing: &Publishing, now: Instant) -> Result<(), PublishError> {
+        let Some(owner) = &self.owner else {
+            return Ok(());
+        };
+        let holder = Party::of(&owner.stats);
+        if owner.origin == (Origin::Local { takeover: false }) {
+            return Err(PublishError::Local {
+                stream: stream.clone(),
+                holder,
+            });
+        }
+        if publishing.origin == Origin::Remote && self.takeovers.too_many(now) {
+            return Err(PublishError::Flapping {
+                stream: stream.clone(),
+                holder,
+                refused: Party::of(&publishing.stats),
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes `publishing` the stream's publisher.
+    fn install(&mut self, id: u64, publishing: &Publishing, tracks: &Arc<[Track]>, now: Instant) {
+        if self.owner.is_some() {
+            self.takeovers.note(now);
+        }
+        self.owner = Some(Owner {
+            id,
+            stats: Arc::clone(&publishing.stats),
+            origin: publishing.origin,
+            keyframe_requests: publishing.keyframe_requests.clone(),
+        });
+        self.held_since = None;
+        self.keyframes = super::stream::Keyframes::default();
+        self.timeline.new_publisher();
+        self.set_tracks(Arc::clone(tracks));
+    }
+
+    /// Puts a frame into its place: number, layout, media time. `None`: sound that repeats what is published already.
+    fn place(&mut self, entry: &mut Entry, stats: &SessionStats) -> Option<()> {
+        let frame = &mut entry.frame;
+        let video = frame.format.codec().kind() == Kind::Video;
+        let mapped = self.timeline.map(Stamp {
+            track: usize::from(frame.track.0),
+            time_us: frame.time.as_micros(),
+            video,
+            keyframe: frame.keyframe,
+            now: entry.published,
+        });
+        if mapped.jumped {
+            stats.timestamp_jumps.add(1);
+        }
+        if mapped.overlaps {
+            return None;
+        }
+        frame.time = frame.time.offset_micros(mapped.offset_us);
+        entry.time_us = frame.time.as_micros();
+        entry.id = self.ring.end();
+        entry.layout = self.layout;
+        entry.start = match self.leading {
+            Some(leading) => frame.keyframe && frame.track == leading,
+            None => true,
+        };
+        if entry.start {
+            self.keyframes.wanted = false;
+            self.keyframes.unanswered = false;
+        }
+        Some(())
+    }
+
+    /// Keeps [`Stream::tracks`] at the newest formats.
+    fn note_format(&mut self, track: TrackIndex, format: &Arc<Format>) {
+        let current = self.tracks.get(usize::from(track.0)).map(|track| &track.format);
+        if current.is_none_or(|current| Arc::ptr_eq(current, format) || current == format) {
+            return;
+        }
+        let mut tracks = self.tracks.to_vec();
+        if let Some(track) = tracks.get_mut(usize::from(track.0)) {
+            track.format = Arc::clone(format);
+        }
+        self.set_tracks(tracks.into());
+    }
+}
+
+impl Publisher {
+    /// A publisher of `stream`: at once when it has none, else waiting to take over.
+    pub(super) fn attach(
+        stream: &Arc<Stream>,
+        tracks: Arc<[Track]>,
+        publishing: Publishing,
+        now: Instant,
+    ) -> Result<Self, PublishError> {
+        let mut woken = Woken::default();
+        let (id, waiting) = {
+            let mut inner = lock(&stream.inner);
+            inner.may_take_over(stream.name(), &publishing, now)?;
+            let waiting = inner.owner.is_some();
+            let limit = stream.limits().waiting_publishers;
+            if waiting && inner.waiting_publishers >= limit {
+                return Err(PublishError::TooManyPublishers {
+                    stream: stream.name().clone(),
+                    limit,
+                });
+            }
+            let id = inner.next_publisher;
+            inner.next_publisher = id.wrapping_add(1);
+            if waiting {
+                inner.waiting_publishers += 1;
+            } else {
+                inner.install(id, &publishing, &tracks, now);
+                inner.wakers.take(&mut woken);
+            }
+            (id, waiting)
+        };
+        woken.wake();
+        let (unkeyed, leading) = video_tracks(&tracks);
+        Ok(Self {
+            stream: Arc::clone(stream),
+            id,
+            publishing,
+            tracks,
+            leading,
+            unkeyed,
+            waiting,
+            closed: false,
+            last_frame: now,
+            woken,
+            evicted: Vec::new(),
+        })
+    }
+
+    /// Hands a frame to all readers. Never blocks for longer than another call's short section, and costs the same
+    /// whether one reader waits or a thousand; waking them comes after.
+    ///
+    /// Dropped and counted in the publisher's `frames_dropped`, without an error: frames of a track it did not announce or
+    /// in another codec than announced; video before the first keyframe of its track, and everything before the
+    /// keyframe that takes over; a frame larger than [`super::Limits::frame_bytes`], and what depends on it; sound that
+    /// overlaps with that of the publisher before.
+    ///
+    /// # Errors
+    /// [`Refused`] when the stream is no longer this publisher's. It stays so.
+    pub fn publish(&mut self, frame: Frame, now: Instant) -> Result<(), Refused> {
+        if !self.admits(&frame) {
+            self.publishing.stats.frames_dropped.add(1);
+            return Ok(());
+        }
+        let keyframe = frame.keyframe;
+        let mut entry = Arc::new(Entry::new(frame, now));
+        let result = self.insert(&mut entry, now);
+        self.woken.wake();
+        self.evicted.clear();
+        let stats = &self.publishing.stats;
+        match result? {
+            Inserted::Yes(request) => {
+                stats.frames.add(1);
+                stats.keyframes.add(u64::from(keyframe));
+                if let Some(request) = request {
+                    request();
+                }
+            }
+            Inserted::Repeats => stats.frames_dropped.add(1),
+        }
+        Ok(())
+    }
+
+    /// The stream it publishes.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// Another publisher has the stream, and this one takes over with its first keyframe.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// Leaves the stream. Readers wait for another publisher until [`super::Limits::hold`] is over.
+    pub fn close(mut self, now: Instant) {
+        self.leave(Some(now));
+    }
+
+    fn admits(&mut self, frame: &Frame) -> bool {
+        let announced = self.tracks.get(usize::from(frame.track.0));
+        if announced.is_none_or(|track| track.format.codec() != frame.format.codec()) {
+            return false;
+        }
+        let bit = 1_u8.checked_shl(u32::from(frame.track.0)).unwrap_or(0);
+        let video = frame.format.codec().kind() == Kind::Video;
+        if frame.data.len() > self.stream.limits().frame_bytes {
+            if video {
+                self.unkeyed |= bit;
+            }
+            return false;
+        }
+        let starts = self.leading.is_none_or(|leading| leading == frame.track);
+        if self.waiting && !(starts && frame.keyframe) {
+            return false;
+        }
+        if self.unkeyed & bit != 0 && !frame.keyframe {
+            return false;
+        }
+        self.unkeyed &= !bit;
+        true
+    }
+
+    fn insert(&mut self, entry: &mut Arc<Entry>, now: Instant) -> Result<Inserted, Refused> {
+        let stream = Arc::clone(&self.stream);
+        let mut inner = lock(&stream.inner);
+        self.own(&mut inner, now)?;
+        self.last_frame = now;
+        // The only handle to it, so this never fails.
+        let Some(placing) = Arc::get_mut(entry) else {
+            return Ok(Inserted::Repeats);
+        };
+        if inner.place(placing, &self.publishing.stats).is_none() {
+            return Ok(Inserted::Repeats);
+        }
+        inner.note_format(entry.frame.track, &entry.frame.format);
+        let before = inner.ring.bytes();
+        let allowed = stream.budget().allowed_bytes(stream.limits().ring_bytes);
+        inner
+            .ring
+            .push(Arc::clone(entry), stream.limits(), allowed, &mut self.evicted);
+        stream.budget().settle(before, inner.ring.bytes());
+        inner.wakers.take(&mut self.woken);
+        Ok(Inserted::Yes(inner.keyframe_request(now)))
+    }
+
+    /// Sees to it that this is the stream's publisher, or says why it is not.
+    fn own(&mut self, inner: &mut Inner, now: Instant) -> Result<(), Refused> {
+        if inner.ended.is_some() {
+            return Err(Refused::Stopped);
+        }
+        if self.waiting {
+            (inner.may_take_over(self.stream.name(), &self.publishing, now)).map_err(Refused::NotNow)?;
+            inner.waiting_publishers = inner.waiting_publishers.saturating_sub(1);
+            self.waiting = false;
+            inner.install(self.id, &self.publishing, &self.tracks, now);
+            return Ok(());
+        }
+        match &inner.owner {
+            Some(owner) if owner.id == self.id => Ok(()),
+            owner => Err(Refused::Replaced {
+                by: owner.as_ref().map(|owner| Party::of(&owner.stats)),
+            }),
+        }
+    }
+
+    fn leave(&mut self, now: Option<Instant>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let left: Option<Owner>;
+        {
+            let mut inner = lock(&self.stream.inner);
+            if self.waiting {
+                inner.waiting_publishers = inner.waiting_publishers.saturating_sub(1);
+                return;
+            }
+            if inner.owner.as_ref().is_none_or(|owner| owner.id != self.id) {
+                return;
+            }
+            left = inner.owner.take();
+            inner.held_since = Some(now.unwrap_or(self.last_frame));
+        }
+        drop(left);
+    }
+}
+
+enum Inserted {
+    Yes(Option<KeyframeRequest>),
+    Repeats,
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.leave(None);
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("stream", self.stream.name())
+            .field("publishing", &self.publishing)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! The frames of a stream that can still be read, in the order they were published.
+//!
+//! Belongs here: numbering, eviction, where a decoder may start, who has fallen behind. Does not belong here: locks,
+//! wakers, readers' positions ([`super::reader`]), where media time comes from ([`super::timeline`]).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Limits;
+use crate::frame::Frame;
+use crate::time::micros;
+
+/// A frame in the ring.
+#[derive(Debug)]
+pub struct Entry {
+    /// Number of the frame in its stream, counting all tracks, continuous across publishers.
+    pub id: u64,
+    /// The frame. Its media time is the stream's, which is continuous across publishers.
+    pub frame: Frame,
+    /// When it was published.
+    pub published: Instant,
+    pub(super) layout: u32,
+    pub(super) start: bool,
+    pub(super) time_us: i64,
+}
+
+impl Entry {
+    pub(super) fn new(frame: Frame, published: Instant) -> Self {
+        Self {
+            id: 0,
+            frame,
+            published,
+            layout: 0,
+            start: false,
+            time_us: 0,
+        }
+    }
+
+    /// Which list of tracks it belongs to: grows by one whenever a publisher with other tracks takes over
+    /// ([`super::Event::Tracks`]).
+    pub fn layout(&self) -> u32 {
+        self.layout
+    }
+
+    /// A reader may start here: keyframe of the first video track, or any frame of a stream without video.
+    pub fn is_start(&self) -> bool {
+        self.start
+    }
+
+    /// What it counts for against the limits in bytes: its data and a flat sum for what stands around it. Data that is
+    /// a part of a larger buffer counts for the part.
+    pub(super) fn cost_bytes(&self) -> usize {
+        self.frame.data.len().saturating_add(OVERHEAD_BYTES)
+    }
+}
+
+/// The entry behind its `Arc`, its place in the ring, and the header of shared `Bytes`, rounded up.
+pub(super) const OVERHEAD_BYTES: usize = 192;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ring {
+    entries: VecDeque<Arc<Entry>>,
+    next_id: u64,
+    bytes: usize,
+    newest_start: Option<u64>,
+    newest_us: i64,
+    newest_published: Option<Instant>,
+}
+
+impl Ring {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            next_id: 0,
+            bytes: 0,
+            newest_start: None,
+            newest_us: i64::MIN,
+            newest_published: None,
+        }
+    }
+
+    /// The id that the next entry will have: one past the newest.
+    pub(super) fn end(&self) -> u64 {
+        self.next_id
+    }
+
+    /// The id of the oldest entry; [`Ring::end`] when there is none.
+    pub(super) fn oldest(&self) -> u64 {
+        self.next_id.saturating_sub(self.entries.len() as u64)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Arc<Entry>> {
+        let index = id.checked_sub(self.oldest())?;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+
+    /// The newest entry at which a reader of the current tracks may start.
+    pub(super) fn newest_start(&self) -> Option<u64> {
+        self.newest_start
+    }
+
+    /// When the newest entry was published.
+    pub(super) fn newest_published(&self) -> Option<Instant> {
+        self.newest_published
+    }
+
+    /// Entries from `id` on, oldest first.
+    pub(super) fn from(&self, id: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        let skip = id.saturating_sub(self.oldest());
+        self.entries.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX))
+    }
+
+    /// Other tracks from here on: what is in the ring stays readable, but nobody may start there.
+    pub(super) fn new_layout(&mut self) {
+        self.newest_start = None;
+    }
+
+    /// Whether `entry` is further behind the newest than `lag`, both in media time and in the time since it could be had.
+    /// Both, because a publisher that delivers seconds of media at once makes nobody late.
+    pub(super) fn lagging(&self, entry: &Entry, lag: Duration) -> bool {
+        let behind_us = self.newest_us.saturating_sub(entry.time_us);
+        let waited = self.newest_published.map_or(Duration::ZERO, |newest| {
+            newest.saturating_duration_since(entry.published)
+        });
+        behind_us > micros(lag) && waited > lag
+    }
+
+    /// Adds the newest entry, whose id must be [`Ring::end`], and moves into `evicted` what no longer fits or can no
+    /// longer be read by anyone: it lies before the newest start and whoever stood there would be sent on for lagging.
+    pub(super) fn push(
+        &mut self,
+        entry: Arc<Entry>,
+        limits: &Limits,
+        allowed_bytes: usize,
+        evicted: &mut Vec<Arc<Entry>>,
+    ) {
+        self.next_id = self.next_id.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(entry.cost_bytes());
+        self.newest_us = self.newest_us.max(entry.time_us);
+        self.newest_published = Some(entry.published);
+        if entry.start {
+            self.newest_start = Some(entry.id);
+        }
+        self.entries.push_back(entry);
+        let time_us = micros(limits.ring_time);
+        // The newest entry always stays: `Publisher::publish` has refused what alone would pass the limit.
+        while self.entries.len() > 1 {
+            let Some(front) = self.entries.front() else { break };
+            let too_much = self.entries.len() > limits.ring_frames
+                || self.bytes > allowed_bytes
+                || self.newest_us.saturating_sub(front.time_us) > time_us;
+            let unreadable = self.newest_start.is_some_and(|start| front.id < start) && self.lagging(front, limits.lag);
+            if !too_much && !unreadable {
+                break;
+            }
+            self.pop(evicted);
+        }
+    }
+
+    fn pop(&mut self, evicted: &mut Vec<Arc<Entry>>) {
+        if let Some(front) = self.entries.pop_front() {
+            self.bytes = self.bytes.saturating_sub(front.cost_bytes());
+            if self.newest_start == Some(front.id) {
+                self.newest_start = None;
+            }
+            evicted.push(front);
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! One stream: its ring, its publisher, its readers, under one lock.
+//!
+//! Belongs here: what drivers ask a stream. Does not belong here: how a position moves ([`super::reader`]), how
+//! publishers follow each other ([`super::publisher`]).
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::publisher::Owner;
+use super::reader::{EndReason, Event, Position, Reader};
+use super::ring::{Entry, Ring};
+use super::sessions::{Sessions, Viewing};
+use super::sync::{AtomicUsize, Mutex, lock};
+use super::takeover::Takeovers;
+use super::timeline::Timeline;
+use super::wakers::{Wakers, Woken};
+use super::{Full, Limits};
+use crate::name::StreamName;
+use crate::stats::SessionStats;
+use crate::track::{Kind, Track, TrackIndex};
+
+/// Least time between two keyframe requests that reach a publisher, and the age up to which a keyframe is fresh.
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether a stream has a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has.
+    Live,
+    /// Its publisher is gone; readers wait for the next one until [`Limits::hold`] is over.
+    Held {
+        /// When the publisher went.
+        since: Instant,
+    },
+    /// Over. The name is free for another stream.
+    Ended(EndReason),
+}
+
+/// How long a stream without publisher stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It has one, or one is about to take over.
+    No,
+    Until(Instant),
+    Over,
+}
+
+/// Where a newcomer starts: [`Stream::start`].
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// To be read from.
+    pub position: Position,
+    /// How many of the first frames read from there are older than now: the burst that brings the first picture at once.
+    pub burst_frames: usize,
+}
+
+/// A stream. Handed out by the hub as `Arc<Stream>`; it outlives its name in the hub as long as someone holds it.
+pub struct Stream {
+    name: StreamName,
+    limits: Limits,
+    budget: Arc<Budget>,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) sessions: Sessions,
+    extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+}
+
+/// What all streams of a hub hold together.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) limit_bytes: Option<usize>,
+    pub(super) used_bytes: AtomicUsize,
+    pub(super) streams: AtomicUsize,
+}
+
+impl Budget {
+    /// What a stream may hold now. Over the hub's limit, each is cut down to an equal share at its next frame; those
+    /// below it lose nothing.
+    pub(super) fn allowed_bytes(&self, ring_bytes: usize) -> usize {
+        match self.limit_bytes {
+            Some(limit) if self.used_bytes.load(Relaxed) > limit => {
+                ring_bytes.min(limit / self.streams.load(Relaxed).max(1))
+            }
+            _ => ring_bytes,
+        }
+    }
+
+    /// Replaces what one stream holds in the sum.
+    pub(super) fn settle(&self, before: usize, after: usize) {
+        if after >= before {
+            self.used_bytes.fetch_add(after - before, Relaxed);
+        } else {
+            self.used_bytes.fetch_sub(before - after, Relaxed);
+        }
+    }
+}
+
+/// When keyframes were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Keyframes {
+    /// The last request that reached a publisher.
+    pub(super) asked: Option<Instant>,
+    /// None has come since.
+    pub(super) unanswered: bool,
+    /// Someone wants one as soon as the interval allows.
+    pub(super) wanted: bool,
+}
+
+/// What the stream's lock guards.
+pub(super) struct Inner {
+    pub(super) limits: Limits,
+    pub(super) ring: Ring,
+    pub(super) tracks: Arc<[Track]>,
+    /// Counts lists of tracks that differ in more than formats.
+    pub(super) layout: u32,
+    /// The first id of the current layout.
+    pub(super) layout_start: u64,
+    /// Bit per video track of the current layout.
+    pub(super) video_tracks: u8,
+    /// The video track whose keyframes are start points; `None`: no video, every frame is.
+    pub(super) leading: Option<TrackIndex>,
+    pub(super) owner: Option<Owner>,
+    /// Publishers that wait to take over with their first keyframe.
+    pub(super) waiting_publishers: usize,
+    pub(super) next_publisher: u64,
+    pub(super) held_since: Option<Instant>,
+    pub(super) ended: Option<EndReason>,
+    pub(super) timeline: Timeline,
+    pub(super) takeovers: Takeovers,
+    pub(super) keyframes: Keyframes,
+    pub(super) wakers: Wakers,
+}
+
+pub(super) type KeyframeRequest = Arc<dyn Fn() + Send + Sync>;
+
+impl Inner {
+    /// The request to make now, if one is wanted, possible, and the last one long enough ago.
+    pub(super) fn keyframe_request(&mut self, now: Instant) -> Option<KeyframeRequest> {
+        let keyframes = &mut self.keyframes;
+        if !keyframes.wanted {
+            return None;
+        }
+        let recent = |asked: Instant| now.saturating_duration_since(asked) < KEYFRAME_INTERVAL;
+        if keyframes.asked.is_some_and(recent) {
+            return None;
+        }
+        keyframes.wanted = false;
+        let request = self.owner.as_ref()?.keyframe_requests.clone()?;
+        keyframes.asked = Some(now);
+        keyframes.unanswered = true;
+        Some(request)
+    }
+
+    /// Where a newcomer starts (DESIGN §3.5).
+    fn start(&mut self, now: Instant) -> Start {
+        let live = Start {
+            position: Position::waiting(self),
+            burst_frames: 0,
+        };
+        if self.leading.is_none() || self.ended.is_some() {
+            return live;
+        }
+        let newest = self.ring.newest_start().and_then(|id| self.ring.get(id));
+        let age = newest.map(|entry| now.saturating_duration_since(entry.published));
+        if age.is_none_or(|age| age > KEYFRAME_INTERVAL) && self.asks_and_is_answered(now) {
+            self.keyframes.wanted = true;
+            return live;
+        }
+        match newest.filter(|entry| self.fits_a_burst(entry)) {
+            Some(entry) => Start {
+                position: Position::burst(self, entry.id),
+                burst_frames: usize::try_from(self.ring.end().saturating_sub(entry.id)).unwrap_or(usize::MAX),
+            },
+            None => {
+                self.keyframes.wanted = true;
+                live
+            }
+        }
+    }
+
+    /// Whether asking for a keyframe brings one soon. A publisher that left the last request unanswered for an interval is
+    /// not relied on.
+    fn asks_and_is_answered(&self, now: Instant) -> bool {
+        let can = self
+            .owner
+            .as_ref()
+            .is_some_and(|owner| owner.keyframe_requests.is_some());
+        let slow = self.keyframes.unanswered
+            && (self.keyframes.asked).is_some_and(|asked| now.saturating_duration_since(asked) > KEYFRAME_INTERVAL);
+        can && !slow
+    }
+
+    fn fits_a_burst(&self, start: &Entry) -> bool {
+        let mut bytes = 0_usize;
+        let mut newest_us = start.time_us;
+        for entry in self.ring.from(start.id) {
+            bytes = bytes.saturating_add(entry.frame.data.len());
+            newest_us = newest_us.max(entry.time_us);
+        }
+        bytes <= self.limits.burst_bytes
+            && newest_us.saturating_sub(start.time_us) <= crate::time::micros(self.limits.burst_time)
+    }
+
+    fn hold(&self, now: Instant) -> Hold {
+        let Some(since) = self.held_since.filter(|_| self.waiting_publishers == 0) else {
+            return Hold::No;
+        };
+        let deadline = since.checked_add(self.limits.hold).unwrap_or(since);
+        if deadline <= now {
+            Hold::Over
+        } else {
+            Hold::Until(deadline)
+        }
+    }
+
+    #[must_use]
+    fn end(&mut self, reason: EndReason) -> Woken {
+        let mut woken = Woken::default();
+        self.ended.get_or_insert(reason);
+        self.wakers.take(&mut woken);
+        woken
+    }
+
+    /// Makes `tracks` the stream's. Formats alone may change under readers; anything else starts a new layout.
+    pub(super) fn set_tracks(&mut self, tracks: Arc<[Track]>) {
+        let same = self.tracks.len() == tracks.len()
+            && (self.tracks.iter().zip(tracks.iter()))
+                .all(|(old, new)| old.format.codec() == new.format.codec() && old.timescale == new.timescale);
+        self.tracks = tracks;
+        if !same {
+            self.layout = self.layout.wrapping_add(1);
+            self.layout_start = self.ring.end();
+            self.ring.new_layout();
+            (self.video_tracks, self.leading) = video_tracks(&self.tracks);
+        }
+    }
+}
+
+/// Bits of the video tracks, and the first of them.
+pub(super) fn video_tracks(tracks: &[Track]) -> (u8, Option<TrackIndex>) {
+    let video = tracks.iter().filter(|track| track.kind() == Kind::Video);
+    let bits = video.clone().fold(0, |bits, track| {
+        bits | 1_u8.checked_shl(u32::from(track.index.0)).unwrap_or(0)
+    });
+    (bits, video.map(|track| track.index).next())
+}
+
+impl Stream {
+    pub(super) fn new(name: StreamName, limits: Limits, budget: Arc<Budget>, tracks: Arc<[Track]>) -> Self {
+        let (bits, leading) = video_tracks(&tracks);
+        Self {
+            name,
+            limits,
+            budget,
+            inner: Mutex::new(Inner {
+                limits,
+                ring: Ring::new(),
+                tracks,
+                layout: 0,
+                layout_start: 0,
+                video_tracks: bits,
+                leading,
+                owner: None,
+                waiting_publishers: 0,
+                next_publisher: 0,
+                held_since: None,
+                ended: None,
+                timeline: Timeline::default(),
+                takeovers: Takeovers::default(),
+                keyframes: Keyframes::default(),
+                wakers: Wakers::default(),
+            }),
+            sessions: Sessions::new(),
+            extensions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// The hub's limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Its tracks with their current formats.
+    pub fn tracks(&self) -> Arc<[Track]> {
+        Arc::clone(&lock(&self.inner).tracks)
+    }
+
+    /// Whether it has a publisher.
+    pub fn state(&self) -> State {
+        let inner = lock(&self.inner);
+        match (inner.ended, inner.held_since) {
+            (Some(reason), _) => State::Ended(reason),
+            (None, Some(since)) => State::Held { since },
+            (None, None) => State::Live,
+        }
+    }
+
+    /// When the newest frame was published.
+    pub fn last_frame(&self) -> Option<Instant> {
+        lock(&self.inner).ring.newest_published()
+    }
+
+    /// The newest keyframe of the leading video track that is still in the ring, for a snapshot.
+    pub fn newest_keyframe(&self) -> Option<Arc<Entry>> {
+        let inner = lock(&self.inner);
+        let entry = inner.ring.get(inner.ring.newest_start()?)?;
+        inner.leading.is_some().then(|| Arc::clone(entry))
+    }
+
+    /// Bytes that its ring holds, as counted against [`Limits::ring_bytes`].
+    pub fn ring_bytes(&self) -> usize {
+        lock(&self.inner).ring.bytes()
+    }
+
+    /// Where a newcomer starts, for viewers without a waker of their own (see [`Stream::read`]).
+    ///
+    /// With video: at the newest keyframe, the frames since then being its burst; or, when the publisher takes requests
+    /// and that keyframe is older than a second, at a new one that is asked for; or, when the burst would pass
+    /// [`Limits::burst_bytes`] or [`Limits::burst_time`], at the next one. Sound alone starts at the next frame.
+    pub fn start(&self, now: Instant) -> Start {
+        let (start, request) = {
+            let mut inner = lock(&self.inner);
+            (inner.start(now), inner.keyframe_request(now))
+        };
+        if let Some(request) = request {
+            request();
+        }
+        start
+    }
+
+    /// A reader that starts where [`Stream::start`] says.
+    ///
+    /// # Errors
+    /// [`Full`] when [`Limits::readers_per_stream`] are there.
+    pub fn join(self: &Arc<Self>, now: Instant) -> Result<Reader, Full> {
+        let limit = self.limits.readers_per_stream;
+        let (reader, request) = {
+            let mut inner = lock(&self.inner);
+            let slot = inner.wakers.insert(limit).ok_or(Full { what: "readers", limit })?;
+            let start = inner.start(now);
+            let reader = Reader {
+                stream: Arc::clone(self),
+                slot,
+                position: start.position,
+                burst_frames: start.burst_frames,
+            };
+            (reader, inner.keyframe_request(now))
+        };
+        if let Some(request) = request {
+            request();
+        }
+        Ok(reader)
+    }
+
+    /// Reads without a waker: at most `max` frames from `position` are appended to `frames`. `None` when there is
+    /// nothing new. For viewers served by a task that is woken by other means: newcomers in their burst, and those that
+    /// lag until their socket takes more.
+    pub fn read(&self, position: &mut Position, max: usize, frames: &mut Vec<Arc<Entry>>) -> Option<Event> {
+        lock(&self.inner).read(position, max, frames)
+    }
+
+    /// Appends the entries `first..=last` that are still in the ring, and returns the id of the oldest one there.
+    pub(super) fn range(&self, first: u64, last: u64, entries: &mut Vec<Arc<Entry>>) -> u64 {
+        let inner = lock(&self.inner);
+        let range = inner.ring.from(first).take_while(|entry| entry.id <= last);
+        entries.extend(range.cloned());
+        inner.ring.oldest()
+    }
+
+    /// Asks the publisher for a keyframe. At most one request a second reaches it; one that comes too early is made when
+    /// the second is over, unless a keyframe came in between.
+    pub fn request_keyframe(&self, now: Instant) {
+        let request = {
+            let mut inner = lock(&self.inner);
+            inner.keyframes.wanted = true;
+            inner.keyframe_request(now)
+        };
+        if let Some(request) = request {
+            request();
+        }
+    }
+
+    /// Lists and counts a viewer as long as the guard lives.
+    ///
+    /// # Errors
+    /// [`Full`] when [`Limits::viewers_per_stream`] are there.
+    pub fn add_viewer(self: &Arc<Self>, stats: Arc<SessionStats>) -> Result<Viewing, Full> {
+        self.sessions
+            .add(Arc::clone(self), stats, self.limits.viewers_per_stream)
+    }
+
+    /// The publisher's counters.
+    pub fn publisher(&self) -> Option<Arc<SessionStats>> {
+        lock(&self.inner).owner.as_ref().map(|owner| Arc::clone(&owner.stats))
+    }
+
+    /// Counters of the publisher, if there is one, then of all viewers, in no particular order.
+    pub fn sessions(&self) -> Vec<Arc<SessionStats>> {
+        let mut list = Vec::with_capacity(self.sessions.len() + 1);
+        list.extend(self.publisher());
+        self.sessions.append_to(&mut list);
+        list
+    }
+
+    /// Viewers there are.
+    pub fn viewers(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Readers there are.
+    pub fn readers(&self) -> usize {
+        lock(&self.inner).wakers.len()
+    }
+
+    /// State that a protocol keeps for this stream, such as its rendered forms; one of each type, made by the first who
+    /// asks. It must not hold an `Arc<Stream>`, or neither is ever freed.
+    pub fn extension<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let key = TypeId::of::<T>();
+        let found = |map: &HashMap<TypeId, Arc<dyn Any + Send + Sync>>| map.get(&key).cloned()?.downcast::<T>().ok();
+        if let Some(there) = found(&lock(&self.extensions)) {
+            return there;
+        }
+        // Outside the lock, since `make` may ask for an extension itself. Two that race make two; the first stays.
+        let made = Arc::new(make());
+        let mut extensions = lock(&self.extensions);
+        if let Some(there) = found(&extensions) {
+            return there;
+        }
+        extensions.insert(key, made.clone());
+        made
+    }
+
+    /// Whether the hold is over, not counting the time for which a publisher waits that has yet to send its first
+    /// keyframe.
+    pub(super) fn hold(&self, now: Instant) -> Hold {
+        lock(&self.inner).hold(now)
+    }
+
+    /// Ends the stream if its hold is over.
+    pub(super) fn expire(&self, now: Instant, woken: &mut Vec<Woken>) -> Hold {
+        let mut inner = lock(&self.inner);
+        let hold = inner.hold(now);
+        if hold == Hold::Over {
+            woken.push(inner.end(EndReason::PublisherGone));
+        }
+        hold
+    }
+
+    /// Ends the stream; readers get what is left and then the reason.
+    pub(super) fn end(&self, reason: EndReason) -> Woken {
+        lock(&self.inner).end(reason)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let held = lock(&self.inner).ring.bytes();
+        self.budget.settle(held, 0);
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
