@@ -5,10 +5,12 @@
 //!
 //! Does not belong here: retrying, the slate's timing, overlay, encoding, threads ([`crate::camera`] has them).
 
+pub mod test_pattern;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use media::annexb::AccessUnit;
 use media::{CaptureSource, Clock};
 
 use crate::picture::{FrameRate, Picture, Pool};
@@ -105,9 +107,8 @@ pub enum Captured {
     },
     /// H.264, encoded by the camera or before.
     AccessUnit {
-        /// The NAL units in order, without start codes or lengths, each at least one byte; parameter sets, delimiters and
-        /// SEI included where the source has them.
-        nals: Vec<Bytes>,
+        /// As [`media::h264::AccessUnits`] makes them of NAL units, and [`media::annexb::ByteStream`] of a pipe.
+        unit: AccessUnit,
         /// When. With B-frames the access units come in decoding order and these instants are those of presentation.
         taken: Taken,
     },

@@ -1,0 +1,289 @@
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use media::h264::{self, nal};
+use media::{CaptureSource, track};
+
+use super::*;
+use crate::source::test_pattern::{Pattern, Scene};
+
+/// What came out for one picture.
+struct Coded {
+    nals: Vec<Vec<u8>>,
+    keyframe: bool,
+}
+
+impl Coded {
+    fn bits(&self) -> usize {
+        self.nals.iter().map(|nal| (nal.len() + 4) * 8).sum()
+    }
+
+    fn of_type(&self, unit_type: u8) -> impl Iterator<Item = &Vec<u8>> {
+        self.nals.iter().filter(move |nal| h264::unit_type(nal) == unit_type)
+    }
+}
+
+/// An encoder fed with a test scene, picture by picture.
+struct Bench {
+    encoder: OpenH264,
+    coded: Arc<Mutex<Vec<Coded>>>,
+    scene: Scene,
+    picture: Picture,
+    fps: FrameRate,
+    next: u64,
+    still: bool,
+}
+
+impl Bench {
+    fn new(settings: Settings, pattern: Pattern) -> Self {
+        let coded = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&coded);
+        let output = move |unit: AccessUnit<'_>| {
+            to.lock().unwrap().push(Coded {
+                nals: unit.nals.iter().map(|nal| nal.to_vec()).collect(),
+                keyframe: unit.keyframe,
+            });
+        };
+        Self {
+            encoder: OpenH264::new(settings, Box::new(output)).unwrap(),
+            coded,
+            scene: Scene::new(pattern, settings.width, settings.height).unwrap(),
+            picture: Picture::black(settings.width, settings.height).unwrap(),
+            fps: settings.fps,
+            next: 0,
+            still: false,
+        }
+    }
+
+    /// Encodes `count` pictures and gives what came out.
+    fn run(&mut self, count: u64) -> Vec<Coded> {
+        for n in self.next..self.next + count {
+            let at = if self.still { Duration::ZERO } else { self.fps.due(n) };
+            self.scene.draw(&mut self.picture, at);
+            self.encoder.encode(&self.picture, taken()).unwrap();
+        }
+        self.next += count;
+        std::mem::take(&mut self.coded.lock().unwrap())
+    }
+
+    fn kbps(&mut self, seconds: u64) -> f64 {
+        let pictures = seconds * u64::from(self.fps.frames());
+        let bits: usize = self.run(pictures).iter().map(Coded::bits).sum();
+        bits as f64 / seconds as f64 / 1_000.0
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "any instant does")]
+fn taken() -> Taken {
+    Taken {
+        at: Instant::now(),
+        source: CaptureSource::Camera,
+    }
+}
+
+fn keyframes(coded: &[Coded]) -> Vec<usize> {
+    let positions = coded.iter().enumerate().filter(|(_, unit)| unit.keyframe);
+    positions.map(|(at, _)| at).collect()
+}
+
+#[test]
+fn every_picture_gives_an_access_unit_and_gops_are_exact() {
+    let mut bench = Bench::new(Settings::default(), Pattern::Moving);
+    let coded = bench.run(35);
+    assert_eq!(coded.len(), 35);
+    assert_eq!(keyframes(&coded), [0, 10, 20, 30]);
+    for unit in &coded {
+        let slices = unit.of_type(nal::SLICE).chain(unit.of_type(nal::IDR));
+        assert_eq!(slices.count(), 1, "a small picture is one slice");
+        for slice in unit.of_type(nal::SLICE) {
+            assert_eq!(h264::slice_header(slice).unwrap().slice_type, h264::SliceType::P);
+        }
+    }
+}
+
+#[test]
+fn a_keyframe_on_demand_starts_a_new_gop() {
+    let settings = Settings {
+        gop_frames: 60,
+        ..Settings::default()
+    };
+    let mut bench = Bench::new(settings, Pattern::Moving);
+    bench.run(7);
+    bench.encoder.request_keyframe();
+    let coded = bench.run(70);
+    assert_eq!(keyframes(&coded), [0, 60]);
+}
+
+#[test]
+fn parameter_sets_say_what_players_need_and_never_change() {
+    let mut bench = Bench::new(Settings::default(), Pattern::Moving);
+    let mut coded = bench.run(15);
+    bench.encoder.set_bitrate_kbps(2_000).unwrap();
+    bench.encoder.set_fps(FrameRate::whole(15)).unwrap();
+    bench.encoder.request_keyframe();
+    coded.extend(bench.run(15));
+    let sets: Vec<_> = coded
+        .iter()
+        .filter(|unit| unit.keyframe)
+        .map(|unit| unit.of_type(nal::SPS).chain(unit.of_type(nal::PPS)).collect::<Vec<_>>())
+        .collect();
+    assert!(sets.len() >= 3);
+    assert!(sets.iter().all(|set| set.len() == 2 && *set == sets[0]));
+    let format = h264::Format::new(sets[0].iter()).unwrap();
+    assert_eq!(format.dimensions(), Some((640, 480)));
+    assert_eq!(format.max_reorder_frames(), Some(0));
+    // Constrained Baseline, level 3.0.
+    assert_eq!(format.profile_level_id(), Some([66, 0xc0, 30]));
+    assert_eq!(track::Format::H264(format).dimensions(), Some((640, 480)));
+}
+
+#[test]
+fn sizes_that_are_no_multiple_of_16_are_cropped() {
+    for (width, height) in [(16, 16), (18, 34), (854, 480), (1_366, 768)] {
+        let settings = Settings {
+            width,
+            height,
+            ..Settings::default()
+        };
+        let coded = Bench::new(settings, Pattern::Moving).run(3);
+        let format = h264::Format::new(coded[0].of_type(nal::SPS)).unwrap();
+        assert_eq!(format.dimensions(), Some((width, height)));
+    }
+}
+
+#[test]
+fn the_bitrate_is_held_within_a_tenth_over_ten_seconds() {
+    for still in [false, true] {
+        for kbps in [500, 800, 2_000] {
+            let settings = Settings {
+                bitrate_kbps: kbps,
+                ..Settings::default()
+            };
+            let mut bench = Bench::new(settings, Pattern::Moving);
+            bench.still = still;
+            for window in 0..2 {
+                let got = bench.kbps(10);
+                let off = got / f64::from(kbps) - 1.0;
+                assert!(off.abs() < 0.1, "still {still}, window {window}: {got} of {kbps} kb/s");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_bitrate_is_held_when_content_changes() {
+    let mut bench = Bench::new(Settings::default(), Pattern::Bars);
+    let simple = bench.kbps(10);
+    assert!(simple < 880.0, "{simple} kb/s");
+    bench.scene = Scene::new(Pattern::Moving, 640, 480).unwrap();
+    let moving = bench.kbps(10);
+    assert!((moving - 800.0).abs() < 80.0, "{moving} kb/s");
+}
+
+#[test]
+fn bitrate_and_frame_rate_change_while_running() {
+    let mut bench = Bench::new(Settings::default(), Pattern::Moving);
+    bench.kbps(2);
+    bench.encoder.set_bitrate_kbps(2_400).unwrap();
+    let more = bench.kbps(10);
+    assert!((more - 2_400.0).abs() < 240.0, "{more} kb/s");
+    bench.encoder.set_bitrate_kbps(400).unwrap();
+    bench.encoder.set_fps(FrameRate::whole(15)).unwrap();
+    bench.fps = FrameRate::whole(15);
+    let less = bench.kbps(10);
+    assert!((less - 400.0).abs() < 40.0, "{less} kb/s");
+}
+
+#[test]
+fn a_bitrate_beyond_the_level_gets_a_higher_level() {
+    let mut bench = Bench::new(Settings::default(), Pattern::Moving);
+    bench.run(3);
+    bench.encoder.set_bitrate_kbps(30_000).unwrap();
+    let coded = bench.run(3);
+    assert!(coded[0].keyframe, "new parameter sets need a keyframe");
+    let format = h264::Format::new(coded[0].of_type(nal::SPS)).unwrap();
+    assert_eq!(format.profile_level_id().unwrap()[2], 41);
+}
+
+#[test]
+fn large_pictures_are_cut_into_slices_and_two_encoders_share_the_threads() {
+    let settings = Settings {
+        width: 1_280,
+        height: 720,
+        bitrate_kbps: 3_000,
+        ..Settings::default()
+    };
+    let run = move || {
+        let mut bench = Bench::new(settings, Pattern::Moving);
+        bench.run(12)
+    };
+    let [one, other] = [std::thread::spawn(run), std::thread::spawn(run)].map(|thread| thread.join().unwrap());
+    let expected = if threads(&settings, 2) > 1 && std::thread::available_parallelism().unwrap().get() > 1 {
+        SLICES as usize
+    } else {
+        1
+    };
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one.of_type(nal::SLICE).chain(one.of_type(nal::IDR)).count(), expected);
+        assert_eq!(one.nals, other.nals, "the same pictures give the same bytes");
+    }
+}
+
+#[test]
+fn threads_are_for_large_pictures() {
+    let sized = |width, height| Settings {
+        width,
+        height,
+        ..Settings::default()
+    };
+    assert_eq!(threads(&sized(640, 480), 8), 1);
+    assert_eq!(threads(&sized(1_280, 720), 1), 1);
+    assert_eq!(threads(&sized(1_280, 720), 2), 2);
+    assert_eq!(threads(&sized(3_840, 2_160), 64), MAX_THREADS);
+}
+
+#[test]
+fn encoders_come_and_go_without_leaving_threads() {
+    let settings = Settings {
+        width: 1_280,
+        height: 720,
+        ..Settings::default()
+    };
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    let before = threads();
+    for _ in 0..10 {
+        Bench::new(settings, Pattern::Bars).run(2);
+    }
+    // Other tests of this process start and end threads meanwhile: ten encoders would have left twenty.
+    assert!(threads() < before + 15, "{before} threads became {}", threads());
+}
+
+#[test]
+fn what_cannot_be_encoded_is_refused_by_name() {
+    let huge = Settings {
+        width: 8_192,
+        height: 8_192,
+        ..Settings::default()
+    };
+    let refused = OpenH264::new(huge, Box::new(|_| {})).err().unwrap();
+    assert_eq!(
+        refused.to_string(),
+        "openh264 refuses 8192×8192@30, 800 kb/s: more macroblocks than level 5.2 allows (36,864 a picture, 2,073,600 a second)"
+    );
+    let mut encoder = OpenH264::new(Settings::default(), Box::new(|_| {})).unwrap();
+    let wrong = encoder.encode(&Picture::black(320, 240).unwrap(), taken()).unwrap_err();
+    assert!(matches!(wrong, Error::Size { width: 320, .. }), "{wrong}");
+}
+
+#[test]
+fn bitrates_beyond_the_range_are_clamped() {
+    let settings = Settings {
+        bitrate_kbps: 0,
+        gop_frames: 0,
+        ..Settings::default()
+    };
+    let mut bench = Bench::new(settings, Pattern::Bars);
+    assert_eq!(keyframes(&bench.run(3)), [0, 1, 2]);
+    bench.encoder.set_bitrate_kbps(u32::MAX).unwrap();
+    bench.run(3);
+}

@@ -1,0 +1,220 @@
+//! The source that is always there: `test` (a moving, textured, noisy scene) and `test:bars` (colour bars).
+//!
+//! Belongs here: drawing those two scenes and delivering them at an exact rate. Does not belong here: clock, frame rate and
+//! latency as text, the stamp ([`crate::overlay`]).
+//!
+//! The scene is made to cost an encoder what a camera costs it: a texture that moves past, discs that move against it, and
+//! sensor noise of about 2 grey levels (standard deviation), which no motion search finds again. Drawing a 640×480 picture
+//! takes 0.07 ms (release build), because texture and noise are computed once and only added per frame.
+
+mod scene;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use media::CaptureSource;
+
+use self::scene::{Bars, Moving};
+use super::{Captured, Description, Error, Kind, Open, Opening, Source, Taken};
+use crate::picture::{FrameRate, Picture};
+
+/// Which test picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// `test`: texture, motion, noise.
+    Moving,
+    /// `test:bars`: colour bars with a line that sweeps once a second. Costs an encoder next to nothing.
+    Bars,
+}
+
+impl Open for Pattern {
+    fn name(&self) -> String {
+        match self {
+            Self::Moving => "test pattern".to_owned(),
+            Self::Bars => "test pattern (colour bars)".to_owned(),
+        }
+    }
+
+    fn open(&mut self, with: &Opening) -> Result<Box<dyn Source>, Error> {
+        let wanted = with.wanted;
+        let scene = Scene::new(*self, wanted.width, wanted.height).ok_or_else(|| {
+            Error::lasting(
+                format!("no {} of {}×{}", self.name(), wanted.width, wanted.height),
+                "both sizes must be even, and between 16 and 8192",
+                "choose another size, for example 640x480",
+            )
+        })?;
+        Ok(Box::new(TestSource {
+            description: Description {
+                text: format!("{}, {}×{}@{}", self.name(), wanted.width, wanted.height, wanted.fps),
+                kind: Kind::Raw,
+                width: wanted.width,
+                height: wanted.height,
+                fps: wanted.fps,
+            },
+            pacer: Pacer::new(wanted.fps, with.clock.now()),
+            with: with.clone(),
+            scene,
+        }))
+    }
+}
+
+/// Draws the pictures without delivering them: for measuring and testing encoders at any pace.
+pub struct Scene(Drawing);
+
+enum Drawing {
+    Moving(Box<Moving>),
+    Bars(Bars),
+}
+
+impl Scene {
+    /// `None` for sizes that [`Picture::black`] refuses.
+    pub fn new(pattern: Pattern, width: u32, height: u32) -> Option<Self> {
+        let blank = Picture::black(width, height)?;
+        Some(Self(match pattern {
+            Pattern::Moving => Drawing::Moving(Box::new(Moving::new())),
+            Pattern::Bars => Drawing::Bars(Bars::new(blank)),
+        }))
+    }
+
+    /// Draws the scene as it is `at` after its beginning. The noise differs from call to call, in an order that is the same
+    /// for every new scene. The picture is of the size given to [`Scene::new`].
+    pub fn draw(&mut self, picture: &mut Picture, at: Duration) {
+        match &mut self.0 {
+            Drawing::Moving(scene) => scene.draw(picture, at),
+            Drawing::Bars(scene) => scene.draw(picture, at),
+        }
+    }
+}
+
+struct TestSource {
+    description: Description,
+    with: Opening,
+    pacer: Pacer,
+    scene: Scene,
+}
+
+impl Source for TestSource {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn next(&mut self, timeout: Duration) -> Result<Option<Captured>, Error> {
+        let now = self.with.clock.now();
+        let wait = self.pacer.due().saturating_duration_since(now);
+        if wait > timeout {
+            thread::sleep(timeout);
+            return Ok(None);
+        }
+        thread::sleep(wait);
+        let at = self.with.clock.now();
+        self.pacer.taken(at);
+        let Some(mut picture) = self.with.pool.take(self.description.width, self.description.height) else {
+            return Ok(None);
+        };
+        self.scene
+            .draw(&mut picture, at.saturating_duration_since(self.pacer.start));
+        let source = CaptureSource::Camera;
+        Ok(Some(Captured::Picture {
+            picture,
+            taken: Taken { at, source },
+        }))
+    }
+}
+
+/// When pictures are due: at absolute times from a start, so that lateness of one never adds to the next.
+pub(crate) struct Pacer {
+    start: Instant,
+    fps: FrameRate,
+    next: u64,
+}
+
+impl Pacer {
+    /// The first picture is due at `start`.
+    pub(crate) fn new(fps: FrameRate, start: Instant) -> Self {
+        Self { start, fps, next: 0 }
+    }
+
+    /// When the next picture is due.
+    pub(crate) fn due(&self) -> Instant {
+        self.start + self.fps.due(self.next)
+    }
+
+    /// The picture that was due has been taken at `now`. Pictures whose whole interval has passed are left out, never
+    /// delivered in a burst.
+    pub(crate) fn taken(&mut self, now: Instant) {
+        self.next += 1;
+        let since_start = now.saturating_duration_since(self.start);
+        let interval = self.fps.interval();
+        if since_start > self.fps.due(self.next) + interval {
+            let behind = (since_start - self.fps.due(self.next)).as_nanos() / interval.as_nanos().max(1);
+            self.next += u64::try_from(behind).unwrap_or(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pacing_keeps_its_phase_whatever_the_lateness() {
+        #[expect(clippy::disallowed_methods, reason = "any instant does")]
+        let start = Instant::now();
+        let fps = FrameRate::whole(30);
+        let mut pacer = Pacer::new(fps, start);
+        for n in 0..1_000_u64 {
+            assert_eq!(pacer.due(), start + fps.due(n));
+            // Up to 20 ms late each time.
+            pacer.taken(pacer.due() + Duration::from_micros(n * 7_919 % 20_000));
+        }
+    }
+
+    #[test]
+    fn a_long_stall_leaves_pictures_out_instead_of_bursting() {
+        #[expect(clippy::disallowed_methods, reason = "any instant does")]
+        let start = Instant::now();
+        let fps = FrameRate::whole(30);
+        let mut pacer = Pacer::new(fps, start);
+        let late = start + Duration::from_millis(1_010);
+        pacer.taken(late);
+        assert!(pacer.due() + fps.interval() > late, "more than one picture is overdue");
+        assert!(pacer.due() <= late + fps.interval(), "waits longer than an interval");
+        let phase = pacer.due().duration_since(start).as_nanos() % fps.interval().as_nanos();
+        assert!(phase < 100, "the phase is lost: {phase} ns");
+    }
+
+    #[test]
+    fn both_scenes_move_and_fill_every_size() {
+        for pattern in [Pattern::Moving, Pattern::Bars] {
+            for (width, height) in [(16, 16), (18, 250), (640, 480), (1922, 1082)] {
+                let mut scene = Scene::new(pattern, width, height).unwrap();
+                let mut first = Picture::black(width, height).unwrap();
+                let mut second = first.clone();
+                scene.draw(&mut first, Duration::ZERO);
+                scene.draw(&mut second, Duration::from_millis(1_500));
+                assert_ne!(first, second, "{pattern:?} {width}×{height} stands still");
+                let lit = first.planes()[0].iter().filter(|&&luma| luma > 24).count();
+                assert!(
+                    lit * 2 > first.planes()[0].len(),
+                    "{pattern:?} {width}×{height} is mostly black"
+                );
+            }
+        }
+        assert!(Scene::new(Pattern::Moving, 15, 16).is_none());
+    }
+
+    #[test]
+    fn the_noise_is_a_sensors() {
+        let mut scene = Scene::new(Pattern::Moving, 640, 480).unwrap();
+        let mut one = Picture::black(640, 480).unwrap();
+        let mut other = one.clone();
+        scene.draw(&mut one, Duration::ZERO);
+        scene.draw(&mut other, Duration::ZERO);
+        let differences = one.planes()[0].iter().zip(other.planes()[0]);
+        let squares: f64 = differences.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+        // Two independent samples differ by √2 times the standard deviation of one.
+        let deviation = (squares / 2.0 / (640.0 * 480.0)).sqrt();
+        assert!((1.5..2.5).contains(&deviation), "standard deviation {deviation}");
+    }
+}
