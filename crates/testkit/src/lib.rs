@@ -2,3 +2,7 @@
 //!
 //! Belongs here: a simulated clock, a lossy link with a seed, streams with known content, wrappers around other people's
 //! players. Does not belong here: assertions about one protocol (those stand with it).
+
+pub mod clock;
+pub mod link;
+pub mod stream;
