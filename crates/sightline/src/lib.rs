@@ -9,5 +9,6 @@
 pub mod auth;
 pub mod clock;
 pub mod net;
+pub mod rtsp;
 pub mod secret;
 pub mod shutdown;

@@ -106,6 +106,11 @@ impl Position {
         }
     }
 
+    /// Behind the newest entry, for whatever comes.
+    pub(super) fn live(inner: &Inner) -> Self {
+        Self::flowing(inner.ring.end(), inner.layout)
+    }
+
     /// Behind the newest entry, for the next start point.
     pub(super) fn waiting(inner: &Inner) -> Self {
         Self {

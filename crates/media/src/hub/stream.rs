@@ -340,6 +340,12 @@ impl Stream {
         start
     }
 
+    /// Behind the newest frame: what is published from now on, keyframe or not. For a task that serves viewers who each have a
+    /// position of their own.
+    pub fn live(&self) -> Position {
+        Position::live(&lock(&self.inner))
+    }
+
     /// A reader that starts where [`Stream::start`] says.
     ///
     /// # Errors

@@ -1,0 +1,512 @@
+//! One RTSP connection: reading, answering, ending.
+//!
+//! Belongs here: the loop between socket and `protocol::rtsp::server::Session`, and who answers which event. Does not belong
+//! here: what playing ([`super::play`]) and publishing ([`super::record`]) do to the hub.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media::StreamName;
+use protocol::rtp::Arrival;
+use protocol::rtsp::auth::{Challenge, Credentials};
+use protocol::rtsp::message::Status;
+use protocol::rtsp::server::{self, ChannelKind, Denied, Event, Refusal, ServerPorts, SetUpTransport};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant as Deadline;
+
+use super::Shared;
+use super::play::{Playing, SetUp};
+use super::record::Recording;
+use super::udp::{Datagram, Expecting, Port};
+use super::viewer::End;
+use crate::auth::{self, Action, Presented};
+use crate::net;
+
+/// Reads are made into one buffer per thread: a connection that waits holds none.
+const READ_BYTES: usize = 64 * 1024;
+/// Reads in a row before others have their turn.
+const READS_PER_TURN: usize = 16;
+/// The last answer must leave within this, then the connection is closed anyway.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn run(socket: TcpStream, remote: SocketAddr, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    // Without it a slow answer is no error, only slow.
+    let _ = net::send_without_delay(&socket);
+    let local = socket.local_addr().unwrap_or(remote);
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let session = server::Session::new(shared.settings.session.clone(), (shared.random)(), shared.clock.now());
+    let connection = Connection {
+        socket: Arc::new(socket),
+        remote,
+        local,
+        session,
+        shared,
+        role: Role::Idle,
+        tracks: Vec::new(),
+        expecting: None,
+        datagrams: None,
+        closing: None,
+    };
+    connection.serve(stop).await;
+}
+
+/// Why a connection ends, for the log.
+#[derive(Debug, thiserror::Error)]
+enum Ending {
+    #[error("the peer closed the connection")]
+    PeerClosed,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Session(server::CloseReason),
+    #[error("{0}")]
+    Stream(String),
+    #[error("the server stops")]
+    Stopping,
+}
+
+enum Role {
+    Idle,
+    Described(StreamName),
+    Viewer(Box<Playing>),
+    Publisher(Box<Recording>),
+}
+
+struct Connection {
+    socket: Arc<TcpStream>,
+    remote: SocketAddr,
+    local: SocketAddr,
+    session: server::Session,
+    shared: Arc<Shared>,
+    role: Role,
+    /// Tracks that are set up, by position.
+    tracks: Vec<SetUp>,
+    expecting: Option<Expecting>,
+    datagrams: Option<mpsc::Receiver<Datagram>>,
+    closing: Option<Ending>,
+}
+
+impl Connection {
+    async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let ending = loop {
+            if let Err(error) = self.settle().await {
+                break Ending::Io(error);
+            }
+            if let Some(ending) = self.closing.take() {
+                break ending;
+            }
+            if let Some(at) = self
+                .next_timeout()
+                .filter(|&at| Deadline::from_std(at) != timer.deadline())
+            {
+                timer.as_mut().reset(at.into());
+            }
+            let timed = self.next_timeout().is_some();
+            tokio::select! {
+                ready = self.socket.readable() => {
+                    if let Err(ending) = ready.map_err(Ending::Io).and_then(|()| self.read()) {
+                        break ending;
+                    }
+                }
+                () = &mut timer, if timed => self.handle_timeout(),
+                Some(datagram) = receive(&mut self.datagrams) => self.take_datagram(&datagram),
+                end = ended(&mut self.role) => break Ending::Stream(describe_end(end)),
+                _ = stop.wait_for(|&stop| stop) => break Ending::Stopping,
+            }
+        };
+        self.end(&ending).await;
+    }
+
+    /// Handles events and writes answers until there is nothing left to do.
+    async fn settle(&mut self) -> io::Result<()> {
+        loop {
+            let mut busy = false;
+            while let Some(event) = self.session.poll() {
+                busy = true;
+                self.handle(event).await;
+            }
+            let output = self.session.take_output();
+            if !output.is_empty() {
+                busy = true;
+                self.write(output).await?;
+            }
+            if !busy {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn write(&mut self, output: Bytes) -> io::Result<()> {
+        if let Role::Viewer(playing) = &mut self.role {
+            // The answer to PLAY goes out first; from then on the write side is the fan-out's.
+            if let Some(output) = playing.answer(output) {
+                write_all(&self.socket, &output).await?;
+                if let Err(full) = playing.start(&self.shared, &self.socket) {
+                    self.closing = Some(Ending::Stream(full.to_string()));
+                }
+            }
+            return Ok(());
+        }
+        tokio::time::timeout(
+            self.shared.settings.session.request_timeout,
+            write_all(&self.socket, &output),
+        )
+        .await
+        .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn read(&mut self) -> Result<(), Ending> {
+        for _ in 0..READS_PER_TURN {
+            if let Role::Publisher(_) = self.role {
+                net::acknowledge_quickly(&*self.socket);
+            }
+            let now = self.shared.clock.now();
+            let read = SCRATCH.with_borrow_mut(|buffer| match self.socket.try_read(buffer) {
+                Ok(0) => Err(Ending::PeerClosed),
+                Ok(length) => {
+                    self.session.receive(buffer.get(..length).unwrap_or_default(), now);
+                    Ok(length == buffer.len())
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                Err(error) => Err(error.into()),
+            })?;
+            if !read {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: Event) {
+        let now = self.shared.clock.now();
+        match event {
+            Event::Authorize {
+                action,
+                stream,
+                credentials,
+            } => {
+                let answer = self.authorize(action, &stream, &credentials);
+                self.session.authorized(answer, now);
+            }
+            Event::Describe { stream } => {
+                let answer = super::play::describe(&self.shared, &stream, self.local.ip());
+                if answer.is_ok() {
+                    self.role = Role::Described(stream);
+                }
+                self.session.describe(answer, now);
+            }
+            Event::Announce { stream, sdp } => match Recording::announce(stream, &sdp) {
+                Ok((recording, announced)) => {
+                    self.role = Role::Publisher(Box::new(recording));
+                    self.session.announce(Ok(announced), now);
+                }
+                Err(refusal) => self.session.announce(Err(refusal), now),
+            },
+            Event::SetUp {
+                track,
+                transport,
+                stream,
+                ..
+            } => {
+                let answer = self.set_up(track, transport, stream);
+                self.session.set_up(answer, now);
+            }
+            Event::Play { tracks } => self.play(&tracks),
+            Event::Record { .. } => {
+                let Role::Publisher(recording) = &mut self.role else {
+                    return self
+                        .session
+                        .record(Err(Refusal::new(Status::NOT_VALID_IN_THIS_STATE)), now);
+                };
+                let agent = self.session.agent().map(Arc::from);
+                let answer = recording.record(&self.shared, self.remote, agent, &self.tracks);
+                self.session.record(answer, now);
+            }
+            Event::Data { track, kind, bytes } => self.take(track, kind, &bytes),
+            Event::Pause => self.pause().await,
+            Event::TearDown => {
+                self.pause().await;
+                self.forget();
+            }
+            Event::Close { reason } => self.closing = Some(Ending::Session(reason)),
+        }
+    }
+
+    fn authorize(&self, action: server::Action, stream: &StreamName, credentials: &Credentials) -> Result<(), Denied> {
+        let action = match action {
+            server::Action::View => Action::View,
+            server::Action::Publish => Action::Publish,
+        };
+        let now = self.shared.clock.now();
+        let ask = |presented: Presented<'_>| self.shared.auth.rtsp(self.remote.ip(), presented, action, stream, now);
+        let result = match credentials {
+            Credentials::None => ask(Presented::Nothing),
+            Credentials::Basic { user, password } => ask(Presented::Basic { user, password }),
+            Credentials::Digest(digest) => ask(Presented::Digest {
+                user: digest.user(),
+                verify: &|password| digest.verify(password),
+            }),
+            Credentials::Token(token) => ask(Presented::Token(token)),
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                if refusal != auth::Refusal::Missing {
+                    tracing::warn!(remote = %self.remote, stream = %stream, reason = %refusal, "RTSP access refused");
+                }
+                Err(match refusal {
+                    auth::Refusal::Forbidden(decision) => {
+                        Denied::Refused(Refusal::because(Status::FORBIDDEN, decision.to_string()))
+                    }
+                    auth::Refusal::Braked { .. } => {
+                        Denied::Refused(Refusal::because(Status::UNAVAILABLE, refusal.to_string()))
+                    }
+                    auth::Refusal::Missing | auth::Refusal::Wrong => Denied::Challenge(Challenge {
+                        realm: "sightline".to_owned(),
+                        digest: true,
+                        basic: true,
+                    }),
+                })
+            }
+        }
+    }
+
+    fn set_up(&mut self, track: usize, transport: SetUpTransport, stream: StreamName) -> Result<ServerPorts, Refusal> {
+        let ssrc = match &self.role {
+            Role::Publisher(_) => None,
+            _ => super::play::ssrc(&self.shared, &stream, track),
+        };
+        if matches!(self.role, Role::Idle) {
+            self.role = Role::Described(stream);
+        }
+        let mut ports = ServerPorts {
+            ssrc,
+            ..ServerPorts::default()
+        };
+        if let SetUpTransport::Udp {
+            client_rtp,
+            client_rtcp,
+        } = transport
+        {
+            let sockets = self
+                .shared
+                .sockets
+                .as_ref()
+                .ok_or_else(|| Refusal::new(Status::UNSUPPORTED_TRANSPORT))?;
+            let expecting = self.expecting.get_or_insert_with(|| {
+                let (expecting, datagrams) = Expecting::new(sockets.clone());
+                self.datagrams = Some(datagrams);
+                expecting
+            });
+            let [rtp, rtcp] = [client_rtp, client_rtcp].map(|port| SocketAddr::new(self.remote.ip(), port));
+            if !expecting.add(track, rtp, rtcp) {
+                let why = format!("ports {client_rtp} and {client_rtcp} of your address are in use by another session");
+                return Err(Refusal::because(Status::UNSUPPORTED_TRANSPORT, why));
+            }
+            sockets.punch(rtp, rtcp);
+            ports.rtp_rtcp = Some(sockets.ports());
+        }
+        self.tracks.retain(|known| known.track != track);
+        self.tracks.push(SetUp { track, transport });
+        Ok(ports)
+    }
+
+    fn play(&mut self, tracks: &[usize]) {
+        let now = self.shared.clock.now();
+        let stream = match &self.role {
+            Role::Described(stream) => stream.clone(),
+            Role::Viewer(playing) => playing.stream().clone(),
+            Role::Idle | Role::Publisher(_) => {
+                return self
+                    .session
+                    .play(Err(Refusal::new(Status::NOT_VALID_IN_THIS_STATE)), now);
+            }
+        };
+        if matches!(&self.role, Role::Viewer(playing) if playing.is_seated()) {
+            // A second PLAY of a live stream changes nothing.
+            return self.session.play(Ok(&[]), now);
+        }
+        let agent = self.session.agent().map(Arc::from);
+        let set_up: Vec<_> = self
+            .tracks
+            .iter()
+            .filter(|known| tracks.contains(&known.track))
+            .copied()
+            .collect();
+        match Playing::prepare(&self.shared, &stream, self.remote, agent, &set_up) {
+            Ok((playing, rtp_info)) => {
+                self.role = Role::Viewer(Box::new(playing));
+                self.session.play(Ok(&rtp_info), now);
+            }
+            Err(refusal) => self.session.play(Err(refusal), now),
+        }
+    }
+
+    /// Takes the write side back from the fan-out, with what it had begun to write.
+    async fn pause(&mut self) {
+        let role = std::mem::replace(&mut self.role, Role::Idle);
+        self.role = match role {
+            Role::Viewer(playing) => {
+                let stream = playing.stream().clone();
+                let unfinished = playing.stop().await;
+                if let Err(error) = tokio::time::timeout(FAREWELL, write_all(&self.socket, &unfinished))
+                    .await
+                    .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+                {
+                    self.closing = Some(Ending::Io(error));
+                }
+                Role::Described(stream)
+            }
+            Role::Publisher(mut recording) => {
+                recording.pause(&self.shared);
+                Role::Publisher(recording)
+            }
+            other => other,
+        };
+    }
+
+    fn forget(&mut self) {
+        self.role = Role::Idle;
+        self.tracks.clear();
+        self.expecting = None;
+        self.datagrams = None;
+    }
+
+    fn take(&mut self, track: usize, kind: ChannelKind, bytes: &[u8]) {
+        let arrival = Arrival {
+            at: self.shared.clock.now(),
+            wall: self.shared.clock.wall(),
+        };
+        match &mut self.role {
+            Role::Viewer(playing) => {
+                if kind == ChannelKind::Rtcp {
+                    playing.take_report(bytes, arrival.wall);
+                }
+            }
+            Role::Publisher(recording) => {
+                if let Err(refused) = recording.take(track, kind, bytes, arrival) {
+                    self.closing = Some(Ending::Stream(refused.to_string()));
+                }
+            }
+            Role::Idle | Role::Described(_) => {}
+        }
+    }
+
+    fn take_datagram(&mut self, datagram: &Datagram) {
+        self.session.keep_alive(self.shared.clock.now());
+        let kind = match datagram.port {
+            Port::Rtp => ChannelKind::Rtp,
+            Port::Rtcp => ChannelKind::Rtcp,
+        };
+        self.take(datagram.track, kind, &datagram.bytes);
+    }
+
+    fn next_timeout(&self) -> Option<std::time::Instant> {
+        let recording = match &self.role {
+            Role::Publisher(recording) => recording.poll_timeout(),
+            _ => None,
+        };
+        self.session.poll_timeout().into_iter().chain(recording).min()
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.shared.clock.now();
+        self.session.handle_timeout(now);
+        if let Role::Publisher(recording) = &mut self.role {
+            let wall = self.shared.clock.wall();
+            match recording.handle_timeout(
+                Arrival { at: now, wall },
+                &self.tracks,
+                self.shared.sockets.as_deref(),
+                self.remote,
+            ) {
+                Ok(reports) if !reports.is_empty() => {
+                    // A publisher reads its reports or it does not; they are not worth waiting for. A part of one would break
+                    // the stream of answers, but 100 bytes fit, or none of them do.
+                    if let Ok(written) = self.socket.try_write(&reports)
+                        && written < reports.len()
+                    {
+                        self.closing = Some(Ending::Io(io::ErrorKind::WriteZero.into()));
+                    }
+                }
+                Ok(_) => {}
+                Err(refused) => self.closing = Some(Ending::Stream(refused.to_string())),
+            }
+        }
+    }
+
+    async fn end(mut self, ending: &Ending) {
+        let was = match &self.role {
+            Role::Viewer(_) => "viewer",
+            Role::Publisher(_) => "publisher",
+            Role::Idle | Role::Described(_) => "connection",
+        };
+        let log = |stream: &dyn std::fmt::Display| {
+            tracing::info!(remote = %self.remote, %stream, reason = %ending, "RTSP {was} left");
+        };
+        match &self.role {
+            Role::Viewer(playing) => log(playing.stream()),
+            Role::Publisher(recording) => log(recording.stream()),
+            Role::Idle | Role::Described(_) => {
+                tracing::debug!(remote = %self.remote, reason = %ending, "RTSP connection ended");
+            }
+        }
+        if let Role::Viewer(playing) = std::mem::replace(&mut self.role, Role::Idle) {
+            drop(playing);
+        } else {
+            let output = self.session.take_output();
+            let _ = tokio::time::timeout(FAREWELL, write_all(&self.socket, &output)).await;
+        }
+    }
+}
+
+async fn receive(datagrams: &mut Option<mpsc::Receiver<Datagram>>) -> Option<Datagram> {
+    match datagrams {
+        Some(datagrams) => datagrams.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(role: &mut Role) -> End {
+    match role {
+        Role::Viewer(playing) => playing.ended().await,
+        _ => std::future::pending().await,
+    }
+}
+
+fn describe_end(end: End) -> String {
+    match end {
+        End::Stream(media::hub::EndReason::PublisherGone) => "the publisher is gone and did not come back",
+        End::Stream(media::hub::EndReason::Stopped) => "the stream was stopped",
+        End::TracksChanged => "the stream's tracks changed; the player must ask anew",
+        End::Broken => "the connection broke",
+        End::Stalled => "the player took nothing for 10 s",
+        End::AnswersUnread => "the player sends requests and reads no answers",
+    }
+    .to_owned()
+}
+
+async fn write_all(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! What a viewer's requests do: describing a stream, joining it, leaving it.
+//!
+//! Belongs here: the first picture's numbers and timestamps, the viewer's counters, its reports. Does not belong here: sending
+//! frames ([`super::fanout`]).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use media::hub::{Event, Full, Stream, Viewing};
+use media::stats::{Role, SessionInfo, SessionStats};
+use media::{Kind, StreamName, TrackIndex, WallTime};
+use protocol::rtp::rtcp;
+use protocol::rtsp::message::Status;
+use protocol::rtsp::server::{Description, Refusal, RtpInfo, SetUpTransport};
+use protocol::sdp;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::fanout::{Fanout, Seat};
+use super::forms::Forms;
+use super::viewer::{Burst, End, Outlet, Place, Route, Tcp, Transport, Udp, Viewer};
+
+/// Bursts over UDP go out at this multiple of the stream's bitrate.
+const BURST_SPEED: u64 = 4;
+/// And not slower than this: a still picture's bitrate says nothing about the link.
+const LEAST_BURST_BYTES_PER_SECOND: u64 = 1_000_000;
+/// Frames of a burst that are looked at; the hub's own limits are below.
+const MAX_BURST_FRAMES: usize = 4_096;
+
+/// A track as it was set up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SetUp {
+    /// Position in the description.
+    pub(super) track: usize,
+    pub(super) transport: SetUpTransport,
+}
+
+fn fanout(shared: &Shared, stream: &Stream) -> Arc<Fanout> {
+    stream.extension(|| {
+        let forms = Forms::new(&stream.tracks(), shared.random);
+        Fanout::new(forms, shared.settings.shards, shared.clock.clone())
+    })
+}
+
+fn find(shared: &Shared, name: &StreamName) -> Result<Arc<Stream>, Refusal> {
+    let found = shared.hub.stream(name, shared.clock.now());
+    found.map_err(|not_found| Refusal::because(Status::NOT_FOUND, not_found.to_string()))
+}
+
+/// The answer to DESCRIBE.
+pub(super) fn describe(shared: &Shared, name: &StreamName, address: IpAddr) -> Result<Description, Refusal> {
+    let stream = find(shared, name)?;
+    let tracks = stream.tracks();
+    let described = sdp::tracks(&tracks);
+    let session = sdp::Describe {
+        name: name.as_str(),
+        address,
+        session_id: (shared.random)() >> 1,
+    };
+    Ok(Description {
+        sdp: sdp::describe(&session, &described),
+        controls: (0..described.len()).map(|track| format!("trackID={track}")).collect(),
+    })
+}
+
+/// The synchronisation source that a track will be sent with.
+pub(super) fn ssrc(shared: &Shared, name: &StreamName, track: usize) -> Option<u32> {
+    let stream = find(shared, name).ok()?;
+    let forms = fanout(shared, &stream).forms(&stream, |tracks| Forms::new(tracks, shared.random));
+    forms.ssrc(TrackIndex(u8::try_from(track).ok()?))
+}
+
+/// A viewer that plays, or is about to.
+pub(super) struct Playing {
+    name: StreamName,
+    stream: Arc<Stream>,
+    forms: Arc<Forms>,
+    /// Until the answer to PLAY is written.
+    viewer: Option<Box<Viewer>>,
+    seat: Option<Seat>,
+    id: u64,
+    stats: Arc<SessionStats>,
+    ended: oneshot::Receiver<End>,
+    _viewing: Viewing,
+}
+
+impl Playing {
+    /// Finds the viewer's place in the stream and the numbers it begins with. Media flows after [`Playing::start`].
+    pub(super) fn prepare(
+        shared: &Shared,
+        name: &StreamName,
+        remote: SocketAddr,
+        agent: Option<Arc<str>>,
+        set_up: &[SetUp],
+    ) -> Result<(Self, Vec<RtpInfo>), Refusal> {
+        let stream = find(shared, name)?;
+        let forms = fanout(shared, &stream).forms(&stream, |tracks| Forms::new(tracks, shared.random));
+        let udp = set_up
+            .iter()
+            .any(|track| matches!(track.transport, SetUpTransport::Udp { .. }));
+        let stats = Arc::new(SessionStats::new(SessionInfo {
+            stream: name.clone(),
+            role: Role::Viewer,
+            protocol: if udp { "RTSP/UDP" } else { "RTSP/TCP" },
+            remote: Some(remote),
+            agent,
+            since: shared.clock.wall(),
+        }));
+        let full = |full: Full| Refusal::because(Status::UNAVAILABLE, full.to_string());
+        let viewing = stream.add_viewer(stats.clone()).map_err(full)?;
+        let mut outlets = outlets(set_up, remote.ip());
+        let now = shared.clock.now();
+        let join = Join::new(&stream, &forms, &mut outlets, now);
+        let (tell, ended) = oneshot::channel();
+        let sockets = shared.sockets.as_ref().filter(|_| udp);
+        let transport = sockets.map(|sockets| {
+            Transport::Udp(Udp {
+                sockets: sockets.clone(),
+                not_before: None,
+                burst_bytes_per_second: join.bytes_per_second,
+            })
+        });
+        let rtp_info = join.rtp_info;
+        let viewer = Viewer {
+            // Replaced by the connection's own when it starts.
+            transport: transport.unwrap_or(Transport::Waiting),
+            outlets,
+            burst: join.burst,
+            place: Place::Behind(join.position),
+            stats: stats.clone(),
+            blocked_since: None,
+            end: Some(tell),
+            next_report: now,
+            cname: Arc::from("sightline"),
+        };
+        tracing::info!(%remote, stream = %name, protocol = stats.info.protocol, burst_frames = join.frames, "RTSP viewer joined");
+        let playing = Self {
+            name: name.clone(),
+            stream,
+            forms,
+            viewer: Some(Box::new(viewer)),
+            seat: None,
+            id: (shared.random)(),
+            stats,
+            ended,
+            _viewing: viewing,
+        };
+        Ok((playing, rtp_info))
+    }
+
+    /// The stream's name.
+    pub(super) fn stream(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// The fan-out has the write side.
+    pub(super) fn is_seated(&self) -> bool {
+        self.seat.is_some()
+    }
+
+    /// Sends an answer between frames; gives it back when the caller still has the write side.
+    pub(super) fn answer(&self, answer: Bytes) -> Option<Bytes> {
+        match &self.seat {
+            Some(seat) => {
+                seat.answer(answer);
+                None
+            }
+            None => Some(answer),
+        }
+    }
+
+    /// Hands the write side to the fan-out.
+    pub(super) fn start(&mut self, shared: &Shared, socket: &Arc<TcpStream>) -> Result<(), Full> {
+        let Some(mut viewer) = self.viewer.take() else {
+            return Ok(());
+        };
+        if matches!(viewer.transport, Transport::Waiting) {
+            viewer.transport = Transport::Tcp(Tcp::new(socket.clone()));
+        }
+        let seat = fanout(shared, &self.stream).join(&self.stream, &self.forms, self.id, viewer)?;
+        self.seat = Some(seat);
+        Ok(())
+    }
+
+    /// Takes the write side back, with what must still be written.
+    pub(super) async fn stop(self: Box<Self>) -> Bytes {
+        let Some(seat) = self.seat else { return Bytes::new() };
+        let Some(viewer) = seat.leave().await else {
+            return Bytes::new();
+        };
+        let Transport::Tcp(tcp) = viewer.transport else {
+            return Bytes::new();
+        };
+        let mut rest = BytesMut::from(tcp.unfinished.as_ref());
+        for answer in tcp.answers {
+            rest.extend_from_slice(&answer);
+        }
+        rest.freeze()
+    }
+
+    /// Resolves when the fan-out lets the viewer go.
+    pub(super) async fn ended(&mut self) -> End {
+        match (&mut self.ended).await {
+            Ok(end) => end,
+            // The task ended by a panic, which is ours.
+            Err(_) => End::Broken,
+        }
+    }
+
+    /// A receiver report.
+    pub(super) fn take_report(&self, bytes: &[u8], now: WallTime) {
+        let Ok(packets) = rtcp::parse(bytes) else {
+            self.stats.packets_malformed.add(1);
+            return;
+        };
+        for packet in packets {
+            let (rtcp::Packet::ReceiverReport { blocks, .. } | rtcp::Packet::SenderReport { blocks, .. }) = packet
+            else {
+                continue;
+            };
+            for block in blocks {
+                let Some(packetizer) = self.forms.by_ssrc(block.ssrc) else {
+                    continue;
+                };
+                let lost = u64::try_from(block.lost).unwrap_or(0);
+                self.stats
+                    .packets_lost
+                    .add(lost.saturating_sub(self.stats.packets_lost.get()));
+                let jitter_us = i64::from(block.jitter) * 1_000_000 / i64::from(packetizer.clock().hz());
+                self.stats.jitter_us.set(jitter_us);
+                if let Some(round_trip) = block.round_trip(now) {
+                    self.stats.rtt_us.set(media::time::micros(round_trip));
+                }
+            }
+        }
+    }
+}
+
+fn outlets(set_up: &[SetUp], peer: IpAddr) -> Vec<Outlet> {
+    let outlet = |known: &SetUp| {
+        let route = match known.transport {
+            SetUpTransport::Interleaved { rtp, rtcp } => Route::Channels { rtp, rtcp },
+            SetUpTransport::Udp {
+                client_rtp,
+                client_rtcp,
+            } => Route::Addresses {
+                rtp: SocketAddr::new(peer, client_rtp),
+                rtcp: SocketAddr::new(peer, client_rtcp),
+            },
+        };
+        let track = TrackIndex(u8::try_from(known.track).ok()?);
+        Some(Outlet {
+            track,
+            route,
+            sequence: None,
+            packets: 0,
+            bytes: 0,
+        })
+    };
+    let mut outlets: Vec<_> = set_up.iter().filter_map(outlet).collect();
+    outlets.sort_by_key(|outlet| outlet.track);
+    outlets
+}
+
+/// Where and how a viewer begins.
+struct Join {
+    position: media::hub::Position,
+    burst: Option<Burst>,
+    frames: usize,
+    rtp_info: Vec<RtpInfo>,
+    bytes_per_second: u64,
+}
+
+impl Join {
+    /// Gives `outlets` their first sequence numbers where they are known already: when pictures are there to begin with. Else
+    /// the first frame decides, and nothing is promised.
+    fn new(stream: &Stream, forms: &Forms, outlets: &mut [Outlet], now: std::time::Instant) -> Self {
+        let start = stream.start(now);
+        let mut join = Self {
+            position: start.position,
+            burst: None,
+            frames: start.burst_frames,
+            rtp_info: Vec::new(),
+            bytes_per_second: LEAST_BURST_BYTES_PER_SECOND,
+        };
+        let video = (stream.tracks().iter())
+            .find(|track| track.kind() == Kind::Video)
+            .map(|track| track.index);
+        let (Some(video), false) = (video, start.burst_frames == 0) else {
+            return join;
+        };
+        let mut backlog = Vec::new();
+        let mut end = start.position;
+        let most = start.burst_frames.min(MAX_BURST_FRAMES);
+        if !matches!(stream.read(&mut end, most, &mut backlog), Some(Event::Frames(_))) {
+            return join;
+        }
+        let numbers = forms.start_numbers(&backlog, video, end.next_id());
+        for outlet in outlets.iter_mut() {
+            outlet.sequence = numbers.get(usize::from(outlet.track.0)).copied();
+        }
+        join.burst = Burst::new(forms, &backlog, video);
+        if let (Some(first), Some(last)) = (backlog.first(), backlog.last()) {
+            let bytes: u64 = backlog.iter().map(|entry| entry.frame.data.len() as u64).sum();
+            let micros = media::time::micros(last.published.saturating_duration_since(first.published)).max(1);
+            let rate = bytes.saturating_mul(1_000_000) / micros.unsigned_abs();
+            join.bytes_per_second = rate.saturating_mul(BURST_SPEED).max(LEAST_BURST_BYTES_PER_SECOND);
+        }
+        // Only the track whose first packet is known: a player that is promised a number for the other would wait for it.
+        if let (Some(burst), Some(outlet)) = (&join.burst, outlets.iter().find(|outlet| outlet.track == video))
+            && let Some(sequence) = outlet.sequence
+        {
+            join.rtp_info.push(RtpInfo {
+                track: usize::from(video.0),
+                sequence,
+                rtp_time: burst.timestamp(),
+            });
+        }
+        join
+    }
+}

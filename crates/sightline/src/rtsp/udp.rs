@@ -1,0 +1,230 @@
+//! The server's pair of UDP ports for RTP and RTCP.
+//!
+//! Belongs here: sending a frame's packets with segmentation offload, and handing what arrives to the connection it belongs
+//! to. Does not belong here: which frames go out, what RTCP says.
+
+use std::collections::HashMap;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use protocol::rtp::PacketRanges;
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use crate::net::RtpPair;
+
+/// Datagrams that wait for a connection's task, 1.2 KB each: half a second of 8 Mb/s. What comes beyond is dropped, as the
+/// network would.
+const QUEUE_DATAGRAMS: usize = 512;
+/// Largest datagram taken in.
+const MAX_DATAGRAM_BYTES: usize = 65_536;
+
+/// Media or reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Port {
+    Rtp,
+    Rtcp,
+}
+
+/// A datagram from a peer that is expected.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    /// Position of the track in its session.
+    pub(crate) track: usize,
+    pub(crate) port: Port,
+    pub(crate) bytes: Bytes,
+}
+
+type Key = (Port, SocketAddr);
+
+/// Both sockets, and who expects datagrams from where.
+pub(crate) struct RtpSockets {
+    rtp: Socket,
+    rtcp: Socket,
+    expected: Mutex<HashMap<Key, (usize, mpsc::Sender<Datagram>)>>,
+}
+
+struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    /// Bound to both families: IPv4 peers are written `::ffff:a.b.c.d`.
+    dual_stack: bool,
+    port: u16,
+}
+
+impl Socket {
+    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        let address = socket.local_addr()?;
+        Ok(Self {
+            io: UdpSocket::from_std(socket)?,
+            state,
+            dual_stack: address.is_ipv6(),
+            port: address.port(),
+        })
+    }
+
+    fn destination(&self, address: SocketAddr) -> SocketAddr {
+        match address.ip() {
+            IpAddr::V4(v4) if self.dual_stack => SocketAddr::new(v4.to_ipv6_mapped().into(), address.port()),
+            _ => address,
+        }
+    }
+
+    fn send(&self, contents: &[u8], segment_size: Option<usize>, destination: SocketAddr) -> io::Result<()> {
+        let transmit = Transmit {
+            destination: self.destination(destination),
+            ecn: None,
+            contents,
+            segment_size,
+            src_ip: None,
+        };
+        self.io
+            .try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
+    }
+}
+
+/// Keeps a peer's address expected; dropping it ends that.
+pub(crate) struct Expecting {
+    sockets: std::sync::Arc<RtpSockets>,
+    keys: Vec<Key>,
+    inbox: mpsc::Sender<Datagram>,
+}
+
+impl RtpSockets {
+    /// # Errors
+    /// As the operating system says.
+    pub(crate) fn new(pair: RtpPair) -> io::Result<Self> {
+        Ok(Self {
+            rtp: Socket::new(pair.rtp)?,
+            rtcp: Socket::new(pair.rtcp)?,
+            expected: Mutex::default(),
+        })
+    }
+
+    /// The ports, RTP first.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.rtp.port, self.rtcp.port)
+    }
+
+    /// Sends the packets of a frame, a run of equal ones per system call. Returns whether some could not be sent: the
+    /// operating system's buffer is full, which the viewer sees as loss.
+    pub(crate) fn send(&self, bytes: &[u8], ranges: &PacketRanges, destination: SocketAddr) -> bool {
+        let mut dropped = false;
+        let most = self.rtp.state.max_gso_segments();
+        for run in ranges.runs() {
+            let Some(contents) = bytes.get(run.range()) else {
+                continue;
+            };
+            for chunk in contents.chunks(run.packet_bytes().saturating_mul(most).max(1)) {
+                let segment_size = (chunk.len() > run.packet_bytes()).then_some(run.packet_bytes());
+                dropped |= self.rtp.send(chunk, segment_size, destination).is_err();
+            }
+        }
+        dropped
+    }
+
+    /// Sends one RTCP packet. One that is lost is followed by the next in a few seconds.
+    pub(crate) fn send_report(&self, packet: &[u8], destination: SocketAddr) {
+        let _ = self.rtcp.send(packet, None, destination);
+    }
+
+    /// Opens the way for a peer behind a firewall: an empty datagram from each of our ports, as far as the peer is concerned
+    /// noise.
+    pub(crate) fn punch(&self, rtp: SocketAddr, rtcp: SocketAddr) {
+        let _ = self.rtp.send(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None, rtp);
+        let _ = self.rtcp.send(&[0x80, 201, 0, 1, 0, 0, 0, 0], None, rtcp);
+    }
+
+    /// Receives on both ports until the task is dropped.
+    pub(crate) async fn run(&self) {
+        tokio::join!(self.receive(Port::Rtp), self.receive(Port::Rtcp));
+    }
+
+    async fn receive(&self, port: Port) {
+        let socket = match port {
+            Port::Rtp => &self.rtp,
+            Port::Rtcp => &self.rtcp,
+        };
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        loop {
+            let mut meta = [RecvMeta::default()];
+            let received = socket.io.async_io(Interest::READABLE, || {
+                let mut buffers = [IoSliceMut::new(&mut buffer)];
+                socket.state.recv((&socket.io).into(), &mut buffers, &mut meta)
+            });
+            // An error here is an ICMP answer to something sent earlier: it belongs to no one.
+            if received.await.is_err() {
+                continue;
+            }
+            let [meta] = meta;
+            let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+            let datagrams = buffer.get(..meta.len).unwrap_or_default();
+            self.hand_over(port, from, datagrams, meta.stride);
+        }
+    }
+
+    /// `datagrams`: one or more of `stride` bytes each, the last perhaps shorter, as the kernel joins them (UDP_GRO).
+    fn hand_over(&self, port: Port, from: SocketAddr, datagrams: &[u8], stride: usize) {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((track, inbox)) = expected.get(&(port, from)) else {
+            return;
+        };
+        for bytes in datagrams.chunks(stride.max(1)) {
+            let bytes = Bytes::copy_from_slice(bytes);
+            // A full inbox is loss, which the receiver sees in the sequence numbers.
+            let _ = inbox.try_send(Datagram {
+                track: *track,
+                port,
+                bytes,
+            });
+        }
+    }
+}
+
+impl Expecting {
+    /// Nothing expected yet; datagrams will come out of the receiver.
+    pub(crate) fn new(sockets: std::sync::Arc<RtpSockets>) -> (Self, mpsc::Receiver<Datagram>) {
+        let (inbox, outbox) = mpsc::channel(QUEUE_DATAGRAMS);
+        (
+            Self {
+                sockets,
+                keys: Vec::new(),
+                inbox,
+            },
+            outbox,
+        )
+    }
+
+    /// Expects datagrams of a track from these ports of the peer. `false` when another session expects from one of them.
+    pub(crate) fn add(&mut self, track: usize, rtp: SocketAddr, rtcp: SocketAddr) -> bool {
+        let mut expected = self.sockets.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = [(Port::Rtp, rtp), (Port::Rtcp, rtcp)];
+        let taken = |key: &Key| {
+            expected
+                .get(key)
+                .is_some_and(|(_, inbox)| !inbox.same_channel(&self.inbox))
+        };
+        if keys.iter().any(taken) {
+            return false;
+        }
+        for key in keys {
+            expected.insert(key, (track, self.inbox.clone()));
+            self.keys.push(key);
+        }
+        true
+    }
+}
+
+impl Drop for Expecting {
+    fn drop(&mut self) {
+        let mut expected = self.sockets.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in &self.keys {
+            expected.remove(key);
+        }
+    }
+}
