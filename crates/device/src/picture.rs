@@ -32,6 +32,18 @@ impl Picture {
         Some(Self { width, height, data })
     }
 
+    /// Copies three tightly packed planes. `None` for sizes that [`Picture::black`] refuses and planes of another length.
+    pub fn from_planes(width: u32, height: u32, planes: [&[u8]; 3]) -> Option<Self> {
+        let mut picture = Self::black(width, height)?;
+        for (to, from) in picture.planes_mut().into_iter().zip(planes) {
+            if to.len() != from.len() {
+                return None;
+            }
+            to.copy_from_slice(from);
+        }
+        Some(picture)
+    }
+
     /// Pixels per row.
     pub fn width(&self) -> u32 {
         self.width
