@@ -7,6 +7,8 @@
 //! Unix epoch, seven bits a byte from the highest, each with its top bit set. So no byte is zero, emulation prevention never
 //! adds one, and the NAL unit is of the same size in every frame. Later versions may append; readers pass over what follows.
 
+use bytes::Bytes;
+
 use crate::annexb;
 use crate::time::WallTime;
 use crate::track::Codec;
@@ -79,6 +81,36 @@ pub fn find(data: &[u8], codec: Codec) -> Option<WallTime> {
         Codec::H265 => annexb::nal_units(data).find_map(read_h265),
         Codec::Aac | Codec::Opus | Codec::G711 => None,
     }
+}
+
+/// The access unit with our message in it, behind the SEI messages that it has (a buffering period has to be the first, H.264
+/// §7.4.1.2.3). For pictures that are passed on as they came from a camera. Codecs without SEI, and pictures with a message of ours
+/// already, are given back as they are.
+pub fn insert(data: &Bytes, codec: Codec, capture: WallTime) -> Bytes {
+    match codec {
+        Codec::H264 if find(data, codec).is_none() => insert_unit(data, &h264(capture), |header| header & 0x1f == 6),
+        Codec::H265 if find(data, codec).is_none() => {
+            insert_unit(data, &h265(capture), |header| header & 0x7e == H265_PREFIX_SEI[0])
+        }
+        _ => data.clone(),
+    }
+}
+
+fn insert_unit(data: &Bytes, message: &[u8], is_sei: impl Fn(u8) -> bool) -> Bytes {
+    let mut units = annexb::nal_units(data);
+    let mut rest = data.len();
+    while let Some(unit) = units.next() {
+        if !unit.first().is_some_and(|&header| is_sei(header)) {
+            break;
+        }
+        rest = units.rest().len();
+    }
+    let (seis, pictures) = data.split_at(data.len() - rest);
+    let mut out = Vec::with_capacity(data.len() + 4 + message.len());
+    out.extend_from_slice(seis);
+    annexb::push_length_prefixed(message, &mut out);
+    out.extend_from_slice(pictures);
+    Bytes::from(out)
 }
 
 fn message(capture: WallTime) -> [u8; MESSAGE_BYTES] {

@@ -86,6 +86,11 @@ impl Splitter {
         }
     }
 
+    /// Bytes of memory held.
+    pub fn buffer_bytes(&self) -> usize {
+        self.pending.capacity()
+    }
+
     /// NAL units dropped because they were larger than the limit.
     pub fn oversized(&self) -> u64 {
         self.oversized

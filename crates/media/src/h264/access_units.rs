@@ -99,13 +99,13 @@ impl AccessUnits {
         }
         match unit_type(unit) {
             nal::SEI..=nal::AUD | 14..=18 => true,
+            // A set bit is first_mb_in_slice 0. First macroblocks come first in everything but Baseline with arbitrary slice order,
+            // which nobody uses; encoders that give every IDR picture the same id are real.
+            nal::SLICE | nal::PARTITION_A | nal::IDR if unit.get(1).is_some_and(|byte| byte & 0x80 != 0) => true,
             nal::SLICE | nal::PARTITION_A | nal::IDR => {
-                let Some(header) = slice_header(unit) else { return false };
-                let sets = self.format.sets_of(header.pps_id);
+                let sets = slice_header(unit).and_then(|header| self.format.sets_of(header.pps_id));
                 let id = sets.and_then(|(sps, pps)| picture_id(unit, sps, pps));
-                // First macroblocks come first in everything but Baseline with arbitrary slice order, which nobody uses;
-                // encoders that give every IDR picture the same id are real.
-                header.first_mb == 0 || (id.is_some() && self.picture.is_some() && id != self.picture)
+                id.is_some() && self.picture.is_some() && id != self.picture
             }
             _ => false,
         }

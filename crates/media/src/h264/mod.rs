@@ -47,4 +47,4 @@ pub fn ref_idc(unit: &[u8]) -> u8 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,4 @@
+//! What FFmpeg says about the bitstreams, boxes and stamps of this crate, and what this crate says about FFmpeg's.
+
+mod bitstreams;
+mod program;
