@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod config;
 pub mod net;
 pub mod rtsp;
 pub mod secret;

@@ -49,6 +49,61 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// A URL that may hold user and password. `Debug` and `Display` show it as [`redacted_url`] does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamUrl(Secret);
+
+impl StreamUrl {
+    /// Wraps a URL.
+    pub fn new(url: impl Into<Box<str>>) -> Self {
+        Self(Secret::new(url))
+    }
+
+    /// The URL with its credentials: for connecting. Never for a log.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl fmt::Debug for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted_url(self.expose()))
+    }
+}
+
+/// A URL as it may be shown: user and password, and the value of a `token` in its query, are left out.
+///
+/// Works on text that is no valid URL too, since that is when error messages quote it: whatever stands between `//` and the last
+/// `@` before the path counts as a credential. A raw password may hold a slash, so an `@` further on counts as well.
+pub fn redacted_url(url: &str) -> String {
+    let (scheme, rest) = url.split_at(url.find("//").map_or(0, |at| at + 2));
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, query)) if !query.contains('@') => (rest, Some(query)),
+        _ => (rest, None),
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => rest.to_owned(),
+    };
+    let Some(query) = query else {
+        return format!("{scheme}{rest}");
+    };
+    let parameters: Vec<&str> = query
+        .split('&')
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if name.eq_ignore_ascii_case("token") => "token=***",
+            _ => parameter,
+        })
+        .collect();
+    format!("{scheme}{rest}?{}", parameters.join("&"))
+}
+
 /// What is shown in place of a credential.
 const REDACTED: &str = "[redacted]";
 
@@ -63,6 +118,18 @@ mod tests {
             format!("{secret} {secret:?} {secret:#?}"),
             "[redacted] [redacted] [redacted]"
         );
+    }
+
+    #[rstest::rstest]
+    #[case("rtsp://host:8554/zerolatency", "rtsp://host:8554/zerolatency")]
+    #[case("rtsp://viewer:canary@host:8554/a/b", "rtsp://***@host:8554/a/b")]
+    #[case("rtsp://viewer:can@ary@host/a", "rtsp://***@host/a")]
+    #[case("rtsp://viewer:can/a?ry@host/a", "rtsp://***@host/a")]
+    #[case("viewer:canary@host", "***@host")]
+    #[case("http://host/a?token=canary&x=1", "http://host/a?token=***&x=1")]
+    #[case("http://viewer:canary@host/a?x=1&Token=canary", "http://***@host/a?x=1&token=***")]
+    fn urls_are_shown_without_credentials(#[case] url: &str, #[case] shown: &str) {
+        assert_eq!(redacted_url(url), shown);
     }
 
     #[test]

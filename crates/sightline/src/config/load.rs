@@ -1,0 +1,365 @@
+//! From file, environment and flags to [`Settings`].
+//!
+//! Every value is checked by itself, so that all that is wrong is said at once and each with the place it stands at. Nothing is read
+//! from the process here except files: the environment is an argument.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use media::StreamName;
+use serde::Deserialize;
+
+use super::environment::Environment;
+use super::file::{self, Entry};
+use super::keys::{self, Key};
+use super::problem::{Invalid, Origin, Problem};
+use super::settings::{Camera, Settings};
+use super::suggest;
+use super::units::Name;
+
+/// What settings are made from.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The file named on the command line.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Environment,
+    /// Settings given as flags.
+    pub flags: Vec<Flag>,
+    /// Which camera flags and variables mean that name none. `None`: the only one in the file, else `zerolatency`.
+    pub camera: Option<StreamName>,
+    /// Where a file is looked for when none is named; `None`: the usual places.
+    pub search_path: Option<Vec<PathBuf>>,
+}
+
+/// A setting given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// As typed, `--rtsp-port`.
+    pub flag: &'static str,
+    /// Which setting, `rtsp.port`; `camera.*.size` is the one of the camera meant.
+    pub key: &'static str,
+    /// The text behind it.
+    pub value: String,
+}
+
+/// Settings and how they came about.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The file they were read from.
+    pub file: Option<PathBuf>,
+    /// Which camera flags and variables mean that name none.
+    pub camera: Option<StreamName>,
+    /// What is odd but no reason to stop.
+    pub notices: Vec<String>,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Loaded {
+    /// Where a setting was given; `None` for a default.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origins.get(key)
+    }
+
+    /// Every setting that was given, with its place.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.origins.iter().map(|(key, origin)| (key.as_str(), origin))
+    }
+
+    /// The camera that flags and variables without a name mean.
+    pub fn camera_name(&self) -> StreamName {
+        self.camera.clone().unwrap_or_else(StreamName::default_stream)
+    }
+
+    /// Its settings; defaults when it has no table.
+    pub fn camera(&self) -> Camera {
+        let named = self.settings.camera.get(&Name(self.camera_name()));
+        named.cloned().unwrap_or_default()
+    }
+}
+
+/// Short names of some variables, and the setting each stands for.
+const ALIASES: [(&str, &str); 5] = [
+    ("SIGHTLINE_OPEN", "auth.open"),
+    ("SIGHTLINE_TOKEN", "auth.token"),
+    ("SIGHTLINE_SOURCE", "camera.*.source"),
+    ("SIGHTLINE_STATE_DIR", "server.state_dir"),
+    ("SIGHTLINE_LOG", "log.format"),
+];
+/// The variable that names the settings file, as `--config` does.
+pub const FILE_VARIABLE: &str = "SIGHTLINE_CONFIG";
+/// What all our variables start with.
+const PREFIX: &str = "SIGHTLINE_";
+
+/// Finds, checks and merges.
+///
+/// # Errors
+/// [`Invalid`] with everything that is wrong.
+pub fn load(wanted: &Wanted) -> Result<Loaded, Invalid> {
+    let mut merge = Merge::default();
+    let file = merge.file(wanted);
+    let camera = wanted.camera.clone().unwrap_or_else(|| merge.only_camera());
+    let mut notices = wanted.environment.notices().to_vec();
+    merge.environment(&wanted.environment, &camera, &mut notices);
+    for flag in &wanted.flags {
+        let key = keys::key(flag.key);
+        merge.word(flag.key, key, &camera, &flag.value, Origin::Flag(flag.flag));
+    }
+    let settings = Settings::deserialize(toml::Value::Table(merge.table));
+    let mut problems = merge.problems;
+    let settings = settings.unwrap_or_else(|error| {
+        // Each value was checked by itself; this is for what only the whole can show.
+        if problems.is_empty() {
+            problems.push(problem(None, "", error.message()));
+        }
+        Settings::default()
+    });
+    check_together(&settings, &merge.origins, &mut problems);
+    if !problems.is_empty() {
+        return Err(Invalid(problems));
+    }
+    Ok(Loaded {
+        settings,
+        file,
+        camera: Some(camera),
+        notices,
+        origins: merge.origins,
+    })
+}
+
+#[derive(Default)]
+struct Merge {
+    table: toml::Table,
+    origins: BTreeMap<String, Origin>,
+    problems: Vec<Problem>,
+}
+
+impl Merge {
+    fn file(&mut self, wanted: &Wanted) -> Option<PathBuf> {
+        let variable = wanted.environment.get(FILE_VARIABLE).map(PathBuf::from);
+        let named = wanted.file.clone().or(variable);
+        let path = named.or_else(|| {
+            let places = wanted.search_path.clone();
+            let mut places = places
+                .unwrap_or_else(|| file::search_path(&wanted.environment))
+                .into_iter();
+            places.find(|path| path.is_file())
+        })?;
+        let text = match file::read(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.problems.push(unreadable(&path, &error));
+                return None;
+            }
+        };
+        for entry in file::entries(&path, &text, &mut self.problems) {
+            self.set(entry);
+        }
+        self.problems.sort_by_key(|problem| match problem.origin {
+            Some(Origin::File { line, column, .. }) => (line, column),
+            _ => (0, 0),
+        });
+        Some(path)
+    }
+
+    /// The camera of the file if there is exactly one, else the default stream.
+    fn only_camera(&self) -> StreamName {
+        let cameras = self.table.get("camera").and_then(toml::Value::as_table);
+        let mut names = cameras.into_iter().flat_map(toml::Table::keys);
+        match (names.next().and_then(|name| name.parse().ok()), names.next()) {
+            (Some(name), None) => name,
+            _ => StreamName::default_stream(),
+        }
+    }
+
+    fn environment(&mut self, environment: &Environment, camera: &StreamName, notices: &mut Vec<String>) {
+        for (name, value) in environment.starting_with(PREFIX) {
+            let from = environment
+                .from(name)
+                .cloned()
+                .unwrap_or(super::environment::From::Process);
+            let origin = Origin::Variable {
+                name: name.to_owned(),
+                from,
+            };
+            let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, path)| *path);
+            if let Some(path) = alias {
+                // The full name of the same setting wins over its short one.
+                let key = keys::key(path);
+                if key.is_none_or(|key| environment.get(&key.variable).is_none()) {
+                    self.word(path, key, camera, value, origin);
+                }
+            } else if let Some((path, key)) = self.variable(name, camera) {
+                self.word(&path, Some(key), camera, value, origin);
+            } else if name != FILE_VARIABLE {
+                // Not an error: variables are inherited, and the next version may know it.
+                let hint = suggest::unknown_variable(name).map(|near| format!("; did you mean {near}?"));
+                notices.push(format!("{origin} sets nothing here{}", hint.unwrap_or_default()));
+            }
+        }
+    }
+
+    /// The setting a variable means: `SIGHTLINE_RTSP_PORT`, `SIGHTLINE_CAMERA_SIZE`, `SIGHTLINE_CAMERA_FRONT_DOOR_SIZE`.
+    fn variable(&self, name: &str, camera: &StreamName) -> Option<(String, &'static Key)> {
+        for section in keys::sections() {
+            let prefix = format!("{PREFIX}{}_", section.name.to_ascii_uppercase());
+            let Some(rest) = name.strip_prefix(&prefix) else {
+                continue;
+            };
+            let is = |key: &&Key, rest: &str| key.name.eq_ignore_ascii_case(rest);
+            let exact = section.keys.iter().find(|key| is(key, rest));
+            if let Some(key) = exact {
+                let camera = if section.named {
+                    format!("{camera}.")
+                } else {
+                    String::new()
+                };
+                return Some((format!("{}.{camera}{}", section.name, key.name), key));
+            }
+            let split = |key: &&Key| {
+                let suffix = format!("_{}", key.name.to_ascii_uppercase());
+                rest.strip_suffix(&suffix).filter(|name| !name.is_empty())
+            };
+            if section.named
+                && let Some((key, name)) = section.keys.iter().find_map(|key| Some((key, split(&key)?)))
+            {
+                return Some((
+                    format!("{}.{}.{}", section.name, self.table_name(&section.name, name), key.name),
+                    key,
+                ));
+            }
+        }
+        None
+    }
+
+    /// The table whose name is spelt so in a variable: one of the file, else the name in lower case.
+    fn table_name(&self, section: &str, spelt: &str) -> String {
+        let tables = self.table.get(section).and_then(toml::Value::as_table);
+        let spell = |name: &str| {
+            name.to_ascii_uppercase()
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+        };
+        let mut names = tables.into_iter().flat_map(toml::Table::keys);
+        let known = names.find(|name| spell(name) == spelt);
+        known.cloned().unwrap_or_else(|| spelt.to_ascii_lowercase())
+    }
+
+    /// A value given as text.
+    fn word(&mut self, path: &str, key: Option<&Key>, camera: &StreamName, text: &str, origin: Origin) {
+        let Some(key) = key else {
+            return self
+                .problems
+                .push(problem(Some(origin), path, "there is no such setting"));
+        };
+        let (section, rest) = path.split_once('.').unwrap_or((path, ""));
+        // The name between section and key may hold dots.
+        let name = rest.strip_suffix(&key.name).map(|name| name.trim_end_matches('.'));
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.map(|name| if name == "*" { camera.as_str() } else { name });
+        let path = [Some(section), name, Some(&key.name)]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned);
+        let path: Vec<String> = path.collect();
+        let value = key.value_of(text);
+        self.set(Entry { path, value, origin });
+    }
+
+    /// Checks one value by itself and puts it over what was there.
+    fn set(&mut self, entry: Entry) {
+        let Entry { path, value, origin } = entry;
+        let dotted = path.join(".");
+        if let Err(message) = check(&path, &value) {
+            return self.problems.push(problem(Some(origin), &dotted, &message));
+        }
+        insert(&mut self.table, &path, value);
+        self.origins.insert(dotted, origin);
+    }
+}
+
+/// Whether the definition takes this value at this path.
+fn check(path: &[String], value: &toml::Value) -> Result<(), String> {
+    let key = path
+        .first()
+        .zip(path.last())
+        .and_then(|(section, key)| keys::key(&format!("{section}.{key}")));
+    let mut table = toml::Table::new();
+    insert(&mut table, path, value.clone());
+    let secret = key.is_some_and(Key::is_secret);
+    match Settings::deserialize(toml::Value::Table(table)) {
+        Err(error) => Err(explain(key, value, error.message(), secret)),
+        Ok(_) => match key {
+            Some(key) if !key.in_range(value) => Err(format!("{value} is not {}", key.expects())),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// What is wrong with a value, in words. The definition's own types explain themselves; what serde says of plain ones is put into ours.
+fn explain(key: Option<&Key>, value: &toml::Value, message: &str, secret: bool) -> String {
+    let first_line = message.lines().next().unwrap_or_default();
+    let by_serde = ["invalid type", "invalid value", "unknown variant"];
+    match key {
+        Some(key) if by_serde.iter().any(|start| first_line.starts_with(start)) => {
+            let found = match value {
+                _ if secret => value.type_str().to_owned(),
+                toml::Value::Table(_) => "a table".to_owned(),
+                toml::Value::Array(_) => "a list".to_owned(),
+                other => other.to_string(),
+            };
+            format!("expected {}, found {found}", key.expects())
+        }
+        _ => first_line.to_owned(),
+    }
+}
+
+fn insert(table: &mut toml::Table, path: &[String], value: toml::Value) {
+    match path {
+        [] => {}
+        [key] => {
+            table.insert(key.clone(), value);
+        }
+        [section, rest @ ..] => {
+            let inner = table
+                .entry(section.clone())
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// What only several settings together can get wrong.
+fn check_together(settings: &Settings, origins: &BTreeMap<String, Origin>, problems: &mut Vec<Problem>) {
+    let rtsp = &settings.rtsp;
+    if rtsp.udp && rtsp.rtp_port == rtsp.rtcp_port && rtsp.rtp_port != 0 {
+        let origin = origins.get("rtsp.rtcp_port").or_else(|| origins.get("rtsp.rtp_port"));
+        let message = format!(
+            "{} is rtsp.rtp_port already; RTP and RTCP need a port each",
+            rtsp.rtcp_port
+        );
+        problems.push(problem(origin.cloned(), "rtsp.rtcp_port", &message));
+    }
+}
+
+fn problem(origin: Option<Origin>, key: &str, message: &str) -> Problem {
+    Problem {
+        origin,
+        key: key.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    let message = match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file; `sightline config init FILE` writes one".to_owned(),
+        _ => format!("the settings file cannot be read: {error}"),
+    };
+    problem(None, &path.display().to_string(), &message)
+}
+
+#[cfg(test)]
+mod tests;

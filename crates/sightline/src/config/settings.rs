@@ -1,0 +1,291 @@
+//! Every setting there is, with its default and its documentation.
+//!
+//! This is the one definition. The doc comments below are what users read in `sightline config init`, in `--help` and in the JSON
+//! Schema; the environment variable of a key is its path in capitals. Adding a setting is one field here.
+//!
+//! Does not belong here: how settings are found and merged ([`super::load`]), types of values ([`super::units`]).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use device::picture::FrameRate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Address, Bitrate, Fps, Name, Size, Span, Switch};
+use crate::auth::Network;
+use crate::secret::{Secret, StreamUrl};
+
+/// Settings of Sightline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "Settings of Sightline")]
+pub struct Settings {
+    /// Where the program listens and keeps its state.
+    pub server: Server,
+    /// RTSP, for players and publishers.
+    pub rtsp: Rtsp,
+    /// Who may do what. Without a line here, RTSP is free on this machine, and everybody else needs the tokens that were made at the
+    /// first start and that `sightline up` prints in each URL.
+    pub auth: Auth,
+    /// How much is kept for viewers, and when a viewer or stream is given up.
+    pub limits: Limits,
+    /// What is written to the log.
+    pub log: Log,
+    /// A camera of this machine, one table for each, named after its stream: [camera.zerolatency], [camera."house/door"].
+    /// Its variables hold the name, SIGHTLINE_CAMERA_ZEROLATENCY_SIZE; without it they mean the default stream.
+    pub camera: BTreeMap<Name, Camera>,
+    /// `sightline publish`: a camera of this machine to another server.
+    pub publish: Publish,
+    /// `sightline receive`: measure, show or save a stream.
+    pub receive: Receive,
+}
+
+/// Where the program listens and keeps its state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on. Left out: all addresses, IPv4 and IPv6.
+    #[schemars(example = "192.168.1.5")]
+    pub host: Option<Address>,
+    /// Addresses or host names that the printed URLs show. Empty: those of this machine's interfaces, the local network first.
+    pub advertise: Vec<String>,
+    /// Folder for what must outlive a restart, such as the generated tokens. Left out: $STATE_DIRECTORY, else
+    /// $XDG_STATE_HOME/sightline, else ~/.local/state/sightline; for a service that runs as root, /var/lib/sightline.
+    #[schemars(example = "/var/lib/sightline")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// RTSP, for players and publishers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rtsp {
+    /// TCP port. 0: the system chooses one.
+    pub port: u16,
+    /// Offer RTP over UDP too. Off: everything goes through the TCP connection.
+    pub udp: bool,
+    /// UDP port for RTP. 0: the system chooses one.
+    pub rtp_port: u16,
+    /// UDP port for RTCP. 0: the system chooses one.
+    pub rtcp_port: u16,
+}
+
+impl Default for Rtsp {
+    fn default() -> Self {
+        Self {
+            port: 8_554,
+            udp: true,
+            rtp_port: 8_000,
+            rtcp_port: 8_001,
+        }
+    }
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Ask nobody for anything. Everyone who reaches the ports may view and publish; said at every start. Also SIGHTLINE_OPEN.
+    pub open: bool,
+    /// One token for everything, in place of the generated ones, with any user name. It is then asked for everywhere, on this
+    /// machine and in trusted networks too, and wins over `open`. Programs that connect (publish, receive) show it.
+    /// Also SIGHTLINE_TOKEN.
+    #[schemars(example = "a-long-secret")]
+    pub token: Option<Secret>,
+    /// Networks in which RTSP needs no credential, such as ["192.168.1.0/24"]. Said at every start.
+    pub trusted_networks: Vec<Network>,
+}
+
+/// How much is kept for viewers, and when a viewer or stream is given up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// How long viewers stay when their publisher is gone. Its return within that time is seamless.
+    pub hold: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hold: Span(std::time::Duration::from_secs(5)),
+        }
+    }
+}
+
+/// What is written to the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines look: for people, or one JSON object each with `timestamp`, `level`, `event` and fields.
+    pub format: LogFormat,
+    /// What is written: error, warn, info, debug or trace; for parts of the program like "info,sightline::rtsp=debug".
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Human,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A camera of this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Camera {
+    /// Where the pictures come from: "auto" (the first camera found, else the test pattern), "test", "test:bars",
+    /// "v4l2:/dev/video0", "libcamera", "exec:COMMAND" (H.264 on its standard output), "file:PATH" (looped in real time).
+    pub source: String,
+    /// Width and height in pixels. A camera that cannot do it comes as near as it can.
+    pub size: Size,
+    /// Pictures per second, such as 30, 29.97 or "30000/1001".
+    pub fps: Fps,
+    /// Bits per second, such as "800k" or "2M".
+    pub bitrate: Bitrate,
+    /// Pictures from keyframe to keyframe.
+    #[schemars(range(min = 1, max = 600))]
+    pub gop: u32,
+    /// Which encoder: "auto" takes the best that works here.
+    pub encoder: Encoder,
+    /// Draw clock, frame rate and latency into the picture: "auto" (for test, v4l2 and libcamera), "on" or "off". "off" lets H.264
+    /// of the camera pass untouched.
+    pub overlay: Switch,
+    /// Draw the machine-readable clock by which latency is measured from the picture: "auto" (for test), "on" or "off".
+    pub stamp: Switch,
+    /// Exposure as the camera counts it (V4L2: 100 µs). Left out: automatic.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(example = 200)]
+    pub exposure: Option<i32>,
+    /// Brightness as the camera counts it. Left out: as the camera has it.
+    #[schemars(example = 0)]
+    pub brightness: Option<i32>,
+    /// Turn the picture upside down (libcamera).
+    pub vflip: bool,
+    /// Let a publisher from the network take over this stream.
+    pub takeover: bool,
+}
+
+impl Default for Camera {
+    fn default() -> Self {
+        Self {
+            source: "auto".to_owned(),
+            size: Size {
+                width: 640,
+                height: 480,
+            },
+            fps: Fps(FrameRate::whole(30)),
+            bitrate: Bitrate::from_kbps(800),
+            gop: 10,
+            encoder: Encoder::Auto,
+            overlay: Switch::Auto,
+            stamp: Switch::Auto,
+            exposure: None,
+            brightness: None,
+            vflip: false,
+            takeover: false,
+        }
+    }
+}
+
+/// Which encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Encoder {
+    /// The best that works here.
+    Auto,
+    /// Built in.
+    OpenH264,
+    /// x264, through FFmpeg.
+    Libx264,
+    /// Raspberry Pi and others, through FFmpeg.
+    #[serde(rename = "h264_v4l2m2m")]
+    V4l2M2m,
+    /// NVIDIA, through FFmpeg.
+    #[serde(rename = "h264_nvenc")]
+    Nvenc,
+    /// Intel and AMD, through FFmpeg.
+    #[serde(rename = "h264_vaapi")]
+    Vaapi,
+    /// Intel, through FFmpeg.
+    #[serde(rename = "h264_qsv")]
+    Qsv,
+}
+
+/// `sightline publish`: a camera of this machine to another server. The camera itself has its own table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publish {
+    /// Server and stream, such as "rtsp://user:password@host:8554/zerolatency". Left out: the stream's name on the server at
+    /// PI_VPN_IP, else on this machine.
+    #[schemars(example = "rtsp://192.168.1.5:8554/zerolatency")]
+    pub url: Option<StreamUrl>,
+    /// How media travels: "tcp" or "udp".
+    pub transport: Transport,
+    /// Show the picture in a window too.
+    pub preview: bool,
+}
+
+/// `sightline receive`: measure, show or save a stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Receive {
+    /// The stream, such as "rtsp://user:password@host:8554/zerolatency". Left out: zerolatency on the server at PI_VPN_IP, else on
+    /// this machine.
+    #[schemars(example = "rtsp://192.168.1.5:8554/zerolatency")]
+    pub url: Option<StreamUrl>,
+    /// What happens to the pictures: "headless" (measured only), "display" (a window) or "save" (an MP4 file).
+    pub display_mode: DisplayMode,
+    /// The file of display mode "save". Left out: recording_YYYYMMDD_HHMMSS.mp4 in the working directory.
+    #[schemars(example = "recording.mp4")]
+    pub output: Option<PathBuf>,
+    /// How media travels: "tcp" or "udp".
+    pub transport: Transport,
+    /// Say what the stream is and how soon its first picture came, then end: 0 when there was one, 1 when not.
+    pub test_connection: bool,
+    /// End after this many seconds. Left out: only when told to.
+    #[schemars(range(min = 0.1, max = 31_536_000))]
+    #[schemars(example = 10)]
+    pub seconds: Option<f64>,
+    /// Print measurements as JSON lines.
+    pub json: bool,
+}
+
+/// How media travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Transport {
+    /// Interleaved in the RTSP connection.
+    #[default]
+    Tcp,
+    /// RTP over UDP.
+    Udp,
+}
+
+/// What [`Receive`] does with the pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum DisplayMode {
+    /// Measures only.
+    #[default]
+    Headless,
+    /// A window.
+    Display,
+    /// An MP4 file.
+    Save,
+}
