@@ -9,7 +9,9 @@
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod log;
 pub mod net;
 pub mod rtsp;
 pub mod secret;
 pub mod shutdown;
+pub mod state;

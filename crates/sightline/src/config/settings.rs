@@ -12,8 +12,9 @@ use device::picture::FrameRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Address, Bitrate, Fps, Name, Size, Span, Switch};
+use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Span, Switch};
 use crate::auth::Network;
+use crate::log::Levels;
 use crate::secret::{Secret, StreamUrl};
 
 /// Settings of Sightline.
@@ -102,12 +103,51 @@ pub struct Auth {
 pub struct Limits {
     /// How long viewers stay when their publisher is gone. Its return within that time is seamless.
     pub hold: Span,
+    /// How far behind the newest picture a viewer may fall before it is moved to the newest keyframe.
+    pub lag: Span,
+    /// Streams at a time.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub streams: usize,
+    /// Viewers of one stream.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub viewers: usize,
+    /// Connections to the RTSP port at a time, viewers and publishers together.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: usize,
+    /// Memory for the newest pictures of one stream, from its last keyframe on.
+    pub stream_memory: Bytes,
+    /// Memory for the newest pictures of all streams together. Left out: no limit but those above.
+    #[schemars(example = "256MiB")]
+    pub memory: Option<Bytes>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let hub = media::hub::Limits::default();
         Self {
-            hold: Span(std::time::Duration::from_secs(5)),
+            hold: Span(hub.hold),
+            lag: Span(hub.lag),
+            streams: hub.streams,
+            viewers: hub.viewers_per_stream,
+            connections: 20_000,
+            stream_memory: Bytes(hub.ring_bytes as u64),
+            memory: None,
+        }
+    }
+}
+
+impl Limits {
+    /// As the hub takes them.
+    pub fn for_hub(&self) -> media::hub::Limits {
+        let bytes = |bytes: Bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX);
+        media::hub::Limits {
+            hold: self.hold.0,
+            lag: self.lag.0,
+            streams: self.streams,
+            viewers_per_stream: self.viewers,
+            ring_bytes: bytes(self.stream_memory),
+            total_bytes: self.memory.map(bytes),
+            ..media::hub::Limits::default()
         }
     }
 }
@@ -119,14 +159,14 @@ pub struct Log {
     /// How lines look: for people, or one JSON object each with `timestamp`, `level`, `event` and fields.
     pub format: LogFormat,
     /// What is written: error, warn, info, debug or trace; for parts of the program like "info,sightline::rtsp=debug".
-    pub level: String,
+    pub level: Levels,
 }
 
 impl Default for Log {
     fn default() -> Self {
         Self {
             format: LogFormat::Human,
-            level: "info".to_owned(),
+            level: Levels::default(),
         }
     }
 }

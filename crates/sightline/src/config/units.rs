@@ -11,6 +11,7 @@ use device::picture::FrameRate;
 use media::StreamName;
 
 use crate::auth::Network;
+use crate::log::Levels;
 use crate::secret::{Secret, StreamUrl};
 
 /// Why a word was refused. The text is for people and stands behind the name of the setting.
@@ -466,6 +467,7 @@ text_settings! {
     Address as "address" [] "an IP address such as \"192.168.1.5\"";
     Network as "network" [] "a network such as \"192.168.1.0/24\"";
     Switch as "switch" ["boolean"] "\"auto\", \"on\" or \"off\"";
+    Levels as "log level" [] "a log level such as \"info\"";
     StreamUrl as "URL" [] "a URL such as \"rtsp://host:8554/zerolatency\"";
     Secret as "secret" [] "a text in quotes";
 }

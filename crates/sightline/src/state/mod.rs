@@ -1,0 +1,10 @@
+//! What outlives a restart.
+//!
+//! Belongs here: the state folder, files in it that are replaced whole or not at all, the generated tokens. Does not belong here:
+//! settings (people write those), recordings.
+
+mod folder;
+mod tokens;
+
+pub use folder::{Error, Folder, Place, default_place};
+pub use tokens::load_or_make;
