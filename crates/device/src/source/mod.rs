@@ -6,6 +6,7 @@
 //! Does not belong here: retrying, the slate's timing, overlay, encoding, threads ([`crate::camera`] has them).
 
 pub mod test_pattern;
+mod word;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use media::annexb::AccessUnit;
 use media::{CaptureSource, Clock};
 
 use crate::picture::{FrameRate, Picture, Pool};
+
+pub use word::{InvalidWord, WORDS, Word};
 
 /// Something that can be opened, and opened again after it failed: a device, a child process, a file, a generator.
 pub trait Open: Send {
