@@ -5,7 +5,10 @@
 //!
 //! Does not belong here: retrying, the slate's timing, overlay, encoding, threads ([`crate::camera`] has them).
 
+mod jpeg;
+mod pixels;
 pub mod test_pattern;
+pub mod v4l2;
 mod word;
 
 use std::sync::Arc;
@@ -39,6 +42,11 @@ pub trait Source: Send {
     /// What is handed over is the newest there is: a source with a queue of its own (driver buffers) empties it first. Coded
     /// access units are never skipped.
     fn next(&mut self, timeout: Duration) -> Result<Option<Captured>, Error>;
+
+    /// What was lost since it was opened.
+    fn lost(&self) -> Lost {
+        Lost::default()
+    }
 
     /// Changes something while running. `false`: this source cannot.
     fn control(&mut self, control: Control) -> bool {
@@ -124,6 +132,17 @@ pub struct Taken {
     pub at: Instant,
     /// How it was come by.
     pub source: CaptureSource,
+}
+
+/// Pictures that a source did not hand over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Passed over because a newer one was there.
+    pub skipped: u64,
+    /// Came damaged.
+    pub broken: u64,
+    /// Taken by the camera, but the driver had nowhere to put them.
+    pub missed: u64,
 }
 
 /// A change while running.
