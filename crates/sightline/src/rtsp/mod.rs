@@ -4,6 +4,7 @@
 //! hub ([`play`], [`record`]), giving frames to viewers ([`fanout`]), the pair of UDP ports ([`udp`]). Does not belong here: the
 //! rules of RTSP and RTP (`protocol`), who may do what ([`crate::auth`]).
 
+pub mod client;
 mod connection;
 mod fanout;
 mod forms;

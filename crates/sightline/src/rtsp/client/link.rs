@@ -1,0 +1,326 @@
+//! One client session on its connection.
+//!
+//! Belongs here: connecting and reconnecting as the session asks, reading, writing, timeouts, UDP ports. Does not belong
+//! here: what the media is.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use protocol::rtsp::client::{Config, Event, Mode, Negotiated, Session};
+use protocol::rtsp::server::ChannelKind;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::super::udp::{Datagram, Port};
+use super::ports::Ports;
+use super::{Error, Settings, Url};
+use crate::net;
+
+/// Bytes read at once: a keyframe of 64 KB in one call.
+const READ_BYTES: usize = 64 * 1024;
+/// Datagrams that wait for the session's task.
+const QUEUE_DATAGRAMS: usize = 1_024;
+
+/// What the caller of a link must look at.
+pub(super) enum Input {
+    /// Something the session says, but for what the link does by itself (ports, reconnecting, ends).
+    Event(Event),
+    /// A packet, by whichever way it came.
+    Packet {
+        track: usize,
+        kind: ChannelKind,
+        bytes: Bytes,
+    },
+    /// [`Link::wake_at`] has come.
+    Woken,
+    /// Everything that had to wait is with the operating system now.
+    Written,
+}
+
+/// How packets of one track go to the server.
+#[derive(Clone, Copy)]
+enum Way {
+    Channels {
+        rtp: u8,
+        rtcp: u8,
+    },
+    Addresses {
+        rtp: SocketAddr,
+        rtcp: SocketAddr,
+    },
+    /// The server did not name its ports.
+    Unknown,
+}
+
+pub(super) struct Link {
+    session: Session,
+    socket: TcpStream,
+    settings: Settings,
+    buffer: Vec<u8>,
+    unwritten: BytesMut,
+    ports: HashMap<usize, Ports>,
+    ways: HashMap<usize, Way>,
+    inbox: mpsc::Sender<Datagram>,
+    datagrams: mpsc::Receiver<Datagram>,
+    wake_at: Option<Instant>,
+}
+
+impl Link {
+    pub(super) async fn connect(url: Url, mode: Mode, settings: Settings) -> Result<Self, Error> {
+        let config = Config {
+            login: settings.login.clone(),
+            transport: settings.transport,
+            ..Config::default()
+        };
+        let mut session = Session::new(config, url, mode, (settings.random)());
+        let socket = open(session.url(), &settings).await?;
+        session.connected(settings.clock.now());
+        let (inbox, datagrams) = mpsc::channel(QUEUE_DATAGRAMS);
+        Ok(Self {
+            session,
+            socket,
+            settings,
+            buffer: vec![0; READ_BYTES],
+            unwritten: BytesMut::new(),
+            ports: HashMap::new(),
+            ways: HashMap::new(),
+            inbox,
+            datagrams,
+            wake_at: None,
+        })
+    }
+
+    pub(super) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Makes [`Link::next`] return [`Input::Woken`] at that time, once.
+    pub(super) fn wake_at(&mut self, at: Instant) {
+        self.wake_at = Some(at);
+    }
+
+    /// The interleaved channels of a track, or `None` when it travels by UDP.
+    pub(super) fn channels(&self, track: usize) -> Option<(u8, u8)> {
+        match self.ways.get(&track)? {
+            Way::Channels { rtp, rtcp } => Some((*rtp, *rtcp)),
+            Way::Addresses { .. } | Way::Unknown => None,
+        }
+    }
+
+    /// Everything handed over before is with the operating system.
+    pub(super) fn is_written(&self) -> bool {
+        self.unwritten.is_empty()
+    }
+
+    /// Queues bytes behind what is queued: whole `$` frames.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.queue_output();
+        if self.unwritten.is_empty() {
+            let written = match self.socket.try_write(bytes) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error.into()),
+            };
+            self.unwritten
+                .extend_from_slice(bytes.get(written..).unwrap_or_default());
+        } else {
+            self.unwritten.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Sends one packet of a track by UDP.
+    pub(super) fn send(&self, track: usize, port: Port, packet: &[u8]) {
+        if let (Some(ports), Some(Way::Addresses { rtp, rtcp })) = (self.ports.get(&track), self.ways.get(&track)) {
+            let to = match port {
+                Port::Rtp => *rtp,
+                Port::Rtcp => *rtcp,
+            };
+            ports.send(port, packet, to);
+        }
+    }
+
+    /// Sends an RTCP packet of a track by whichever way it travels.
+    pub(super) fn send_report(&mut self, track: usize, report: &[u8]) -> Result<(), Error> {
+        match self.channels(track) {
+            Some((_, rtcp)) => {
+                let [high, low] = (report.len() as u16).to_be_bytes();
+                let mut frame = BytesMut::from(&[b'$', rtcp, high, low][..]);
+                frame.extend_from_slice(report);
+                self.write(&frame)
+            }
+            None => {
+                self.send(track, Port::Rtcp, report);
+                Ok(())
+            }
+        }
+    }
+
+    /// What happens next. Cancel-safe once media flows; before that a new connection the session asked for may be lost.
+    ///
+    /// # Errors
+    /// When the session is over: it failed, or was ended by the server.
+    pub(super) async fn next(&mut self) -> Result<Input, Error> {
+        loop {
+            if let Some(input) = self.poll().await? {
+                return Ok(input);
+            }
+            let waited = !self.unwritten.is_empty();
+            self.flush()?;
+            if waited && self.unwritten.is_empty() {
+                return Ok(Input::Written);
+            }
+            let timeout = self.session.poll_timeout().into_iter().chain(self.wake_at).min();
+            let sleep = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ready = self.socket.readable() => {
+                    ready?;
+                    self.read()?;
+                }
+                ready = self.socket.writable(), if !self.unwritten.is_empty() => ready?,
+                Some(datagram) = self.datagrams.recv() => {
+                    let kind = match datagram.port {
+                        Port::Rtp => ChannelKind::Rtp,
+                        Port::Rtcp => ChannelKind::Rtcp,
+                    };
+                    return Ok(Input::Packet { track: datagram.track, kind, bytes: datagram.bytes });
+                }
+                () = sleep => {
+                    let now = self.settings.clock.now();
+                    if self.wake_at.take_if(|at| *at <= now).is_some() {
+                        return Ok(Input::Woken);
+                    }
+                    self.session.handle_timeout(now);
+                }
+            }
+        }
+    }
+
+    /// Ends the session properly, or after a second without an answer.
+    pub(super) async fn close(mut self) {
+        self.session.tear_down(self.settings.clock.now());
+        while self.next().await.is_ok() {}
+    }
+
+    /// The session's next event that is not the link's own business.
+    async fn poll(&mut self) -> Result<Option<Input>, Error> {
+        let now = self.settings.clock.now();
+        while let Some(event) = self.session.poll() {
+            match event {
+                Event::Bind { track } => {
+                    let server = self.server();
+                    let bound =
+                        server.and_then(|server| Ports::bind(server, track, &self.inbox, self.settings.random).ok());
+                    let numbers = bound.as_ref().and_then(Ports::numbers);
+                    self.ports.extend(bound.map(|ports| (track, ports)));
+                    self.session.bound(numbers, now);
+                }
+                Event::SetUp { track, transport, ssrc } => {
+                    self.set_up(track, transport);
+                    return Ok(Some(Input::Event(Event::SetUp { track, transport, ssrc })));
+                }
+                Event::Reconnect => {
+                    self.unwritten.clear();
+                    self.socket = open(self.session.url(), &self.settings).await?;
+                    self.session.connected(self.settings.clock.now());
+                }
+                Event::Data { track, kind, bytes } => return Ok(Some(Input::Packet { track, kind, bytes })),
+                Event::Closed => return Err(Error::Ended),
+                Event::Failed(error) => return Err(error.into()),
+                event => return Ok(Some(Input::Event(event))),
+            }
+        }
+        Ok(None)
+    }
+
+    fn set_up(&mut self, track: usize, transport: Negotiated) {
+        let way = match transport {
+            Negotiated::Interleaved { rtp, rtcp } => {
+                self.ports.remove(&track);
+                Way::Channels { rtp, rtcp }
+            }
+            Negotiated::Udp { server_ports, source } => match (server_ports, source.or_else(|| self.server())) {
+                (Some((rtp, rtcp)), Some(server)) => Way::Addresses {
+                    rtp: SocketAddr::new(server, rtp),
+                    rtcp: SocketAddr::new(server, rtcp),
+                },
+                _ => Way::Unknown,
+            },
+        };
+        self.ways.insert(track, way);
+    }
+
+    fn server(&self) -> Option<IpAddr> {
+        self.socket.peer_addr().ok().map(|address| address.ip())
+    }
+
+    fn queue_output(&mut self) {
+        let output = self.session.take_output();
+        self.unwritten.extend_from_slice(&output);
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.queue_output();
+        while !self.unwritten.is_empty() {
+            match self.socket.try_write(&self.unwritten) {
+                Ok(written) => drop(self.unwritten.split_to(written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        // The server may leave Nagle on, as FFmpeg does; see the function.
+        net::acknowledge_quickly(&self.socket);
+        let now = self.settings.clock.now();
+        match self.socket.try_read(&mut self.buffer) {
+            Ok(0) => self.session.disconnected(now),
+            Ok(length) => self.session.receive(self.buffer.get(..length).unwrap_or_default(), now),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+async fn open(url: &Url, settings: &Settings) -> Result<TcpStream, Error> {
+    let address = format!("{}:{}", url.host, url.port);
+    if url.tls {
+        return Err(Error::Tls { address });
+    }
+    let host = url.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let resolved = tokio::net::lookup_host((host.as_str(), url.port)).await;
+    let addresses: Vec<_> = resolved
+        .map_err(|error| Error::Resolve {
+            host: host.clone(),
+            error,
+        })?
+        .collect();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in addresses {
+        match tokio::time::timeout(settings.connect_timeout, TcpStream::connect(candidate)).await {
+            Ok(Ok(socket)) => {
+                // Without it a slow request is no error, only slow.
+                let _ = net::send_without_delay(&socket);
+                return Ok(socket);
+            }
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(Error::Connect { address, error: failed })
+}

@@ -1,0 +1,85 @@
+//! Asking other RTSP servers: for their streams, and to take ours.
+//!
+//! Belongs here: connecting, the loop between socket and `protocol::rtsp::client::Session` ([`link`]), frames out of it
+//! ([`Player`]) and into it ([`Sender`]). Does not belong here: trying again after a failure, which is the caller's policy.
+
+mod link;
+mod player;
+mod ports;
+mod sender;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::Clock;
+use protocol::rtsp::client;
+use protocol::sdp;
+
+pub use player::{Player, TrackStats};
+pub use protocol::rtsp::client::{Login, Transport};
+pub use protocol::rtsp::url::Url;
+pub use sender::Sender;
+
+/// How to connect.
+#[derive(Clone)]
+pub struct Settings {
+    /// How media is to travel.
+    pub transport: Transport,
+    /// User and password; those of the URL are taken where this is `None`.
+    pub login: Option<Login>,
+    /// Longest wait for a TCP connection.
+    pub connect_timeout: Duration,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Unpredictable numbers.
+    pub random: fn() -> u64,
+}
+
+/// Why a stream could not be had, or ended. The text says what happened and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host's name means nothing.
+    #[error("cannot find the host {host}: {error}; check the name, or use its address")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// Nobody answers.
+    #[error("cannot connect to {address}: {error}; check that the server runs and that no firewall is between")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// `rtsps://`.
+    #[error("{address} is to be asked by RTSPS, which this version does not speak; use rtsp://")]
+    Tls {
+        /// Host and port.
+        address: String,
+    },
+    /// The session failed.
+    #[error(transparent)]
+    Session(#[from] client::Error),
+    /// The description makes no sense.
+    #[error("the server's description of the stream cannot be used: {0}")]
+    Description(#[from] sdp::Error),
+    /// Nothing in the description that we carry.
+    #[error("the stream has no track that can be used here: {0}")]
+    NoTracks(String),
+    /// The server ended the stream.
+    #[error("the server ended the stream")]
+    Ended,
+    /// No media for too long.
+    #[error("no media for {} s, though the connection is there", .0.as_secs())]
+    Silent(Duration),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// Our own stream ended, so there is nothing to send.
+    #[error("the source ended")]
+    SourceEnded,
+}
