@@ -86,7 +86,7 @@ fn for_programs() {
 #[test]
 fn long_values_are_cut() {
     let text = logged(line::Style::Json, || {
-        info!(agent = "x".repeat(10_000), "{}", "y".repeat(10_000))
+        info!(agent = "x".repeat(10_000), "{}", "y".repeat(10_000));
     });
     assert!(text.len() < 1_300, "{}", text.len());
     assert!(text.contains("x…") && text.contains("y…"));

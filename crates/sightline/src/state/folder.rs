@@ -231,11 +231,11 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(&[("HOME", "/home/a")], false, "/home/a/.local/state/sightline")]
-    #[case(&[("HOME", "/root")], true, "/root/.local/state/sightline")]
-    #[case(&[("HOME", "/root"), ("INVOCATION_ID", "x")], true, "/var/lib/sightline")]
+    #[case(&[("HOME", "/people/a")], false, "/people/a/.local/state/sightline")]
+    #[case(&[("HOME", "/r")], true, "/r/.local/state/sightline")]
+    #[case(&[("HOME", "/r"), ("INVOCATION_ID", "x")], true, "/var/lib/sightline")]
     #[case(&[], true, "/var/lib/sightline")]
-    #[case(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "/s")], false, "/s/sightline")]
+    #[case(&[("HOME", "/people/a"), ("XDG_STATE_HOME", "/s")], false, "/s/sightline")]
     #[case(&[("XDG_STATE_HOME", "/s"), ("STATE_DIRECTORY", "/var/lib/x:/var/lib/y")], true, "/var/lib/x")]
     fn places(#[case] variables: &[(&str, &str)], #[case] root: bool, #[case] expected: &str) {
         let environment = Environment::of(variables.iter().copied());
