@@ -1,0 +1,184 @@
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use media::annexb::Ending;
+use media::h264::{self, AccessUnits};
+use media::{Capture, CaptureSource, Frame, MediaTime, Timescale, TrackIndex, WallTime};
+
+use super::*;
+use crate::decode::Decoder;
+use crate::encode::{self, Encoder, OpenH264};
+use crate::picture::FrameRate;
+use crate::source::Taken;
+use crate::source::test_pattern::{Pattern, Scene};
+
+/// A picture as a player shows it: through our encoder among others, and back.
+fn through_h264(settings: encode::Settings, count: u64, mut draw: impl FnMut(&mut Picture)) -> Picture {
+    let decoder = Arc::new(Mutex::new((Decoder::new(), None)));
+    let to = Arc::clone(&decoder);
+    let mut units = AccessUnits::new(h264::Format::default(), Ending::Told);
+    let output = move |unit: encode::AccessUnit<'_>| {
+        for nal in unit.nals {
+            units.push(nal);
+        }
+        let unit = units.finish().unwrap();
+        let frame = Frame {
+            track: TrackIndex(0),
+            time: MediaTime::new(0, Timescale::VIDEO),
+            capture: Capture {
+                at: WallTime::from_unix_micros(0),
+                source: CaptureSource::Camera,
+            },
+            keyframe: unit.keyframe,
+            format: unit.format,
+            data: unit.data,
+        };
+        let (decoder, last) = &mut *to.lock().unwrap();
+        decoder.decode(&frame).unwrap();
+        *last = decoder.next();
+    };
+    let mut encoder = OpenH264::new(settings, Box::new(output)).unwrap();
+    let mut scene = Scene::new(Pattern::Moving, settings.width, settings.height).unwrap();
+    let mut picture = Picture::black(settings.width, settings.height).unwrap();
+    for n in 0..count {
+        scene.draw(&mut picture, FrameRate::whole(30).due(n));
+        draw(&mut picture);
+        #[expect(clippy::disallowed_methods, reason = "any instant does")]
+        let (at, source) = (Instant::now(), CaptureSource::Camera);
+        encoder.encode(&picture, Taken { at, source }).unwrap();
+    }
+    let last = decoder.lock().unwrap().1.take();
+    last.unwrap().picture
+}
+
+/// Pixels that an old receiver takes for green text: hue 40 to 80 of 180, saturation and value at least 100, in rows 5 to 25 and
+/// columns 5 to 150, converted as OpenCV does (BT.601 limited range; hue in half degrees).
+fn green_pixels(picture: &Picture) -> usize {
+    let mut count = 0;
+    for y in 5..25.min(picture.height() as usize) {
+        for x in 5..150.min(picture.width() as usize) {
+            let (hue, saturation, value) = hsv(rgb(picture, x, y));
+            count += usize::from((40.0..=80.0).contains(&hue) && saturation >= 100.0 && value >= 100.0);
+        }
+    }
+    count
+}
+
+fn rgb(picture: &Picture, x: usize, y: usize) -> [f64; 3] {
+    let width = picture.width() as usize;
+    let [luma, u, v] = picture.planes();
+    let chroma = y / 2 * (width / 2) + x / 2;
+    let luma = 1.164 * (f64::from(luma[y * width + x]) - 16.0);
+    let (u, v) = (f64::from(u[chroma]) - 128.0, f64::from(v[chroma]) - 128.0);
+    [luma + 1.596 * v, luma - 0.813 * v - 0.391 * u, luma + 2.018 * u].map(|part| part.round().clamp(0.0, 255.0))
+}
+
+fn hsv([red, green, blue]: [f64; 3]) -> (f64, f64, f64) {
+    let value = red.max(green).max(blue);
+    let range = value - red.min(green).min(blue);
+    if range == 0.0 {
+        return (0.0, 0.0, value);
+    }
+    let degrees = if value == red {
+        60.0 * (green - blue) / range
+    } else if value == green {
+        120.0 + 60.0 * (blue - red) / range
+    } else {
+        240.0 + 60.0 * (red - green) / range
+    };
+    (degrees.rem_euclid(360.0) / 2.0, 255.0 * range / value, value)
+}
+
+const LINES: [&str; 3] = ["PUB: 12:34:56.789", "FPS: 30.0", "LAT: 3.1ms"];
+
+#[test]
+fn receivers_find_the_green_lines_after_h264_at_800_kbps() {
+    for (width, height, kbps) in [
+        (320, 240, 400),
+        (640, 480, 800),
+        (1_280, 720, 2_000),
+        (1_920, 1_080, 4_000),
+    ] {
+        let settings = encode::Settings {
+            width,
+            height,
+            bitrate_kbps: kbps,
+            ..encode::Settings::default()
+        };
+        let mut overlay = Overlay::new(Color::GREEN, Corner::TopLeft);
+        let shown = through_h264(settings, 15, |picture| overlay.draw(picture, &LINES));
+        let green = green_pixels(&shown);
+        println!("{width}×{height}: {green} green pixels");
+        assert!(green > 100, "{width}×{height}: {green}");
+        let bare = through_h264(settings, 15, |_| {});
+        assert!(green_pixels(&bare) <= 10, "{width}×{height}: green without text");
+    }
+}
+
+#[test]
+fn text_can_be_read_before_light_and_dark() {
+    for background in [16, 128, 235] {
+        let mut picture = Picture::black(640, 480).unwrap();
+        picture.planes_mut()[0].fill(background);
+        Overlay::new(Color::GREEN, Corner::TopLeft).draw(&mut picture, &LINES);
+        let luma: Vec<u8> = (8..24)
+            .flat_map(|y| picture.planes()[0][y * 640 + 6..][..200].to_vec())
+            .collect();
+        let text = luma.iter().filter(|&&luma| luma.abs_diff(145) < 20).count();
+        assert!(text > 300, "{background}: {text} pixels of text");
+        let outline = luma.iter().filter(|&&luma| luma < 90).count();
+        assert!(outline > 300, "{background}: {outline} dark pixels around it");
+    }
+}
+
+#[test]
+fn lines_go_to_every_corner_and_stay_inside() {
+    for (corner, right, bottom) in [
+        (Corner::TopLeft, false, false),
+        (Corner::TopRight, true, false),
+        (Corner::BottomLeft, false, true),
+        (Corner::BottomRight, true, true),
+    ] {
+        assert_eq!(corner.to_string().parse(), Ok(corner));
+        let mut picture = Picture::black(640, 480).unwrap();
+        Overlay::new(Color::RED, corner).draw(&mut picture, &LINES);
+        let lit: Vec<usize> = (0..640 * 480).filter(|&at| picture.planes()[0][at] > 60).collect();
+        assert!(lit.len() > 500);
+        assert!(
+            lit.iter()
+                .all(|at| (at % 640 > 320) == right && (at / 640 > 240) == bottom)
+        );
+    }
+    assert_eq!("middle".parse::<Corner>(), Err(UnknownCorner));
+}
+
+#[test]
+fn tiny_pictures_and_foreign_letters_are_no_danger() {
+    for (width, height) in [(16, 16), (16, 480), (640, 16)] {
+        let mut picture = Picture::black(width, height).unwrap();
+        for corner in [
+            Corner::TopLeft,
+            Corner::TopRight,
+            Corner::BottomLeft,
+            Corner::BottomRight,
+        ] {
+            Overlay::new(Color::RED, corner).draw(&mut picture, &["Grüße 🦀\n\0", "", "x".repeat(1_000).as_str()]);
+        }
+    }
+}
+
+#[test]
+fn drawing_takes_no_time() {
+    let mut picture = Picture::black(640, 480).unwrap();
+    let mut overlay = Overlay::new(Color::GREEN, Corner::TopLeft);
+    overlay.draw(&mut picture, &LINES);
+    #[expect(clippy::disallowed_methods, reason = "a measurement")]
+    let start = Instant::now();
+    for _ in 0..100 {
+        overlay.draw(&mut picture, &LINES);
+    }
+    #[expect(clippy::disallowed_methods, reason = "a measurement")]
+    let each = start.elapsed() / 100;
+    println!("{each:?} a 640×480 picture");
+    assert!(each < Duration::from_millis(3), "{each:?}");
+}
