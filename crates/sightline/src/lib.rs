@@ -7,6 +7,7 @@
 //! (`device`).
 
 pub mod auth;
+pub mod bench;
 pub mod clock;
 pub mod config;
 pub mod log;
