@@ -33,10 +33,13 @@
 //! evicted frames happen outside it. Order where two are held: hub, then stream; form, then stream.
 
 mod forms;
+mod keyframes;
 mod publisher;
 mod reader;
 mod ring;
 mod sessions;
+#[cfg(test)]
+mod sim;
 mod stream;
 mod sync;
 mod takeover;
@@ -78,7 +81,7 @@ pub struct Limits {
     pub waiting_publishers: usize,
     /// Largest frame. Default 8 MiB.
     pub frame_bytes: usize,
-    /// Bytes in one ring. Default 32 MiB.
+    /// Bytes in one ring; a frame that is larger is held alone. Default 32 MiB.
     pub ring_bytes: usize,
     /// Frames in one ring. Default 8,192.
     pub ring_frames: usize,

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::keyframes::{Keyframes, Request};
 use super::ring::Entry;
-use super::stream::{Inner, KeyframeRequest, Stream, video_tracks};
+use super::stream::{Inner, Stream, video_tracks};
 use super::sync::lock;
 use super::timeline::Stamp;
 use super::wakers::Woken;
@@ -17,6 +18,9 @@ use crate::frame::Frame;
 use crate::name::StreamName;
 use crate::stats::SessionStats;
 use crate::track::{Format, Kind, Track, TrackIndex};
+
+/// Largest media time, on both sides of zero, so that offsets never overflow.
+const MAX_TIME_US: u64 = 1 << 60;
 
 /// Who publishes, and how it is reached.
 #[derive(Clone)]
@@ -155,7 +159,6 @@ pub(super) struct Owner {
     id: u64,
     pub(super) stats: Arc<SessionStats>,
     origin: Origin,
-    pub(super) keyframe_requests: Option<KeyframeRequest>,
 }
 
 /// The right to publish. Dropping it is closing it at the time of its last frame.
@@ -169,6 +172,7 @@ pub struct Publisher {
     unkeyed: u8,
     /// Not yet the stream's publisher; its first keyframe takes over.
     waiting: bool,
+    refused: Option<Refused>,
     closed: bool,
     /// When it last published, or came.
     last_frame: Instant,
@@ -223,10 +227,9 @@ impl Inner {
             id,
             stats: Arc::clone(&publishing.stats),
             origin: publishing.origin,
-            keyframe_requests: publishing.keyframe_requests.clone(),
         });
         self.held_since = None;
-        self.keyframes = super::stream::Keyframes::default();
+        self.keyframes = Keyframes::new(publishing.keyframe_requests.clone());
         self.timeline.new_publisher();
         self.set_tracks(Arc::clone(tracks));
     }
@@ -257,8 +260,7 @@ impl Inner {
             None => true,
         };
         if entry.start {
-            self.keyframes.wanted = false;
-            self.keyframes.unanswered = false;
+            self.keyframes.came(entry.published);
         }
         Some(())
     }
@@ -317,6 +319,7 @@ impl Publisher {
             leading,
             unkeyed,
             waiting,
+            refused: None,
             closed: false,
             last_frame: now,
             woken,
@@ -328,13 +331,16 @@ impl Publisher {
     /// whether one reader waits or a thousand; waking them comes after.
     ///
     /// Dropped and counted in the publisher's `frames_dropped`, without an error: frames of a track it did not announce or
-    /// in another codec than announced; video before the first keyframe of its track, and everything before the
+    /// in another codec than announced, or with a time beyond 36,000 years; video before the first keyframe of its track, and everything before the
     /// keyframe that takes over; a frame larger than [`super::Limits::frame_bytes`], and what depends on it; sound that
     /// overlaps with that of the publisher before.
     ///
     /// # Errors
     /// [`Refused`] when the stream is no longer this publisher's. It stays so.
     pub fn publish(&mut self, frame: Frame, now: Instant) -> Result<(), Refused> {
+        if let Some(refused) = &self.refused {
+            return Err(refused.clone());
+        }
         if !self.admits(&frame) {
             self.publishing.stats.frames_dropped.add(1);
             return Ok(());
@@ -345,15 +351,19 @@ impl Publisher {
         self.woken.wake();
         self.evicted.clear();
         let stats = &self.publishing.stats;
-        match result? {
-            Inserted::Yes(request) => {
+        match result {
+            Err(refused) => {
+                self.refused = Some(refused.clone());
+                return Err(refused);
+            }
+            Ok(Inserted::Yes(request)) => {
                 stats.frames.add(1);
                 stats.keyframes.add(u64::from(keyframe));
                 if let Some(request) = request {
                     request();
                 }
             }
-            Inserted::Repeats => stats.frames_dropped.add(1),
+            Ok(Inserted::Repeats) => stats.frames_dropped.add(1),
         }
         Ok(())
     }
@@ -376,6 +386,9 @@ impl Publisher {
     fn admits(&mut self, frame: &Frame) -> bool {
         let announced = self.tracks.get(usize::from(frame.track.0));
         if announced.is_none_or(|track| track.format.codec() != frame.format.codec()) {
+            return false;
+        }
+        if frame.time.as_micros().unsigned_abs() > MAX_TIME_US {
             return false;
         }
         let bit = 1_u8.checked_shl(u32::from(frame.track.0)).unwrap_or(0);
@@ -417,7 +430,7 @@ impl Publisher {
             .push(Arc::clone(entry), stream.limits(), allowed, &mut self.evicted);
         stream.budget().settle(before, inner.ring.bytes());
         inner.wakers.take(&mut self.woken);
-        Ok(Inserted::Yes(inner.keyframe_request(now)))
+        Ok(Inserted::Yes(inner.keyframes.take_request(now)))
     }
 
     /// Sees to it that this is the stream's publisher, or says why it is not.
@@ -444,7 +457,7 @@ impl Publisher {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let left: Option<Owner>;
+        let left: (Option<Owner>, Keyframes);
         {
             let mut inner = lock(&self.stream.inner);
             if self.waiting {
@@ -454,7 +467,7 @@ impl Publisher {
             if inner.owner.as_ref().is_none_or(|owner| owner.id != self.id) {
                 return;
             }
-            left = inner.owner.take();
+            left = (inner.owner.take(), std::mem::take(&mut inner.keyframes));
             inner.held_since = Some(now.unwrap_or(self.last_frame));
         }
         drop(left);
@@ -462,7 +475,7 @@ impl Publisher {
 }
 
 enum Inserted {
-    Yes(Option<KeyframeRequest>),
+    Yes(Option<Request>),
     Repeats,
 }
 

@@ -180,14 +180,23 @@ impl Inner {
             return;
         }
         if newer_start.is_none() {
-            self.keyframes.wanted = true;
+            self.keyframes.want();
         }
         position.mode = Mode::Waiting { skipped: Some(0) };
     }
 
-    /// Moves a waiting position to the newest start point at or after it, or else to the end.
+    /// Moves a waiting position to a start point at or after it, or else to the end: a newcomer to the first that is not out
+    /// of date already, one that jumps to the newest.
     fn seek_start(&self, position: &mut Position, skipped: Option<u64>) -> Found {
-        let start = self.ring.newest_start().filter(|&start| start >= position.next);
+        let first = || self.ring.from(position.next).find(|entry| entry.start);
+        let start = match skipped {
+            None => first()
+                .filter(|entry| !self.ring.lagging(entry, self.limits.lag))
+                .map(|entry| entry.id),
+            Some(_) => None,
+        };
+        let newest = || self.ring.newest_start().filter(|&start| start >= position.next);
+        let start = start.or_else(newest);
         let to = start.unwrap_or(self.ring.end());
         let skipped = skipped.map(|count| count.saturating_add(to.saturating_sub(position.next)));
         position.next = to;

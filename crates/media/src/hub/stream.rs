@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::keyframes::{self, Keyframes};
 use super::publisher::Owner;
 use super::reader::{EndReason, Event, Position, Reader};
 use super::ring::{Entry, Ring};
@@ -22,9 +23,6 @@ use super::{Full, Limits};
 use crate::name::StreamName;
 use crate::stats::SessionStats;
 use crate::track::{Kind, Track, TrackIndex};
-
-/// Least time between two keyframe requests that reach a publisher, and the age up to which a keyframe is fresh.
-const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether a stream has a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,17 +96,6 @@ impl Budget {
     }
 }
 
-/// When keyframes were asked for.
-#[derive(Debug, Default)]
-pub(super) struct Keyframes {
-    /// The last request that reached a publisher.
-    pub(super) asked: Option<Instant>,
-    /// None has come since.
-    pub(super) unanswered: bool,
-    /// Someone wants one as soon as the interval allows.
-    pub(super) wanted: bool,
-}
-
 /// What the stream's lock guards.
 pub(super) struct Inner {
     pub(super) limits: Limits,
@@ -134,26 +121,7 @@ pub(super) struct Inner {
     pub(super) wakers: Wakers,
 }
 
-pub(super) type KeyframeRequest = Arc<dyn Fn() + Send + Sync>;
-
 impl Inner {
-    /// The request to make now, if one is wanted, possible, and the last one long enough ago.
-    pub(super) fn keyframe_request(&mut self, now: Instant) -> Option<KeyframeRequest> {
-        let keyframes = &mut self.keyframes;
-        if !keyframes.wanted {
-            return None;
-        }
-        let recent = |asked: Instant| now.saturating_duration_since(asked) < KEYFRAME_INTERVAL;
-        if keyframes.asked.is_some_and(recent) {
-            return None;
-        }
-        keyframes.wanted = false;
-        let request = self.owner.as_ref()?.keyframe_requests.clone()?;
-        keyframes.asked = Some(now);
-        keyframes.unanswered = true;
-        Some(request)
-    }
-
     /// Where a newcomer starts (DESIGN §3.5).
     fn start(&mut self, now: Instant) -> Start {
         let live = Start {
@@ -165,9 +133,11 @@ impl Inner {
         }
         let newest = self.ring.newest_start().and_then(|id| self.ring.get(id));
         let age = newest.map(|entry| now.saturating_duration_since(entry.published));
-        if age.is_none_or(|age| age > KEYFRAME_INTERVAL) && self.asks_and_is_answered(now) {
-            self.keyframes.wanted = true;
-            return live;
+        if age.is_none_or(|age| age > keyframes::INTERVAL) {
+            self.keyframes.want();
+            if self.keyframes.answers(now) {
+                return live;
+            }
         }
         match newest.filter(|entry| self.fits_a_burst(entry)) {
             Some(entry) => Start {
@@ -175,22 +145,10 @@ impl Inner {
                 burst_frames: usize::try_from(self.ring.end().saturating_sub(entry.id)).unwrap_or(usize::MAX),
             },
             None => {
-                self.keyframes.wanted = true;
+                self.keyframes.want();
                 live
             }
         }
-    }
-
-    /// Whether asking for a keyframe brings one soon. A publisher that left the last request unanswered for an interval is
-    /// not relied on.
-    fn asks_and_is_answered(&self, now: Instant) -> bool {
-        let can = self
-            .owner
-            .as_ref()
-            .is_some_and(|owner| owner.keyframe_requests.is_some());
-        let slow = self.keyframes.unanswered
-            && (self.keyframes.asked).is_some_and(|asked| now.saturating_duration_since(asked) > KEYFRAME_INTERVAL);
-        can && !slow
     }
 
     fn fits_a_burst(&self, start: &Entry) -> bool {
@@ -332,7 +290,7 @@ impl Stream {
     pub fn start(&self, now: Instant) -> Start {
         let (start, request) = {
             let mut inner = lock(&self.inner);
-            (inner.start(now), inner.keyframe_request(now))
+            (inner.start(now), inner.keyframes.take_request(now))
         };
         if let Some(request) = request {
             request();
@@ -362,7 +320,7 @@ impl Stream {
                 position: start.position,
                 burst_frames: start.burst_frames,
             };
-            (reader, inner.keyframe_request(now))
+            (reader, inner.keyframes.take_request(now))
         };
         if let Some(request) = request {
             request();
@@ -390,8 +348,8 @@ impl Stream {
     pub fn request_keyframe(&self, now: Instant) {
         let request = {
             let mut inner = lock(&self.inner);
-            inner.keyframes.wanted = true;
-            inner.keyframe_request(now)
+            inner.keyframes.want();
+            inner.keyframes.take_request(now)
         };
         if let Some(request) = request {
             request();

@@ -1,0 +1,80 @@
+//! Who is listed at a stream, and what protocols keep there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use media::hub::Limits;
+use media::stats::Role;
+
+use crate::world::World;
+
+#[test]
+fn publisher_and_viewers_are_listed_as_long_as_they_are_there() {
+    let world = World::new();
+    let feed = world.video();
+    let stream = world.stream();
+    let viewings: Vec<_> = (1..=3)
+        .map(|port| stream.add_viewer(Arc::new(world.stats(Role::Viewer, port))).unwrap())
+        .collect();
+    let listed = || {
+        let sessions = stream.sessions();
+        let ports = sessions
+            .iter()
+            .map(|stats| (stats.info.role, stats.info.remote.unwrap().port()));
+        ports.collect::<Vec<_>>()
+    };
+    let viewer = |port| (Role::Viewer, port);
+    assert_eq!(listed(), [(Role::Publisher, 5_000), viewer(1), viewer(2), viewer(3)]);
+    assert_eq!(stream.viewers(), 3);
+    let mut viewings = viewings.into_iter();
+    drop(viewings.next());
+    feed.publisher.close(world.now());
+    assert_eq!(listed(), [viewer(2), viewer(3)]);
+    drop(viewings);
+    assert!(listed().is_empty());
+}
+
+#[test]
+fn viewers_are_limited() {
+    let world = World::with(Limits {
+        viewers_per_stream: 2,
+        ..Limits::default()
+    });
+    let _feed = world.video();
+    let stream = world.stream();
+    let add = || stream.add_viewer(Arc::new(world.stats(Role::Viewer, 1)));
+    let first = add().unwrap();
+    let _second = add().unwrap();
+    let full = add().unwrap_err();
+    assert_eq!(full.to_string(), "the stream has 2 viewers already, which is the limit");
+    drop(first);
+    add().unwrap();
+}
+
+struct Numbered(usize);
+struct Nested(Arc<Numbered>);
+
+#[test]
+fn an_extension_is_made_once_and_goes_with_its_stream() {
+    let made = AtomicUsize::new(0);
+    let world = World::new();
+    let feed = world.video();
+    let make = || Numbered(made.fetch_add(1, SeqCst));
+    let stream = world.stream();
+    let first = stream.extension(make);
+    let nested = stream.extension(|| Nested(stream.extension(make)));
+    assert!(
+        Arc::ptr_eq(&first, &nested.0),
+        "one may ask for another while it is made"
+    );
+    assert_eq!((first.0, made.load(SeqCst)), (0, 1));
+    world.hub.end_all();
+    drop((feed, nested));
+    assert_eq!(
+        Arc::strong_count(&first),
+        3,
+        "ours, the stream's, the other extension's"
+    );
+    drop(stream);
+    assert_eq!(Arc::strong_count(&first), 1);
+}
