@@ -17,7 +17,11 @@ use super::auth::{Challenge, Credentials};
 use super::message::Status;
 use super::wire;
 
+mod login;
+mod nonces;
+mod requests;
 mod session;
+mod transports;
 
 pub use session::Session;
 
@@ -267,3 +271,6 @@ pub enum CloseReason {
     #[error("{0} logins refused on this connection")]
     TooManyFailedLogins(u32),
 }
+
+#[cfg(test)]
+mod tests;
