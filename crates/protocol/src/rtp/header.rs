@@ -200,3 +200,118 @@ impl<'a> Iterator for Extensions<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with_extension(profile: u16, body: &[u8]) -> Vec<u8> {
+        let header = Header {
+            marker: false,
+            payload_type: 96,
+            sequence: 1,
+            timestamp: 2,
+            ssrc: 3,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes[0] |= 0x10;
+        bytes.extend_from_slice(&profile.to_be_bytes());
+        bytes.extend_from_slice(&((body.len() / 4) as u16).to_be_bytes());
+        bytes.extend_from_slice(body);
+        bytes.push(0xaa);
+        bytes
+    }
+
+    #[test]
+    fn one_byte_extensions() {
+        // RFC 8285 §4.2: padding between elements; 15 ends.
+        let bytes = with_extension(0xbede, &[0x10, 0xff, 0x00, 0x00, 0x32, 1, 2, 3, 0xf0, 9, 0x10, 7]);
+        let packet = Packet::parse(&bytes).unwrap();
+        let elements: Vec<_> = packet.extensions.map(|element| (element.id, element.data)).collect();
+        assert_eq!(elements, [(1, &[0xff][..]), (3, &[1, 2, 3])]);
+        assert_eq!(packet.extensions.get(3), Some(&[1, 2, 3][..]));
+        assert_eq!(packet.extensions.get(2), None);
+        assert_eq!(packet.payload, [0xaa]);
+    }
+
+    #[test]
+    fn two_byte_extensions() {
+        let bytes = with_extension(0x1005, &[1, 0, 0, 200, 2, 8, 9, 0]);
+        let packet = Packet::parse(&bytes).unwrap();
+        let elements: Vec<_> = packet.extensions.map(|element| (element.id, element.data)).collect();
+        assert_eq!(elements, [(1, &[][..]), (200, &[8, 9])]);
+    }
+
+    #[test]
+    fn an_element_that_reaches_beyond_ends_the_list() {
+        let bytes = with_extension(0xbede, &[0x10, 1, 0x3f, 1]);
+        assert_eq!(Packet::parse(&bytes).unwrap().extensions.count(), 1);
+        let bytes = with_extension(0x4321, &[0x10, 1, 0x3f, 1]);
+        assert_eq!(Packet::parse(&bytes).unwrap().extensions.count(), 0);
+    }
+
+    #[test]
+    fn padding_and_sources_are_taken_off() {
+        let mut bytes = vec![0xa2, 0xe0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&[7, 7, 0, 0, 3]);
+        let packet = Packet::parse(&bytes).unwrap();
+        assert_eq!((packet.payload, packet.header.marker), (&[7, 7][..], true));
+        *bytes.last_mut().unwrap() = 6;
+        assert_eq!(
+            Packet::parse(&bytes),
+            Err(Error::Padding {
+                padding: 6,
+                payload_bytes: 5
+            })
+        );
+        *bytes.last_mut().unwrap() = 0;
+        assert!(matches!(Packet::parse(&bytes), Err(Error::Padding { .. })));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_named() {
+        assert_eq!(Packet::parse(&[0x40; 12]), Err(Error::Version(1)));
+        assert!(matches!(
+            Packet::parse(&[0x80; 11]),
+            Err(Error::Truncated { what: "header", .. })
+        ));
+        let sources = Packet::parse(&[0x8f; 12]);
+        assert!(
+            matches!(
+                sources,
+                Err(Error::Truncated {
+                    needed: 72,
+                    actual: 12,
+                    ..
+                })
+            ),
+            "{sources:?}"
+        );
+        let extension = Packet::parse(&[0x90; 16]);
+        assert!(
+            matches!(extension, Err(Error::Truncated { what: "extension", .. })),
+            "{extension:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), first in 0x80_u8..=0xbf) {
+            let mut bytes = bytes;
+            if let Some(byte) = bytes.first_mut() { *byte = first; }
+            if let Ok(packet) = Packet::parse(&bytes) {
+                prop_assert!(packet.extensions.map(|element| element.data.len()).sum::<usize>() <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn written_headers_read_back(marker: bool, payload_type in 0_u8..128, sequence: u16, timestamp: u32, ssrc: u32) {
+            let header = Header { marker, payload_type, sequence, timestamp, ssrc };
+            let bytes = header.to_bytes();
+            let packet = Packet::parse(&bytes).unwrap();
+            prop_assert_eq!((packet.header, packet.payload), (header, &[][..]));
+        }
+    }
+}

@@ -1,12 +1,36 @@
 //! What a receiver of one track keeps: order, loss, jitter and time.
+//!
+//! Belongs here: everything between packets as they arrive and frames with their times: which source is heard, order and
+//! loss, reports, where media time and capture time come from. Does not belong here: sockets, when reports are sent,
+//! putting access units together ([`crate::rtp::Depacketizer`]).
 
-use std::sync::{Arc, Mutex};
+mod reception;
+mod reorder;
+mod timeline;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{Format, Frame, Timescale, TrackIndex, WallTime};
+use media::{Capture, CaptureSource, Format, Frame, Timescale, TrackIndex, WallTime};
 
-use super::depacketizer::Depacketizer;
+use self::reception::Reception;
+use self::reorder::{Place, Reorder};
+pub use self::timeline::Timeline;
+use self::timeline::{Arrivals, SenderTime, TrackTime};
+use super::depacketizer::{Depacketizer, Unit};
+use super::header::Packet;
 use super::payload::Payload;
+use super::rtcp::{self, SenderInfo};
+
+/// A sender report is believed when it puts a picture's capture at most this far into the future …
+const MAX_SENDER_AHEAD_MICROS: i64 = 50_000;
+/// … and at most this far into the past: cameras with wrong clocks are everywhere.
+const MAX_SENDER_BEHIND_MICROS: i64 = 10_000_000;
+/// An `abs-capture-time` serves the frames after it for this long: senders may leave it out of most packets.
+const MAX_CAPTURE_EXTRAPOLATION_SECONDS: i64 = 10;
+/// Largest packet that is kept waiting.
+const MAX_HELD_BYTES: usize = 65_535;
 
 /// When something reached us, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +91,7 @@ impl ReceiverConfig {
             track,
             payload: media.payload,
             payload_type: media.payload_type,
-            format: media.format.clone(),
+            format: Arc::clone(&media.format),
             clock: media.clock,
             reordering: None,
             abs_capture_time: media.abs_capture_time,
@@ -83,8 +107,11 @@ impl ReceiverConfig {
 pub struct Received {
     /// The frame.
     pub frame: Frame,
-    /// Something between the frame before and this one was lost: until the next keyframe a decoder may show damage.
+    /// Something between the frame before and this one was lost, or the sender began anew: until the next keyframe a decoder
+    /// may show damage.
     pub discontinuity: bool,
+    /// When its first packet came.
+    pub arrival: Arrival,
 }
 
 /// Counters of one receiver since its start.
@@ -94,16 +121,20 @@ pub struct ReceiverStats {
     pub packets: u64,
     /// Their bytes, headers included.
     pub bytes: u64,
-    /// Packets that never came (RFC 3550 A.3); goes down when one that was given up comes after all.
-    pub lost: u64,
+    /// Packets that never came (RFC 3550 A.3); goes down when one that was missing comes after all.
+    pub lost: i64,
     /// Packets that came twice.
     pub duplicates: u64,
-    /// Packets that came after one with a higher number.
+    /// Packets that had to wait for an earlier one.
     pub reordered: u64,
     /// Packets that came after they had been given up.
     pub late: u64,
-    /// Packets that could not be read.
+    /// Packets that could not be read, and RTCP that could not.
     pub malformed: u64,
+    /// Packets of another payload type or a source we do not listen to.
+    pub foreign: u64,
+    /// Times the source changed, or began its sequence numbers anew.
+    pub restarts: u64,
     /// Access units dropped because of loss, malformed packets or size.
     pub units_dropped: u64,
     /// Access units completed.
@@ -112,67 +143,341 @@ pub struct ReceiverStats {
     pub jitter_us: i64,
 }
 
-/// The common time of the tracks of one session: their media times are comparable because they share one of these.
-#[derive(Clone, Debug, Default)]
-pub struct Timeline(#[allow(dead_code)] Arc<Mutex<()>>);
+/// The sender report that counts, and when it came.
+#[derive(Clone, Copy, Debug)]
+struct LastReport {
+    info: SenderInfo,
+    arrival: Arrival,
+}
+
+/// The first packet of what may be a new source, kept until a second one follows it (RFC 3550 A.1: two in sequence).
+#[derive(Debug)]
+struct Candidate {
+    ssrc: u32,
+    sequence: u16,
+    bytes: Box<[u8]>,
+    arrival: Arrival,
+}
 
 /// Receives one track.
 #[derive(Debug)]
 pub struct Receiver {
     config: ReceiverConfig,
-    #[allow(dead_code)]
-    timeline: Timeline,
+    depacketizer: Depacketizer,
+    reorder: Reorder,
+    reception: Reception,
+    time: TrackTime,
+    arrivals: Arrivals,
+    /// Who is heard.
+    source: Option<u32>,
+    candidate: Option<Candidate>,
+    report: Option<LastReport>,
+    /// Newest `abs-capture-time` and the timestamp of its packet.
+    captured: Option<(WallTime, u32)>,
+    last_timestamp: u32,
+    discontinuity: bool,
+    ended: bool,
+    /// Lost by sources before the present one.
+    lost_before: i64,
     stats: ReceiverStats,
+    ready: VecDeque<Received>,
 }
 
 impl Receiver {
     /// `timeline`: a clone of the one that all tracks of the session share.
     pub fn new(config: ReceiverConfig, timeline: Timeline) -> Self {
         Self {
-            config,
-            timeline,
+            depacketizer: Depacketizer::new(config.payload, Arc::clone(&config.format), config.max_unit_bytes),
+            reorder: Reorder::new(config.reordering),
+            reception: Reception::default(),
+            time: TrackTime::new(timeline, config.track, config.clock),
+            arrivals: Arrivals::default(),
+            source: None,
+            candidate: None,
+            report: None,
+            captured: None,
+            last_timestamp: 0,
+            discontinuity: false,
+            ended: false,
+            lost_before: 0,
             stats: ReceiverStats::default(),
+            ready: VecDeque::new(),
+            config,
         }
     }
 
     /// Takes one RTP packet. Never fails: what is wrong with it is counted in [`Receiver::stats`].
     pub fn receive_rtp(&mut self, bytes: &[u8], arrival: Arrival) {
-        let _ = (bytes, arrival);
+        let Ok(packet) = Packet::parse(bytes) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if packet.header.payload_type != self.config.payload_type || bytes.len() > MAX_HELD_BYTES {
+            self.stats.foreign += 1;
+            return;
+        }
+        match self.source {
+            None => self.adopt(packet.header.ssrc, packet.header.timestamp),
+            Some(source) if source != packet.header.ssrc => return self.audition(bytes, &packet, arrival),
+            Some(_) => {}
+        }
+        self.place(bytes, &packet, arrival);
+        self.release(Some(arrival.at));
+    }
+
+    fn place(&mut self, bytes: &[u8], packet: &Packet<'_>, arrival: Arrival) {
+        let (place, number) = self.reorder.place(packet.header.sequence);
+        match place {
+            Place::Jump => return self.audition(bytes, packet, arrival),
+            Place::Duplicate => {
+                self.stats.duplicates += 1;
+                return;
+            }
+            Place::Next | Place::Early | Place::Late => {}
+        }
+        self.candidate = None;
+        self.stats.packets += 1;
+        self.stats.bytes += bytes.len() as u64;
+        self.reception
+            .packet(number, packet.header.timestamp, arrival.at, self.config.clock);
+        self.stats.lost = self.lost_before.saturating_add(self.reception.lost());
+        match place {
+            Place::Next => {
+                self.reorder.advance(number);
+                self.deliver(packet, arrival);
+            }
+            Place::Early => {
+                self.stats.reordered += 1;
+                self.reorder.hold(number, bytes, arrival);
+            }
+            _ => {
+                self.stats.late += 1;
+                self.reorder.note_late(number);
+            }
+        }
+    }
+
+    /// A packet of another source, or far from the sequence: two in a row make it the one we listen to.
+    fn audition(&mut self, bytes: &[u8], packet: &Packet<'_>, arrival: Arrival) {
+        let header = packet.header;
+        let follows = |candidate: &Candidate| {
+            candidate.ssrc == header.ssrc && candidate.sequence.wrapping_add(1) == header.sequence
+        };
+        let Some(first) = self.candidate.take().filter(follows) else {
+            self.stats.foreign += 1;
+            self.candidate = Some(Candidate {
+                ssrc: header.ssrc,
+                sequence: header.sequence,
+                bytes: bytes.into(),
+                arrival,
+            });
+            return;
+        };
+        while let Some((number, held)) = self.reorder.release_any() {
+            self.deliver_held(number, &held.bytes, held.arrival);
+        }
+        self.stats.restarts += 1;
+        self.stats.foreign = self.stats.foreign.saturating_sub(1);
+        self.lost_before = self.stats.lost;
+        self.reorder.restart();
+        self.reception = Reception::default();
+        self.depacketizer.reset();
+        self.discontinuity = true;
+        if self.source != Some(header.ssrc) {
+            self.time.restart();
+            self.captured = None;
+            self.adopt(header.ssrc, header.timestamp);
+        }
+        if let Ok(packet) = Packet::parse(&first.bytes) {
+            self.place(&first.bytes, &packet, first.arrival);
+        }
+        self.place(bytes, packet, arrival);
+    }
+
+    fn adopt(&mut self, ssrc: u32, timestamp: u32) {
+        self.source = Some(ssrc);
+        self.last_timestamp = timestamp;
+        self.ended = false;
+        if let Some(report) = self.report {
+            self.report = None;
+            self.sender_report(report.info, report.arrival);
+        }
+    }
+
+    /// Hands on what has waited long enough.
+    fn release(&mut self, now: Option<Instant>) {
+        while let Some((number, held)) = self.reorder.release(now) {
+            self.deliver_held(number, &held.bytes, held.arrival);
+        }
+    }
+
+    fn deliver_held(&mut self, number: i64, bytes: &[u8], arrival: Arrival) {
+        self.reorder.advance(number);
+        if let Ok(packet) = Packet::parse(bytes) {
+            self.deliver(&packet, arrival);
+        }
+    }
+
+    /// A packet in its place. A gap before it is seen by the depacketizer.
+    fn deliver(&mut self, packet: &Packet<'_>, arrival: Arrival) {
+        let timestamp = packet.header.timestamp;
+        self.last_timestamp = timestamp;
+        self.arrivals.note(timestamp, arrival);
+        let extension = self.config.abs_capture_time.and_then(|id| packet.extensions.get(id));
+        // UQ32.32 NTP time, and optionally the offset of the capture clock, which we do not need.
+        if let Some(ntp) = extension.and_then(|data| data.first_chunk::<8>()) {
+            self.captured = Some((WallTime::from_ntp(u64::from_be_bytes(*ntp), arrival.wall), timestamp));
+        }
+        let outcome = self.depacketizer.push(packet);
+        if outcome.is_err_and(|fault| fault.is_malformed()) {
+            self.stats.malformed += 1;
+        }
+        while let Some(unit) = self.depacketizer.poll() {
+            self.complete(unit, arrival);
+        }
+        self.stats.units_dropped = self.depacketizer.units_dropped();
+    }
+
+    fn complete(&mut self, unit: Unit, newest: Arrival) {
+        let arrival = self.arrivals.of(unit.rtp_timestamp).unwrap_or(newest);
+        let (time, jumped) = self.time.media_time(unit.rtp_timestamp, arrival.at);
+        self.stats.units += 1;
+        let capture = self.capture(&unit, arrival.wall);
+        self.ready.push_back(Received {
+            frame: Frame {
+                track: self.config.track,
+                time,
+                capture,
+                keyframe: unit.keyframe,
+                format: unit.format,
+                data: unit.data,
+            },
+            discontinuity: unit.discontinuity | jumped | std::mem::take(&mut self.discontinuity),
+            arrival,
+        });
+    }
+
+    /// The best capture time there is, in DESIGN's order of trust.
+    fn capture(&self, unit: &Unit, arrival: WallTime) -> Capture {
+        if let Some(at) = unit.capture {
+            let source = CaptureSource::Sei;
+            return Capture { at, source };
+        }
+        if let Some((at, timestamp)) = self.captured {
+            let from = SenderTime {
+                wall: at,
+                rtp_timestamp: timestamp,
+            };
+            let at = from.wall_of(unit.rtp_timestamp, self.config.clock);
+            if at.micros_since(from.wall).abs() <= MAX_CAPTURE_EXTRAPOLATION_SECONDS * 1_000_000 {
+                let source = CaptureSource::AbsCaptureTime;
+                return Capture { at, source };
+            }
+        }
+        if let Some(sender) = self.time.sender() {
+            let at = sender.wall_of(unit.rtp_timestamp, self.config.clock);
+            let age = arrival.micros_since(at);
+            if (-MAX_SENDER_AHEAD_MICROS..=MAX_SENDER_BEHIND_MICROS).contains(&age) {
+                let source = CaptureSource::SenderReport;
+                return Capture { at, source };
+            }
+        }
+        Capture {
+            at: arrival,
+            source: CaptureSource::Arrival,
+        }
     }
 
     /// Takes one compound RTCP packet.
     pub fn receive_rtcp(&mut self, bytes: &[u8], arrival: Arrival) {
-        let _ = (bytes, arrival);
+        let Ok(packets) = rtcp::parse(bytes) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        for packet in packets {
+            match packet {
+                rtcp::Packet::SenderReport { info, .. } => self.sender_report(info, arrival),
+                rtcp::Packet::Bye { ssrcs } => {
+                    self.ended |= self
+                        .source
+                        .is_none_or(|source| ssrcs.is_empty() || ssrcs.contains(&source));
+                }
+                rtcp::Packet::ReceiverReport { .. } | rtcp::Packet::Name { .. } => {}
+            }
+        }
+    }
+
+    /// A report counts when it is about the source we hear, or, since there are cameras whose reports carry another SSRC than
+    /// their packets, when none of ours came and its timestamp is near ours. One that comes before the first packet is kept
+    /// until then.
+    fn sender_report(&mut self, info: SenderInfo, arrival: Arrival) {
+        let report = LastReport { info, arrival };
+        let Some(source) = self.source else {
+            self.report = Some(report);
+            return;
+        };
+        if info.ssrc != source {
+            let away = i64::from(info.rtp_timestamp.wrapping_sub(self.last_timestamp) as i32);
+            let near = away.abs() <= 10 * i64::from(self.config.clock.hz());
+            if !near || self.report.is_some_and(|report| report.info.ssrc == source) {
+                return;
+            }
+        }
+        self.report = Some(report);
+        // Zero is how a sender without a clock says so (RFC 3550 §6.4.1).
+        if info.ntp != 0 {
+            self.time.sender_report(SenderTime {
+                wall: WallTime::from_ntp(info.ntp, arrival.wall),
+                rtp_timestamp: info.rtp_timestamp,
+            });
+        }
     }
 
     /// The next frame; call until `None` after each call that takes something in.
     pub fn poll(&mut self) -> Option<Received> {
-        None
+        self.ready.pop_front()
     }
 
     /// When [`Receiver::handle_timeout`] wants to be called: packets wait for one that is missing.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.reorder.deadline()
     }
 
     /// Gives up the missing packets whose time is over.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.release(Some(now));
     }
 
     /// Appends a receiver report with our CNAME to `out`; nothing before the first packet came. Send one every five
     /// seconds.
     pub fn report(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let _ = (now, out, &self.config.cname);
+        let Some(source) = self.source else { return };
+        let sender_report = self.report.map(|report| {
+            let age = now.saturating_duration_since(report.arrival.at);
+            ((report.info.ntp >> 16) as u32, age)
+        });
+        let block = self.reception.report(source, sender_report);
+        rtcp::write_receiver_report(self.config.ssrc, &[block], &self.config.cname, out);
     }
 
     /// Counters so far.
-    pub fn stats(&self) -> &ReceiverStats {
-        &self.stats
+    pub fn stats(&self) -> ReceiverStats {
+        ReceiverStats {
+            jitter_us: self.reception.jitter_us(self.config.clock),
+            ..self.stats
+        }
     }
 
-    /// The sender said BYE (RFC 3550 §6.6).
+    /// The format as of the newest packet.
+    pub fn format(&self) -> &Arc<Format> {
+        self.depacketizer.format()
+    }
+
+    /// The sender said BYE (RFC 3550 §6.6) and nothing came since.
     pub fn ended(&self) -> bool {
-        false
+        self.ended
     }
 }
+
+#[cfg(test)]
+mod tests;

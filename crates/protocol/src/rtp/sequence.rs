@@ -63,3 +63,38 @@ impl TimestampUnwrapper {
         self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sequence_numbers_wrap_and_look_back() {
+        let mut unwrapper = SequenceUnwrapper::default();
+        assert_eq!(unwrapper.unwrap(65_534), 65_534);
+        assert_eq!(unwrapper.unwrap(1), 65_537);
+        assert_eq!(unwrapper.unwrap(65_535), 65_535);
+        assert_eq!(unwrapper.highest(), Some(65_537));
+    }
+
+    #[test]
+    fn timestamps_follow_the_one_before_in_both_directions() {
+        let mut unwrapper = TimestampUnwrapper::default();
+        assert_eq!(unwrapper.unwrap(1_000), 1_000);
+        assert_eq!(unwrapper.unwrap(u32::MAX), -1);
+        assert_eq!(unwrapper.unwrap(2_000), 2_000);
+    }
+
+    proptest! {
+        #[test]
+        fn steps_below_half_the_range_are_kept(start: u32, steps in prop::collection::vec(-0x7fff_ffff_i64..0x7fff_ffff, 1..50)) {
+            let mut unwrapper = TimestampUnwrapper::default();
+            let mut expected = unwrapper.unwrap(start);
+            for step in steps {
+                expected += step;
+                prop_assert_eq!(unwrapper.unwrap(expected as u32), expected);
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! NAL units to packets: what goes alone, together or in pieces (RFC 6184 §5.6–5.8, RFC 7798 §4.4).
 
+use media::annexb::nal_units;
 use media::{Format, Frame};
 
 /// Most NAL units in one aggregation packet: parameter sets, SEI and a few slices.
@@ -186,15 +187,4 @@ impl Rules {
             (head, chunk)
         })
     }
-}
-
-/// The NAL units of an access unit in [`Frame::data`]'s form, up to the first length that does not fit.
-fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = data;
-    std::iter::from_fn(move || {
-        let (length, tail) = rest.split_first_chunk::<4>()?;
-        let (unit, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        rest = tail;
-        Some(unit)
-    })
 }
