@@ -1,10 +1,16 @@
 //! Understanding what others describe.
 
+mod encoding;
+
 use std::sync::Arc;
 
 use media::{Format, Timescale};
 
+use self::encoding::Encoding;
 use crate::rtp::Payload;
+
+/// The extension that carries the capture time.
+const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 /// A description as far as we understand it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,15 +97,136 @@ pub enum Error {
 
 /// Reads a description.
 ///
+/// Only what RTSP needs is looked at: names, `m=` and `a=` lines. The others are passed over unread, because cameras put
+/// all sorts of things there.
+///
 /// # Errors
 /// [`Error`] when it is beyond the limits or not SDP. A media section that cannot be used is no error: see
 /// [`Description::ignored`].
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Description, Error> {
-    let _ = (bytes, limits);
-    Ok(Description {
-        name: String::new(),
-        control: None,
+    let text = relevant_lines(bytes, limits)?;
+    let session = sdp_types::Session::parse(text.as_bytes()).map_err(|error| Error::Malformed(error.to_string()))?;
+    let mut description = Description {
+        name: session.session_name.trim().to_owned(),
+        control: control(session.get_first_attribute_value("control")),
         media: Vec::new(),
         ignored: Vec::new(),
+    };
+    let session_extension = abs_capture_time(&session.attributes);
+    for (index, section) in session.medias.iter().enumerate() {
+        let control = control(section.get_first_attribute_value("control"));
+        match encoding::choose(section) {
+            Ok(Encoding {
+                payload_type,
+                payload,
+                format,
+                clock,
+            }) => description.media.push(Media {
+                index,
+                control,
+                payload_type,
+                payload,
+                format: Arc::new(format),
+                clock,
+                abs_capture_time: abs_capture_time(&section.attributes).or(session_extension),
+            }),
+            Err(why) => description.ignored.push(Ignored { index, control, why }),
+        }
+    }
+    Ok(description)
+}
+
+fn control(value: Option<Option<&str>>) -> Option<String> {
+    value
+        .flatten()
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+        .map(str::to_owned)
+}
+
+fn abs_capture_time(attributes: &[sdp_types::Attribute]) -> Option<u8> {
+    let mut ids = attributes
+        .iter()
+        .filter(|attribute| attribute.attribute.eq_ignore_ascii_case("extmap"));
+    ids.find_map(|attribute| {
+        let value = attribute.value.as_deref()?.trim();
+        let (id, uri) = value.split_once(' ')?;
+        let id = id.split('/').next()?;
+        let ours = uri.split_whitespace().next() == Some(ABS_CAPTURE_TIME);
+        if ours {
+            id.parse().ok().filter(|&id| id != 0)
+        } else {
+            None
+        }
     })
+}
+
+/// The lines that are looked at, in a form that is valid whatever stood around them: line ends of any kind, white space,
+/// bytes that are not UTF-8, ports that are no ports.
+fn relevant_lines(bytes: &[u8], limits: &Limits) -> Result<String, Error> {
+    let within = |what, actual, limit| {
+        if actual > limit {
+            Err(Error::TooLarge { what, actual, limit })
+        } else {
+            Ok(())
+        }
+    };
+    within("bytes", bytes.len(), limits.bytes)?;
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text
+        .split(['\r', '\n', '\0'])
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let mut clean = String::with_capacity(bytes.len());
+    let (mut count, mut media, mut named, mut version) = (0, 0, false, false);
+    for line in lines {
+        count += 1;
+        within("lines", count, limits.lines)?;
+        let Some((key, value)) = line.split_once('=') else {
+            if count == 1 {
+                return Err(Error::Malformed("the first line is not `v=0`".to_owned()));
+            }
+            continue;
+        };
+        match key.trim_end() {
+            "v" if !version => {
+                version = true;
+                clean.push_str("v=");
+                clean.push_str(value.trim());
+            }
+            _ if !version => return Err(Error::Malformed("the first line is not `v=0`".to_owned())),
+            "s" if !named && media == 0 => {
+                named = true;
+                clean.push_str("s=");
+                clean.push_str(value.trim());
+            }
+            "m" => {
+                media += 1;
+                within("media sections", media, limits.media)?;
+                let mut words = value.split_whitespace();
+                let kind = words.next().unwrap_or("-");
+                let protocol = words.nth(1).unwrap_or("-");
+                // RTSP negotiates ports in SETUP.
+                clean.push_str(&format!("m={kind} 0 {protocol}"));
+                let before = clean.len();
+                for word in words {
+                    clean.push(' ');
+                    clean.push_str(word);
+                }
+                if clean.len() == before {
+                    clean.push_str(" -");
+                }
+            }
+            "a" => {
+                clean.push_str("a=");
+                clean.push_str(value.trim());
+            }
+            _ => continue,
+        }
+        clean.push_str("\r\n");
+    }
+    if !version {
+        return Err(Error::Malformed("it is empty".to_owned()));
+    }
+    Ok(clean)
 }
