@@ -281,7 +281,11 @@ async fn view(
 fn totals(player: &Player) -> (u64, u64, u64) {
     player.stats().fold((0, 0, 0), |sum, track| {
         let now = track.received;
-        (sum.0 + now.packets, sum.1 + now.bytes, sum.2 + now.lost)
+        (
+            sum.0 + now.packets,
+            sum.1 + now.bytes,
+            sum.2 + u64::try_from(now.lost).unwrap_or(0),
+        )
     })
 }
 

@@ -255,10 +255,12 @@ fn publish(
 impl Reception {
     /// Adds what was received since the last time to the session's counters.
     fn count(&mut self, stats: &SessionStats) {
-        let now = *self.receiver.stats();
+        let now = self.receiver.stats();
         stats.packets.add(now.packets.saturating_sub(self.counted.packets));
         stats.bytes.add(now.bytes.saturating_sub(self.counted.bytes));
-        stats.packets_lost.add(now.lost.saturating_sub(self.counted.lost));
+        // Counts down when a packet that was given up comes after all; what was reported stays.
+        let lost = now.lost.saturating_sub(self.counted.lost);
+        stats.packets_lost.add(u64::try_from(lost).unwrap_or(0));
         stats
             .packets_malformed
             .add(now.malformed.saturating_sub(self.counted.malformed));
@@ -266,6 +268,7 @@ impl Reception {
             .frames_dropped
             .add(now.units_dropped.saturating_sub(self.counted.units_dropped));
         stats.jitter_us.set(now.jitter_us);
-        self.counted = now;
+        let lost = now.lost.max(self.counted.lost);
+        self.counted = ReceiverStats { lost, ..now };
     }
 }

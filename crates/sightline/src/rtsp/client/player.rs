@@ -109,7 +109,7 @@ impl Player {
     pub fn stats(&self) -> impl Iterator<Item = TrackStats> {
         self.receptions.iter().map(|reception| TrackStats {
             codec: reception.track.format.codec(),
-            received: *reception.receiver.stats(),
+            received: reception.receiver.stats(),
         })
     }
 
