@@ -75,7 +75,7 @@ impl Layout {
     /// with transform blocks), at least 6, two blocks away from the edges. `None` where it would take more than half the height or
     /// does not fit: a picture narrower than 88 pixels.
     pub fn new(width: u32, height: u32, corner: Corner) -> Option<Self> {
-        let usual = (width / 80 & !1).clamp(*USUAL_BLOCK.start(), *USUAL_BLOCK.end());
+        let usual = ((width / 80) & !1).clamp(*USUAL_BLOCK.start(), *USUAL_BLOCK.end());
         [usual, SMALLEST_BLOCK]
             .into_iter()
             .find_map(|block| Self::with_block(width, height, corner, block))
@@ -152,7 +152,7 @@ const START_MARK: u32 = 0b10_1010_1010_1010_1010;
 
 /// The first and the last block of a row, which go on in the columns what the start mark begins.
 fn frame_of_row(row: u32) -> u32 {
-    if row % 2 == 0 { 1 << 17 } else { 1 }
+    if row.is_multiple_of(2) { 1 << 17 } else { 1 }
 }
 
 fn low_bits(time: WallTime) -> u64 {

@@ -16,8 +16,10 @@ const MIN_PITCH: usize = 2;
 const MIN_CONTRAST: f32 = 40.0;
 /// Furthest that an edge of the mark may lie from where it should, in pitches.
 const MAX_DEVIATION: f32 = 0.35;
-/// Marks that are looked at in a picture: a picture of stripes has one at every edge.
-const MAX_CANDIDATES: usize = 256;
+/// Marks that are looked at in a picture: one of stripes has one at every edge. Each costs some 0.2 µs.
+const MAX_MARKS: u32 = 4096;
+/// Grids that are read in a picture: a chequered one has a grid at every mark. Each costs some 2 µs.
+const MAX_GRIDS: u32 = 64;
 /// Lines that are searched are so many to the width of a picture: four to eight through a block of the usual size, two through one of half
 /// that.
 const LINES_PER_WIDTH: usize = 320;
@@ -44,9 +46,16 @@ pub struct Grid {
     pub pitch_y: f32,
 }
 
+/// What a search has looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Effort {
+    pub(super) marks: u32,
+    pub(super) grids: u32,
+}
+
 /// A luma plane whose size was checked.
 #[derive(Clone, Copy)]
-struct Plane<'a> {
+pub(super) struct Plane<'a> {
     luma: &'a [u8],
     stride: usize,
     width: usize,
@@ -58,7 +67,7 @@ struct Plane<'a> {
 /// bits, and the nearest time that has them is taken.
 pub fn read(luma: &[u8], stride: usize, width: u32, height: u32, near: WallTime) -> Option<Reading> {
     let plane = Plane::new(luma, stride, width, height)?;
-    plane.search(near)
+    plane.search(near, &mut Effort::default())
 }
 
 /// Reads the stamps of a stream: looks first where the last one was.
@@ -72,7 +81,7 @@ impl Reader {
     pub fn read(&mut self, luma: &[u8], stride: usize, width: u32, height: u32, near: WallTime) -> Option<Reading> {
         let plane = Plane::new(luma, stride, width, height)?;
         let at_last = self.last.and_then(|grid| plane.read_grid(grid, near));
-        let reading = at_last.or_else(|| plane.search(near));
+        let reading = at_last.or_else(|| plane.search(near, &mut Effort::default()));
         if let Some(reading) = reading {
             self.last = Some(reading.grid);
         }
@@ -81,7 +90,7 @@ impl Reader {
 }
 
 impl<'a> Plane<'a> {
-    fn new(luma: &'a [u8], stride: usize, width: u32, height: u32) -> Option<Self> {
+    pub(super) fn new(luma: &'a [u8], stride: usize, width: u32, height: u32) -> Option<Self> {
         let (width, height) = (usize::try_from(width).ok()?, usize::try_from(height).ok()?);
         let needed = stride.checked_mul(height.checked_sub(1)?)?.checked_add(width)?;
         (width > 0 && width <= stride && needed <= luma.len()).then_some(Self {
@@ -92,17 +101,21 @@ impl<'a> Plane<'a> {
         })
     }
 
-    fn search(&self, near: WallTime) -> Option<Reading> {
+    pub(super) fn search(&self, near: WallTime, effort: &mut Effort) -> Option<Reading> {
         let step = (self.width / LINES_PER_WIDTH).max(1);
-        let mut candidates = 0;
         for y in (0..self.height).step_by(step) {
             let line = self.line(y);
             let found = marks(line, |edges| {
-                candidates += 1;
+                if effort.marks >= MAX_MARKS || effort.grids >= MAX_GRIDS {
+                    return None;
+                }
+                effort.marks += 1;
                 let (x, pitch) = fit(line, edges)?;
-                self.read_grid(self.grid_below(y, x, pitch)?, near)
+                let grid = self.grid_below(y, x, pitch)?;
+                effort.grids += 1;
+                self.read_grid(grid, near)
             });
-            if found.is_some() || candidates >= MAX_CANDIDATES {
+            if found.is_some() {
                 return found;
             }
         }
@@ -239,22 +252,18 @@ fn marks<T>(line: &[u8], mut candidate: impl FnMut(&[usize; EDGES]) -> Option<T>
             continue;
         }
         white = !white;
-        let new = x - last;
-        last = x;
-        if !(MIN_PITCH..=longest).contains(&new) {
-            alike = 0;
-            continue;
-        }
-        alike = if alike > 0 && new.abs_diff(distance) <= 1 + distance / 3 {
-            alike + 1
-        } else {
-            1
-        };
-        distance = new;
         edges.rotate_left(1);
         if let Some(newest) = edges.last_mut() {
             *newest = x;
         }
+        let new = x - last;
+        last = x;
+        alike = match new {
+            _ if !(MIN_PITCH..=longest).contains(&new) => 0,
+            _ if alike > 0 && new.abs_diff(distance) <= 1 + distance / 3 => alike + 1,
+            _ => 1,
+        };
+        distance = new;
         // The mark begins with white, so its last edge is one to black.
         if alike >= EDGES - 1
             && !white

@@ -2,3 +2,4 @@
 
 mod bitstreams;
 mod program;
+mod stamp;
