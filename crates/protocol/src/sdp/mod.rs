@@ -8,3 +8,6 @@ mod parse;
 
 pub use describe::{Describe, Track, describe, tracks};
 pub use parse::{Description, Error, Ignored, Limits, Media, parse};
+
+#[cfg(test)]
+mod tests;
