@@ -15,7 +15,7 @@ mod receiver;
 pub mod rtcp;
 mod sequence;
 #[cfg(test)]
-mod test_streams;
+pub(crate) mod test_streams;
 
 pub use depacketizer::{Depacketizer, Fault, Unit};
 pub use header::{Error, Extension, Extensions, HEADER_BYTES, Header, Packet};
