@@ -30,7 +30,7 @@ fn benches(criterion: &mut Criterion) {
             bencher.iter(|| read(black_box(&luma), stride, width, height, TIME));
         });
         criterion.bench_function(&name("draw"), |bencher| {
-            bencher.iter(|| draw(black_box(&mut luma), stride, &layout, TIME))
+            bencher.iter(|| draw(black_box(&mut luma), stride, &layout, TIME));
         });
         criterion.bench_function(&name("read"), |bencher| {
             bencher.iter(|| read(black_box(&luma), stride, width, height, TIME).expect("it is there"));

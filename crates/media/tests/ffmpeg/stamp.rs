@@ -123,8 +123,8 @@ fn h264_at_low_bitrate_and_scaled(
     for (part, of) in [(1, 2), (3, 4), (3, 2), (2, 1)] {
         for scaler in ["bicubic", "fast_bilinear"] {
             let scaled = Size {
-                width: width * part / of & !1,
-                height: height * part / of & !1,
+                width: (width * part / of) & !1,
+                height: (height * part / of) & !1,
             };
             let filter = format!("-vf scale={}:{}:flags={scaler}", scaled.width, scaled.height);
             let what = format!("scaled by {part}/{of} {scaler}");
