@@ -8,11 +8,14 @@
 
 pub mod auth;
 pub mod bench;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod log;
 pub mod net;
+pub mod random;
 pub mod rtsp;
 pub mod secret;
+pub mod serve;
 pub mod shutdown;
 pub mod state;

@@ -1,2 +1,5 @@
 //! The program: see [`sightline`].
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    sightline::cli::main(std::env::args_os())
+}

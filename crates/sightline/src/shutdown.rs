@@ -32,6 +32,11 @@ impl Shutdown {
         let _ = self.0.clone().wait_for(|requested| *requested).await;
     }
 
+    /// The same as a channel, true when it is time to end.
+    pub fn receiver(&self) -> watch::Receiver<bool> {
+        self.0.clone()
+    }
+
     /// Whether it is time to end.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()

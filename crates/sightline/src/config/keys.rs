@@ -134,7 +134,14 @@ impl Key {
             _ => String::new(),
         };
         match &self.format {
-            Some(format) if self.is("string") => format!("a {format}"),
+            Some(format) if self.is("string") => {
+                let article = if format.starts_with(['a', 'e', 'i', 'o', 'u']) {
+                    "an"
+                } else {
+                    "a"
+                };
+                format!("{article} {format}")
+            }
             _ if self.is("boolean") => "true or false".to_owned(),
             _ if self.is("integer") => format!("a whole number{range}"),
             _ if self.is("number") => format!("a number{range}"),
@@ -237,6 +244,7 @@ mod tests {
         assert!(!port.in_range(&toml::Value::Integer(65_536)));
         assert_eq!(key("log.format").unwrap().expects(), "one of \"human\", \"json\"");
         assert_eq!(key("camera.*.bitrate").unwrap().expects(), "a bitrate");
+        assert_eq!(key("server.host").unwrap().expects(), "an address");
         assert_eq!(key("camera.*.exposure").unwrap().default, None);
         assert_eq!(key("auth.open").unwrap().expects(), "true or false");
         assert!(key("rtsp.prot").is_none());

@@ -22,6 +22,8 @@ pub fn commented_file() -> String {
     for section in sections() {
         write_section(&mut file, section);
     }
+    file.truncate(file.trim_end().len());
+    file.push('\n');
     file
 }
 
@@ -33,7 +35,9 @@ pub fn json_schema() -> String {
 }
 
 fn write_section(file: &mut String, section: &Section) {
-    file.push('\n');
+    if !file.ends_with("\n\n") {
+        file.push('\n');
+    }
     write_comment(file, &section.doc);
     let name = if section.named { ".zerolatency" } else { "" };
     // A table that is not there and an empty one are the same, except for cameras: an empty table is a camera.
@@ -87,6 +91,16 @@ mod tests {
             _ => line.to_owned(),
         };
         commented_file().lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// `docs/reference/` shows what the program prints. To renew it: `sightline config init > docs/reference/sightline.toml` and
+    /// `sightline config schema > docs/reference/sightline.schema.json`.
+    #[test]
+    fn the_committed_reference_is_what_the_program_prints() {
+        let committed = include_str!("../../../../docs/reference/sightline.toml");
+        assert_eq!(committed, commented_file());
+        let committed = include_str!("../../../../docs/reference/sightline.schema.json");
+        assert_eq!(committed, json_schema());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use device::picture::FrameRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Span, Switch};
+use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, Switch};
 use crate::auth::Network;
 use crate::log::Levels;
 use crate::secret::{Secret, StreamUrl};
@@ -69,6 +69,8 @@ pub struct Rtsp {
     pub rtp_port: u16,
     /// UDP port for RTCP. 0: the system chooses one.
     pub rtcp_port: u16,
+    /// How long a session lives without a sign of life from its peer.
+    pub timeout: Span,
 }
 
 impl Default for Rtsp {
@@ -78,6 +80,7 @@ impl Default for Rtsp {
             udp: true,
             rtp_port: 8_000,
             rtcp_port: 8_001,
+            timeout: Span(std::time::Duration::from_secs(60)),
         }
     }
 }
@@ -188,7 +191,7 @@ pub enum LogFormat {
 pub struct Camera {
     /// Where the pictures come from: "auto" (the first camera found, else the test pattern), "test", "test:bars",
     /// "v4l2:/dev/video0", "libcamera", "exec:COMMAND" (H.264 on its standard output), "file:PATH" (looped in real time).
-    pub source: String,
+    pub source: Source,
     /// Width and height in pixels. A camera that cannot do it comes as near as it can.
     pub size: Size,
     /// Pictures per second, such as 30, 29.97 or "30000/1001".
@@ -221,7 +224,7 @@ pub struct Camera {
 impl Default for Camera {
     fn default() -> Self {
         Self {
-            source: "auto".to_owned(),
+            source: Source::Auto,
             size: Size {
                 width: 640,
                 height: 480,
@@ -273,7 +276,10 @@ pub struct Publish {
     /// PI_VPN_IP, else on this machine.
     #[schemars(example = "rtsp://192.168.1.5:8554/zerolatency")]
     pub url: Option<StreamUrl>,
-    /// How media travels: "tcp" or "udp".
+    /// Name of the stream, when the URL has none. It also says which camera is meant.
+    #[schemars(example = &"zerolatency")]
+    pub name: Option<Name>,
+    /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
     pub transport: Transport,
     /// Show the picture in a window too.
     pub preview: bool,
@@ -292,7 +298,7 @@ pub struct Receive {
     /// The file of display mode "save". Left out: recording_YYYYMMDD_HHMMSS.mp4 in the working directory.
     #[schemars(example = "recording.mp4")]
     pub output: Option<PathBuf>,
-    /// How media travels: "tcp" or "udp".
+    /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
     pub transport: Transport,
     /// Say what the stream is and how soon its first picture came, then end: 0 when there was one, 1 when not.
     pub test_connection: bool,
@@ -309,8 +315,10 @@ pub struct Receive {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Transport {
-    /// Interleaved in the RTSP connection.
+    /// In the RTSP connection, over UDP where the server refuses that.
     #[default]
+    Auto,
+    /// In the RTSP connection.
     Tcp,
     /// RTP over UDP.
     Udp,

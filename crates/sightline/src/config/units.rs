@@ -260,6 +260,35 @@ impl fmt::Display for Fps {
     }
 }
 
+/// Where pictures come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The first camera that is found, else the test pattern.
+    Auto,
+    /// This one.
+    Word(device::source::Word),
+}
+
+impl FromStr for Source {
+    type Err = device::source::InvalidWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            word => word.parse().map(Self::Word),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Word(word) => word.fmt(f),
+        }
+    }
+}
+
 /// The name of a stream as a key of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(pub StreamName);
@@ -463,6 +492,7 @@ text_settings! {
     Bytes as "bytes" [] "an amount of bytes such as \"16MiB\"";
     Size as "size" [] "a size such as \"640x480\"";
     Fps as "frame rate" ["number"] "a frame rate such as 30";
+    Source as "source" [] "a source such as \"test\"";
     Name as "stream name" [] "a stream name such as \"zerolatency\"";
     Address as "address" [] "an IP address such as \"192.168.1.5\"";
     Network as "network" [] "a network such as \"192.168.1.0/24\"";

@@ -88,6 +88,18 @@ pub fn default_place(place: &Place, environment: &Environment) -> Result<PathBuf
     Ok(Path::new(home).join(".local/state/sightline"))
 }
 
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::process::geteuid().is_root()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        false
+    }
+}
+
 impl Folder {
     /// Makes the folder if it is missing, readable by its owner alone.
     ///

@@ -183,7 +183,7 @@ fn cameras_by_file_variable_and_flag() {
     );
     assert_eq!(door.fps.to_string(), "30000/1001");
     assert_eq!(camera("b"), &Camera::default());
-    assert_eq!(camera("other").source, "test");
+    assert_eq!(camera("other").source.to_string(), "test");
     // Two cameras in the file: flags and variables without a name mean the default stream.
     let default = camera("zerolatency");
     assert_eq!(
@@ -200,7 +200,7 @@ fn a_single_camera_is_the_one_meant() {
     let loaded = given.load();
     assert_eq!(loaded.camera_name().as_str(), "door");
     assert_eq!(
-        (loaded.camera().source.as_str(), loaded.camera().size.width),
+        (loaded.camera().source.to_string().as_str(), loaded.camera().size.width),
         ("test", 320)
     );
     assert_eq!(loaded.settings.camera.len(), 1);
@@ -223,7 +223,7 @@ fn short_variables_and_their_full_names() {
     assert!(auth.open);
     assert_eq!(auth.token.as_ref().unwrap().expose(), "full");
     assert_eq!(auth.trusted_networks.len(), 2);
-    assert_eq!(loaded.camera().source, "test");
+    assert_eq!(loaded.camera().source.to_string(), "test");
     assert_eq!(loaded.settings.limits.hold.0, Duration::from_secs(2));
 }
 

@@ -1,0 +1,101 @@
+//! `sightline config`: write, check and describe the settings.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use crate::config::{Environment, Wanted, load, reference};
+
+/// Write, check and describe the settings
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, after_help = EXAMPLES)]
+pub(super) struct Config {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+const EXAMPLES: &str = "Examples:
+  sightline config init sightline.toml
+  sightline config check
+  sightline config schema > sightline.schema.json";
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Write a settings file that explains itself
+    Init {
+        /// Where to; an existing file is never overwritten [default: standard output]
+        file: Option<PathBuf>,
+    },
+    /// Say what is wrong with the settings, and what they change and where
+    Check {
+        /// Settings file [default: the one that `sightline up` would take]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the settings file, for editors
+    Schema,
+}
+
+impl Config {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            ConfigCommand::Init { file } => init(file),
+            ConfigCommand::Check { file } => check(file),
+            ConfigCommand::Schema => print(&reference::json_schema()),
+        }
+    }
+}
+
+fn init(file: Option<PathBuf>) -> Result<(), Failure> {
+    let text = reference::commented_file();
+    let Some(path) = file else {
+        print(&text)?;
+        if io::stdout().is_terminal() {
+            eprintln!("To keep it: sightline config init sightline.toml");
+        }
+        return Ok(());
+    };
+    let created = OpenOptions::new().write(true).create_new(true).open(&path);
+    let written = created.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::Usage(format!(
+            "{} exists already and is left as it is; choose another name",
+            path.display()
+        )),
+        _ => Failure::running(format!("{} cannot be written: {error}", path.display())),
+    })?;
+    print(&format!(
+        "{} is written. It changes nothing until you remove a # in it.\n",
+        path.display()
+    ))
+}
+
+fn check(file: Option<PathBuf>) -> Result<(), Failure> {
+    let environment = Environment::of_process();
+    let loaded = load(&Wanted {
+        file,
+        environment,
+        ..Wanted::default()
+    })?;
+    let mut text = match &loaded.file {
+        Some(path) => format!("{} is fine.\n", path.display()),
+        None => "There is no settings file; defaults hold.\n".to_owned(),
+    };
+    for notice in &loaded.notices {
+        text.push_str(&format!("Notice: {notice}\n"));
+    }
+    for (key, origin) in loaded.given() {
+        text.push_str(&format!("{key} is set by {origin}\n"));
+    }
+    print(&text)
+}
+
+/// To standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::running(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,201 @@
+//! The command line.
+//!
+//! Belongs here: one file per command with its flags and what it does with them, how they are read, how an error becomes an exit
+//! code. Does not belong here: settings ([`crate::config`]), the work itself.
+//!
+//! Exit codes: 0 done, 1 failed while running, 2 wrong use or settings.
+
+mod config;
+mod flags;
+mod later;
+mod serve;
+mod up;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use media::Clock;
+
+use crate::clock::SystemClock;
+use crate::config::{Environment, Invalid, Loaded, Wanted, load};
+use crate::log;
+use crate::serve::Program;
+use flags::{Flag, FlagSet as _, flag, switch};
+
+/// Any camera as a live picture on any device, with its latency measured.
+#[derive(Debug, Parser)]
+#[command(name = "sightline", version, about, propagate_version = true, max_term_width = 110)]
+#[command(arg_required_else_help = true, subcommand_required = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  sightline up                        a live picture, and URLs to watch it with
+  sightline up --source test          the same without a camera
+  sightline config init > sightline.toml
+
+Every setting can be given in a file, as a variable and, most of them, as a flag: see `sightline config init`.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Serve(serve::Serve),
+    Config(config::Config),
+}
+
+/// Runs the command line. The whole of `main`.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let began = SystemClock.now();
+    let cli = match parse(&arguments.into_iter().collect::<Vec<_>>()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A terminal that is gone cannot be told so.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let done = match cli.command {
+        Command::Up(up) => up.run(began),
+        Command::Serve(serve) => serve.run(began),
+        Command::Config(config) => config.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Help is documented only when asked for.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => documented().try_get_matches_from(arguments)?,
+        matches => matches?,
+    };
+    Cli::from_arg_matches(&matches)
+}
+
+fn documented() -> clap::Command {
+    let sets: [(&str, &[&[Flag]]); 2] = [("up", up::Flags::FLAGS), ("serve", serve::Flags::FLAGS)];
+    flags::document(Cli::command(), &sets)
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Wrong use.
+    #[error("{0}")]
+    Usage(String),
+    /// Wrong settings.
+    #[error(transparent)]
+    Settings(#[from] Invalid),
+    /// It failed while running.
+    #[error("{0}")]
+    Running(String),
+}
+
+impl Failure {
+    /// A failure while running.
+    pub(crate) fn running(error: impl std::fmt::Display) -> Self {
+        Self::Running(error.to_string())
+    }
+
+    fn report(self) -> ExitCode {
+        for line in self.to_string().lines() {
+            eprintln!("sightline: {line}");
+        }
+        match self {
+            Self::Usage(_) | Self::Settings(_) => ExitCode::from(2),
+            Self::Running(_) => ExitCode::from(1),
+        }
+    }
+}
+
+/// What every command that runs takes.
+const COMMON_FLAGS: &[Flag] = &[
+    flag("--log", "log.format", "FORMAT"),
+    flag("--log-level", "log.level", "LEVEL"),
+];
+
+/// The camera's settings as flags.
+const CAMERA_FLAGS: &[Flag] = &[
+    flag("--source", "camera.*.source", "WORD"),
+    flag("--size", "camera.*.size", "WxH"),
+    flag("--fps", "camera.*.fps", "FPS"),
+    flag("--bitrate", "camera.*.bitrate", "BITS"),
+    flag("--gop", "camera.*.gop", "PICTURES"),
+    switch("--no-overlay", "camera.*.overlay", "off"),
+];
+
+/// The server's settings as flags.
+const SERVER_FLAGS: &[Flag] = &[
+    switch("--open", "auth.open", "true"),
+    flag("--token", "auth.token", "TOKEN"),
+    flag("--rtsp-port", "rtsp.port", "PORT"),
+    flag("--state-dir", "server.state_dir", "DIR"),
+];
+
+/// Where the settings file is, for commands that read one.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Settings file [default: ./sightline.toml, ~/.config/sightline/sightline.toml, /etc/sightline/sightline.toml, the first that
+    /// is there; SIGHTLINE_CONFIG]
+    #[arg(long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// A command's settings, with the log running.
+struct Ready {
+    loaded: Loaded,
+    environment: Environment,
+    clock: Arc<dyn Clock>,
+    console: Arc<log::Console>,
+}
+
+impl Ready {
+    fn into_program(self, began: Instant, wants_camera: bool) -> Program {
+        Program {
+            loaded: self.loaded,
+            environment: self.environment,
+            clock: self.clock,
+            console: self.console,
+            began,
+            wants_camera,
+        }
+    }
+}
+
+/// Reads the settings and starts the log.
+fn ready(file: Option<PathBuf>, flags: &[crate::config::Flag]) -> Result<Ready, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let environment = Environment::of_process();
+    let loaded = load(&Wanted {
+        file,
+        environment: environment.clone(),
+        flags: flags.to_vec(),
+        ..Wanted::default()
+    })?;
+    let console = log::init(&loaded.settings.log, &environment, Arc::clone(&clock)).map_err(Failure::running)?;
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(Ready {
+        loaded,
+        environment,
+        clock,
+        console,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! The server and the cameras of this machine in one process: what `up` and `serve` run.
+//!
+//! Belongs here: what is started in which order, and ended; what people are told about it ([`banner`]). Does not belong here: reading of
+//! flags ([`crate::cli`]), a protocol.
+
+mod banner;
+mod urls;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::Clock;
+use media::hub::Hub;
+
+use crate::auth::{Auth, Mode};
+use crate::config::settings::{LogFormat, Settings};
+use crate::config::{Environment, Loaded};
+use crate::log::Console;
+use crate::shutdown::{self, End, Shutdown};
+use crate::state::{self, Folder, Place};
+use crate::{net, random, rtsp};
+use banner::Banner;
+
+/// What to run.
+pub struct Program {
+    /// The settings.
+    pub loaded: Loaded,
+    /// The environment, which decides where the state is.
+    pub environment: Environment,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where people look.
+    pub console: Arc<Console>,
+    /// When the process began, to tell how long the start took.
+    pub began: Instant,
+    /// Start a camera when none is configured.
+    pub wants_camera: bool,
+}
+
+/// Why it could not start, or ended. The texts say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] net::ListenError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The operating system refuses something that every program needs.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it says.
+        error: std::io::Error,
+    },
+}
+
+/// Runs until a signal comes.
+///
+/// # Errors
+/// [`Error`].
+pub fn run(program: &Program) -> Result<(), Error> {
+    let settings = &program.loaded.settings;
+    let host = settings.server.host.map(|address| address.0);
+    let listener = net::listen_tcp(host, settings.rtsp.port, "--rtsp-port")?;
+    let ports = [settings.rtsp.rtp_port, settings.rtsp.rtcp_port];
+    let pair = settings
+        .rtsp
+        .udp
+        .then(|| net::bind_rtp_pair(host, ports, "rtsp.rtp_port and rtsp.rtcp_port"));
+    let pair = pair.transpose()?;
+    let auth = Arc::new(authorities(program)?);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let work = |shutdown| serve(program, listener, pair, auth, shutdown);
+        shutdown::run(work).await
+    });
+    program.console.status("");
+    // Tasks that did not end are not waited for.
+    runtime.shutdown_background();
+    match ended {
+        Ok(End::Done(done)) => done,
+        Ok(End::Abandoned) => {
+            tracing::warn!("not everything ended in time");
+            Ok(())
+        }
+        Err(error) => Err(Error::System {
+            what: "handle signals",
+            error,
+        }),
+    }
+}
+
+/// As many threads as the machine has cores: none of our tasks blocks.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(cores).thread_name("io").enable_all().build();
+    runtime.map_err(|error| Error::System {
+        what: "start threads",
+        error,
+    })
+}
+
+async fn serve(
+    program: &Program,
+    listener: std::net::TcpListener,
+    pair: Option<net::RtpPair>,
+    auth: Arc<Auth>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let settings = &program.loaded.settings;
+    let clock = Arc::clone(&program.clock);
+    let hub = Hub::new(settings.limits.for_hub());
+    let system = |error| Error::System {
+        what: "serve RTSP",
+        error,
+    };
+    let rtsp = rtsp::Server::new(
+        listener,
+        pair,
+        rtsp_settings(settings),
+        hub.clone(),
+        Arc::clone(&auth),
+        Arc::clone(&clock),
+        random::bits,
+    );
+    let rtsp = rtsp.map_err(system)?;
+    let port = rtsp.local_addr().map_err(system)?.port();
+    let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
+    let start = clock.now().saturating_duration_since(program.began);
+    tell(program, port, &auth, start);
+    let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
+    shutdown.requested().await;
+    tracing::info!("stopping");
+    tick.abort();
+    hub.end_all();
+    // It ends with the same signal; a panic in it was reported already.
+    let _ = serving.await;
+    Ok(())
+}
+
+fn rtsp_settings(settings: &Settings) -> rtsp::Settings {
+    let mut rtsp = rtsp::Settings {
+        connections: settings.limits.connections,
+        ..rtsp::Settings::default()
+    };
+    rtsp.session.udp = settings.rtsp.udp;
+    rtsp.session.session_timeout = settings.rtsp.timeout.0;
+    rtsp
+}
+
+/// Ends streams whose publisher did not come back.
+async fn keep_time(hub: Hub, clock: Arc<dyn Clock>) {
+    /// The hub wants to be asked at least once a second.
+    const MOST: Duration = Duration::from_secs(1);
+    loop {
+        let now = clock.now();
+        let next = hub.poll(now).map_or(MOST, |next| next.saturating_duration_since(now));
+        tokio::time::sleep(next.min(MOST)).await;
+    }
+}
+
+/// Who may do what, by settings and generated tokens.
+fn authorities(program: &Program) -> Result<Auth, Error> {
+    let auth = &program.loaded.settings.auth;
+    let mode = if let Some(token) = &auth.token {
+        Mode::Single(token.clone())
+    } else if auth.open {
+        Mode::Open
+    } else {
+        let place = Place {
+            named: program.loaded.settings.server.state_dir.clone(),
+            root: state::is_root(),
+        };
+        let folder = Folder::open(state::default_place(&place, &program.environment)?)?;
+        let (tokens, made) = state::load_or_make(&folder)?;
+        if made {
+            tracing::info!(folder = %folder.path().display(), "tokens made and kept");
+        }
+        Mode::Tokens(tokens)
+    };
+    Ok(Auth::new(mode, auth.trusted_networks.clone()))
+}
+
+/// Tells people, or programs, what runs and where.
+fn tell(program: &Program, port: u16, auth: &Auth, start: Duration) {
+    let settings = &program.loaded.settings;
+    let banner = Banner::new(program, port, auth, Vec::new());
+    warn_of_openness(auth);
+    let file = program.loaded.file.as_ref().map(|path| path.display().to_string());
+    if settings.log.format == LogFormat::Json {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            rtsp_port = port,
+            config = file.as_deref(),
+            start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX),
+            "listening"
+        );
+        return;
+    }
+    banner.print();
+    tracing::debug!(
+        start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX),
+        "listening"
+    );
+}
+
+/// Said at every start, in whatever form the log has.
+fn warn_of_openness(auth: &Auth) {
+    match auth.mode() {
+        Mode::Open => tracing::warn!("everything is open: everyone who reaches this machine may view and publish"),
+        Mode::Single(_) if !auth.trusted_networks().is_empty() => {
+            tracing::warn!("auth.trusted_networks has no effect beside a token of your own");
+        }
+        Mode::Tokens(_) if !auth.trusted_networks().is_empty() => {
+            let networks: Vec<String> = auth.trusted_networks().iter().map(ToString::to_string).collect();
+            tracing::warn!(
+                networks = networks.join(", "),
+                "no credential is asked for in trusted networks"
+            );
+        }
+        _ => {}
+    }
+}
