@@ -1,12 +1,27 @@
 //! A clock that stands still until it is told to move.
 //!
-//! Belongs here: [`SimClock`] for everything that takes `now` or a [`media::Clock`]. Does not belong here: waking anything when
-//! time has come; tests drive that themselves.
+//! Belongs here: [`SimClock`] for everything that takes `now` or a [`media::Clock`], and [`SystemClock`] where real devices and
+//! processes set the pace. Does not belong here: waking anything when time has come; tests drive that themselves.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::{Clock, WallTime};
+
+/// The clocks of this machine, for tests of things that run in real time.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> WallTime {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        WallTime::from_unix_micros(since_epoch.map_or(0, media::time::micros))
+    }
+}
 
 /// Monotonic and wall time under the test's control. Clones are the same clock.
 #[derive(Clone, Debug)]

@@ -97,7 +97,9 @@ pub(crate) fn convert(raw: &Raw<'_>, pool: &Pool) -> Result<Picture, Unusable> {
         pool.give(picture);
         return Err(error);
     }
-    if raw.full_range && !matches!(raw.layout, Layout::Rgb24 | Layout::Bgr24) {
+    // Luma alone is a sensor's count, 0 to 255, whatever the driver says of quantisation: the other way none would.
+    let full_range = raw.full_range || raw.layout == Layout::Grey;
+    if full_range && !matches!(raw.layout, Layout::Rgb24 | Layout::Bgr24) {
         let [y, u, v] = picture.planes_mut();
         y.iter_mut().for_each(|y| *y = limited_luma(*y));
         u.iter_mut().for_each(|u| *u = limited_chroma(*u));
@@ -332,6 +334,7 @@ mod tests {
                         let exact = 16.0 + f64::from(y(x, row)) * 219.0 / 255.0;
                         assert!((f64::from(got) - exact).abs() <= 1.5, "{layout:?} {got} {exact}");
                     }
+                    Layout::Grey => assert_eq!(got, limited_luma(y(x, row))),
                     _ => assert_eq!(got, y(x, row), "{layout:?} luma {x},{row}"),
                 }
             }

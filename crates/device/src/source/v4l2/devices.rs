@@ -68,23 +68,31 @@ pub(super) fn info(path: &Path) -> Info {
         }
     };
     info.unfit = unfit(&capability);
+    let mut refused = None;
     if info.unfit.is_none() {
         info.modes = modes(&device, None);
-        if !info.modes.iter().any(|mode| Coding::of(mode.fourcc).is_some()) {
-            let formats: Vec<String> = device
-                .formats()
-                .iter()
-                .map(|(fourcc, _)| String::from_utf8_lossy(fourcc).trim().to_owned())
-                .collect();
-            info.unfit = Some(Unfit::Formats(formats.join(", ")));
-        } else if let Err(error) = device.request_buffers(1).and_then(|_| device.request_buffers(0)) {
-            info.unfit = Some(unfit_of(&error, path));
+        if info.modes.iter().all(|mode| Coding::of(mode.fourcc).is_none()) {
+            info.unfit = Some(Unfit::Formats(format_names(&device)));
+        } else {
+            refused = device.request_buffers(1).and_then(|_| device.request_buffers(0)).err();
         }
     }
+    // Before we look who else has it open.
+    drop(device);
+    info.unfit = info.unfit.or_else(|| refused.map(|error| unfit_of(&error, path)));
     info.name = capability.card;
     info.driver = capability.driver;
     info.bus = capability.bus;
     info
+}
+
+/// The four characters of each format.
+pub(super) fn format_names(device: &Device) -> String {
+    let names = device
+        .formats()
+        .into_iter()
+        .map(|(fourcc, _)| String::from_utf8_lossy(&fourcc).trim().to_owned());
+    names.collect::<Vec<String>>().join(", ")
 }
 
 fn unfit_of(error: &io::Error, path: &Path) -> Unfit {

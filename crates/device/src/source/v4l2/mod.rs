@@ -31,6 +31,8 @@ type Identity = ();
 /// How a camera is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The driver's four characters of the only format to use, such as `MJPG`; `None` chooses by size, rate and bus.
+    pub format: Option<[u8; 4]>,
     /// How long it exposes.
     pub exposure: Exposure,
     /// Lets the camera lower its frame rate in the dark. Off by default: cameras halve the rate in a normally lit room, and each
@@ -46,6 +48,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            format: None,
             exposure: Exposure::Auto,
             dynamic_frame_rate: false,
             brightness: None,

@@ -55,15 +55,23 @@ impl Open for Camera {
         }
         let identity = Identity::of(&path, &capability);
         self.identity.get_or_insert(identity);
-        let modes = devices::modes(&device, Some((with.wanted.width, with.wanted.height)));
+        let mut modes = devices::modes(&device, Some((with.wanted.width, with.wanted.height)));
+        if let Some(only) = self.settings.format {
+            modes.retain(|mode| mode.fourcc == only);
+        }
         let bus = devices::bus(&path, &capability);
         let ranked = rank(&modes, &with.wanted, bus);
         if ranked.is_empty() {
-            let formats: Vec<String> = modes.iter().map(ToString::to_string).collect();
+            let formats = devices::format_names(&device);
+            let why = match self.settings.format {
+                Some(only) => format!("it has no format {}, only {formats}", String::from_utf8_lossy(&only)),
+                None => Unfit::Formats(formats).to_string(),
+            };
+            let hint = "choose another camera or format, or exec:COMMAND with a program that converts its pictures";
             return Err(Error::lasting(
                 format!("cannot use the camera {}", path.display()),
-                Unfit::Formats(formats.join(", ")).to_string(),
-                "choose another camera, or exec:COMMAND with a program that converts its pictures",
+                why,
+                hint,
             ));
         }
         let name = format!("{} at {}", capability.card, path.display());
@@ -206,6 +214,8 @@ struct Stream {
     ready: VecDeque<Captured>,
     lost: Lost,
     broken_in_a_row: u32,
+    /// What was wrong with the newest unusable picture.
+    fault: String,
     last_sequence: Option<u32>,
 }
 
@@ -235,18 +245,21 @@ impl Stream {
             ready: VecDeque::new(),
             lost: Lost::default(),
             broken_in_a_row: 0,
+            fault: String::new(),
             last_sequence: None,
         }
     }
 
-    /// The newest filled buffer; of access units the oldest, since none may be left out.
-    fn take(&mut self) -> io::Result<Option<Filled>> {
+    /// The newest filled buffer; of access units the oldest, since none may be left out. Says with it whether the driver had been
+    /// left without any buffer, so that even the newest may be stale.
+    fn take(&mut self) -> io::Result<Option<(Filled, bool)>> {
         let mut newest: Option<Filled> = None;
+        let mut taken = 0;
         while let Some(filled) = self.buffers.take()? {
+            taken += 1;
             self.count_missed(filled.sequence);
             if filled.flags & sys::V4L2_BUF_FLAG_ERROR != 0 || filled.end <= filled.start {
-                self.lost.broken += 1;
-                self.broken_in_a_row += 1;
+                self.count_broken("its driver marked it as damaged");
                 self.buffers.give_back(&filled)?;
                 continue;
             }
@@ -258,7 +271,13 @@ impl Stream {
                 break;
             }
         }
-        Ok(newest)
+        Ok(newest.map(|newest| (newest, taken >= self.buffers.count())))
+    }
+
+    fn count_broken(&mut self, why: impl Into<String>) {
+        self.fault = why.into();
+        self.lost.broken += 1;
+        self.broken_in_a_row += 1;
     }
 
     /// Counts the pictures for which the driver had no buffer.
@@ -283,6 +302,7 @@ impl Stream {
                 self.coded.push(bytes, &mut done);
                 // A buffer holds whole access units (V4L2_PIX_FMT_H264).
                 self.coded.paused(done);
+                // Before the first parameter sets nothing can be made of it, and that is no damage.
                 return self.ready.pop_front();
             }
             Coding::Mjpeg => self
@@ -304,7 +324,7 @@ impl Stream {
         match picture {
             Ok(picture) => Some(Captured::Picture { picture, taken }),
             Err(why) => {
-                tracing::debug!("unusable picture from {}: {why}", self.path.display());
+                self.count_broken(why);
                 None
             }
         }
@@ -328,6 +348,12 @@ impl Stream {
                 source: CaptureSource::Arrival,
             },
         }
+    }
+
+    /// It was taken more than two frames ago.
+    fn is_stale(&self, filled: &Filled) -> bool {
+        let age = self.with.clock.now().saturating_duration_since(self.taken(filled).at);
+        age > 2 * self.description.fps.interval()
     }
 
     /// Waits until there is something to take. `false`: not in time.
@@ -381,25 +407,31 @@ impl Source for Stream {
         }
         let now = self.with.clock.now();
         let until = now.checked_add(timeout).unwrap_or(now);
+        let mut waited_for_a_fresh_one = false;
         while self.wait(until)? {
-            let Some(filled) = self.take().map_err(|error| self.failed(&error))? else {
+            let Some((filled, starved)) = self.take().map_err(|error| self.failed(&error))? else {
                 if self.with.clock.now() >= until {
                     return Ok(None);
                 }
                 continue;
             };
+            // Once only: a machine too slow for fresh pictures shall still have pictures.
+            if starved && !waited_for_a_fresh_one && self.coding != Coding::H264 && self.is_stale(&filled) {
+                waited_for_a_fresh_one = true;
+                self.lost.skipped += 1;
+                self.buffers.give_back(&filled).map_err(|error| self.failed(&error))?;
+                continue;
+            }
             let captured = self.convert(&filled);
             self.buffers.give_back(&filled).map_err(|error| self.failed(&error))?;
             if captured.is_some() {
                 self.broken_in_a_row = 0;
                 return Ok(captured);
             }
-            self.lost.broken += 1;
-            self.broken_in_a_row += 1;
             if self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW {
                 return Err(Error::retryable(
                     format!("the camera {} sends no usable pictures", self.path.display()),
-                    format!("the last {} were damaged", self.broken_in_a_row),
+                    format!("of {} the last: {}", self.broken_in_a_row, self.fault),
                     "check its cable, or choose another size with --size",
                 ));
             }
