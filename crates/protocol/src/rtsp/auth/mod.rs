@@ -12,11 +12,9 @@ use sha2::Digest as _;
 
 use super::wire::strip_prefix_ignoring_case;
 
-#[allow(dead_code)]
 mod answer;
 mod parameters;
 
-#[allow(unused_imports)]
 pub(crate) use answer::{Answer, choose};
 use parameters::{get, parse_challenges, quote};
 

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use super::message::Status;
 use super::wire;
 
+mod answers;
+mod keepalive;
 mod session;
 
 pub use super::server::ChannelKind;
@@ -49,7 +51,7 @@ impl Default for Config {
             max_redirects: 3,
             max_tracks: 8,
             wire: wire::Limits {
-                garbage_bytes: 1 << 20,
+                garbage_bytes: 256 * 1024,
                 ..wire::Limits::default()
             },
         }
@@ -330,6 +332,12 @@ pub enum Error {
         /// What we waited for.
         step: Step,
     },
+    /// TEARDOWN from the server.
+    #[error("{host} ended the session")]
+    Ended {
+        /// Who.
+        host: String,
+    },
     /// The driver chose no track, or more than allowed.
     #[error("the stream at {host} has no track that can be used here")]
     NoTracks {
@@ -337,3 +345,6 @@ pub enum Error {
         host: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ impl Pair {
             ),
             Event::Announce { sdp, .. } => {
                 let sdp = String::from_utf8_lossy(&sdp).into_owned();
-                let media = sdp.split("m=").skip(1);
+                let media = sdp.split("\nm=").skip(1);
                 let controls = media.map(|section| {
                     let line = section.lines().find_map(|line| line.strip_prefix("a=control:"));
                     line.unwrap_or_default().to_owned()

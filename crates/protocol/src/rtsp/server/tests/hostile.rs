@@ -129,7 +129,7 @@ fn tracks_are_bounded() {
     assert_eq!([setup(0), setup(1), setup(2), setup(1)], [200, 200, 403, 200]);
 
     let mut pair = Pair::with(config);
-    let sdp = "m=a\n".repeat(3);
+    let sdp = "v=0".to_owned() + &"\nm=a".repeat(3);
     let announce = format!(
         "ANNOUNCE rtsp://h/s RTSP/1.0\nCSeq: 1\nContent-Length: {}\n\n{sdp}",
         sdp.len()

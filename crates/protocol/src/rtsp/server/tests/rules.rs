@@ -294,7 +294,7 @@ fn a_viewer_in_the_connection_may_be_quiet_but_not_when_paused() {
 #[test]
 fn a_publisher_in_the_connection_lives_by_its_frames() {
     let mut pair = Pair::new();
-    let announce = "ANNOUNCE rtsp://h/s RTSP/1.0\nCSeq: 1\nContent-Length: 29\n\nm=video\na=control:streamid=0\n";
+    let announce = "ANNOUNCE rtsp://h/s RTSP/1.0\nCSeq: 1\nContent-Length: 33\n\nv=0\nm=video\na=control:streamid=0\n";
     assert_eq!(status(&pair.send_raw(announce.as_bytes())), 200);
     let setup = "SETUP rtsp://h/s/streamid=0 RTSP/1.0\nCSeq: 2\nTransport: RTP/AVP/TCP;interleaved=0-1;mode=record\n\n";
     assert_eq!(status(&pair.send(setup)), 200);
