@@ -15,3 +15,6 @@ pub mod server;
 pub mod transport;
 pub mod url;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,7 @@ impl Session {
         };
         alive.unanswered = false;
         match response.status {
-            Status::SESSION_NOT_FOUND | Status::NOT_FOUND => return Err(response.status),
+            Status::SESSION_NOT_FOUND => return Err(response.status),
             Status(200..=299) => {}
             // The nonce grew old: once more with the new one, at once.
             Status::UNAUTHORIZED if !alive.retried && self.login.is_some() => {
