@@ -103,18 +103,17 @@ impl Timeline {
                 overlaps: false,
             };
         };
-        let mut jumped = false;
-        if !track.joined {
-            track.joined = true;
-            (track.offset_us, track.round) = (*offset_us, *round);
-        } else if track.jumps(stamp) {
-            jumped = true;
+        let first = !std::mem::replace(&mut track.joined, true);
+        let jumped = !first && track.jumps(stamp);
+        if jumped || (first && !track.may_begin_at(stamp, *offset_us)) {
             self.follow_jump(stamp);
+        } else if first {
+            (track.offset_us, track.round) = (*offset_us, *round);
         }
         self.note(stamp, jumped)
     }
 
-    /// Chooses the offset of a track whose publisher's clock jumped.
+    /// Chooses the offset of a track whose publisher's clock jumped, or does not fit that of the publisher before.
     fn follow_jump(&mut self, stamp: Stamp) {
         let Some(track) = self.tracks.get_mut(stamp.track) else {
             return;
@@ -168,6 +167,17 @@ impl TrackClock {
         let (us, at) = self.newest?;
         let passed = micros(now.saturating_duration_since(at)).max(MIN_STEP_US);
         Some(us.saturating_add(passed))
+    }
+
+    /// Whether a publisher's first frame on this track follows, under that offset, on what was published before: pictures come
+    /// after, and not much later.
+    fn may_begin_at(&self, stamp: Stamp, offset_us: i64) -> bool {
+        let Some((newest, at)) = self.newest else {
+            return true;
+        };
+        let step = stamp.time_us.saturating_add(offset_us).saturating_sub(newest);
+        let passed = micros(stamp.now.saturating_duration_since(at));
+        (step > 0 || !stamp.video) && step.abs_diff(passed) <= micros(MAX_DEVIATION).unsigned_abs()
     }
 
     fn jumps(&self, stamp: Stamp) -> bool {

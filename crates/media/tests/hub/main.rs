@@ -6,7 +6,7 @@
 mod forms;
 mod keyframes;
 mod limits;
-
+mod model;
 mod publishing;
 mod reading;
 mod sessions;

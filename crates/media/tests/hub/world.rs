@@ -276,6 +276,19 @@ impl Viewer {
         seen
     }
 
+    /// One poll; an end is noted once.
+    pub(crate) fn step(&mut self, seen: &mut Vec<Seen>) {
+        if !matches!(seen.last(), Some(Seen::Ended(_)))
+            && let Poll::Ready(event) = self.poll()
+        {
+            push_seen(seen, event, &mut self.frames);
+        }
+    }
+
+    pub(crate) fn drain_unless_ended(&mut self, ended: bool) -> Vec<Seen> {
+        if ended { Vec::new() } else { self.drain() }
+    }
+
     /// [`Viewer::drain`] when nothing but frames is expected.
     pub(crate) fn frames(&mut self) -> Vec<Arc<Entry>> {
         self.drain().iter().map(|seen| Arc::clone(seen.frame())).collect()
