@@ -5,6 +5,9 @@
 //!
 //! Does not belong here: retrying, the slate's timing, overlay, encoding, threads ([`crate::camera`] has them).
 
+mod annexb;
+mod child;
+pub mod exec;
 mod jpeg;
 mod pixels;
 pub mod test_pattern;
@@ -46,6 +49,11 @@ pub trait Source: Send {
     /// What was lost since it was opened.
     fn lost(&self) -> Lost {
         Lost::default()
+    }
+
+    /// What a program behind it said last, for people who wonder why no picture comes.
+    fn last_words(&mut self) -> Option<String> {
+        None
     }
 
     /// Changes something while running. `false`: this source cannot.
