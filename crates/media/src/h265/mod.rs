@@ -49,4 +49,4 @@ pub fn layer_id(unit: &[u8]) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

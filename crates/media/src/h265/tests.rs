@@ -19,6 +19,7 @@ const SPS: &[u8] = &[
     0x00, 0x03, 0x00, 0x3c, 0x10,
 ];
 const PPS: &[u8] = &[0x44, 0x01, 0xc1, 0x72, 0xb4, 0x62, 0x40];
+pub(crate) const PARAMETER_SETS: [&[u8]; 3] = [VPS, SPS, PPS];
 
 fn format() -> Format {
     Format::new([VPS, SPS, PPS]).unwrap()

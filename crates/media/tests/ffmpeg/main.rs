@@ -1,5 +1,6 @@
 //! What FFmpeg says about the bitstreams, boxes and stamps of this crate, and what this crate says about FFmpeg's.
 
 mod bitstreams;
+mod fmp4;
 mod program;
 mod stamp;

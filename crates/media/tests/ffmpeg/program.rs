@@ -24,7 +24,7 @@ pub(crate) fn encoded(size: &str, frames: u32, encoder: &str) -> Vec<u8> {
 /// A hash of every decoded picture.
 pub(crate) fn picture_hashes(format: &str, stream: &[u8]) -> Vec<String> {
     let text = ffmpeg(
-        &format!("-f {format} -i pipe:0 -fps_mode passthrough -f framemd5 pipe:1"),
+        &format!("-f {format} -i pipe:0 -map 0:v -fps_mode passthrough -f framemd5 pipe:1"),
         stream,
     );
     let text = String::from_utf8(text).expect("framemd5 is text");
