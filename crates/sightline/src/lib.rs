@@ -14,6 +14,7 @@ pub mod config;
 pub mod log;
 pub mod net;
 pub mod random;
+pub mod receive;
 pub mod rtsp;
 pub mod secret;
 pub mod serve;

@@ -7,6 +7,7 @@
 //! Streams come from strangers. Sizes are checked before memory is taken, and a panic of the third-party decoder ends its state,
 //! not ours: that decoder is safe Rust throughout, so that a panic is the worst that can come of it.
 
+mod pixels;
 mod reorder;
 mod rusty;
 
@@ -16,8 +17,10 @@ use std::sync::Arc;
 use media::h264::{self, SliceType};
 use media::{Capture, Format, Frame, MediaTime, annexb};
 
+pub use self::pixels::to_bgra;
 use self::reorder::Reorder;
 use self::rusty::Rusty;
+
 use crate::picture::Picture;
 
 /// Largest picture that is decoded, in macroblocks of 16×16 pixels: 4096×2304. With the 16 reference pictures a stream may ask

@@ -66,6 +66,8 @@ pub(super) struct Link {
     inbox: mpsc::Sender<Datagram>,
     datagrams: mpsc::Receiver<Datagram>,
     wake_at: Option<Instant>,
+    /// The server closed the connection, which stays readable for ever.
+    is_closed: bool,
 }
 
 impl Link {
@@ -90,6 +92,7 @@ impl Link {
             inbox,
             datagrams,
             wake_at: None,
+            is_closed: false,
         })
     }
 
@@ -172,6 +175,9 @@ impl Link {
             if let Some(input) = self.poll().await? {
                 return Ok(input);
             }
+            if self.is_closed {
+                return Err(Error::Ended);
+            }
             let waited = !self.unwritten.is_empty();
             self.flush()?;
             if waited && self.unwritten.is_empty() {
@@ -233,6 +239,7 @@ impl Link {
                 }
                 Event::Reconnect => {
                     self.unwritten.clear();
+                    self.is_closed = false;
                     self.socket = open(self.session.url(), &self.settings).await?;
                     self.session.connected(self.settings.clock.now());
                 }
@@ -288,7 +295,10 @@ impl Link {
         net::acknowledge_quickly(&self.socket);
         let now = self.settings.clock.now();
         match self.socket.try_read(&mut self.buffer) {
-            Ok(0) => self.session.disconnected(now),
+            Ok(0) => {
+                self.is_closed = true;
+                self.session.disconnected(now);
+            }
             Ok(length) => self.session.receive(self.buffer.get(..length).unwrap_or_default(), now),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),

@@ -1,0 +1,188 @@
+//! Playing for ever: connect, receive, connect again.
+//!
+//! Belongs here: when and how often to try again, the line once a second. Does not belong here: decoding ([`super::worker`]).
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use protocol::rtsp::client as session;
+use tokio::sync::watch;
+
+use super::report::Totals;
+use super::worker::{Sink, Worker};
+use super::{Error, Options};
+use crate::rtsp::client::{self, Player};
+
+/// First wait before connecting again.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest wait: a person who has mended what was wrong looks at the screen.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Time between two lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Receives until `quit`.
+pub(super) async fn run(options: &Options, sink: Sink, mut quit: watch::Receiver<bool>) -> Result<(), Error> {
+    let worker = Worker::start(sink, options.client.clock.clone()).map_err(Error::Thread)?;
+    let now = options.client.clock.now();
+    let mut receiving = Receiving {
+        options,
+        worker,
+        lost_before: 0,
+        bytes_before: 0,
+        reconnections: 0,
+        last_line: now,
+        last_error: None,
+        ever_played: false,
+    };
+    let ended = tokio::select! {
+        ended = receiving.play_for_ever() => ended,
+        _ = quit.wait_for(|&quit| quit) => Ok(()),
+    };
+    let pictures = receiving.worker.shared.pictures.load(Relaxed);
+    let trouble = receiving
+        .worker
+        .shared
+        .trouble
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let last_error = receiving.last_error.take();
+    let finished = tokio::task::block_in_place(|| receiving.worker.finish());
+    ended.and(finished)?;
+    if pictures == 0 {
+        let why = last_error
+            .or(trouble)
+            .unwrap_or_else(|| "it ended before the first one".to_owned());
+        return Err(Error::NoPicture {
+            url: options.url.to_string(),
+            why,
+        });
+    }
+    Ok(())
+}
+
+struct Receiving<'a> {
+    options: &'a Options,
+    worker: Worker,
+    /// Of connections that are over.
+    lost_before: u64,
+    /// Of the current connection, at the last line.
+    bytes_before: u64,
+    reconnections: u64,
+    last_line: Instant,
+    last_error: Option<String>,
+    ever_played: bool,
+}
+
+impl Receiving<'_> {
+    async fn play_for_ever(&mut self) -> Result<(), Error> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let result = self.play(&mut pause).await;
+            let Err(error) = result else { return Ok(()) };
+            if !self.ever_played && is_final(&error) {
+                return Err(Error::Refused(error));
+            }
+            let text = error.to_string();
+            tracing::warn!(
+                reason = text,
+                "not receiving; trying again in {:.1} s",
+                pause.as_secs_f64()
+            );
+            self.last_error = Some(text);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One connection. `Ok` when the decoding thread has ended.
+    async fn play(&mut self, pause: &mut Duration) -> Result<(), client::Error> {
+        let mut player = Player::connect(self.options.url.clone(), self.options.client.clone()).await?;
+        let codecs: Vec<_> = player.tracks().map(|track| track.format.codec().name()).collect();
+        let transport = if player.is_udp() { "UDP" } else { "TCP" };
+        tracing::info!(url = %self.options.url, codecs = codecs.join(", "), transport, "receiving");
+        self.reconnections += u64::from(self.ever_played);
+        self.ever_played = true;
+        self.bytes_before = 0;
+        let mut line = tokio::time::interval(LINE_INTERVAL);
+        line.tick().await;
+        self.last_line = self.options.client.clock.now();
+        let error = loop {
+            tokio::select! {
+                received = player.next() => match received {
+                    Ok(received) => {
+                        *pause = FIRST_PAUSE;
+                        if !self.worker.take(received) {
+                            return Ok(());
+                        }
+                    }
+                    Err(error) => break error,
+                },
+                _ = line.tick() => self.line(&player),
+            }
+        };
+        self.lost_before += lost(&player);
+        Err(error)
+    }
+
+    fn line(&mut self, player: &Player) {
+        let now = self.options.client.clock.now();
+        let micros = media::time::micros(now.saturating_duration_since(self.last_line));
+        self.last_line = now;
+        let bytes: u64 = player.stats().map(|track| track.received.bytes).sum();
+        let dropped: u64 = player.stats().map(|track| track.received.units_dropped).sum();
+        let totals = Totals {
+            bytes_in_second: bytes.saturating_sub(self.bytes_before),
+            packets_lost: self.lost_before + lost(player),
+            frames_lost: dropped + self.worker.shared.lost.load(Relaxed),
+            reconnections: self.reconnections,
+        };
+        self.bytes_before = bytes;
+        let second = self
+            .worker
+            .shared
+            .collector
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(micros, totals);
+        if self.options.json {
+            // Cannot fail: numbers and fixed names.
+            println!("{}", serde_json::to_string(&second).unwrap_or_default());
+        } else {
+            println!("{second}");
+        }
+        if let Some(trouble) = self
+            .worker
+            .shared
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            tracing::warn!(reason = trouble, "a frame gave no picture");
+        }
+    }
+}
+
+fn lost(player: &Player) -> u64 {
+    // Below zero when more came twice than was lost.
+    player
+        .stats()
+        .map(|track| u64::try_from(track.received.lost).unwrap_or(0))
+        .sum()
+}
+
+/// Whether trying again cannot help until a person changes something.
+fn is_final(error: &client::Error) -> bool {
+    matches!(
+        error,
+        client::Error::Tls { .. }
+            | client::Error::Session(
+                session::Error::WrongLogin { .. }
+                    | session::Error::LoginNeeded { .. }
+                    | session::Error::UnknownLogin { .. }
+                    | session::Error::Forbidden { .. }
+            )
+    )
+}
