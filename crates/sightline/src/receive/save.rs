@@ -72,7 +72,10 @@ impl Saver {
     pub(super) fn write(&mut self, measured: Measured) -> Result<(), Error> {
         let time = self.time(&measured);
         let mut picture = measured.decoded.picture;
-        let figures = Figures { fps: measured.fps, latency_ms: Some(measured.age_us as f64 / 1_000.0) };
+        let figures = Figures {
+            fps: measured.fps,
+            latency_ms: Some(measured.age_us as f64 / 1_000.0),
+        };
         let lines = self.lines.receiver(measured.ready, self.utc_offset_seconds, figures);
         self.overlay.draw(&mut picture, lines);
         let size = (picture.width(), picture.height());
@@ -84,7 +87,10 @@ impl Saver {
             let path = numbered(&self.path, self.parts);
             self.part = Some(Part::begin(path, size, measured.fps)?);
         }
-        let taken = Taken { at: self.clock.now(), source: CaptureSource::Camera };
+        let taken = Taken {
+            at: self.clock.now(),
+            source: CaptureSource::Camera,
+        };
         match &mut self.part {
             Some(part) => part.write(&picture, taken, time, measured.decoded.capture),
             None => Ok(()),
@@ -97,7 +103,9 @@ impl Saver {
     }
 
     fn finish_part(&mut self) -> Result<(), Error> {
-        let Some(mut part) = self.part.take() else { return Ok(()) };
+        let Some(mut part) = self.part.take() else {
+            return Ok(());
+        };
         part.flush()?;
         part.file.sync_all().map_err(|error| part.failed(error))?;
         tracing::info!(file = %part.path.display(), "saved");
@@ -109,7 +117,11 @@ impl Saver {
         let (time, ready) = (measured.decoded.time, measured.ready);
         if let Some((last_time, last_ready)) = self.last.replace((time, ready)) {
             let step = time.micros_since(last_time);
-            let step = if (1..=LONGEST_STEP_US).contains(&step) { step } else { ready.micros_since(last_ready).max(1_000) };
+            let step = if (1..=LONGEST_STEP_US).contains(&step) {
+                step
+            } else {
+                ready.micros_since(last_ready).max(1_000)
+            };
             self.now_us = self.now_us.saturating_add(step);
         }
         MediaTime::new(0, Timescale::VIDEO).offset_micros(self.now_us)
@@ -134,10 +146,21 @@ impl Part {
             for nal in unit.nals {
                 builder.push(nal);
             }
-            sink.lock().unwrap_or_else(PoisonError::into_inner).extend(builder.finish());
+            sink.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(builder.finish());
         });
         let encoder = OpenH264::new(settings, output).map_err(|error| save(&path, error))?;
-        Ok(Self { path, file, size, encoder, units, output: None, pending: Vec::new(), fragments: 0 })
+        Ok(Self {
+            path,
+            file,
+            size,
+            encoder,
+            units,
+            output: None,
+            pending: Vec::new(),
+            fragments: 0,
+        })
     }
 
     fn write(
@@ -147,7 +170,9 @@ impl Part {
         time: MediaTime,
         capture: Capture,
     ) -> Result<(), Error> {
-        self.encoder.encode(picture, taken).map_err(|error| self.failed(error))?;
+        self.encoder
+            .encode(picture, taken)
+            .map_err(|error| self.failed(error))?;
         let units = std::mem::take(&mut *self.units.lock().unwrap_or_else(PoisonError::into_inner));
         for unit in units {
             let frame = Frame {
@@ -168,19 +193,35 @@ impl Part {
 
     /// Writes what is pending as one fragment.
     fn flush(&mut self) -> Result<(), Error> {
-        let Some(first) = self.pending.first() else { return Ok(()) };
+        let Some(first) = self.pending.first() else {
+            return Ok(());
+        };
         if self.output.is_none() {
-            let track = Track { index: TrackIndex(0), format: Arc::clone(&first.format), timescale: Timescale::VIDEO };
+            let track = Track {
+                index: TrackIndex(0),
+                format: Arc::clone(&first.format),
+                timescale: Timescale::VIDEO,
+            };
             let timeline = Timeline::new(&track);
             let writer = Writer::new(&[track], first.time).map_err(|error| save(&self.path, error))?;
-            self.file.write_all(writer.init_segment()).map_err(|error| save(&self.path, error))?;
+            self.file
+                .write_all(writer.init_segment())
+                .map_err(|error| save(&self.path, error))?;
             self.output = Some((writer, timeline));
         }
-        let Some((writer, timeline)) = &mut self.output else { return Ok(()) };
+        let Some((writer, timeline)) = &mut self.output else {
+            return Ok(());
+        };
         let samples: Vec<_> = self.pending.drain(..).map(|frame| timeline.sample(frame)).collect();
         self.fragments += 1;
-        let run = Run { track: TrackIndex(0), samples: &samples, end: timeline.expected_next() };
-        let fragment = writer.fragment(self.fragments, &[run]).map_err(|error| save(&self.path, error))?;
+        let run = Run {
+            track: TrackIndex(0),
+            samples: &samples,
+            end: timeline.expected_next(),
+        };
+        let fragment = writer
+            .fragment(self.fragments, &[run])
+            .map_err(|error| save(&self.path, error))?;
         self.file.write_all(&fragment).map_err(|error| save(&self.path, error))
     }
 
@@ -194,7 +235,10 @@ fn create(path: &Path) -> Result<File, Error> {
 }
 
 fn save(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::Save { path: path.to_owned(), why: error.to_string() }
+    Error::Save {
+        path: path.to_owned(),
+        why: error.to_string(),
+    }
 }
 
 /// `film.mp4`, `film_2.mp4`, `film_3.mp4`, …
