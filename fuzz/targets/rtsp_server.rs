@@ -3,9 +3,10 @@
 
 use input::{Input, Time};
 use libfuzzer_sys::fuzz_target;
+use protocol::rtsp::auth::{Challenge, Credentials};
 use protocol::rtsp::message::Status;
 use protocol::rtsp::server::{
-    Announced, Config, Description, Event, Refusal, RtpInfo, ServerPorts, Session, SetUpTransport,
+    Announced, Config, Denied, Description, Event, Refusal, RtpInfo, ServerPorts, Session, SetUpTransport,
 };
 
 /// Answers what the session asks; refuses when the choice says so.
@@ -14,7 +15,28 @@ fn answer(session: &mut Session, event: &Event, choices: u8, time: &Time) {
     let refusal = || Refusal::new(Status::NOT_FOUND);
     let controls = || vec!["trackID=0".to_owned(), String::new()];
     match event {
-        Event::Authorize { .. } => session.authorized(Ok(()), time.at),
+        Event::Authorize { credentials, .. } => {
+            let right = match credentials {
+                Credentials::None => false,
+                Credentials::Basic { password, .. } => password == "pass",
+                Credentials::Digest(response) => response.verify("pass"),
+                Credentials::Token(token) => token == "pass",
+            };
+            let challenge = Challenge {
+                realm: "fuzz".into(),
+                digest: true,
+                basic: refuse(6),
+            };
+            let allowed = right || !refuse(5);
+            session.authorized(
+                if allowed {
+                    Ok(())
+                } else {
+                    Err(Denied::Challenge(challenge))
+                },
+                time.at,
+            );
+        }
         Event::Describe { .. } if refuse(0) => session.describe(Err(refusal()), time.at),
         Event::Describe { .. } => {
             session.describe(
