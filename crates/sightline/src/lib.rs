@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod log;
 pub mod net;
+pub mod publish;
 pub mod random;
 pub mod receive;
 pub mod rtsp;

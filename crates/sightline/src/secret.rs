@@ -49,34 +49,6 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// A URL that may hold user and password. `Debug` and `Display` show it as [`redacted_url`] does.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StreamUrl(Secret);
-
-impl StreamUrl {
-    /// Wraps a URL.
-    pub fn new(url: impl Into<Box<str>>) -> Self {
-        Self(Secret::new(url))
-    }
-
-    /// The URL with its credentials: for connecting. Never for a log.
-    pub fn expose(&self) -> &str {
-        self.0.expose()
-    }
-}
-
-impl fmt::Debug for StreamUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for StreamUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redacted_url(self.expose()))
-    }
-}
-
 /// A URL as it may be shown: user and password, and the value of a `token` in its query, are left out.
 ///
 /// Works on text that is no valid URL too, since that is when error messages quote it: whatever stands between `//` and the last

@@ -9,3 +9,4 @@ pub mod rtsp;
 mod source;
 
 pub use figures::{Percentiles, Samples};
+pub use source::Load;

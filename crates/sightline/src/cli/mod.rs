@@ -5,7 +5,9 @@
 //!
 //! Exit codes: 0 done, 1 failed while running, 2 wrong use or settings.
 
+mod bench;
 mod config;
+mod connect;
 mod flags;
 mod later;
 mod serve;
@@ -48,6 +50,7 @@ enum Command {
     Up(up::Up),
     Serve(serve::Serve),
     Config(config::Config),
+    Bench(bench::Bench),
 }
 
 /// Runs the command line. The whole of `main`.
@@ -69,6 +72,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Up(up) => up.run(began),
         Command::Serve(serve) => serve.run(began),
         Command::Config(config) => config.run(),
+        Command::Bench(bench) => bench.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,10 +12,10 @@ use device::picture::FrameRate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, Switch};
+use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, StreamUrl, Switch};
 use crate::auth::Network;
 use crate::log::Levels;
-use crate::secret::{Secret, StreamUrl};
+use crate::secret::Secret;
 
 /// Settings of Sightline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

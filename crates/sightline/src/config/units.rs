@@ -9,10 +9,11 @@ use std::str::FromStr;
 
 use device::picture::FrameRate;
 use media::StreamName;
+use protocol::rtsp::url::{InvalidUrl, Url};
 
 use crate::auth::Network;
 use crate::log::Levels;
-use crate::secret::{Secret, StreamUrl};
+use crate::secret::{Secret, redacted_url};
 
 /// Why a word was refused. The text is for people and stands behind the name of the setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -326,27 +327,28 @@ impl fmt::Display for Address {
     }
 }
 
-impl FromStr for StreamUrl {
-    type Err = InvalidWord;
+/// Where a stream is. `Debug` and `Display` leave credentials out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamUrl(pub Url);
 
-    fn from_str(text: &str) -> Result<Self, InvalidWord> {
-        let hint = "write it like rtsp://host:8554/zerolatency";
-        let Some((scheme, rest)) = text.split_once("://") else {
-            let shown = crate::secret::redacted_url(text);
-            return Err(invalid(format!("{shown:?} is not a URL; {hint}")));
-        };
-        if !["rtsp", "rtsps"].contains(&scheme.to_ascii_lowercase().as_str()) {
-            return Err(invalid(format!("{scheme}:// is not spoken here; {hint}")));
-        }
-        if rest
-            .rsplit_once('@')
-            .map_or(rest, |(_, host)| host)
-            .trim_start_matches('/')
-            .is_empty()
-        {
-            return Err(invalid(format!("the URL names no host; {hint}")));
-        }
-        Ok(Self::new(text))
+impl FromStr for StreamUrl {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL itself leaves out user and password, not a token in its query.
+        f.write_str(&redacted_url(&self.0.to_string()))
+    }
+}
+
+impl fmt::Debug for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,0 +1,157 @@
+//! `sightline bench`: loads that measure.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{ConfigFile, Failure, connect, ready};
+use crate::bench::rtsp;
+use crate::config::Loaded;
+use crate::config::units::{Bitrate, Size, StreamUrl};
+use crate::rtsp::client;
+use crate::shutdown::{self, End};
+
+/// Measure servers and encoders
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    Rtsp(Rtsp),
+}
+
+/// Many RTSP viewers of one server, which measure each frame's age by the time inside it
+#[derive(Debug, Args)]
+#[command(after_help = RTSP_EXAMPLES)]
+struct Rtsp {
+    /// The stream, as rtsp://host:8554/NAME
+    url: StreamUrl,
+    /// How many viewers
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    viewers: usize,
+    /// How media travels to them
+    #[arg(long, value_name = "WORD", default_value = "tcp")]
+    transport: Transport,
+    /// How long to measure after all have joined
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// Publish a test stream there first
+    #[arg(long)]
+    publish: bool,
+    /// Its width and height in pixels
+    #[arg(long, value_name = "WxH", default_value = "640x480")]
+    size: Size,
+    /// Its pictures per second
+    #[arg(long, value_name = "FPS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: u32,
+    /// Its bits per second
+    #[arg(long, value_name = "BITS", default_value = "2M")]
+    bitrate: Bitrate,
+    /// Its pictures from keyframe to keyframe
+    #[arg(long, value_name = "PICTURES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
+    gop: u32,
+    /// Process of the server on this machine, to measure what it costs
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Token to show the server; a user and password in the URL win over it [SIGHTLINE_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+const RTSP_EXAMPLES: &str = "Examples:
+  sightline bench rtsp rtsp://localhost:8554/zerolatency --viewers 100
+  sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 400 --pid $(pidof sightline) --json";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            BenchCommand::Rtsp(rtsp) => rtsp.run(),
+        }
+    }
+}
+
+impl Rtsp {
+    fn run(self) -> Result<(), Failure> {
+        let ready = ready(self.config.config.clone(), &[])?;
+        let json = self.json;
+        let plan = self.plan(&ready.loaded, Arc::clone(&ready.clock));
+        let runtime = connect::runtime()?;
+        let console = Arc::clone(&ready.console);
+        let report = runtime.block_on(shutdown::run(|shutdown| async move {
+            let viewers = plan.viewers;
+            let progress = move |joined| console.status(&format!("{joined} of {viewers} viewers have joined"));
+            tokio::select! {
+                report = rtsp::run(plan, progress) => report.map(Some),
+                () = shutdown.requested() => Ok(None),
+            }
+        }));
+        ready.console.status("");
+        runtime.shutdown_background();
+        let report = match report.map_err(Failure::running)? {
+            End::Done(report) => report.map_err(Failure::running)?,
+            End::Abandoned => None,
+        };
+        let Some(report) = report else {
+            return Ok(());
+        };
+        let text = if json {
+            serde_json::to_string(&report).map_err(Failure::running)?
+        } else {
+            report.to_string()
+        };
+        // Nobody reads it: no failure of the measurement.
+        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+        Ok(())
+    }
+
+    fn plan(self, loaded: &Loaded, clock: Arc<dyn media::Clock>) -> rtsp::Plan {
+        let token = self
+            .token
+            .as_deref()
+            .or(loaded.settings.auth.token.as_ref().map(crate::secret::Secret::expose));
+        let transport = match self.transport {
+            Transport::Tcp => client::Transport::Tcp,
+            Transport::Udp => client::Transport::Udp,
+        };
+        rtsp::Plan {
+            // With a stream of our own, the credential has to allow publishing too: a viewer's token would not.
+            settings: connect::settings(&self.url.0, token, "viewer", transport, clock),
+            url: self.url.0,
+            viewers: self.viewers,
+            duration: Duration::from_secs_f64(self.seconds),
+            publish: self.publish.then_some(crate::bench::Load {
+                size: (self.size.width, self.size.height),
+                fps: self.fps,
+                bitrate_kbps: self.bitrate.kbps(),
+                gop_frames: self.gop,
+            }),
+            pid: self.pid,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.1..=86_400.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("from 0.1 to 86400 seconds".to_owned())
+    }
+}

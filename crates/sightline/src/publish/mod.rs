@@ -1,0 +1,125 @@
+//! `sightline publish`: a stream of this machine to another server, for as long as the program runs.
+//!
+//! Belongs here: connecting again and again, and when to give up. Does not belong here: RTSP ([`crate::rtsp::client`]), the camera.
+
+mod backoff;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::hub::{Hub, Stream};
+use media::stats::{Role, SessionInfo, SessionStats};
+use media::{Clock, StreamName};
+use protocol::rtsp::client::Error as Refused;
+
+use crate::rtsp::client::{Error, Sender, Settings, Url};
+use crate::shutdown::Shutdown;
+use backoff::Backoff;
+
+/// What to send where.
+#[derive(Clone)]
+pub struct Plan {
+    /// The stream in our hub.
+    pub stream: StreamName,
+    /// Where it goes.
+    pub url: Url,
+    /// How to connect.
+    pub settings: Settings,
+}
+
+/// How long to wait before looking again whether our own stream is there: a camera takes some 100 ms to give its first picture.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Sends until `shutdown`, through whatever happens to the server.
+///
+/// # Errors
+/// When the very first attempt shows that no other will do better: a wrong password, no right to the stream.
+pub async fn run(plan: &Plan, hub: &Hub, shutdown: &Shutdown) -> Result<(), Error> {
+    tokio::select! {
+        error = keep_sending(plan, hub) => Err(error),
+        () = shutdown.requested() => Ok(()),
+    }
+}
+
+async fn keep_sending(plan: &Plan, hub: &Hub) -> Error {
+    let clock = &plan.settings.clock;
+    let mut backoff = Backoff::default();
+    let mut was_there = false;
+    loop {
+        let stream = our_stream(plan, hub, clock).await;
+        let began = clock.now();
+        let ended = send(plan, &stream, &mut was_there).await;
+        let lasted = clock.now().saturating_duration_since(began);
+        match ended {
+            // Its format changed or the camera came back: announce it anew.
+            Error::SourceEnded => backoff = Backoff::default(),
+            error if !was_there && is_final(&error) => return error,
+            error => {
+                let wait = backoff.next(lasted);
+                tracing::warn!(server = %plan.url.authority(), %error, retry_ms = wait.as_millis() as u64, "not publishing");
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Waits for our own stream.
+async fn our_stream(plan: &Plan, hub: &Hub, clock: &Arc<dyn Clock>) -> Arc<Stream> {
+    loop {
+        if let Ok(stream) = hub.stream(&plan.stream, clock.now()) {
+            return stream;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// One connection, from its beginning to its end.
+async fn send(plan: &Plan, stream: &Arc<Stream>, was_there: &mut bool) -> Error {
+    let clock = &plan.settings.clock;
+    let tracks = stream.tracks();
+    let mut sender = match Sender::connect(plan.url.clone(), plan.stream.as_str(), &tracks, plan.settings.clone()).await
+    {
+        Ok(sender) => sender,
+        Err(error) => return error,
+    };
+    *was_there = true;
+    tracing::info!(server = %plan.url.authority(), stream = %plan.stream, "publishing");
+    let stats = Arc::new(SessionStats::new(SessionInfo {
+        stream: plan.stream.clone(),
+        role: Role::Viewer,
+        protocol: "RTSP to another server",
+        remote: None,
+        agent: None,
+        since: clock.wall(),
+    }));
+    let joined = stream
+        .add_viewer(Arc::clone(&stats))
+        .and_then(|viewing| Ok((viewing, stream.join(clock.now())?)));
+    // The only viewers of a publisher's hub are this one and a preview.
+    let Ok((_viewing, mut reader)) = joined else {
+        return Error::SourceEnded;
+    };
+    match sender.run(&mut reader, &stats).await {
+        Ok(()) => Error::Ended,
+        Err(error) => error,
+    }
+}
+
+/// Whether trying again cannot help before a person changed something.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Tls { .. }
+            | Error::NoTracks(_)
+            | Error::Session(
+                Refused::WrongLogin { .. }
+                    | Refused::LoginNeeded { .. }
+                    | Refused::UnknownLogin { .. }
+                    | Refused::Forbidden { .. }
+                    | Refused::Protocol { .. }
+            )
+    )
+}
+
+#[cfg(test)]
+mod tests;
