@@ -4,5 +4,7 @@
 //! players. Does not belong here: assertions about one protocol (those stand with it).
 
 pub mod clock;
+#[cfg(unix)]
+pub mod fake_camera;
 pub mod link;
 pub mod stream;

@@ -3,6 +3,13 @@
 //! Belongs here: starting one in a process group of its own, reading it without ever blocking for longer than asked, keeping the last
 //! it said, ending it with everything it started. Does not belong here: what is in its output ([`super::annexb`]), which program it is.
 
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use media::Clock;
+
 mod last_words;
 #[cfg(unix)]
 mod unix;
@@ -23,6 +30,41 @@ pub(super) enum Read {
     Nothing,
     /// There will be no more: it closed its output.
     Ended,
+}
+
+/// What a line of a program's messages is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Meant for people: kept for when it ends.
+    Words,
+    /// Not worth keeping.
+    Noise,
+    /// A number that whoever reads its output waits for, see [`Child::note`].
+    Note(i64),
+}
+
+/// Runs a program that ends by itself and returns what it wrote, messages included, as far as it came in `patience`. At most 256 KiB.
+pub(super) fn run(
+    name: &str,
+    program: &Path,
+    arguments: &[&str],
+    clock: &dyn Clock,
+    patience: Duration,
+) -> io::Result<String> {
+    const MOST: usize = 256 << 10;
+    let mut shell = Command::new("/bin/sh");
+    // Both into one pipe: which of them a program uses for what differs by version.
+    shell
+        .args(["-c", "exec \"$@\" 2>&1", "sh"])
+        .arg(program)
+        .args(arguments);
+    let mut child = Child::spawn(name, shell)?;
+    let now = clock.now();
+    let until = now.checked_add(patience).unwrap_or(now);
+    let mut text = Vec::new();
+    while text.len() < MOST && child.read(clock, until, |bytes| text.extend_from_slice(bytes))? == Read::Bytes {}
+    text.truncate(MOST);
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(all(test, unix))]

@@ -9,6 +9,7 @@ mod annexb;
 mod child;
 pub mod exec;
 mod jpeg;
+pub mod libcamera;
 mod pixels;
 pub mod test_pattern;
 pub mod v4l2;

@@ -18,25 +18,24 @@ pub(in crate::source) struct LastWords {
 }
 
 impl LastWords {
-    /// Takes the next piece and calls `line` for each line it finishes.
-    pub(in crate::source) fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
+    /// Takes the next piece and calls `keep` for each line it finishes, which says whether it is worth keeping.
+    pub(in crate::source) fn push(&mut self, bytes: &[u8], mut keep: impl FnMut(&str) -> bool) {
         for &byte in bytes {
             match byte {
                 // Progress displays go back to the start of the line.
-                b'\n' | b'\r' => self.finish(&mut line),
+                b'\n' | b'\r' => self.finish(&mut keep),
                 _ if self.unfinished.len() < LINE_BYTES => self.unfinished.push(byte),
                 _ => {}
             }
         }
     }
 
-    fn finish(&mut self, line: &mut impl FnMut(&str)) {
+    fn finish(&mut self, keep: &mut impl FnMut(&str) -> bool) {
         let text = readable(&self.unfinished);
         self.unfinished.clear();
-        if text.is_empty() {
+        if text.is_empty() || !keep(&text) {
             return;
         }
-        line(&text);
         if self.lines.len() >= LINES {
             self.lines.pop_front();
         }
@@ -45,7 +44,7 @@ impl LastWords {
 
     /// What to quote: the last lines that speak of a failure, else the last lines. `None` when nothing was said.
     pub(in crate::source) fn quote(&mut self) -> Option<String> {
-        self.finish(&mut |_| {});
+        self.finish(&mut |_| true);
         let speaks = |line: &&String| {
             let line = line.to_ascii_lowercase();
             [
@@ -99,7 +98,7 @@ mod tests {
 
     fn after(text: &str) -> Option<String> {
         let mut words = LastWords::default();
-        words.push(text.as_bytes(), |_| {});
+        words.push(text.as_bytes(), |_| true);
         words.quote()
     }
 
@@ -125,7 +124,7 @@ mod tests {
     fn limits_are_exact() {
         let mut words = LastWords::default();
         for n in 0..=LINES {
-            words.push(format!("{n}{}\n", "x".repeat(2 * LINE_BYTES)).as_bytes(), |_| {});
+            words.push(format!("{n}{}\n", "x".repeat(2 * LINE_BYTES)).as_bytes(), |_| true);
         }
         assert_eq!(words.lines.len(), LINES);
         assert!(words.lines[0].starts_with("1x"));
@@ -137,7 +136,10 @@ mod tests {
         fn stays_bounded_and_plain(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..500), 0..20)) {
             let mut words = LastWords::default();
             for piece in &pieces {
-                words.push(piece, |line| assert!(!line.is_empty()));
+                words.push(piece, |line| {
+                    assert!(!line.is_empty());
+                    line.len() % 2 == 0
+                });
             }
             prop_assert!(words.unfinished.len() <= LINE_BYTES && words.lines.len() <= LINES);
             let quote = words.quote().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Child processes on Unix.
 
+use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -11,8 +12,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use rustix::time::Timespec;
 
-use super::Read;
 use super::last_words::LastWords;
+use super::{Heard, Read};
 use crate::source::Error;
 
 /// What a pipe should hold: a keyframe written at once arrives at once, and the writer does not wait for us.
@@ -20,6 +21,8 @@ use crate::source::Error;
 const PIPE_BYTES: usize = 1 << 20;
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
+/// Numbers kept that nobody has asked for yet: a program may write more of them than pictures.
+const MAX_NOTES: usize = 64;
 /// How long a child may take to end by itself when asked to, in steps of [`PATIENCE_STEP`].
 const PATIENCE_STEPS: u32 = 40;
 const PATIENCE_STEP: Duration = Duration::from_millis(5);
@@ -36,6 +39,8 @@ pub(in crate::source) struct Child {
     /// `None` once it was closed.
     errors: Option<ChildStderr>,
     words: LastWords,
+    listen: fn(&str) -> Heard,
+    notes: VecDeque<i64>,
     scratch: Box<[u8]>,
 }
 
@@ -59,6 +64,8 @@ impl Child {
             output,
             errors: Some(errors),
             words: LastWords::default(),
+            listen: |_| Heard::Words,
+            notes: VecDeque::new(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
         };
         rustix::io::ioctl_fionbio(&child.output, true)?;
@@ -69,6 +76,26 @@ impl Child {
         #[cfg(target_os = "linux")]
         let _ = rustix::pipe::fcntl_setpipe_size(&child.output, PIPE_BYTES);
         Ok(child)
+    }
+
+    /// Has each line of its messages judged by `listen`.
+    pub(in crate::source) fn listen(&mut self, listen: fn(&str) -> Heard) {
+        self.listen = listen;
+    }
+
+    /// The oldest number that was noted in its messages. Waits until `until` for one.
+    pub(in crate::source) fn note(&mut self, clock: &dyn Clock, until: Instant) -> Option<i64> {
+        loop {
+            self.hear();
+            let left = until.saturating_duration_since(clock.now());
+            if !self.notes.is_empty() || left.is_zero() {
+                return self.notes.pop_front();
+            }
+            let errors = self.errors.as_ref()?;
+            let timeout = timespec(left);
+            // Interrupted or not: looked at again above.
+            let _ = rustix::event::poll(&mut [PollFd::new(errors, PollFlags::IN)], Some(&timeout));
+        }
     }
 
     /// Waits for output until `until` and hands what is there to `take`, at most 64 KiB.
@@ -101,10 +128,7 @@ impl Child {
 
     /// Waits until one of the pipes has something, or is closed.
     fn wait(&self, left: Duration) -> io::Result<()> {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let timeout = timespec(left);
         let output = PollFd::new(&self.output, PollFlags::IN);
         let result = match &self.errors {
             Some(errors) => rustix::event::poll(&mut [output, PollFd::new(errors, PollFlags::IN)], Some(&timeout)),
@@ -125,8 +149,21 @@ impl Child {
             Ok(0) => self.errors = None,
             Ok(read) => {
                 let said = self.scratch.get(..read).unwrap_or_default();
-                self.words
-                    .push(said, |line| tracing::debug!(program = self.name, "{line}"));
+                let notes = &mut self.notes;
+                self.words.push(said, |line| match (self.listen)(line) {
+                    Heard::Words => {
+                        tracing::debug!(program = self.name, "{line}");
+                        true
+                    }
+                    Heard::Noise => false,
+                    Heard::Note(note) => {
+                        if notes.len() >= MAX_NOTES {
+                            notes.pop_front();
+                        }
+                        notes.push_back(note);
+                        false
+                    }
+                });
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.errors = None,
@@ -203,6 +240,13 @@ impl Child {
             thread::sleep(PATIENCE_STEP);
         }
         self.has_exited()
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

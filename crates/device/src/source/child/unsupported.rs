@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use media::Clock;
 
-use super::Read;
+use super::{Heard, Read};
 use crate::source::Error;
 
 /// Cannot be made here.
@@ -20,6 +20,14 @@ impl Child {
             io::ErrorKind::Unsupported,
             "programs as sources exist on Unix only",
         ))
+    }
+
+    pub(in crate::source) fn listen(&mut self, _: fn(&str) -> Heard) {
+        match *self {}
+    }
+
+    pub(in crate::source) fn note(&mut self, _: &dyn Clock, _: Instant) -> Option<i64> {
+        match *self {}
     }
 
     pub(in crate::source) fn read(&mut self, _: &dyn Clock, _: Instant, _: impl FnOnce(&[u8])) -> io::Result<Read> {
