@@ -108,9 +108,11 @@ impl fmt::Display for Url {
     }
 }
 
+/// Without the query, which may hold a token.
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
+        let path = self.path.split('?').next().unwrap_or_default().to_owned();
+        write!(f, "{}", Self { path, ..self.clone() })
     }
 }
 
@@ -188,7 +190,8 @@ pub(crate) fn percent_decode(text: &str) -> String {
 /// The URL that `control` names, seen from `base`. As text, the way cameras expect it (and FFmpeg, live555 and GStreamer do
 /// it), not by RFC 3986: `/cam?channel=1` and `trackID=0` give `/cam?channel=1/trackID=0`.
 pub fn resolve_control(base: &str, control: Option<&str>) -> String {
-    let control = control.unwrap_or_default().trim();
+    let control = control.unwrap_or_default().trim().replace(char::is_whitespace, "%20");
+    let control = control.as_str();
     if control.is_empty() || control == "*" {
         return base.to_owned();
     }

@@ -184,6 +184,17 @@ impl Decoder {
         self.head.is_some() || !self.buffer.is_empty()
     }
 
+    /// What came, if something did and none of it was RTSP.
+    pub fn only_garbage(&self) -> Option<Fault> {
+        let mut seen = self.first_garbage.clone();
+        seen.extend(self.buffer.iter().take(SHOWN_BYTES));
+        let half_a_message = self.head.is_some() || seen.starts_with(b"RTSP/");
+        (!self.begun && !seen.is_empty() && !half_a_message).then(|| Fault::NotRtsp {
+            what: "something else",
+            first: escape(&seen),
+        })
+    }
+
     /// The next item, or `None` until more bytes come. After an error there is nothing more to be had.
     pub fn next_item(&mut self) -> Result<Option<Item>, Fault> {
         loop {

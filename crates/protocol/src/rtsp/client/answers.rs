@@ -66,7 +66,7 @@ impl Session {
             (Status::FORBIDDEN, _) => Error::Forbidden { host, reason },
             (Status::NOT_FOUND, Step::Describe | Step::Announce) => Error::NotFound {
                 host,
-                path: self.url.path.clone(),
+                path: self.url.path.split('?').next().unwrap_or_default().to_owned(),
                 reason,
             },
             _ => Error::Refused {
@@ -240,6 +240,10 @@ impl Session {
         }
         let answer = match choose(response.headers.all("WWW-Authenticate")) {
             Ok(answer) => answer,
+            // gortsplib refuses wrong credentials without another challenge.
+            Err(offered) if offered.is_empty() && pending.authorised.is_some() => {
+                return self.fail(Error::WrongLogin { host });
+            }
             Err(offered) if offered.is_empty() => {
                 let offered = "nothing".to_owned();
                 return self.fail(Error::UnknownLogin { host, offered });
@@ -284,16 +288,22 @@ impl Session {
         let target = match target {
             Ok(target) => target,
             Err(why) => {
-                let what = format!("to \"{}\", which is no use: {why}", printable(location, SHOWN));
+                // Neither a token nor a login of the server's making belongs into an error.
+                let shown = location
+                    .split('?')
+                    .next()
+                    .and_then(|text| text.rsplit('@').next())
+                    .unwrap_or_default();
+                let what = format!("to \"{}\", which is no use: {why}", printable(shown, SHOWN));
                 return self.fail(refuse(what));
             }
         };
         if target.tls != self.url.tls {
-            let what = format!("to {target}, which is another scheme; give that URL if you trust it");
+            let what = format!("to {target:?}, which is another scheme; give that URL if you trust it");
             return self.fail(refuse(what));
         }
         if self.redirects >= self.config.max_redirects {
-            let what = format!("again after {} times, now to {target}", self.redirects);
+            let what = format!("again after {} times, now to {target:?}", self.redirects);
             return self.fail(refuse(what));
         }
         self.redirects += 1;

@@ -185,10 +185,10 @@ impl Session {
                 self.reconnect();
             }
             _ => {
-                let error = Error::Disconnected {
+                let error = self.unintelligible().unwrap_or_else(|| Error::Disconnected {
                     host: self.host(),
                     step: self.step(),
-                };
+                });
                 self.fail(error);
             }
         }
@@ -285,12 +285,21 @@ impl Session {
     }
 
     pub(super) fn time_out(&mut self, step: Step, after: Duration) {
-        let error = Error::Timeout {
+        let error = self.unintelligible().unwrap_or_else(|| Error::Timeout {
             host: self.host(),
             step,
             after,
-        };
+        });
         self.fail(error);
+    }
+
+    /// Bytes came and none of them were RTSP: that says more than that an answer is missing.
+    fn unintelligible(&self) -> Option<Error> {
+        let fault = self.decoder.only_garbage()?;
+        Some(Error::Protocol {
+            host: self.host(),
+            fault,
+        })
     }
 
     /// Ends the session: TEARDOWN goes out, [`Event::Closed`] follows its answer, or comes a second later without one.

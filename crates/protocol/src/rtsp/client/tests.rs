@@ -158,7 +158,8 @@ fn publish() -> Mode {
     }
 }
 
-/// What a client says and does when a server says this.
+/// What a client says and does when a server says this. The transcripts are written after what these devices say, not
+/// recorded.
 fn dialogue(transcript: &str, deliver: impl Fn(&mut Peer, &[u8]) + Copy) -> String {
     let settings: Vec<&str> = transcript.lines().map_while(|line| line.strip_prefix("# ")).collect();
     let mode = if settings.contains(&"publish") {

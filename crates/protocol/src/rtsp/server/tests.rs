@@ -179,7 +179,8 @@ fn header<'a>(response: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// Plays a transcript's requests and writes down everything that happened.
+/// Plays a transcript's requests and writes down everything that happened. The transcripts are written after what these
+/// programs send, not recorded.
 fn dialogue(transcript: &str, mut deliver: impl FnMut(&mut Pair, &[u8]) -> String) -> String {
     let mut pair = Pair::new();
     let mut written = String::new();

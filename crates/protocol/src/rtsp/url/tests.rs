@@ -29,6 +29,12 @@ fn reads(
     assert!(!url.to_string().contains('@'), "{url}");
 }
 
+#[test]
+fn debug_shows_no_secret() {
+    let url: Url = "rtsp://u:canary@cam/s?token=canary".parse().unwrap();
+    assert_eq!(format!("{url:?}"), "rtsp://cam/s");
+}
+
 #[rstest]
 #[case("http://cam/s", InvalidUrl::Scheme)]
 #[case("cam", InvalidUrl::Scheme)]
@@ -51,6 +57,7 @@ fn refuses(#[case] text: &str, #[case] why: InvalidUrl) {
 #[case("rtsp://h/s", None, "rtsp://h/s")]
 #[case("rtsp://h/s", Some("rtsp://other/t"), "rtsp://other/t")]
 #[case("rtsp://h/s", Some("?ctype=video"), "rtsp://h/s?ctype=video")]
+#[case("rtsp://h/s", Some(" my track "), "rtsp://h/s/my%20track")]
 #[case(
     "rtsp://h/cam?channel=1&subtype=0/",
     Some("trackID=0"),

@@ -55,6 +55,35 @@ fn people_are_told(#[case] answers: &[&str], #[case] expected: &str) {
 }
 
 #[test]
+fn a_refusal_of_credentials_without_a_challenge_is_a_wrong_password() {
+    let mut peer = Peer::new(URL);
+    tell(&mut peer, &[OK, BASIC, "RTSP/1.0 401 Unauthorized\nCSeq: {cseq}\n\n"]);
+    assert!(
+        peer.failure().starts_with("wrong user or password"),
+        "{}",
+        peer.failure()
+    );
+}
+
+#[rstest]
+#[case(true)]
+#[case(false)]
+fn what_came_in_place_of_rtsp_is_shown(#[case] closed: bool) {
+    let mut peer = Peer::new(URL);
+    peer.drive();
+    peer.session
+        .receive(b"<!DOCTYPE HTML>\n<html><body>No</body>", peer.now);
+    peer.drive();
+    if closed {
+        peer.session.disconnected(peer.now);
+    }
+    peer.wait(Duration::from_secs(10));
+    let expected =
+        "cam:8554 does not speak RTSP here: this is not RTSP but something else: it begins with \"<!DOCTYPE HTML>";
+    assert!(peer.failure().starts_with(expected), "{}", peer.failure());
+}
+
+#[test]
 fn without_a_login_one_is_asked_for() {
     let mut peer = Peer::new("rtsp://cam:8554/s");
     tell(&mut peer, &[OK, BASIC]);
