@@ -28,3 +28,17 @@ pub fn acknowledge_quickly<'a>(socket: impl Into<SockRef<'a>>) {
 pub fn acknowledge_quickly<'a>(socket: impl Into<SockRef<'a>>) {
     drop(socket.into());
 }
+
+/// Lets the kernel hold at most this much that it could not send yet. Its buffer grows to megabytes, which at 2 Mb/s are ten seconds
+/// of old pictures in front of a viewer whose link is slow; what is not in the buffer can still be left out.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn bound_unsent<'a>(socket: impl Into<SockRef<'a>>, bytes: u32) {
+    // What fails here costs latency on slow links and nothing else.
+    let _ = socket.into().set_tcp_notsent_lowat(bytes);
+}
+
+/// Lets the kernel hold at most this much that it could not send yet: not on this system.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn bound_unsent<'a>(socket: impl Into<SockRef<'a>>, _bytes: u32) {
+    drop(socket.into());
+}

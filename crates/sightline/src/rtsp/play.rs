@@ -21,11 +21,14 @@ use super::Shared;
 use super::fanout::{Fanout, Seat};
 use super::forms::Forms;
 use super::viewer::{Burst, End, Outlet, Place, Route, Tcp, Transport, Udp, Viewer};
+use crate::net;
 
 /// Bursts over UDP go out at this multiple of the stream's bitrate.
 const BURST_SPEED: u64 = 4;
 /// And not slower than this: a still picture's bitrate says nothing about the link.
 const LEAST_BURST_BYTES_PER_SECOND: u64 = 1_000_000;
+/// What the kernel may hold for a viewer besides what is on its way: half a second of 2 Mb/s, and more than most keyframes.
+const UNSENT_BYTES: u32 = 128 << 10;
 /// Frames of a burst that are looked at; the hub's own limits are below.
 const MAX_BURST_FRAMES: usize = 4_096;
 
@@ -177,6 +180,7 @@ impl Playing {
             return Ok(());
         };
         if matches!(viewer.transport, Transport::Waiting) {
+            net::bound_unsent(&**socket, UNSENT_BYTES);
             viewer.transport = Transport::Tcp(Tcp::new(socket.clone()));
         }
         let seat = fanout(shared, &self.stream).join(&self.stream, &self.forms, self.id, viewer)?;

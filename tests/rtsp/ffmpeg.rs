@@ -1,0 +1,262 @@
+//! FFmpeg: publishing, probing, playing.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::support::{Process, Server, no_standing_delay, publish_with_ffmpeg, tool};
+
+/// What ffprobe finds in the first second or two.
+fn probe(url: &str, transport: &str) -> Value {
+    let mut command = tool("ffprobe");
+    command.args([
+        "-v",
+        "error",
+        "-of",
+        "json",
+        "-show_streams",
+        "-rtsp_transport",
+        transport,
+    ]);
+    let output = command.arg(url).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn video(probed: &Value) -> (&str, u64, u64) {
+    let stream = &probed["streams"][0];
+    (
+        stream["codec_name"].as_str().unwrap(),
+        stream["width"].as_u64().unwrap(),
+        stream["height"].as_u64().unwrap(),
+    )
+}
+
+#[test]
+fn publishes_and_plays_over_tcp_and_udp() {
+    for publish in ["tcp", "udp"] {
+        let mut server = Server::start(&[]);
+        let _publisher = publish_with_ffmpeg(&mut server, "house/door", publish, 30);
+        for play in ["tcp", "udp"] {
+            let probed = probe(&server.url("house/door"), play);
+            assert_eq!(
+                video(&probed),
+                ("h264", 320, 240),
+                "published over {publish}, played over {play}"
+            );
+        }
+    }
+}
+
+#[test]
+fn decodes_without_a_single_error() {
+    for transport in ["tcp", "udp"] {
+        let mut server = Server::start(&[]);
+        let _publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
+        let mut command = tool("ffmpeg");
+        command.args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-rtsp_transport",
+            transport,
+            "-i",
+            &server.url("cam"),
+        ]);
+        command.args(["-frames:v", "60", "-f", "rawvideo", "-y", "/dev/null"]);
+        let (status, said) = Process::start(&mut command).finish();
+        assert!(status.success(), "{said:?}");
+        assert_eq!(said, [""; 0], "over {transport}");
+    }
+}
+
+#[test]
+fn sound_is_passed_through() {
+    for (codec, name) in [
+        ("aac", "aac"),
+        ("libopus", "opus"),
+        ("pcm_alaw", "pcm_alaw"),
+        ("pcm_mulaw", "pcm_mulaw"),
+    ] {
+        let mut server = Server::start(&[]);
+        let mut command = tool("ffmpeg");
+        command.args([
+            "-nostdin",
+            "-v",
+            "warning",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=320x240:rate=30",
+        ]);
+        command.args([
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000",
+            "-pix_fmt",
+            "yuv420p",
+        ]);
+        command.args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-tune",
+            "zerolatency",
+            "-g",
+            "15",
+            "-c:a",
+            codec,
+        ]);
+        if codec.starts_with("pcm") {
+            command.args(["-ar", "8000", "-ac", "1"]);
+        } else {
+            command.args(["-ac", "2"]);
+        }
+        command.args(["-f", "rtsp", "-rtsp_transport", "tcp", &server.url("cam")]);
+        let _publisher = Process::start(&mut command);
+        server.wait_for_event("publisher began", "cam");
+        let probed = probe(&server.url("cam"), "tcp");
+        let streams = probed["streams"].as_array().unwrap();
+        let names: Vec<_> = streams
+            .iter()
+            .map(|stream| stream["codec_name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["h264", name]);
+    }
+}
+
+#[test]
+fn h265_is_passed_through() {
+    let mut server = Server::start(&[]);
+    let mut command = tool("ffmpeg");
+    command.args([
+        "-nostdin",
+        "-v",
+        "warning",
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=320x240:rate=30",
+    ]);
+    command.args([
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+    ]);
+    command.args([
+        "-x265-params",
+        "keyint=30:log-level=error",
+        "-f",
+        "rtsp",
+        "-rtsp_transport",
+        "tcp",
+    ]);
+    let _publisher = Process::start(command.arg(server.url("cam")));
+    server.wait_for_event("publisher began", "cam");
+    assert_eq!(video(&probe(&server.url("cam"), "udp")), ("hevc", 320, 240));
+}
+
+#[test]
+fn a_wrong_token_is_refused_and_the_right_one_let_in() {
+    let mut server = Server::start(&["--token", "s3cret"]);
+    let url = |user: &str| format!("rtsp://{user}127.0.0.1:{}/cam", server.port);
+    let attempt = |url: &str| {
+        let mut command = tool("ffmpeg");
+        command.args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=320x240:rate=30:duration=1",
+        ]);
+        command.args([
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "libx264",
+            "-f",
+            "rtsp",
+            "-rtsp_transport",
+            "tcp",
+            url,
+        ]);
+        Process::start(&mut command).finish()
+    };
+    for wrong in ["", "publisher:wrong@"] {
+        let (status, said) = attempt(&url(wrong));
+        assert!(!status.success());
+        assert!(said.iter().any(|line| line.contains("401")), "{said:?}");
+    }
+    let (status, said) = attempt(&url("publisher:s3cret@"));
+    assert!(status.success(), "{said:?}");
+    server.wait_for_event("publisher began", "cam");
+    let secret_in_log = server.process.said().iter().any(|line| line.contains("s3cret"));
+    assert!(!secret_in_log, "a credential is in the log");
+}
+
+#[test]
+fn a_stream_that_is_not_there_is_404_with_when_it_was() {
+    let mut server = Server::start_with(&[], &[("SIGHTLINE_LIMITS_HOLD", "200ms")]);
+    let missing = |server: &Server| {
+        let mut command = tool("ffprobe");
+        let (status, said) = Process::start(command.args(["-v", "error", &server.url("cam")])).finish();
+        assert!(!status.success());
+        assert!(said.iter().any(|line| line.contains("404")), "{said:?}");
+    };
+    missing(&server);
+    drop(publish_with_ffmpeg(&mut server, "cam", "tcp", 30));
+    std::thread::sleep(Duration::from_secs(2));
+    missing(&server);
+}
+
+#[test]
+fn plays_the_camera_of_the_program_itself() {
+    let server = Server::start(&["--source", "test"]);
+    let probed = probe(&server.url("zerolatency"), "tcp");
+    assert_eq!(video(&probed), ("h264", 640, 480));
+    assert_eq!(probed["streams"][0]["has_b_frames"], 0);
+    assert_eq!(probed["streams"][0]["profile"], "Constrained Baseline");
+}
+
+#[test]
+fn joining_in_the_middle_of_a_gop_leaves_no_standing_delay() {
+    no_standing_delay((640, 480), |url| {
+        let mut command = tool("ffmpeg");
+        command.args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-fflags",
+            "nobuffer",
+            "-flags",
+            "low_delay",
+            "-rtsp_transport",
+            "tcp",
+        ]);
+        // -re paces by timestamp, as a player does.
+        command.args([
+            "-re",
+            "-i",
+            url,
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+            "-fps_mode",
+            "passthrough",
+            "-",
+        ]);
+        Process::start(&mut command)
+    });
+}

@@ -1,0 +1,82 @@
+//! GStreamer: `rtspsrc` and `rtspclientsink`.
+
+use std::time::Duration;
+
+use super::support::{Ages, Process, Server, no_standing_delay, publish_with_ffmpeg, tool};
+
+fn pipeline(elements: &str) -> Process {
+    let mut command = tool("gst-launch-1.0");
+    Process::start(command.arg("-q").args(elements.split_whitespace()))
+}
+
+/// Grey pictures on standard output, paced by the pipeline's clock as on a screen.
+fn grey(url: &str, transport: &str) -> Process {
+    pipeline(&format!(
+        "rtspsrc location={url} protocols={transport} latency=0 ! rtph264depay ! h264parse ! avdec_h264 ! videoconvert ! \
+         video/x-raw,format=GRAY8 ! fdsink fd=1 sync=true"
+    ))
+}
+
+#[test]
+fn plays_over_tcp_and_udp() {
+    let server = Server::start(&["--source", "test"]);
+    for transport in ["tcp", "udp"] {
+        let mut player = grey(&server.url("zerolatency"), transport);
+        let ages = Ages::read(player.stdout(), (640, 480), Duration::from_secs(2));
+        assert!(
+            ages.samples.len() >= 30,
+            "over {transport}: {} stamps in two seconds",
+            ages.samples.len()
+        );
+        assert!(
+            ages.unread <= 2,
+            "over {transport}: {} pictures without a readable stamp",
+            ages.unread
+        );
+    }
+}
+
+#[test]
+fn publishes_over_tcp_and_udp() {
+    for transport in ["tcp", "udp"] {
+        let mut server = Server::start(&[]);
+        let _publisher = pipeline(&format!(
+            "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 ! x264enc tune=zerolatency \
+             speed-preset=ultrafast key-int-max=30 ! rtspclientsink location={} protocols={transport}",
+            server.url("cam")
+        ));
+        server.wait_for_event("publisher began", "cam");
+        let mut player = tool("ffmpeg");
+        player.args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-rtsp_transport",
+            "tcp",
+            "-i",
+            &server.url("cam"),
+        ]);
+        let (status, said) = Process::start(player.args(["-frames:v", "30", "-f", "null", "-"])).finish();
+        assert!(status.success(), "over {transport}: {said:?}");
+    }
+}
+
+#[test]
+fn joining_in_the_middle_of_a_gop_leaves_no_standing_delay() {
+    no_standing_delay((640, 480), |url| grey(url, "tcp"));
+}
+
+#[test]
+fn leaves_and_comes_back() {
+    let mut server = Server::start(&[]);
+    let _publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
+    for _ in 0..3 {
+        let mut player = grey(&server.url("cam"), "tcp");
+        let ages = Ages::read(player.stdout(), (320, 240), Duration::from_millis(300));
+        assert!(ages.unread > 0, "no picture");
+        player.signal("INT");
+        server
+            .process
+            .wait_for("viewer left", |line| line.contains("viewer left").then_some(()));
+    }
+}

@@ -1,0 +1,13 @@
+//! End to end: the real program against other people's clients, over RTSP.
+//!
+//! One file per client, real processes, real bytes. [`support`] starts them and ends them. Does not belong here: what a session may
+//! say (`protocol::rtsp`), speed (`bench/`).
+
+mod faults;
+mod ffmpeg;
+mod gortsplib;
+mod gstreamer;
+mod opencv;
+mod receive;
+mod support;
+mod vlc;

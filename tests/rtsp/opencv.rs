@@ -1,0 +1,44 @@
+//! OpenCV, as people's scripts use it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::support::{Ages, Process, Server, no_standing_delay, tool};
+
+fn play(url: &str, transport: &str) -> Process {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/opencv.py");
+    let mut command = tool("/usr/bin/python3");
+    command
+        .arg(script)
+        .args(["--transport", transport, "--frames", "100000", url]);
+    Process::start(&mut command)
+}
+
+#[test]
+fn plays_and_sees_the_green_lines() {
+    let server = Server::start(&["--source", "test"]);
+    for transport in ["tcp", "udp"] {
+        let mut player = play(&server.url("zerolatency"), transport);
+        let ages = Ages::read(player.stdout(), (640, 480), Duration::from_secs(2));
+        assert!(
+            ages.samples.len() >= 30,
+            "over {transport}: {} stamps in two seconds",
+            ages.samples.len()
+        );
+        let green = player.wait_for("the first frame", |line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            event.get("green")?.as_f64()
+        });
+        // 2,900 pixels are looked at; receivers of old want more than 10 green ones.
+        assert!(
+            green * 2_900.0 > 10.0,
+            "over {transport}: {:.0} green pixels",
+            green * 2_900.0
+        );
+    }
+}
+
+#[test]
+fn joining_in_the_middle_of_a_gop_leaves_no_standing_delay() {
+    no_standing_delay((640, 480), |url| play(url, "tcp"));
+}

@@ -1,0 +1,91 @@
+//! Our own receiver and publisher, as other programs call them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::support::{Process, Server, publish_stamped, sightline, tool};
+
+fn receive(arguments: &[&str]) -> (std::process::ExitStatus, Vec<String>) {
+    let mut command = sightline();
+    let mut process = Process::start(command.arg("receive").args(arguments));
+    process.collect_stdout();
+    process.finish()
+}
+
+#[test]
+fn measures_by_the_stamp() {
+    let server = Server::start(&["--source", "test"]);
+    for transport in ["tcp", "udp"] {
+        let url = server.url("zerolatency");
+        let (status, said) = receive(&[&url, "--transport", transport, "--seconds", "4", "--json"]);
+        assert!(status.success(), "{said:?}");
+        let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let last = seconds
+            .iter()
+            .rfind(|second| second.get("fps").is_some())
+            .unwrap_or_else(|| panic!("{said:?}"));
+        assert_eq!(last["measured_by"], "stamp", "{last}");
+        assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
+        let latency = &last["latency"];
+        assert!(latency["p50_ms"].as_f64().unwrap() > 0.0 && latency["p50_ms"].as_f64() <= latency["p99_ms"].as_f64());
+        assert_eq!(last["packets_lost"], 0);
+    }
+}
+
+#[test]
+fn tests_a_connection() {
+    let server = Server::start(&["--source", "test"]);
+    let (status, said) = receive(&[&server.url("zerolatency"), "--test-connection"]);
+    assert!(status.success(), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("H.264 640×480")), "{said:?}");
+    let (status, said) = receive(&[&server.url("nobody"), "--test-connection"]);
+    assert_eq!(status.code(), Some(1), "{said:?}");
+    assert!(
+        said.iter().any(|line| line.contains("no stream \"nobody\"")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn saves_a_file_that_players_open() {
+    let server = Server::start(&["--source", "test"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("film.mp4");
+    let url = server.url("zerolatency");
+    let path = file.to_str().unwrap();
+    let (status, said) = receive(&[&url, "--display-mode", "save", "--output", path, "--seconds", "4"]);
+    assert!(status.success(), "{said:?}");
+    let mut probe = tool("ffprobe");
+    probe.args(["-v", "error", "-of", "json", "-count_frames", "-show_streams"]);
+    let output = probe.arg(&file).output().unwrap();
+    let probed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stream = &probed["streams"][0];
+    assert_eq!(
+        (stream["codec_name"].as_str(), stream["width"].as_u64()),
+        (Some("h264"), Some(640))
+    );
+    let frames: u32 = stream["nb_read_frames"].as_str().unwrap().parse().unwrap();
+    assert!(frames > 45, "{frames} frames in about four seconds");
+}
+
+#[test]
+fn the_receiver_sees_the_stream_return_after_the_server_was_killed() {
+    let mut server = Server::start(&[]);
+    let port = server.port.to_string();
+    let _publisher = publish_stamped(&mut server, "cam", 10);
+    let mut receiver = sightline();
+    let mut receiver = Process::start(receiver.args(["receive", &server.url("cam"), "--json"]));
+    receiver.collect_stdout();
+    let picture = |line: &str| {
+        let second: Value = serde_json::from_str(line).ok()?;
+        (second.get("fps")?.as_f64()? > 5.0).then(|| second["reconnections"].as_u64())
+    };
+    receiver.wait_for("pictures", picture);
+    server.process.kill();
+    std::thread::sleep(Duration::from_millis(500));
+    let _again = Server::start(&["--rtsp-port", &port]);
+    receiver.wait_for("pictures after the restart", |line| {
+        picture(line).filter(|&times| times > Some(0))
+    });
+}
