@@ -1,19 +1,21 @@
 //! Text and the machine-readable clock, drawn into a picture.
 //!
 //! Belongs here: glyphs, the lines of publisher and receiver, where they go and in which colour, the stamp's pixels. Does not
-//! belong here: measuring what the lines say, the stamp's layout (`media::stamp`), reading a clock or a time zone.
+//! belong here: measuring what the lines say, the stamp's layout ([`media::stamp`]), reading a clock or a time zone.
 //!
 //! Glyphs are rasterised once per size of picture, with outline and colour worked in; drawing a character is then one
-//! multiplication and one addition a pixel. Three lines cost a 640×480 picture 0.02 ms (release build).
+//! multiplication and one addition a pixel. Three lines cost a 640×480 picture 0.014 ms.
 
 mod atlas;
 mod lines;
+mod stamp;
 
 use std::fmt;
 use std::str::FromStr;
 
 use self::atlas::Atlas;
 pub use self::lines::{Lines, Measured};
+pub use self::stamp::draw_stamp;
 use crate::picture::Picture;
 
 /// Colour of text: Y, U, V in BT.601 limited range.

@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 
 use media::annexb::Ending;
 use media::h264::{self, AccessUnits};
-use media::{Capture, CaptureSource, Frame, MediaTime, Timescale, TrackIndex, WallTime};
+use media::{Capture, CaptureSource, Frame, MediaTime, Timescale, TrackIndex, WallTime, stamp};
+use proptest::prelude::*;
 
 use super::*;
 use crate::decode::Decoder;
@@ -181,4 +182,113 @@ fn drawing_takes_no_time() {
     let each = start.elapsed() / 100;
     println!("{each:?} a 640×480 picture");
     assert!(each < Duration::from_millis(3), "{each:?}");
+}
+
+/// A plane scaled as a simple player does: bilinear, pixel centres kept.
+fn scaled(luma: &[u8], width: usize, height: usize, by: f64) -> (Vec<u8>, usize, usize) {
+    let (to_width, to_height) = ((width as f64 * by) as usize, (height as f64 * by) as usize);
+    let mut scaled = Vec::with_capacity(to_width * to_height);
+    let source = |to: usize, last: usize| {
+        let at = ((to as f64 + 0.5) / by - 0.5).clamp(0.0, last as f64);
+        (at as usize, (at as usize + 1).min(last), at.fract())
+    };
+    for y in 0..to_height {
+        let (top, bottom, down) = source(y, height - 1);
+        for x in 0..to_width {
+            let (left, right, along) = source(x, width - 1);
+            let pixel = |y: usize, x: usize| f64::from(luma[y * width + x]);
+            let upper = pixel(top, left) * (1.0 - along) + pixel(top, right) * along;
+            let lower = pixel(bottom, left) * (1.0 - along) + pixel(bottom, right) * along;
+            scaled.push((upper * (1.0 - down) + lower * down).round() as u8);
+        }
+    }
+    (scaled, to_width, to_height)
+}
+
+/// Luma after JPEG of that quality.
+fn through_jpeg(luma: &[u8], width: usize, height: usize, quality: u8) -> Vec<u8> {
+    let mut jpeg = Vec::new();
+    jpeg_encoder::Encoder::new(&mut jpeg, quality)
+        .encode(luma, width as u16, height as u16, jpeg_encoder::ColorType::Luma)
+        .unwrap();
+    let mut options = zune_jpeg::zune_core::options::DecoderOptions::default();
+    options = options.jpeg_set_out_colorspace(zune_jpeg::zune_core::colorspace::ColorSpace::Luma);
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(std::io::Cursor::new(&jpeg), options);
+    decoder.decode().unwrap()
+}
+
+/// Adds noise of a standard deviation of about `deviation` grey levels, the same for the same seed.
+fn add_noise(picture: &mut Picture, deviation: f64, seed: &mut u64) {
+    for pixel in picture.planes_mut()[0].iter_mut() {
+        let mut sum = 0.0;
+        for _ in 0..3 {
+            *seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            sum += (*seed >> 40) as f64 / f64::from(1 << 24) - 0.5;
+        }
+        // Three uniform values have a standard deviation of a half.
+        *pixel = (f64::from(*pixel) + sum * 2.0 * deviation).clamp(0.0, 255.0) as u8;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_stamp_survives_h264_at_half_a_megabit_then_scaling_or_jpeg(
+        time in 1_600_000_000_000_000_i64..2_200_000_000_000_000,
+        scale in 0.5_f64..2.0,
+        quality in 60_u8..95,
+        deviation in 0.0_f64..6.0,
+        corner in prop::sample::select(vec![Corner::TopRight, Corner::BottomLeft, Corner::BottomRight]),
+        size in prop::sample::select(vec![(640_u32, 480_u32), (854, 480), (1_280, 720)]),
+    ) {
+        let (width, height) = size;
+        let settings = encode::Settings { width, height, bitrate_kbps: 500, ..encode::Settings::default() };
+        let mut at = WallTime::from_unix_micros(time);
+        let mut seed = time as u64;
+        let mut overlay = Overlay::new(Color::GREEN, Corner::TopLeft);
+        let shown = through_h264(settings, 14, |picture| {
+            at = at.offset_micros(33_333);
+            add_noise(picture, deviation, &mut seed);
+            overlay.draw(picture, &LINES);
+            assert!(draw_stamp(picture, corner, at));
+        });
+        let luma = shown.planes()[0];
+        let near = at.offset_micros(1_000_000);
+        let read = stamp::read(luma, width as usize, width, height, near);
+        prop_assert_eq!(read.map(|read| read.time), Some(at), "after H.264");
+        let jpeg = through_jpeg(luma, width as usize, height as usize, quality);
+        let read = stamp::read(&jpeg, width as usize, width, height, near);
+        prop_assert_eq!(read.map(|read| read.time), Some(at), "after JPEG of quality {}", quality);
+        let (luma, width, height) = scaled(luma, width as usize, height as usize, scale);
+        let read = stamp::read(&luma, width, width as u32, height as u32, near);
+        prop_assert_eq!(read.map(|read| read.time), Some(at), "after scaling by {}", scale);
+    }
+}
+
+#[test]
+fn chroma_under_the_stamp_is_neutral_and_only_there() {
+    let mut picture = Picture::black(640, 480).unwrap();
+    let [_, u, v] = picture.planes_mut();
+    u.fill(40);
+    v.fill(200);
+    assert!(draw_stamp(
+        &mut picture,
+        Corner::TopRight,
+        WallTime::from_unix_micros(1)
+    ));
+    let layout = stamp::Layout::new(640, 480, stamp::Corner::TopRight)
+        .unwrap()
+        .rectangle();
+    let covered = (layout.width * layout.height / 4) as usize;
+    for plane in &picture.planes()[1..] {
+        assert_eq!(plane.iter().filter(|&&chroma| chroma == 128).count(), covered);
+    }
+    assert!(!draw_stamp(
+        &mut Picture::black(64, 64).unwrap(),
+        Corner::TopRight,
+        WallTime::from_unix_micros(1)
+    ));
 }
