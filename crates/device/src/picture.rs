@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A picture in planar YUV 4:2:0 (I420), 8 bits, BT.601 limited range. Planes are tightly packed (stride = plane width); sizes
 /// are even.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Picture {
     width: u32,
     height: u32,
@@ -18,6 +18,21 @@ pub struct Picture {
 
 /// Largest picture we handle: 8K. A peer's or camera's claim beyond it is refused before memory is taken.
 pub const MAX_DIMENSION: u32 = 8192;
+
+impl Clone for Picture {
+    fn clone(&self) -> Self {
+        Self {
+            data: self.data.clone(),
+            ..*self
+        }
+    }
+
+    /// Without allocating, where the sizes are the same.
+    fn clone_from(&mut self, source: &Self) {
+        (self.width, self.height) = (source.width, source.height);
+        self.data.clone_from(&source.data);
+    }
+}
 
 impl Picture {
     /// A black picture. `None` unless both sizes are even and between 16 and [`MAX_DIMENSION`].

@@ -13,7 +13,7 @@ mod stamp;
 use std::fmt;
 use std::str::FromStr;
 
-use self::atlas::Atlas;
+pub(crate) use self::atlas::Atlas;
 pub use self::lines::{Lines, Measured};
 pub use self::stamp::draw_stamp;
 use crate::picture::Picture;

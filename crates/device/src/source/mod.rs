@@ -11,6 +11,7 @@ pub mod exec;
 mod jpeg;
 pub mod libcamera;
 mod pixels;
+pub mod slate;
 pub mod test_pattern;
 pub mod v4l2;
 mod word;
