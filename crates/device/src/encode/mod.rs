@@ -72,7 +72,7 @@ pub trait Encoder: Send {
 pub type Output = Box<dyn FnMut(AccessUnit<'_>) + Send>;
 
 /// One encoded picture, lent for the time of the call.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AccessUnit<'a> {
     /// NAL units in order, without start codes or lengths; parameter sets included before an IDR.
     pub nals: &'a [&'a [u8]],

@@ -1,0 +1,331 @@
+//! What passes between a camera's two threads and those who steer it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use media::annexb::AccessUnit;
+
+use super::Drawing;
+use crate::encode;
+use crate::overlay::Corner;
+use crate::picture::{FrameRate, Picture};
+use crate::source::{self, Control, Description, Taken, Wanted};
+
+/// Access units that may wait for the encode thread. It takes each in microseconds; if so many wait, it hangs in the sink.
+const MOST_UNITS: usize = 64;
+/// Changes for the source that may wait while it is being opened.
+const MOST_CONTROLS: usize = 16;
+
+/// A lock, and who waits at it.
+pub(super) struct Mailbox {
+    state: Mutex<State>,
+    /// Wakes the encode thread.
+    delivered: Condvar,
+    /// Wakes the capture thread out of its wait before a retry.
+    ordered: Condvar,
+    /// Wakes who waits for the threads to leave.
+    left: Condvar,
+}
+
+struct State {
+    stopping: bool,
+    threads: u32,
+    picture: Option<(Picture, Taken)>,
+    units: VecDeque<(AccessUnit, Taken)>,
+    /// Access units are given up until the next keyframe.
+    units_broken: bool,
+    feed: Feed,
+    /// The encode thread has not seen it.
+    feed_is_new: bool,
+    wanted: Wanted,
+    /// The source must be opened anew for `wanted`.
+    reopen: bool,
+    controls: Vec<Control>,
+    /// What was asked for last: a source that is opened anew knows nothing of it.
+    brightness: Option<i32>,
+    keyframe: bool,
+    bitrate_kbps: Option<u32>,
+    drawing: Drawing,
+    /// Where lines were drawn last.
+    lines_corner: Corner,
+}
+
+/// What the source is doing.
+#[derive(Clone)]
+pub(super) enum Feed {
+    /// It is being opened; no failure yet since the camera started or was told to reopen.
+    Starting { source: Arc<str>, since: Instant },
+    /// It delivers.
+    Running { description: Arc<Description> },
+    /// It failed. `retry_at` is `None` while it is being tried again.
+    Failed {
+        error: Arc<source::Error>,
+        retry_at: Option<Instant>,
+    },
+}
+
+/// What a [`super::Handle`] can ask for.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    Keyframe,
+    BitrateKbps(u32),
+    Fps(FrameRate),
+    Overlay(bool),
+    Drawing(Drawing),
+    Brightness(i32),
+}
+
+/// What the encode thread has to do next.
+pub(super) struct Turn {
+    pub(super) item: Option<Item>,
+    pub(super) feed: Feed,
+    pub(super) keyframe: bool,
+    pub(super) bitrate_kbps: Option<u32>,
+    pub(super) drawing: Drawing,
+}
+
+pub(super) enum Item {
+    Picture(Picture, Taken),
+    Unit(AccessUnit, Taken),
+}
+
+/// What the capture thread has to do next.
+pub(super) enum Errand {
+    Continue(Vec<Control>),
+    Reopen,
+    Stop,
+}
+
+/// A thread of the camera: counts it out when dropped, also in a panic.
+pub(super) struct Entered(Arc<Mailbox>);
+
+impl Mailbox {
+    pub(super) fn new(source: String, encode: encode::Settings, drawing: Drawing, now: Instant) -> Self {
+        Self {
+            state: Mutex::new(State {
+                stopping: false,
+                threads: 0,
+                picture: None,
+                units: VecDeque::new(),
+                units_broken: false,
+                feed: Feed::Starting {
+                    source: Arc::from(source),
+                    since: now,
+                },
+                feed_is_new: true,
+                wanted: Wanted {
+                    width: encode.width,
+                    height: encode.height,
+                    fps: encode.fps,
+                    raw: needs_raw(drawing),
+                    bitrate_kbps: encode.bitrate_kbps,
+                    gop_frames: encode.gop_frames,
+                },
+                reopen: false,
+                controls: Vec::new(),
+                brightness: None,
+                keyframe: false,
+                bitrate_kbps: None,
+                lines_corner: drawing.lines.unwrap_or_default(),
+                drawing,
+            }),
+            delivered: Condvar::new(),
+            ordered: Condvar::new(),
+            left: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+        self.lock().threads += 1;
+        Entered(Arc::clone(self))
+    }
+
+    /// Waits until no thread is left, at most `timeout`. Says whether that came to be.
+    pub(super) fn wait_until_left(&self, timeout: Duration) -> bool {
+        let left = self
+            .left
+            .wait_timeout_while(self.lock(), timeout, |state| state.threads > 0);
+        let (state, _) = left.unwrap_or_else(PoisonError::into_inner);
+        state.threads == 0
+    }
+
+    pub(super) fn stop(&self) {
+        self.lock().stopping = true;
+        self.delivered.notify_all();
+        self.ordered.notify_all();
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        let mut state = self.lock();
+        match order {
+            Order::Keyframe => {
+                state.keyframe = true;
+                state.control(Control::Keyframe);
+            }
+            Order::BitrateKbps(kbps) => {
+                let kbps = kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS);
+                state.wanted.bitrate_kbps = kbps;
+                state.bitrate_kbps = Some(kbps);
+                state.control(Control::BitrateKbps(kbps));
+            }
+            Order::Fps(fps) => {
+                state.reopen |= fps != state.wanted.fps;
+                state.wanted.fps = fps;
+            }
+            Order::Overlay(on) => {
+                let drawing = Drawing {
+                    lines: on.then_some(state.lines_corner),
+                    ..state.drawing
+                };
+                state.draw(drawing);
+            }
+            Order::Drawing(drawing) => state.draw(drawing),
+            Order::Brightness(value) => {
+                state.brightness = Some(value);
+                state.control(Control::Brightness(value));
+            }
+        }
+        drop(state);
+        self.ordered.notify_all();
+        self.delivered.notify_all();
+    }
+
+    /// Puts a picture into the mailbox. Gives back the one that was still in it, which the new one replaces.
+    pub(super) fn put_picture(&self, picture: Picture, taken: Taken) -> Option<Picture> {
+        let old = self.lock().picture.replace((picture, taken));
+        self.delivered.notify_all();
+        old.map(|(picture, _)| picture)
+    }
+
+    /// Puts an access unit behind those that wait. Gives how many were given up: the encode thread hangs, and going on from anything but
+    /// a keyframe would show garbage.
+    pub(super) fn put_unit(&self, unit: AccessUnit, taken: Taken) -> u64 {
+        let mut state = self.lock();
+        let mut dropped = 0;
+        if state.units.len() >= MOST_UNITS {
+            dropped = state.units.len() as u64;
+            state.units.clear();
+            state.units_broken = true;
+            state.control(Control::Keyframe);
+        }
+        state.units_broken &= !unit.keyframe;
+        if state.units_broken {
+            return dropped + 1;
+        }
+        state.units.push_back((unit, taken));
+        drop(state);
+        self.delivered.notify_all();
+        dropped
+    }
+
+    /// Says what the source is doing.
+    pub(super) fn set_feed(&self, feed: Feed) {
+        let mut state = self.lock();
+        if matches!(feed, Feed::Running { .. }) {
+            // A source's access units begin at a keyframe, wherever it began to deliver.
+            state.units_broken = true;
+            if let Some(value) = state.brightness {
+                state.control(Control::Brightness(value));
+            }
+        }
+        state.feed = feed;
+        state.feed_is_new = true;
+        drop(state);
+        self.delivered.notify_all();
+    }
+
+    /// The source is about to be opened as it is wanted: `None` when it should not.
+    pub(super) fn opening(&self) -> Option<Wanted> {
+        let mut state = self.lock();
+        state.reopen = false;
+        (!state.stopping).then_some(state.wanted)
+    }
+
+    /// What the capture thread should do between two pictures.
+    pub(super) fn errand(&self) -> Errand {
+        let mut state = self.lock();
+        if state.stopping {
+            Errand::Stop
+        } else if std::mem::take(&mut state.reopen) {
+            Errand::Reopen
+        } else {
+            Errand::Continue(std::mem::take(&mut state.controls))
+        }
+    }
+
+    /// Waits before the source is tried again; ends early when it should stop or reopen.
+    pub(super) fn rest(&self, rest: Duration) {
+        let state = self.lock();
+        let waited = self
+            .ordered
+            .wait_timeout_while(state, rest, |state| !state.stopping && !state.reopen);
+        drop(waited);
+    }
+
+    /// Waits at most `timeout` for something to do. `None`: stop.
+    pub(super) fn turn(&self, timeout: Duration) -> Option<Turn> {
+        let idle = |state: &mut State| {
+            let told = state.stopping || state.keyframe || state.feed_is_new;
+            !told && state.picture.is_none() && state.units.is_empty()
+        };
+        let waited = self.delivered.wait_timeout_while(self.lock(), timeout, idle);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.stopping {
+            return None;
+        }
+        state.feed_is_new = false;
+        let unit = state.units.pop_front();
+        let item = match unit {
+            Some((unit, taken)) => Some(Item::Unit(unit, taken)),
+            None => state
+                .picture
+                .take()
+                .map(|(picture, taken)| Item::Picture(picture, taken)),
+        };
+        Some(Turn {
+            item,
+            feed: state.feed.clone(),
+            keyframe: std::mem::take(&mut state.keyframe),
+            bitrate_kbps: state.bitrate_kbps.take(),
+            drawing: state.drawing,
+        })
+    }
+}
+
+impl State {
+    fn control(&mut self, control: Control) {
+        let same = |old: &Control| std::mem::discriminant(old) == std::mem::discriminant(&control);
+        self.controls.retain(|old| !same(old));
+        if self.controls.len() < MOST_CONTROLS {
+            self.controls.push(control);
+        }
+    }
+
+    fn draw(&mut self, drawing: Drawing) {
+        self.lines_corner = drawing.lines.unwrap_or(self.lines_corner);
+        self.drawing = drawing;
+        let raw = needs_raw(drawing);
+        // A source that delivers raw pictures goes on when they are no longer needed: opening it anew would cost viewers a gap.
+        let coded = matches!(&self.feed, Feed::Running { description } if description.kind == source::Kind::Coded);
+        self.reopen |= raw && !self.wanted.raw && coded;
+        self.wanted.raw = raw;
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.threads -= 1;
+        drop(state);
+        self.0.left.notify_all();
+    }
+}
+
+fn needs_raw(drawing: Drawing) -> bool {
+    drawing.lines.is_some() || drawing.stamp.is_some()
+}
