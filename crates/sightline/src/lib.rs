@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod bench;
+pub mod camera;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -4,22 +4,25 @@
 //! flags ([`crate::cli`]), a protocol.
 
 mod banner;
+mod status;
 mod urls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::Clock;
+use jiff::tz::TimeZone;
 use media::hub::Hub;
+use media::{Clock, StreamName};
 
 use crate::auth::{Auth, Mode};
-use crate::config::settings::{LogFormat, Settings};
+use crate::camera::Camera;
+use crate::config::settings::{self, LogFormat, Settings};
 use crate::config::{Environment, Loaded};
 use crate::log::Console;
 use crate::shutdown::{self, End, Shutdown};
 use crate::state::{self, Folder, Place};
 use crate::{net, random, rtsp};
-use banner::Banner;
+use banner::{Banner, CameraLine};
 
 /// What to run.
 pub struct Program {
@@ -130,15 +133,48 @@ async fn serve(
     let port = rtsp.local_addr().map_err(system)?.port();
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
     let start = clock.now().saturating_duration_since(program.began);
-    tell(program, port, &auth, start);
+    let cameras = start_cameras(program, &hub)?;
+    tell(program, port, &auth, &cameras, start);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
-    shutdown.requested().await;
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = status::show(&program.console, &hub, &cameras) => {}
+    }
     tracing::info!("stopping");
     tick.abort();
     hub.end_all();
+    // Their threads are waited for, up to a second.
+    tokio::task::block_in_place(|| drop(cameras));
     // It ends with the same signal; a panic in it was reported already.
     let _ = serving.await;
     Ok(())
+}
+
+/// Starts the cameras of the settings; with none there and one wanted, the first that is found.
+fn start_cameras(program: &Program, hub: &Hub) -> Result<Vec<Camera>, Error> {
+    let settings = &program.loaded.settings;
+    let mut wanted: Vec<_> = settings
+        .camera
+        .iter()
+        .map(|(name, camera)| (name.0.clone(), camera.clone()))
+        .collect();
+    if wanted.is_empty() && program.wants_camera {
+        wanted.push((StreamName::default_stream(), settings::Camera::default()));
+    }
+    let start = |(name, camera): (StreamName, settings::Camera)| {
+        Camera::start(
+            name,
+            &camera,
+            hub.clone(),
+            Arc::clone(&program.clock),
+            TimeZone::system(),
+        )
+        .map_err(|error| Error::System {
+            what: "start a camera's threads",
+            error,
+        })
+    };
+    wanted.into_iter().map(start).collect()
 }
 
 fn rtsp_settings(settings: &Settings) -> rtsp::Settings {
@@ -185,9 +221,13 @@ fn authorities(program: &Program) -> Result<Auth, Error> {
 }
 
 /// Tells people, or programs, what runs and where.
-fn tell(program: &Program, port: u16, auth: &Auth, start: Duration) {
+fn tell(program: &Program, port: u16, auth: &Auth, cameras: &[Camera], start: Duration) {
     let settings = &program.loaded.settings;
-    let banner = Banner::new(program, port, auth, Vec::new());
+    let line = |camera: &Camera| CameraLine {
+        name: camera.name.to_string(),
+        text: camera.why.clone(),
+    };
+    let banner = Banner::new(program, port, auth, cameras.iter().map(line).collect());
     warn_of_openness(auth);
     let file = program.loaded.file.as_ref().map(|path| path.display().to_string());
     if settings.log.format == LogFormat::Json {

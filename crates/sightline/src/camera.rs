@@ -1,0 +1,223 @@
+//! The cameras of this machine: from settings to streams in the hub.
+//!
+//! Belongs here: which source a setting means, publishing what a camera gives, its keyframes on demand, what the log says of it.
+//! Does not belong here: capturing and encoding (`device`), who views.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use device::camera::{self, Drawing, Handle, Output, RETRY, Status};
+use device::encode;
+use device::overlay::Corner;
+use device::source::test_pattern::Pattern;
+use device::source::{Open, Word, exec, libcamera, v4l2};
+use media::hub::{Hub, Origin, Publisher, Publishing, State};
+use media::stats::{Role, SessionInfo, SessionStats};
+use media::{Clock, StreamName, Track, WallTime};
+
+use crate::config::settings;
+use crate::config::units::Source;
+use crate::random;
+
+/// A camera that runs and publishes. Ends when dropped, within a second.
+pub struct Camera {
+    camera: camera::Camera,
+    /// Its stream.
+    pub name: StreamName,
+    /// What it is and why this one.
+    pub why: String,
+    status: Arc<Mutex<Option<Status>>>,
+}
+
+impl Camera {
+    /// Starts it. Its stream is there with its first frame: a picture, or a slate that says why there is none.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(
+        name: StreamName,
+        settings: &settings::Camera,
+        hub: Hub,
+        clock: Arc<dyn Clock>,
+        zone: jiff::tz::TimeZone,
+    ) -> std::io::Result<Self> {
+        let (word, why) = match &settings.source {
+            Source::Word(word) => (word.clone(), format!("{word}, as set")),
+            Source::Auto => (Word::Test(Pattern::Moving), "test pattern".to_owned()),
+        };
+        let status = Arc::new(Mutex::new(None));
+        let handle = Arc::new(OnceLock::new());
+        let publication = Publication {
+            name: name.clone(),
+            hub,
+            clock: Arc::clone(&clock),
+            handle: Arc::clone(&handle),
+            takeover: settings.takeover,
+            track: None,
+            publisher: None,
+            status: Arc::clone(&status),
+        };
+        let camera = camera::Camera::start(
+            camera::Settings {
+                name: name.to_string(),
+                source: open(&word, settings),
+                encode: encode::Settings {
+                    width: settings.size.width,
+                    height: settings.size.height,
+                    fps: settings.fps.0,
+                    bitrate_kbps: settings.bitrate.kbps(),
+                    gop_frames: settings.gop,
+                },
+                drawing: drawing(&word, settings),
+                zone: Arc::new(move |at| utc_offset_seconds(&zone, at)),
+                retry: RETRY,
+                seed: random::bits(),
+            },
+            clock,
+            publication.sink(),
+        )?;
+        // The sink asks for it only when a viewer asks for a keyframe.
+        let _ = handle.set(camera.handle());
+        Ok(Self {
+            camera,
+            name,
+            why,
+            status,
+        })
+    }
+
+    /// Steers it and reads its counters.
+    pub fn handle(&self) -> Handle {
+        self.camera.handle()
+    }
+
+    /// What it is doing.
+    pub fn status(&self) -> Option<Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Seconds east of Greenwich.
+pub fn utc_offset_seconds(zone: &jiff::tz::TimeZone, at: WallTime) -> i32 {
+    let at = jiff::Timestamp::from_microsecond(at.unix_micros()).unwrap_or_default();
+    zone.to_offset(at).seconds()
+}
+
+fn open(word: &Word, settings: &settings::Camera) -> Box<dyn Open> {
+    match word {
+        Word::Test(pattern) => Box::new(*pattern),
+        Word::V4l2(path) => {
+            let settings = v4l2::Settings {
+                exposure: settings
+                    .exposure
+                    .map_or(v4l2::Exposure::Auto, |hundred_micros| v4l2::Exposure::Fixed {
+                        hundred_micros: hundred_micros.unsigned_abs(),
+                    }),
+                brightness: settings.brightness,
+                ..v4l2::Settings::default()
+            };
+            Box::new(v4l2::Camera::new(path, settings))
+        }
+        Word::Libcamera(index) => {
+            let settings = libcamera::Settings {
+                vflip: settings.vflip,
+                ..libcamera::Settings::default()
+            };
+            Box::new(libcamera::Camera::new(*index, settings))
+        }
+        Word::Exec(command) => Box::new(exec::Exec::new(command)),
+        Word::File(_) => Box::new(Pattern::Bars),
+    }
+}
+
+/// Lines and stamp. `auto`: lines where pictures come raw from a camera of ours, the stamp on the test pattern.
+fn drawing(word: &Word, settings: &settings::Camera) -> Drawing {
+    let test = matches!(word, Word::Test(_));
+    let camera = matches!(word, Word::V4l2(_) | Word::Libcamera(_));
+    Drawing {
+        lines: settings.overlay.or(test || camera).then_some(Corner::TopLeft),
+        stamp: settings.stamp.or(test).then_some(Corner::BottomRight),
+    }
+}
+
+/// From a camera's output to the hub.
+struct Publication {
+    name: StreamName,
+    hub: Hub,
+    clock: Arc<dyn Clock>,
+    handle: Arc<OnceLock<Handle>>,
+    takeover: bool,
+    track: Option<Track>,
+    publisher: Option<Publisher>,
+    status: Arc<Mutex<Option<Status>>>,
+}
+
+impl Publication {
+    fn sink(mut self) -> camera::Sink {
+        Box::new(move |output| match output {
+            Output::Track(track) => self.track = Some(track),
+            Output::Frame(frame) => {
+                let now = self.clock.now();
+                if self.publisher.is_none() && frame.keyframe {
+                    self.publish(now);
+                }
+                let Some(publisher) = &mut self.publisher else { return };
+                if publisher.publish(frame, now).is_err() {
+                    tracing::info!(stream = %self.name, "another publisher has taken over from the camera");
+                    self.publisher = None;
+                }
+            }
+            Output::Status(status) => {
+                log(&self.name, &status);
+                *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+            }
+        })
+    }
+
+    /// Takes the stream unless somebody who was let take it over still has it.
+    fn publish(&mut self, now: Instant) {
+        let taken = self
+            .hub
+            .stream(&self.name, now)
+            .is_ok_and(|stream| stream.state() == State::Live);
+        let (Some(track), false) = (&self.track, taken) else {
+            return;
+        };
+        let stats = Arc::new(SessionStats::new(SessionInfo {
+            stream: self.name.clone(),
+            role: Role::Publisher,
+            protocol: "camera",
+            remote: None,
+            agent: None,
+            since: self.clock.wall(),
+        }));
+        let handle = Arc::clone(&self.handle);
+        let publishing = Publishing {
+            stats,
+            origin: Origin::Local {
+                takeover: self.takeover,
+            },
+            keyframe_requests: Some(Arc::new(move || {
+                if let Some(handle) = handle.get() {
+                    handle.request_keyframe();
+                }
+            })),
+        };
+        match self.hub.publish(&self.name, vec![track.clone()], publishing, now) {
+            Ok(publisher) => self.publisher = Some(publisher),
+            Err(error) => tracing::warn!(stream = %self.name, reason = %error, "the camera cannot publish"),
+        }
+    }
+}
+
+fn log(name: &StreamName, status: &Status) {
+    match status {
+        Status::Starting { source } => tracing::info!(stream = %name, source, "camera starts"),
+        Status::Running { source, encoder } => tracing::info!(stream = %name, source, encoder, "camera runs"),
+        Status::Slate { error, retry_in } => {
+            let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(stream = %name, reason = %error, retry_ms, "no picture from the camera; viewers see a slate");
+        }
+        Status::Ended { why } => tracing::error!(stream = %name, reason = why, "the camera ended by a bug of ours"),
+    }
+}
