@@ -74,8 +74,9 @@ impl<B: Builder> ByteStream<B> {
     }
 
     /// The writer is known to have written whole access units and to wait now (nothing came for a while though it was due to send,
-    /// or it has said so, or the stream has ended): what is there is complete. A wrong guess costs one picture, and shows in
-    /// [`Splitter::torn`] or as [`super::Fault::SeveralSlices`].
+    /// or it has said so, or the stream has ended): what is there is complete. A wrong guess costs one picture: it shows in
+    /// [`Splitter::torn`] when it cut a NAL unit, and when it fell between slices, as an access unit whose first slice does not begin a
+    /// picture ([`h264::SliceHeader::first_mb`]).
     pub fn paused(&mut self, mut done: impl FnMut(AccessUnit)) {
         let Self { splitter, units } = self;
         splitter.flush(|unit| {
