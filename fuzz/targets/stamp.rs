@@ -12,10 +12,13 @@ fuzz_target!(|data: &[u8]| {
     let stride = usize::try_from(width).unwrap_or(0) + usize::from(input.byte() % 4);
     let choices = input.byte();
     let near = WallTime::from_unix_micros(i64::from(input.word()) << 32 | i64::from(input.word()));
+    let shade = input.byte();
     let mut luma: Vec<u8> = input.rest().iter().copied().cycle().take(stride * 256).collect();
     let _ = read(&luma, stride, width, height, near);
 
-    luma.resize(stride * usize::try_from(height).unwrap_or(0), 128);
+    // On one shade: what hostile pixels hide from a search of bounded effort is hidden.
+    luma.clear();
+    luma.resize(stride * usize::try_from(height).unwrap_or(0), shade);
     let corner = [
         Corner::TopLeft,
         Corner::TopRight,

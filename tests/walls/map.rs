@@ -18,7 +18,9 @@ fn places(files: &[File]) -> BTreeSet<String> {
     for File { path, .. } in files {
         let parts: Vec<&str> = path.split('/').collect();
         match parts.as_slice() {
-            ["crates", name, "src", module, ..] if !matches!(*module, "lib.rs" | "main.rs" | "tests.rs") => {
+            ["crates", name, "src", module, ..]
+                if path.ends_with(".rs") && !matches!(*module, "lib.rs" | "main.rs" | "tests.rs") =>
+            {
                 found.insert(format!("`{name}::{}`", module.trim_end_matches(".rs")));
             }
             ["crates", ..] | [_] => {}

@@ -79,6 +79,31 @@ pub async fn run<F: Future>(work: impl FnOnce(Shutdown) -> F) -> io::Result<End<
     })
 }
 
+/// For work that blocks the main thread, as a window does: the first signal asks it to end; the second, or a second after the first, ends the
+/// process with code 1.
+///
+/// # Errors
+/// When the signal handlers cannot be installed.
+pub fn on_signal(runtime: &tokio::runtime::Runtime) -> io::Result<Shutdown> {
+    let (trigger, shutdown) = channel();
+    let _inside = runtime.enter();
+    let mut signals = Signals::new()?;
+    runtime.spawn(async move {
+        signals.next().await;
+        trigger.request();
+        tokio::select! {
+            () = signals.next() => {}
+            () = tokio::time::sleep(GRACE) => {}
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the main thread does not listen, and no session is left to end"
+        )]
+        std::process::exit(1)
+    });
+    Ok(shutdown)
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

@@ -1,11 +1,14 @@
 //! What commands that connect to a server share.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::Clock;
+use media::{Clock, StreamName};
 
 use super::Failure;
+use crate::config::Environment;
+use crate::config::units::StreamUrl;
 use crate::random;
 use crate::rtsp::client::{Login, Settings, Transport, Url};
 
@@ -33,6 +36,25 @@ pub(super) fn settings(
     }
 }
 
+/// Where the stream is: as given, else `name` (the default stream) on the server at `PI_VPN_IP`, else on this machine.
+pub(super) fn url(
+    given: Option<&StreamUrl>,
+    name: Option<&StreamName>,
+    environment: &Environment,
+) -> Result<Url, Failure> {
+    if let Some(url) = given {
+        return Ok(url.0.clone());
+    }
+    let host = environment.get("PI_VPN_IP").unwrap_or("localhost");
+    let host = match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.to_owned(),
+    };
+    let name = name.cloned().unwrap_or_else(StreamName::default_stream);
+    let url = format!("rtsp://{host}:8554/{name}").parse();
+    url.map_err(|error| Failure::Usage(format!("PI_VPN_IP: {error}")))
+}
+
 /// As many threads as the machine has cores.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -44,6 +66,17 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+
+    #[test]
+    fn the_stream_is_found_where_the_seeds_had_it() {
+        let url = |variables: &[(&str, &str)]| {
+            let url = url(None, None, &Environment::of(variables.iter().copied()));
+            url.unwrap().to_string()
+        };
+        assert_eq!(url(&[]), "rtsp://localhost:8554/zerolatency");
+        assert_eq!(url(&[("PI_VPN_IP", "10.9.0.2")]), "rtsp://10.9.0.2:8554/zerolatency");
+        assert_eq!(url(&[("PI_VPN_IP", "fd00::2")]), "rtsp://[fd00::2]:8554/zerolatency");
+    }
 
     #[test]
     fn the_url_wins_over_the_token() {

@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod flags;
 mod later;
+mod receive;
 mod serve;
 mod up;
 
@@ -49,6 +50,7 @@ Every setting can be given in a file, as a variable and, most of them, as a flag
 enum Command {
     Up(up::Up),
     Serve(serve::Serve),
+    Receive(receive::Receive),
     Config(config::Config),
     Bench(bench::Bench),
 }
@@ -71,6 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Up(up) => up.run(began),
         Command::Serve(serve) => serve.run(began),
+        Command::Receive(receive) => receive.run(),
         Command::Config(config) => config.run(),
         Command::Bench(bench) => bench.run(),
     };
@@ -90,7 +93,11 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 fn documented() -> clap::Command {
-    let sets: [(&str, &[&[Flag]]); 2] = [("up", up::Flags::FLAGS), ("serve", serve::Flags::FLAGS)];
+    let sets: [(&str, &[&[Flag]]); 3] = [
+        ("up", up::Flags::FLAGS),
+        ("serve", serve::Flags::FLAGS),
+        ("receive", receive::Flags::FLAGS),
+    ];
     flags::document(Cli::command(), &sets)
 }
 

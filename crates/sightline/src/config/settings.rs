@@ -324,6 +324,17 @@ pub enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// As the RTSP client takes it.
+    pub fn for_client(self) -> crate::rtsp::client::Transport {
+        match self {
+            Self::Auto => crate::rtsp::client::Transport::Auto,
+            Self::Tcp => crate::rtsp::client::Transport::Tcp,
+            Self::Udp => crate::rtsp::client::Transport::Udp,
+        }
+    }
+}
+
 /// What [`Receive`] does with the pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

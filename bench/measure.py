@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""Runs servers one at a time under the same load and writes down what they cost. Started by bench/run.
+
+The load is `sightline bench rtsp`: it publishes one stream with the time inside every frame, plays it with many viewers, and
+reads the server's processor time and memory. Server and load each have a processor of their own. Servers take turns, so that
+what disturbs the machine for a while disturbs all; medians and ranges over the turns are reported.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+PORT = 18554
+STREAM = f"rtsp://127.0.0.1:{PORT}/load"
+SERVER_CPU, LOAD_CPU = "0", "1"
+
+# Name: viewers, transport, and what else the load is told.
+LOADS = {
+    "tcp100": ["--viewers", "100", "--transport", "tcp"],
+    "tcp400": ["--viewers", "400", "--transport", "tcp"],
+    "tcp1000": ["--viewers", "1000", "--transport", "tcp"],
+    "udp100": ["--viewers", "100", "--transport", "udp"],
+    "udp400": ["--viewers", "400", "--transport", "udp"],
+    # A keyframe every two seconds: how long a viewer waits who comes in between.
+    "join": ["--viewers", "60", "--transport", "tcp", "--gop", "60"],
+}
+ROWS = [*LOADS, "start", "idle"]
+
+
+def only_rtsp(port):
+    mediamtx = f"""logLevel: warn
+rtspAddress: :{port}
+rtpAddress: :{port + 2}
+rtcpAddress: :{port + 3}
+rtmp: no
+hls: no
+webrtc: no
+srt: no
+moq: no
+paths:
+  all_others:
+"""
+    go2rtc = f"app: {{modules: [rtsp]}}\nlog: {{level: warn}}\nrtsp: {{listen: ':{port}'}}\nstreams: {{load: }}\n"
+    return mediamtx, go2rtc
+
+
+def everything_on(port):
+    mediamtx = f"logLevel: warn\nrtspAddress: :{port}\npaths:\n  all_others:\n"
+    go2rtc = f"log: {{level: warn}}\nrtsp: {{listen: ':{port}'}}\nstreams: {{load: }}\n"
+    return mediamtx, go2rtc
+
+
+class Servers:
+    """The programs that are compared, and how each is started in a folder of its own."""
+
+    def __init__(self, options):
+        self.programs = {"sightline": options.sightline, "floor": options.floor}
+        for name, variable in (("mediamtx", "MEDIAMTX"), ("go2rtc", "GO2RTC")):
+            path = os.environ.get(variable)
+            if path:
+                self.programs[name] = str(pathlib.Path(path).resolve())
+            else:
+                print(f"bench: no {name}: {variable} does not name its program", file=sys.stderr)
+
+    def command(self, name, folder, settings):
+        program = self.programs[name]
+        mediamtx, go2rtc = settings(PORT)
+        if name == "sightline":
+            return [program, "serve", "--open", "--rtsp-port", str(PORT), "--state-dir", str(folder / "state")]
+        if name == "floor":
+            return [program, str(PORT)]
+        if name == "mediamtx":
+            (folder / "m.yml").write_text(mediamtx)
+            return [program, "m.yml"]
+        (folder / "g.yaml").write_text(go2rtc)
+        return [program, "-config", "g.yaml"]
+
+    def versions(self):
+        found = {}
+        for name, program in self.programs.items():
+            if name != "floor":
+                answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+                found[name] = (answer.stdout or answer.stderr).strip().splitlines()[0]
+        return found
+
+    @contextlib.contextmanager
+    def running(self, name, settings=only_rtsp):
+        """Starts a server; gives its process and the milliseconds until it listened."""
+        with tempfile.TemporaryDirectory() as place:
+            folder = pathlib.Path(place)
+            command = ["taskset", "-c", SERVER_CPU, *self.command(name, folder, settings)]
+            with open(folder / "log", "wb") as log:
+                begun = time.monotonic()
+                server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                try:
+                    yield server, self.wait(server, begun, folder / "log")
+                finally:
+                    server.send_signal(signal.SIGTERM)
+                    try:
+                        server.wait(5)
+                    except subprocess.TimeoutExpired:
+                        server.kill()
+                        server.wait()
+
+    @staticmethod
+    def wait(server, begun, log):
+        while time.monotonic() - begun < 10:
+            if server.poll() is not None:
+                break
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+                    return (time.monotonic() - begun) * 1000
+            # Not shorter: a parent that spins delays its child.
+            time.sleep(0.0002)
+        raise RuntimeError(f"{server.args[3]} does not listen:\n{log.read_text(errors='replace')}")
+
+
+def idle_share(seconds):
+    """Share of processor time that nobody used."""
+
+    def read():
+        fields = [int(field) for field in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+        return fields[3] + fields[4], sum(fields)
+
+    idle, total = read()
+    time.sleep(seconds)
+    idle_after, total_after = read()
+    return (idle_after - idle) / max(1, total_after - total)
+
+
+def resident_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1))
+
+
+def load(options, pid, arguments):
+    command = ["taskset", "-c", LOAD_CPU, options.sightline, "bench", "rtsp", STREAM, "--publish"]
+    command += ["--seconds", str(options.seconds), "--pid", str(pid), "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    report = json.loads(done.stdout)
+    server = report["server"] or {}
+    latency = report["latency"] or {}
+    first = report["first_picture"] or {}
+    return {
+        "cpu_us_per_packet": server.get("cpu_us_per_packet"),
+        "cpu_percent": server.get("cpu_percent"),
+        "kib_per_viewer": server.get("kib_per_viewer"),
+        "latency_p50_ms": latency.get("p50_ms"),
+        "latency_p99_ms": latency.get("p99_ms"),
+        "first_picture_p50_ms": first.get("p50_ms"),
+        "first_picture_p95_ms": first.get("p95_ms"),
+        "lost_share": report["lost"] / max(1, report["packets"] + report["lost"]),
+        "failed_viewers": report["failed"],
+    }
+
+
+def measure(servers, name, row, options):
+    """One turn of one server: its figures, or why there are none."""
+    try:
+        if row == "start":
+            with servers.running(name) as (_, milliseconds):
+                return {"start_ms": milliseconds}
+        if row == "idle":
+            with servers.running(name, everything_on) as (server, _):
+                time.sleep(3)
+                return {"idle_mib": resident_kib(server.pid) / 1024}
+        idle = idle_share(1)
+        with servers.running(name) as (server, _):
+            time.sleep(0.5)
+            return {"machine_idle": idle, **load(options, server.pid, LOADS[row])}
+    except (RuntimeError, subprocess.TimeoutExpired, OSError) as error:
+        return {"error": str(error)}
+
+
+def summary(turns):
+    figures = {}
+    for key in sorted({key for turn in turns for key in turn if key != "error"}):
+        values = [turn[key] for turn in turns if turn.get(key) is not None]
+        if values:
+            figures[key] = {"median": statistics.median(values), "low": min(values), "high": max(values)}
+    errors = sorted({turn["error"] for turn in turns if "error" in turn})
+    return {"turns": len(turns), **figures, **({"errors": errors} if errors else {})}
+
+
+def machine():
+    cpu = re.search(r"^model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    return {
+        "processor": cpu.group(1) if cpu else platform.machine(),
+        "processors": os.cpu_count(),
+        "kernel": platform.release(),
+    }
+
+
+COLUMNS = [
+    ("cpu_us_per_packet", "CPU µs/packet", "{:.2f}"),
+    ("cpu_percent", "% of a core", "{:.0f}"),
+    ("latency_p50_ms", "latency p50 ms", "{:.1f}"),
+    ("latency_p99_ms", "p99 ms", "{:.1f}"),
+    ("first_picture_p50_ms", "first picture p50 ms", "{:.0f}"),
+    ("first_picture_p95_ms", "p95 ms", "{:.0f}"),
+    ("kib_per_viewer", "KiB/viewer", "{:.0f}"),
+    ("lost_share", "lost", "{:.2%}"),
+    ("start_ms", "start ms", "{:.1f}"),
+    ("idle_mib", "idle MiB", "{:.1f}"),
+]
+
+
+def table(result):
+    lines = []
+    for row, by_server in result["rows"].items():
+        used = [column for column in COLUMNS if any(column[0] in figures for figures in by_server.values())]
+        lines += [f"**{row}**", "", "| server | " + " | ".join(title for _, title, _ in used) + " |"]
+        lines += ["|---" * (len(used) + 1) + "|"]
+        for server, figures in by_server.items():
+            cells = []
+            for key, _, form in used:
+                value = figures.get(key)
+                cells.append(
+                    f"{form.format(value['median'])} ({form.format(value['low'])}–{form.format(value['high'])})"
+                    if value
+                    else "-"
+                )
+            note = " (failed: " + figures["errors"][0].splitlines()[0] + ")" if "errors" in figures else ""
+            lines.append(f"| {server}{note} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def head(result):
+    at = result["machine"]
+    versions = ", ".join(f"{name} {version.removeprefix(name).strip()}" for name, version in result["versions"].items())
+    return (
+        f"{at['processor']}, {at['processors']} processors, Linux {at['kernel']}; commit {result['commit']}; {versions}.\n"
+        f"`{result['command']}`. Median (lowest–highest) of {result['pairs']} turns.\n"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench/run")
+    parser.add_argument("--sightline", required=True)
+    parser.add_argument("--floor", required=True)
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--table", action="store_true", help="put the table into bench/README.md")
+    options = parser.parse_args()
+    rows = options.rows.split(",")
+    if unknown := [row for row in rows if row not in ROWS]:
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+
+    servers = Servers(options)
+    if os.cpu_count() < 2:
+        sys.exit("bench: two processors are needed, one for the server and one for the load")
+    if (idle := idle_share(2)) < 0.9:
+        print(f"bench: the machine is only {idle:.0%} idle: latencies will say little", file=sys.stderr)
+    git = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, cwd=HERE).stdout.strip()
+    dirty = "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    result = {
+        "at": time.strftime("%Y-%m-%d"),
+        "commit": git("rev-parse", "--short", "HEAD") + dirty,
+        "command": f"bench/run --rows {options.rows} --pairs {options.pairs} --seconds {options.seconds:g}",
+        "machine": machine(),
+        "versions": servers.versions(),
+        "pairs": options.pairs,
+        "rows": {},
+    }
+    for row in rows:
+        turns = {name: [] for name in servers.programs}
+        for turn in range(options.pairs):
+            for name in servers.programs:
+                figures = measure(servers, name, row, options)
+                turns[name].append(figures)
+                print(f"{row} {turn + 1}/{options.pairs} {name}: {json.dumps(figures)}", file=sys.stderr)
+        result["rows"][row] = {name: summary(figures) for name, figures in turns.items()}
+
+    out = options.out or HERE / "results" / f"{result['at']}-{result['commit']}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    text = head(result) + "\n" + table(result)
+    print(text)
+    if options.table:
+        readme = HERE / "README.md"
+        before, _, rest = readme.read_text().partition("<!-- table -->\n")
+        _, _, after = rest.partition("<!-- end of table -->\n")
+        readme.write_text(before + "<!-- table -->\n" + text + "<!-- end of table -->\n" + after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+//! `sightline receive`: measure, show or save a stream.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::flags::{FlagSet, SettingFlags, flag, switch};
+use super::{COMMON_FLAGS, ConfigFile, Failure, Ready, connect, flags, ready};
+use crate::config::settings::DisplayMode;
+use crate::receive::{self, Mode, Options};
+use crate::secret::Secret;
+use crate::shutdown;
+
+/// Measure, show or save a stream, with the latency of its pictures
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Receive {
+    #[command(flatten)]
+    flags: SettingFlags<Flags>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+const EXAMPLES: &str = "Examples:
+  sightline receive rtsp://192.168.1.5:8554/zerolatency
+  sightline receive --display-mode display
+  sightline receive rtsp://viewer:TOKEN@host:8554/door --display-mode save --output door.mp4
+  sightline receive --test-connection";
+
+#[derive(Debug)]
+pub(super) struct Flags;
+
+impl FlagSet for Flags {
+    const FLAGS: &'static [&'static [flags::Flag]] = &[
+        &[
+            flag("URL", "receive.url", "URL"),
+            flag("--rtsp-url", "receive.url", "URL"),
+            flag("--display-mode", "receive.display_mode", "MODE"),
+            flag("--output", "receive.output", "FILE"),
+            flag("--transport", "receive.transport", "WORD"),
+            switch("--test-connection", "receive.test_connection", "true"),
+            flag("--seconds", "receive.seconds", "SECONDS"),
+            switch("--json", "receive.json", "true"),
+            flag("--token", "auth.token", "TOKEN"),
+        ],
+        COMMON_FLAGS,
+    ];
+}
+
+impl Receive {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let ready = ready(self.config.config, self.flags.given())?;
+        let options = options(&ready)?;
+        let runtime = connect::runtime()?;
+        let done = if ready.loaded.settings.receive.test_connection {
+            test_connection(&options, &runtime)
+        } else {
+            let stop = shutdown::on_signal(&runtime).map_err(Failure::running)?;
+            receive::run(&options, &runtime, stop.receiver()).map_err(Failure::running)
+        };
+        runtime.shutdown_background();
+        done
+    }
+}
+
+fn options(ready: &Ready) -> Result<Options, Failure> {
+    let settings = &ready.loaded.settings.receive;
+    let url = connect::url(settings.url.as_ref(), None, &ready.environment)?;
+    let token = ready.loaded.settings.auth.token.as_ref().map(Secret::expose);
+    let zone = jiff::tz::TimeZone::system();
+    let mode = match settings.display_mode {
+        DisplayMode::Headless => Mode::Headless,
+        DisplayMode::Display => Mode::Display,
+        DisplayMode::Save => Mode::Save(
+            settings
+                .output
+                .clone()
+                .unwrap_or_else(|| receive::default_file_name(ready.clock.as_ref(), &zone)),
+        ),
+    };
+    Ok(Options {
+        client: connect::settings(
+            &url,
+            token,
+            "viewer",
+            settings.transport.for_client(),
+            Arc::clone(&ready.clock),
+        ),
+        url,
+        mode,
+        duration: settings.seconds.map(Duration::from_secs_f64),
+        json: settings.json,
+        utc_offset_seconds: zone
+            .to_offset(jiff::Timestamp::from_microsecond(ready.clock.wall().unix_micros()).unwrap_or_default())
+            .seconds(),
+    })
+}
+
+fn test_connection(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
+    let found = runtime.block_on(shutdown::run(|shutdown| async move {
+        tokio::select! {
+            found = receive::test_connection(options) => found.map(Some),
+            () = shutdown.requested() => Ok(None),
+        }
+    }));
+    let found = match found.map_err(Failure::running)? {
+        shutdown::End::Done(found) => found.map_err(Failure::running)?,
+        shutdown::End::Abandoned => None,
+    };
+    let Some(found) = found else {
+        return Ok(());
+    };
+    let text = if options.json {
+        serde_json::to_string(&found).map_err(Failure::running)?
+    } else {
+        found.to_string()
+    };
+    // Nobody reads it: the exit code tells.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(())
+}
