@@ -6,7 +6,7 @@ use std::sync::Arc;
 use input::Input;
 use libfuzzer_sys::fuzz_target;
 use media::audio::{Aac, G711, Law, Opus};
-use media::{Format, h264, h265};
+use media::{Format, Timescale, h264, h265};
 use protocol::rtp::{AuHeader, Depacketizer, Packet, Payload};
 
 const MAX_UNIT_BYTES: usize = 64 << 10;
@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
             }),
         ),
     };
-    let mut depacketizer = Depacketizer::new(payload, Arc::new(format), MAX_UNIT_BYTES);
+    let mut depacketizer = Depacketizer::new(payload, Arc::new(format), Timescale::VIDEO, MAX_UNIT_BYTES);
     while !input.is_empty() {
         let bytes = input.piece();
         if let Ok(packet) = Packet::parse(bytes) {

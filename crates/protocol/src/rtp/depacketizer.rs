@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use media::annexb::{AccessUnit, Ending};
-use media::{Format, WallTime, h264, h265};
+use media::{Format, Timescale, WallTime, h264, h265};
 
 use self::aac::AacFrames;
 use self::nal::NalUnits;
@@ -155,9 +155,10 @@ impl Depacketizer {
     /// Default limit of an access unit in bytes, and the largest possible one.
     pub const DEFAULT_MAX_UNIT_BYTES: usize = media::annexb::MAX_ACCESS_UNIT_BYTES;
 
-    /// `format`: what is known from the SDP; parameter sets found in the stream are added to it. When it is of another codec
+    /// `format` and `clock`, the ticks per second of the timestamps: as the SDP says; parameter sets found in the stream are
+    /// added to the format. When it is of another codec
     /// than `payload`, video begins without parameter sets and audio is passed on as it is.
-    pub fn new(payload: Payload, format: Arc<Format>, max_unit_bytes: usize) -> Self {
+    pub fn new(payload: Payload, format: Arc<Format>, clock: Timescale, max_unit_bytes: usize) -> Self {
         let frames = match (payload, format.as_ref()) {
             (Payload::H264, known) => {
                 let known = if let Format::H264(known) = known {
@@ -181,8 +182,8 @@ impl Depacketizer {
                     Ending::Told,
                 )))))
             }
-            (Payload::Aac(header), _) => Frames::Aac(AacFrames::with_headers(header), format),
-            (Payload::AacLatm, _) => Frames::Aac(AacFrames::latm(), format),
+            (Payload::Aac(header), _) => Frames::Aac(AacFrames::with_headers(header, &format, clock), format),
+            (Payload::AacLatm, _) => Frames::Aac(AacFrames::latm(&format, clock), format),
             (Payload::Opus | Payload::G711, _) => Frames::Whole(format),
         };
         Self {

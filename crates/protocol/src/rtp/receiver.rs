@@ -187,7 +187,12 @@ impl Receiver {
     /// `timeline`: a clone of the one that all tracks of the session share.
     pub fn new(config: ReceiverConfig, timeline: Timeline) -> Self {
         Self {
-            depacketizer: Depacketizer::new(config.payload, Arc::clone(&config.format), config.max_unit_bytes),
+            depacketizer: Depacketizer::new(
+                config.payload,
+                Arc::clone(&config.format),
+                config.clock,
+                config.max_unit_bytes,
+            ),
             reorder: Reorder::new(config.reordering),
             reception: Reception::default(),
             time: TrackTime::new(timeline, config.track, config.clock),

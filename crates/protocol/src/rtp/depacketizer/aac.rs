@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::Format;
+use media::{Format, Timescale, audio};
 
 use super::{Fault, Output, Position};
 use crate::rtp::payload::AuHeader;
 
-/// Samples in a frame of AAC (ISO/IEC 14496-3 §4.5.2.1.1): how far apart the frames of one packet are.
-const FRAME_SAMPLES: u32 = 1024;
+/// Samples in a frame of AAC (ISO/IEC 14496-3 §4.5.2.1.1) whose configuration cannot be read.
+const USUAL_FRAME_SAMPLES: u32 = 1024;
 /// Most frames in one packet. At 8 kHz that is 8 s of sound.
 const MAX_FRAMES: u32 = 64;
 
@@ -23,6 +23,8 @@ enum Packing {
 #[derive(Debug)]
 pub(super) struct AacFrames {
     packing: Packing,
+    /// How far apart the frames of one packet are.
+    frame_ticks: u32,
     /// What came of a frame in several packets; empty when none is open.
     partial: Vec<u8>,
     /// The timestamp of its packets.
@@ -32,17 +34,24 @@ pub(super) struct AacFrames {
 }
 
 impl AacFrames {
-    pub(super) fn with_headers(header: AuHeader) -> Self {
-        Self::new(Packing::Headers(header))
+    pub(super) fn with_headers(header: AuHeader, format: &Format, clock: Timescale) -> Self {
+        Self::new(Packing::Headers(header), format, clock)
     }
 
-    pub(super) fn latm() -> Self {
-        Self::new(Packing::Latm)
+    pub(super) fn latm(format: &Format, clock: Timescale) -> Self {
+        Self::new(Packing::Latm, format, clock)
     }
 
-    fn new(packing: Packing) -> Self {
+    fn new(packing: Packing, format: &Format, clock: Timescale) -> Self {
+        // With SBR the clock may be that of the core or of what a decoder makes of it.
+        let ticks = audio::frame_samples(format, &[]).and_then(|(samples, rate_hz)| {
+            (u64::from(samples) * u64::from(clock.hz())).checked_div(u64::from(rate_hz))
+        });
         Self {
             packing,
+            frame_ticks: ticks
+                .and_then(|ticks| u32::try_from(ticks).ok())
+                .unwrap_or(USUAL_FRAME_SAMPLES),
             partial: Vec::new(),
             timestamp: 0,
             await_marker: false,
@@ -129,7 +138,7 @@ impl AacFrames {
             let (frame, tail) = data.split_at_checked(size).ok_or_else(beyond)?;
             data = tail;
             if !frame.is_empty() {
-                let timestamp = at.timestamp.wrapping_add(count.wrapping_mul(FRAME_SAMPLES));
+                let timestamp = at.timestamp.wrapping_add(count.wrapping_mul(self.frame_ticks));
                 out.audio(timestamp, Bytes::copy_from_slice(frame), format);
             }
             count += 1;

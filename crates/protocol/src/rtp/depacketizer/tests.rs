@@ -24,11 +24,17 @@ fn packet<'a>(sequence: u16, timestamp: u32, marker: bool, payload: &'a [u8]) ->
 }
 
 fn h264_without_sets() -> Depacketizer {
-    Depacketizer::new(Payload::H264, Arc::new(Format::H264(h264::Format::default())), LIMIT)
+    depacketizer(Payload::H264, Arc::new(Format::H264(h264::Format::default())), LIMIT)
 }
 
 fn h264() -> Depacketizer {
-    Depacketizer::new(Payload::H264, streams::h264(), LIMIT)
+    depacketizer(Payload::H264, streams::h264(), LIMIT)
+}
+
+/// Like [`Depacketizer::new`], with the usual clock.
+fn depacketizer(payload: Payload, format: Arc<Format>, limit_bytes: usize) -> Depacketizer {
+    let clock = crate::rtp::clock(&format);
+    Depacketizer::new(payload, format, clock, limit_bytes)
 }
 
 fn drain(depacketizer: &mut Depacketizer) -> Vec<Unit> {
@@ -309,7 +315,7 @@ fn a_trailing_byte_behind_an_aggregate_is_padding() {
 fn the_size_of_an_access_unit_is_bounded() {
     let limit = 1_000;
     for fragments in [false, true] {
-        let mut depacketizer = Depacketizer::new(Payload::H264, streams::h264(), limit);
+        let mut depacketizer = depacketizer(Payload::H264, streams::h264(), limit);
         let mut fault = None;
         for number in 0..30_u16 {
             let payload = if fragments {
@@ -353,7 +359,7 @@ fn empty_packets_keep_the_sequence() {
 #[test]
 fn h265_pieces_and_aggregates() {
     let empty = Arc::new(Format::H265(h265::Format::default()));
-    let mut depacketizer = Depacketizer::new(Payload::H265, empty, LIMIT);
+    let mut depacketizer = depacketizer(Payload::H265, empty, LIMIT);
     let format = streams::h265();
     let units = [slice_h265(true, true, 4_000, 1), slice_h265(true, false, 90, 2)];
     let frame = frame(&format, true, &units);
@@ -374,7 +380,7 @@ fn h265_pieces_and_aggregates() {
 
 #[test]
 fn aac_packets_of_several_frames_are_spread_in_time() {
-    let mut depacketizer = Depacketizer::new(Payload::Aac(AuHeader::HBR), streams::aac(), LIMIT);
+    let mut depacketizer = depacketizer(Payload::Aac(AuHeader::HBR), streams::aac(), LIMIT);
     let payload = [0, 32, 0, 3 << 3, 0, 2 << 3, 1, 2, 3, 4, 5];
     depacketizer.push(&packet(0, 500, true, &payload)).unwrap();
     let frames: Vec<_> = drain(&mut depacketizer)
@@ -385,12 +391,29 @@ fn aac_packets_of_several_frames_are_spread_in_time() {
 }
 
 #[test]
+fn frames_of_he_aac_last_twice_as_long() {
+    // AAC LC at 24 kHz, SBR to 48 kHz; the clock may be either.
+    let format = Arc::new(Format::Aac(
+        media::audio::Aac::parse(&[0x2b, 0x11, 0x88, 0x00]).unwrap(),
+    ));
+    for (clock_hz, ticks) in [(48_000, 2_048), (24_000, 1_024)] {
+        let clock = Timescale::new(clock_hz).unwrap();
+        let mut depacketizer = Depacketizer::new(Payload::Aac(AuHeader::HBR), Arc::clone(&format), clock, LIMIT);
+        depacketizer
+            .push(&packet(0, 0, true, &[0, 32, 0, 1 << 3, 0, 1 << 3, 7, 8]))
+            .unwrap();
+        let stamps: Vec<_> = drain(&mut depacketizer).iter().map(|unit| unit.rtp_timestamp).collect();
+        assert_eq!(stamps, [0, ticks]);
+    }
+}
+
+#[test]
 fn aac_in_pieces_is_put_together_or_dropped() {
     let format = streams::aac();
     let data: Vec<u8> = streams::noise(1).take(3_000).collect();
     let frame = frame(&format, true, std::slice::from_ref(&data));
     for missing in [None, Some(0), Some(1), Some(2)] {
-        let mut depacketizer = Depacketizer::new(Payload::Aac(AuHeader::HBR), Arc::clone(&format), LIMIT);
+        let mut depacketizer = depacketizer(Payload::Aac(AuHeader::HBR), Arc::clone(&format), LIMIT);
         let mut out = Vec::new();
         let ranges = Packetizer::new(&format, config(96)).render(&frame, 1, 7, Framing::Datagram, &mut out);
         depacketizer.push(&packet(0, 3, true, &[0, 16, 0, 1 << 3, 9])).unwrap();
@@ -425,12 +448,12 @@ fn malformed_aac_is_reported() {
         (&many, "more than 64"),
     ];
     for (payload, expected) in cases {
-        let mut depacketizer = Depacketizer::new(Payload::Aac(AuHeader::HBR), streams::aac(), LIMIT);
+        let mut depacketizer = depacketizer(Payload::Aac(AuHeader::HBR), streams::aac(), LIMIT);
         let fault = depacketizer.push(&packet(0, 0, true, payload)).unwrap_err();
         assert!(fault.to_string().contains(expected), "{fault}");
         assert_eq!(depacketizer.units_dropped(), 1);
     }
-    let mut depacketizer = Depacketizer::new(Payload::Aac(AuHeader::HBR), streams::aac(), 10);
+    let mut depacketizer = depacketizer(Payload::Aac(AuHeader::HBR), streams::aac(), 10);
     let fault = depacketizer.push(&packet(0, 0, false, &[&[0, 16, 0xff, 0xf8][..], &[1; 11]].concat()));
     assert_eq!(
         fault,
@@ -443,7 +466,7 @@ fn malformed_aac_is_reported() {
 
 #[test]
 fn latm_elements_are_unpacked() {
-    let mut depacketizer = Depacketizer::new(Payload::AacLatm, streams::aac(), LIMIT);
+    let mut depacketizer = depacketizer(Payload::AacLatm, streams::aac(), LIMIT);
     let long: Vec<u8> = streams::noise(1).take(300).collect();
     let element = [&[0xff, 45][..], &long].concat();
     let (first, second) = element.split_at(200);
@@ -480,9 +503,9 @@ fn depacketizers() -> Vec<Depacketizer> {
     vec![
         h264_without_sets(),
         h264(),
-        Depacketizer::new(Payload::H265, streams::h265(), LIMIT),
-        Depacketizer::new(Payload::Aac(AuHeader::HBR), streams::aac(), 4_000),
-        Depacketizer::new(
+        depacketizer(Payload::H265, streams::h265(), LIMIT),
+        depacketizer(Payload::Aac(AuHeader::HBR), streams::aac(), 4_000),
+        depacketizer(
             Payload::Aac(AuHeader {
                 size_bits: 32,
                 index_bits: 0,
@@ -491,9 +514,9 @@ fn depacketizers() -> Vec<Depacketizer> {
             streams::aac(),
             4_000,
         ),
-        Depacketizer::new(Payload::AacLatm, streams::aac(), 4_000),
-        Depacketizer::new(Payload::Opus, streams::opus(), LIMIT),
-        Depacketizer::new(Payload::G711, streams::g711(Law::Mu), LIMIT),
+        depacketizer(Payload::AacLatm, streams::aac(), 4_000),
+        depacketizer(Payload::Opus, streams::opus(), LIMIT),
+        depacketizer(Payload::G711, streams::g711(Law::Mu), LIMIT),
     ]
 }
 
@@ -522,8 +545,8 @@ proptest! {
     fn fragments_from_strangers_never_panic(
         packets in prop::collection::vec((0_u16..3, 0_u32..2, any::<bool>(), 0_u8..8, any::<u8>(), 0_usize..50), 0..60),
     ) {
-        let mut h264 = Depacketizer::new(Payload::H264, streams::h264(), 300);
-        let mut h265 = Depacketizer::new(Payload::H265, streams::h265(), 300);
+        let mut h264 = depacketizer(Payload::H264, streams::h264(), 300);
+        let mut h265 = depacketizer(Payload::H265, streams::h265(), 300);
         let mut sequence = 0_u16;
         for (step, timestamp, marker, edges, kind, bytes) in packets {
             sequence = sequence.wrapping_add(step);

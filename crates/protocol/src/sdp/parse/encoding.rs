@@ -5,8 +5,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
-use media::audio::{Aac, G711, Law, Opus};
+use media::audio::{Aac, ConfigError, G711, Law, Opus};
 use media::{Format, Timescale, h264, h265};
 use sdp_types::{Fmtp, RtpMap};
 
@@ -19,11 +18,6 @@ const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
-/// Sampling rates by `samplingFrequencyIndex` (ISO/IEC 14496-3 Table 1.18).
-const AAC_RATES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
-];
-
 /// The payload type of a section that we receive, and what it says.
 #[derive(Debug)]
 pub(super) struct Encoding {
@@ -235,24 +229,21 @@ fn aac(parameters: &Parameters, map: &Map) -> Result<(Payload, Format), String> 
     if let Some(name) = unread.iter().find(|name| parameters.number(name).unwrap_or(0) > 0) {
         return Err(format!("MPEG4-GENERIC with `{name}` is not carried"));
     }
-    let config = parameters.hex("config").or_else(|| low_complexity(map));
-    let config = config.ok_or("MPEG4-GENERIC without `config`, at a rate that AAC does not have")?;
-    Ok((Payload::Aac(header), Format::Aac(aac_format(config, map))))
+    Ok((
+        Payload::Aac(header),
+        Format::Aac(configured(parameters.hex("config").as_deref(), map)?),
+    ))
 }
 
-fn aac_format(config: Vec<u8>, map: &Map) -> Aac {
-    Aac {
-        config: Bytes::from(config),
-        sample_rate_hz: map.clock_hz,
-        channels: map.channels.unwrap_or(1).clamp(1, 8),
+/// Some cameras leave the configuration out, or write one that breaks off: then it is AAC-LC as `rtpmap` has it.
+fn configured(config: Option<&[u8]>, map: &Map) -> Result<Aac, String> {
+    match config.map(Aac::parse) {
+        Some(Ok(aac)) => return Ok(aac),
+        Some(Err(error @ (ConfigError::ObjectType(_) | ConfigError::Channels(_)))) => return Err(error.to_string()),
+        Some(Err(_)) | None => {}
     }
-}
-
-/// AudioSpecificConfig of AAC-LC for cameras that leave it out.
-fn low_complexity(map: &Map) -> Option<Vec<u8>> {
-    let index = AAC_RATES.iter().position(|&rate| rate == map.clock_hz)? as u16;
-    let channels = u16::from(map.channels.unwrap_or(1).clamp(1, 7));
-    Some(((2 << 11) | (index << 7) | (channels << 3)).to_be_bytes().to_vec())
+    let aac = Aac::low_complexity(map.clock_hz, map.channels.unwrap_or(1));
+    aac.ok_or_else(|| format!("AAC without a configuration that can be read, at {} Hz", map.clock_hz))
 }
 
 fn latm(parameters: &Parameters, map: &Map) -> Result<(Payload, Format), String> {
@@ -262,7 +253,7 @@ fn latm(parameters: &Parameters, map: &Map) -> Result<(Payload, Format), String>
     }
     let mux = parameters.hex("config").unwrap_or_default();
     let config = audio_config_of_mux(&mux).ok_or("MP4A-LATM with a configuration other than one AAC stream")?;
-    Ok((Payload::AacLatm, Format::Aac(aac_format(config, map))))
+    Ok((Payload::AacLatm, Format::Aac(configured(Some(&config), map)?)))
 }
 
 /// The AudioSpecificConfig in a StreamMuxConfig (ISO/IEC 14496-3 §1.7.3) of one program, one layer, one frame an element.
