@@ -121,7 +121,7 @@ pub struct ReceiverStats {
     pub packets: u64,
     /// Their bytes, headers included.
     pub bytes: u64,
-    /// Packets that never came (RFC 3550 A.3); goes down when one that was missing comes after all.
+    /// Packets that were given up; goes down when one of them comes after all. One that is still waited for is not counted.
     pub lost: i64,
     /// Packets that came twice.
     pub duplicates: u64,
@@ -177,8 +177,6 @@ pub struct Receiver {
     last_timestamp: u32,
     discontinuity: bool,
     ended: bool,
-    /// Lost by sources before the present one.
-    lost_before: i64,
     stats: ReceiverStats,
     ready: VecDeque<Received>,
 }
@@ -204,7 +202,6 @@ impl Receiver {
             last_timestamp: 0,
             discontinuity: false,
             ended: false,
-            lost_before: 0,
             stats: ReceiverStats::default(),
             ready: VecDeque::new(),
             config,
@@ -245,10 +242,9 @@ impl Receiver {
         self.stats.bytes += bytes.len() as u64;
         self.reception
             .packet(number, packet.header.timestamp, arrival.at, self.config.clock);
-        self.stats.lost = self.lost_before.saturating_add(self.reception.lost());
         match place {
             Place::Next => {
-                self.reorder.advance(number);
+                self.advance(number);
                 self.deliver(packet, arrival);
             }
             Place::Early => {
@@ -257,7 +253,9 @@ impl Receiver {
             }
             _ => {
                 self.stats.late += 1;
-                self.reorder.note_late(number);
+                if self.reorder.note_late(number) {
+                    self.stats.lost = (self.stats.lost - 1).max(0);
+                }
             }
         }
     }
@@ -283,7 +281,6 @@ impl Receiver {
         }
         self.stats.restarts += 1;
         self.stats.foreign = self.stats.foreign.saturating_sub(1);
-        self.lost_before = self.stats.lost;
         self.reorder.restart();
         self.reception = Reception::default();
         self.depacketizer.reset();
@@ -316,8 +313,13 @@ impl Receiver {
         }
     }
 
+    fn advance(&mut self, number: i64) {
+        let given_up = self.reorder.advance(number);
+        self.stats.lost = self.stats.lost.saturating_add(given_up);
+    }
+
     fn deliver_held(&mut self, number: i64, bytes: &[u8], arrival: Arrival) {
-        self.reorder.advance(number);
+        self.advance(number);
         if let Ok(packet) = Packet::parse(bytes) {
             self.deliver(&packet, arrival);
         }

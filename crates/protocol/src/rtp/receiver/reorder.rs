@@ -40,6 +40,8 @@ pub(super) struct Held {
 pub(super) struct Reorder {
     limits: Option<Reordering>,
     sequence: SequenceUnwrapper,
+    /// The number that was handed on first.
+    first: Option<i64>,
     /// The number to hand on next; `None` before the first packet.
     next: Option<i64>,
     held: BTreeMap<i64, Held>,
@@ -52,6 +54,7 @@ impl Reorder {
         Self {
             limits,
             sequence: SequenceUnwrapper::default(),
+            first: None,
             next: None,
             held: BTreeMap::new(),
             came: 0,
@@ -91,21 +94,24 @@ impl Reorder {
         (place, number)
     }
 
-    /// Takes note of a packet that is handed on. Says how many before it were given up.
-    pub(super) fn advance(&mut self, number: i64) -> u64 {
+    /// Takes note of a packet that is handed on. Says how many before it are given up.
+    pub(super) fn advance(&mut self, number: i64) -> i64 {
         self.sequence.unwrap(number as u16);
-        let skipped = self.next.map_or(0, |next| u64::try_from(number - next).unwrap_or(0));
-        let shift = u32::try_from(skipped).unwrap_or(u32::MAX).saturating_add(1);
+        self.first.get_or_insert(number);
+        let given_up = self.next.map_or(0, |next| number.saturating_sub(next).max(0));
+        let shift = u32::try_from(given_up).unwrap_or(u32::MAX).saturating_add(1);
         self.came = self.came.checked_shl(shift).unwrap_or(0) | 1;
         self.next = Some(number + 1);
-        skipped
+        given_up
     }
 
-    /// A given-up packet came after all: it will not be counted as late twice.
-    pub(super) fn note_late(&mut self, number: i64) {
+    /// A packet came late, so that a second copy is told as such. Says whether it had been given up; what was sent before the
+    /// first packet that came never was.
+    pub(super) fn note_late(&mut self, number: i64) -> bool {
         let behind = self.next.map_or(0, |next| next - 1 - number);
         let bit = u32::try_from(behind).ok().and_then(|shift| 1_u128.checked_shl(shift));
         self.came |= bit.unwrap_or(0);
+        self.first.is_some_and(|first| number > first)
     }
 
     /// Keeps a packet until the missing ones came or were given up.
@@ -173,7 +179,8 @@ mod tests {
         assert_eq!(&*held.bytes, b"1");
         assert_eq!(reorder.advance(number), 1);
         assert_eq!(reorder.place(0).0, Place::Late);
-        reorder.note_late(65_536);
+        assert!(reorder.note_late(65_536), "it had been given up");
+        assert!(!reorder.note_late(65_534), "from before the first");
         assert_eq!(reorder.place(0).0, Place::Duplicate);
     }
 

@@ -63,6 +63,7 @@ fn packets_out_of_order_wait_for_the_missing_one() {
     receiver.receive_rtp(&packet(SSRC, 65_535, 0, &slice(true, true, 50, 1)), clock.at_ms(0));
     receiver.receive_rtp(&packet(SSRC, 1, 6_000, &slice(false, true, 50, 3)), clock.at_ms(10));
     assert_eq!(drain(&mut receiver).len(), 1);
+    assert_eq!(receiver.stats().lost, 0, "it is still waited for");
     assert_eq!(receiver.poll_timeout(), Some(clock.at_ms(60).at));
     receiver.receive_rtp(&packet(SSRC, 0, 3_000, &slice(false, true, 50, 2)), clock.at_ms(20));
     let received = drain(&mut receiver);
