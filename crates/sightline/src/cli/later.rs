@@ -23,6 +23,8 @@ pub(super) struct Old {
     mediamtx_path: Option<std::ffi::OsString>,
     #[arg(long, value_name = "PATH", hide = true)]
     ffmpeg_path: Option<std::ffi::OsString>,
+    #[arg(long, value_name = "URL", hide = true)]
+    ws_url: Option<std::ffi::OsString>,
 }
 
 impl Later {
@@ -54,6 +56,9 @@ impl Old {
             if path.is_some() {
                 tracing::warn!("{flag} is no longer needed: {what} is not used");
             }
+        }
+        if self.ws_url.is_some() {
+            tracing::warn!("--ws-url has no effect: this version does not send camera status");
         }
     }
 }

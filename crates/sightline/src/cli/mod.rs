@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod flags;
 mod later;
+mod publish;
 mod receive;
 mod serve;
 mod up;
@@ -50,6 +51,7 @@ Every setting can be given in a file, as a variable and, most of them, as a flag
 enum Command {
     Up(up::Up),
     Serve(serve::Serve),
+    Publish(publish::Publish),
     Receive(receive::Receive),
     Config(config::Config),
     Bench(bench::Bench),
@@ -73,6 +75,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Up(up) => up.run(began),
         Command::Serve(serve) => serve.run(began),
+        Command::Publish(publish) => publish.run(),
         Command::Receive(receive) => receive.run(),
         Command::Config(config) => config.run(),
         Command::Bench(bench) => bench.run(),
@@ -93,9 +96,10 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 fn documented() -> clap::Command {
-    let sets: [(&str, &[&[Flag]]); 3] = [
+    let sets: [(&str, &[&[Flag]]); 4] = [
         ("up", up::Flags::FLAGS),
         ("serve", serve::Flags::FLAGS),
+        ("publish", publish::Flags::FLAGS),
         ("receive", receive::Flags::FLAGS),
     ];
     flags::document(Cli::command(), &sets)
@@ -188,14 +192,19 @@ impl Ready {
 
 /// Reads the settings and starts the log.
 fn ready(file: Option<PathBuf>, flags: &[crate::config::Flag]) -> Result<Ready, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let environment = Environment::of_process();
-    let loaded = load(&Wanted {
+    start_log(Wanted {
         file,
-        environment: environment.clone(),
+        environment,
         flags: flags.to_vec(),
         ..Wanted::default()
-    })?;
+    })
+}
+
+fn start_log(wanted: Wanted) -> Result<Ready, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let loaded = load(&wanted)?;
+    let environment = wanted.environment;
     let console = log::init(&loaded.settings.log, &environment, Arc::clone(&clock)).map_err(Failure::running)?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");

@@ -281,8 +281,6 @@ pub struct Publish {
     pub name: Option<Name>,
     /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
     pub transport: Transport,
-    /// Show the picture in a window too.
-    pub preview: bool,
 }
 
 /// `sightline receive`: measure, show or save a stream.

@@ -1,6 +1,7 @@
 //! `sightline publish`: a stream of this machine to another server, for as long as the program runs.
 //!
-//! Belongs here: connecting again and again, and when to give up. Does not belong here: RTSP ([`crate::rtsp::client`]), the camera.
+//! Belongs here: the camera and its way out in one process, connecting again and again, when to give up. Does not belong here: RTSP
+//! ([`crate::rtsp::client`]), what a camera does ([`crate::camera`]).
 
 mod backoff;
 
@@ -12,9 +13,68 @@ use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName};
 use protocol::rtsp::client::Error as Refused;
 
+use crate::camera::Camera;
+use crate::config::settings;
+use crate::log::Console;
 use crate::rtsp::client::{Error, Sender, Settings, Url};
-use crate::shutdown::Shutdown;
+use crate::serve::status;
+use crate::shutdown::{self, End, Shutdown};
 use backoff::Backoff;
+
+/// A camera and where its stream goes.
+pub struct Program {
+    /// The camera.
+    pub camera: settings::Camera,
+    /// Its stream and where it goes.
+    pub plan: Plan,
+    /// Where people look.
+    pub console: Arc<Console>,
+}
+
+/// Why publishing ended. The texts say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server will not have it.
+    #[error(transparent)]
+    Client(#[from] Error),
+    /// The operating system refuses something that every program needs.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it says.
+        error: std::io::Error,
+    },
+}
+
+/// Runs camera and sender until a signal comes.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(program: &Program, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
+    let system = |what| move |error| Failure::System { what, error };
+    let hub = Hub::new(media::hub::Limits::default());
+    let camera = Camera::start(
+        program.plan.stream.clone(),
+        &program.camera,
+        hub.clone(),
+        Arc::clone(&program.plan.settings.clock),
+        jiff::tz::TimeZone::system(),
+    );
+    let cameras = [camera.map_err(system("start a camera's threads"))?];
+    let (hub, cameras) = (&hub, &cameras);
+    let ended = runtime.block_on(shutdown::run(|shutdown| async move {
+        tokio::select! {
+            done = keep_sending(&program.plan, hub, &shutdown) => done,
+            () = status::show(&program.console, hub, cameras) => Ok(()),
+        }
+    }));
+    program.console.status("");
+    match ended.map_err(system("handle signals"))? {
+        End::Done(done) => Ok(done?),
+        End::Abandoned => Ok(()),
+    }
+}
 
 /// What to send where.
 #[derive(Clone)]
@@ -34,14 +94,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// When the very first attempt shows that no other will do better: a wrong password, no right to the stream.
-pub async fn run(plan: &Plan, hub: &Hub, shutdown: &Shutdown) -> Result<(), Error> {
+pub async fn keep_sending(plan: &Plan, hub: &Hub, shutdown: &Shutdown) -> Result<(), Error> {
     tokio::select! {
-        error = keep_sending(plan, hub) => Err(error),
+        error = send_again_and_again(plan, hub) => Err(error),
         () = shutdown.requested() => Ok(()),
     }
 }
 
-async fn keep_sending(plan: &Plan, hub: &Hub) -> Error {
+async fn send_again_and_again(plan: &Plan, hub: &Hub) -> Error {
     let clock = &plan.settings.clock;
     let mut backoff = Backoff::default();
     let mut was_there = false;

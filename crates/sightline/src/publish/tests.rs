@@ -121,7 +121,7 @@ async fn survives_the_server() {
     let first = Server::start(0, Mode::Open);
     let port = first.port;
     let (stop, shutdown) = channel();
-    let publishing = tokio::spawn(async move { run(&plan(port, None), &hub, &shutdown).await });
+    let publishing = tokio::spawn(async move { keep_sending(&plan(port, None), &hub, &shutdown).await });
     assert!(first.sees_the_stream().await);
     first.stop().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -141,7 +141,7 @@ async fn waits_for_a_server_that_starts_later() {
         free.local_addr().unwrap().port()
     };
     let (_stop, shutdown) = channel();
-    let publishing = tokio::spawn(async move { run(&plan(port, None), &hub, &shutdown).await });
+    let publishing = tokio::spawn(async move { keep_sending(&plan(port, None), &hub, &shutdown).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let server = Server::start(port, Mode::Open);
     assert!(server.sees_the_stream().await);
@@ -158,11 +158,13 @@ async fn a_wrong_password_is_final_and_a_right_one_is_not() {
         (None, "wants a user and password"),
         (Some("wrong-one"), "wrong user or password"),
     ] {
-        let error = run(&plan(server.port, login), &hub, &shutdown).await.unwrap_err();
+        let error = keep_sending(&plan(server.port, login), &hub, &shutdown)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
     let port = server.port;
-    let publishing = tokio::spawn(async move { run(&plan(port, Some("right-one")), &hub, &shutdown).await });
+    let publishing = tokio::spawn(async move { keep_sending(&plan(port, Some("right-one")), &hub, &shutdown).await });
     assert!(server.sees_the_stream().await);
     publishing.abort();
 }

@@ -4,7 +4,7 @@
 //! flags ([`crate::cli`]), a protocol.
 
 mod banner;
-mod status;
+pub(crate) mod status;
 mod urls;
 
 use std::sync::Arc;

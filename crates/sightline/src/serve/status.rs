@@ -13,7 +13,7 @@ use crate::log::Console;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the line for ever; waits for ever where there is no terminal.
-pub(super) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
+pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bytes_before = vec![0; cameras.len()];
