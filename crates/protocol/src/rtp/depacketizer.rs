@@ -422,6 +422,8 @@ impl Video {
             // Parameter sets are still worth having; pieces are not.
             nal_units.interrupt();
         }
+        // What a loss leaves behind looks malformed and is not.
+        let excused = open.damaged || open.behind_gap;
         let limit_left = limit_bytes.saturating_sub(open.bytes);
         let mut too_large = false;
         let result = nal_units.push(payload, limit_left, |unit| {
@@ -450,13 +452,14 @@ impl Video {
                 units.push(unit);
             }
         });
-        let sequence = at.sequence;
         match result {
             Err(nal::TooLarge) => too_large = true,
-            Ok(Err(what)) => return Err(at.malformed(what)),
+            Ok(Err(what)) if !excused => return Err(at.malformed(what)),
+            Ok(Err(_)) => open.damaged = true,
             Ok(Ok(())) => {}
         }
-        if too_large {
+        if too_large && !open.damaged {
+            let sequence = at.sequence;
             return Err(Fault::TooLarge { sequence, limit_bytes });
         }
         Ok(())
