@@ -10,4 +10,3 @@ mod gstreamer;
 mod opencv;
 mod receive;
 mod support;
-mod vlc;

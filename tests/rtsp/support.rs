@@ -139,16 +139,6 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// A signal by name.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-
     /// Open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
@@ -195,10 +185,11 @@ impl Server {
         let (rtp, rtcp) = free_pair();
         let mut command = sightline();
         command
-            .args(["serve", "--rtsp-port", "0", "--log", "json", "--state-dir"])
+            .args(["serve", "--log", "json", "--state-dir"])
             .arg(state.path())
             .args(arguments);
         command
+            .env("SIGHTLINE_RTSP_PORT", "0")
             .env("SIGHTLINE_RTSP_RTP_PORT", rtp.to_string())
             .env("SIGHTLINE_RTSP_RTCP_PORT", rtcp.to_string());
         command.envs(variables.iter().copied()).current_dir(state.path());

@@ -202,8 +202,9 @@ impl Connection {
                 self.session.authorized(answer, now);
             }
             Event::Describe { stream } => {
-                let answer = super::play::describe(&self.shared, &stream, self.local.ip());
-                if answer.is_ok() {
+                let answer = super::play::describe(&self.shared, &stream, self.local.ip()).await;
+                // Asked while media flows, it changes nothing.
+                if answer.is_ok() && matches!(self.role, Role::Idle | Role::Described(_)) {
                     self.role = Role::Described(stream);
                 }
                 self.session.describe(answer, now);
@@ -316,7 +317,6 @@ impl Connection {
                 let why = format!("ports {client_rtp} and {client_rtcp} of your address are in use by another session");
                 return Err(Refusal::because(Status::UNSUPPORTED_TRANSPORT, why));
             }
-            sockets.punch(rtp, rtcp);
             ports.rtp_rtcp = Some(sockets.ports());
         }
         self.tracks.retain(|known| known.track != track);

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use media::Clock;
 use media::hub::Hub;
+use media::{Clock, StreamName};
 use protocol::rtsp::server;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub session: server::Config,
     /// Fan-out tasks per stream: as many as threads that run tasks.
     pub shards: usize,
+    /// Streams that cameras of this machine will give, if not at once.
+    pub cameras: Vec<StreamName>,
 }
 
 impl Default for Settings {
@@ -45,6 +47,7 @@ impl Default for Settings {
             connections: 20_000,
             session: server::Config::default(),
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cameras: Vec::new(),
         }
     }
 }

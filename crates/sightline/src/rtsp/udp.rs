@@ -133,13 +133,6 @@ impl RtpSockets {
         let _ = self.rtcp.send(packet, None, destination);
     }
 
-    /// Opens the way for a peer behind a firewall: an empty datagram from each of our ports, as far as the peer is concerned
-    /// noise.
-    pub(crate) fn punch(&self, rtp: SocketAddr, rtcp: SocketAddr) {
-        let _ = self.rtp.send(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None, rtp);
-        let _ = self.rtcp.send(&[0x80, 201, 0, 1, 0, 0, 0, 0], None, rtcp);
-    }
-
     /// Receives on both ports until the task is dropped.
     pub(crate) async fn run(&self) {
         tokio::join!(self.receive(Port::Rtp), self.receive(Port::Rtcp));

@@ -120,10 +120,11 @@ async fn serve(
         what: "serve RTSP",
         error,
     };
+    let wanted = wanted_cameras(program);
     let rtsp = rtsp::Server::new(
         listener,
         pair,
-        rtsp_settings(settings),
+        rtsp_settings(settings, &wanted),
         hub.clone(),
         Arc::clone(&auth),
         Arc::clone(&clock),
@@ -133,7 +134,7 @@ async fn serve(
     let port = rtsp.local_addr().map_err(system)?.port();
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
     let start = clock.now().saturating_duration_since(program.began);
-    let cameras = start_cameras(program, &hub)?;
+    let cameras = start_cameras(program, &hub, wanted)?;
     tell(program, port, &auth, &cameras, start);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
     tokio::select! {
@@ -150,26 +151,32 @@ async fn serve(
     Ok(())
 }
 
-/// Starts the cameras of the settings; with none there and one wanted, the first that is found.
-fn start_cameras(program: &Program, hub: &Hub) -> Result<Vec<Camera>, Error> {
+type WantedCamera = (StreamName, settings::Camera);
+
+/// The cameras of the settings; with none there and one wanted, the first that is found.
+fn wanted_cameras(program: &Program) -> Vec<WantedCamera> {
     let settings = &program.loaded.settings;
-    let mut wanted: Vec<_> = settings
+    let named = settings
         .camera
         .iter()
-        .map(|(name, camera)| (name.0.clone(), camera.clone()))
-        .collect();
+        .map(|(name, camera)| (name.0.clone(), camera.clone()));
+    let mut wanted: Vec<_> = named.collect();
     if wanted.is_empty() && program.wants_camera {
         wanted.push((StreamName::default_stream(), settings::Camera::default()));
     }
-    let start = |(name, camera): (StreamName, settings::Camera)| {
-        Camera::start(
+    wanted
+}
+
+fn start_cameras(program: &Program, hub: &Hub, wanted: Vec<WantedCamera>) -> Result<Vec<Camera>, Error> {
+    let start = |(name, camera): WantedCamera| {
+        let started = Camera::start(
             name,
             &camera,
             hub.clone(),
             Arc::clone(&program.clock),
             TimeZone::system(),
-        )
-        .map_err(|error| Error::System {
+        );
+        started.map_err(|error| Error::System {
             what: "start a camera's threads",
             error,
         })
@@ -177,9 +184,10 @@ fn start_cameras(program: &Program, hub: &Hub) -> Result<Vec<Camera>, Error> {
     wanted.into_iter().map(start).collect()
 }
 
-fn rtsp_settings(settings: &Settings) -> rtsp::Settings {
+fn rtsp_settings(settings: &Settings, cameras: &[WantedCamera]) -> rtsp::Settings {
     let mut rtsp = rtsp::Settings {
         connections: settings.limits.connections,
+        cameras: cameras.iter().map(|(name, _)| name.clone()).collect(),
         ..rtsp::Settings::default()
     };
     rtsp.session.udp = settings.rtsp.udp;

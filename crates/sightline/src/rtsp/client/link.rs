@@ -258,7 +258,8 @@ impl Link {
                 self.ports.remove(&track);
                 Way::Channels { rtp, rtcp }
             }
-            Negotiated::Udp { server_ports, source } => match (server_ports, source.or_else(|| self.server())) {
+            // What the server says of its address (`source=`) is not believed: reports would go wherever it likes.
+            Negotiated::Udp { server_ports, .. } => match (server_ports, self.server()) {
                 (Some((rtp, rtcp)), Some(server)) => Way::Addresses {
                     rtp: SocketAddr::new(server, rtp),
                     rtcp: SocketAddr::new(server, rtcp),
