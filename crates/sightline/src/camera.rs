@@ -68,6 +68,7 @@ impl Camera {
                     bitrate_kbps: settings.bitrate.kbps(),
                     gop_frames: settings.gop,
                 },
+                encoder: encoder(settings.encoder),
                 drawing: drawing(&word, settings),
                 zone: Arc::new(move |at| utc_offset_seconds(&zone, at)),
                 retry: RETRY,
@@ -101,6 +102,19 @@ impl Camera {
 pub fn utc_offset_seconds(zone: &jiff::tz::TimeZone, at: WallTime) -> i32 {
     let at = jiff::Timestamp::from_microsecond(at.unix_micros()).unwrap_or_default();
     zone.to_offset(at).seconds()
+}
+
+fn encoder(encoder: settings::Encoder) -> encode::Preference {
+    use encode::{Codec, Preference};
+    match encoder {
+        settings::Encoder::Auto => Preference::Auto,
+        settings::Encoder::OpenH264 => Preference::OpenH264,
+        settings::Encoder::Libx264 => Preference::Ffmpeg(Codec::X264),
+        settings::Encoder::V4l2M2m => Preference::Ffmpeg(Codec::V4l2M2m),
+        settings::Encoder::Nvenc => Preference::Ffmpeg(Codec::Nvenc),
+        settings::Encoder::Vaapi => Preference::Ffmpeg(Codec::Vaapi),
+        settings::Encoder::Qsv => Preference::Ffmpeg(Codec::Qsv),
+    }
 }
 
 fn open(word: &Word, settings: &settings::Camera) -> Box<dyn Open> {

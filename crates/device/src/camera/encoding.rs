@@ -8,11 +8,12 @@ use media::annexb::AccessUnit;
 use media::{CaptureSource, Clock, WallTime};
 
 use super::capture::message;
+use super::choice::Choice;
 use super::mailbox::{Feed, Item, Mailbox, Turn};
 use super::packaging::Packager;
 use super::stats::Stats;
 use super::{Drawing, Status, Zone};
-use crate::encode::{self, Encoder, OpenH264};
+use crate::encode::{self, Encoder};
 use crate::overlay::{Color, Lines, Measured, Overlay, draw_stamp};
 use crate::picture::{Picture, Pool};
 use crate::source::slate::{Message, Slate};
@@ -46,6 +47,7 @@ pub(super) struct Encoding {
     settings: encode::Settings,
     drawing: Drawing,
     encoder: Option<Box<dyn Encoder>>,
+    choice: Choice,
     overlay: Overlay,
     lines: Lines,
     slate: Slate,
@@ -63,13 +65,19 @@ pub(super) struct Encoding {
 enum Reported {
     Nothing,
     Starting,
-    Running { source: Arc<Description>, passing: bool },
+    Running { source: Arc<Description>, encoder: String },
     Slate(Arc<source::Error>),
 }
 
 impl Encoding {
-    pub(super) fn new(parts: Parts, settings: encode::Settings, drawing: Drawing) -> Self {
+    pub(super) fn new(
+        parts: Parts,
+        settings: encode::Settings,
+        preference: encode::Preference,
+        drawing: Drawing,
+    ) -> Self {
         Self {
+            choice: Choice::new(preference, &parts.clock, &parts.mailbox),
             slate: Slate::new(parts.name.clone()),
             parts,
             settings,
@@ -102,6 +110,9 @@ impl Encoding {
             let Some(turn) = self.parts.mailbox.turn(timeout) else {
                 return;
             };
+            if self.choice.changed() {
+                self.encoder = None;
+            }
             self.obey(&turn);
             match turn.item {
                 Some(Item::Picture(picture, taken)) => self.picture(picture, taken, &turn.feed),
@@ -247,8 +258,8 @@ impl Encoding {
         }
         let packager = Arc::clone(&self.parts.packager);
         let output = Box::new(move |unit: encode::AccessUnit<'_>| lock(&packager).encoded(unit));
-        match OpenH264::new(self.settings, output) {
-            Ok(encoder) => self.encoder = Some(Box::new(encoder)),
+        match self.choice.make(self.settings, output) {
+            Ok(encoder) => self.encoder = Some(encoder),
             Err(error) => self.encoder_failed(&error),
         }
         self.encoder.is_some()
@@ -282,8 +293,11 @@ impl Encoding {
     /// Drops the encoder; the next picture gets a new one. Where that would only fail again, viewers are told.
     fn encoder_failed(&mut self, error: &encode::Error) {
         self.encoder = None;
-        self.failures += 1;
         self.parts.stats.encoder_failures.add(1);
+        if self.choice.failed(error) {
+            return;
+        }
+        self.failures += 1;
         let refused = matches!(error, encode::Error::Refused { .. });
         if !refused && self.failures < 3 {
             return;
@@ -316,10 +330,14 @@ impl Encoding {
         let source = Arc::clone(description);
         let encoder = match (&self.encoder, passing) {
             (_, true) => "the camera's own H.264".to_owned(),
-            (Some(encoder), false) => encoder.name().to_owned(),
+            (Some(encoder), false) => format!("{}: {}", encoder.name(), self.choice.why()),
             (None, false) => return,
         };
-        self.report(Reported::Running { source, passing }, || Status::Running {
+        let news = Reported::Running {
+            source,
+            encoder: encoder.clone(),
+        };
+        self.report(news, || Status::Running {
             source: description.text.clone(),
             encoder,
         });

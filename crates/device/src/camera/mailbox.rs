@@ -160,6 +160,10 @@ impl Mailbox {
         self.ordered.notify_all();
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
     pub(super) fn order(&self, order: Order) {
         let mut state = self.lock();
         match order {

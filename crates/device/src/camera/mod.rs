@@ -14,6 +14,7 @@
 
 mod backoff;
 mod capture;
+mod choice;
 mod encoding;
 mod mailbox;
 mod packaging;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub source: Box<dyn Open>,
     /// Size, rate, bitrate and GOP wanted. The size of the stream is that of the pictures the source delivers.
     pub encode: encode::Settings,
+    /// Which encoder. What has to be tried out first is tried beside openh264, which begins at once.
+    pub encoder: encode::Preference,
     /// What is drawn into the pictures.
     pub drawing: Drawing,
     /// The zone in which the overlay shows the time: seconds east of Greenwich at a time. Asked once a picture.
@@ -136,6 +139,7 @@ impl Camera {
             name,
             source,
             encode,
+            encoder,
             drawing,
             zone,
             retry,
@@ -176,6 +180,7 @@ impl Camera {
                 zone,
             },
             encode,
+            encoder,
             drawing,
         );
         camera.spawn("camera-encode", move || encoding.run())?;

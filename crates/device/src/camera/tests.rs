@@ -232,6 +232,7 @@ fn settings(source: Box<dyn Open>, drawing: Drawing) -> Settings {
             fps: FrameRate::whole(100),
             ..encode::Settings::default()
         },
+        encoder: encode::Preference::OpenH264,
         drawing,
         zone: Arc::new(|_| 3_600),
         retry: Duration::from_millis(40)..=Duration::from_millis(80),
@@ -341,7 +342,7 @@ fn frames_carry_track_times_and_capture_time() {
         .collect();
     let running = Status::Running {
         source: "test pattern, 640×480@60".to_owned(),
-        encoder: "openh264".to_owned(),
+        encoder: "openh264: as set".to_owned(),
     };
     assert_eq!(statuses.last(), Some(&&running), "{statuses:?}");
     let first = outputs
@@ -511,7 +512,7 @@ fn the_cameras_own_h264_passes_from_a_keyframe_on() {
     stage.camera.handle().set_overlay(true);
     loop {
         if let Status::Running { encoder, .. } = stage.status()
-            && encoder == "openh264"
+            && encoder == "openh264: as set"
         {
             break;
         }
@@ -584,6 +585,62 @@ fn a_keyframe_comes_when_asked_for() {
             "no keyframe within four frames"
         );
     }
+}
+
+#[test]
+fn a_better_encoder_takes_over_and_gives_back_when_it_dies() {
+    let acts = [Act::Pictures(u32::MAX, 160, 128)];
+    let mut stage = Stage::with(Scripted::new(acts), NOTHING, |settings| Settings {
+        encoder: encode::Preference::Ffmpeg(encode::Codec::X264),
+        ..settings
+    });
+    let running = |stage: &Stage| match stage.running() {
+        Status::Running { encoder, .. } => encoder,
+        _ => String::new(),
+    };
+    assert_eq!(running(&stage), "openh264: until others have been tried");
+    let taken_over = running(&stage);
+    assert!(taken_over.starts_with("libx264 (FFmpeg): as set; "), "{taken_over}");
+    assert!(stage.decoded().keyframe, "it begins with a keyframe");
+    for _ in 0..20 {
+        stage.decoded();
+    }
+    // Killed twice, it is given up.
+    let given_up = loop {
+        for id in ffmpegs() {
+            let _ = std::process::Command::new("kill").args(["-9", &id]).status();
+        }
+        let frame_or_status = stage.next();
+        if let Output::Status(Status::Running { encoder, .. }) = frame_or_status {
+            break encoder;
+        }
+    };
+    assert!(
+        given_up.starts_with("openh264: libx264 (FFmpeg) failed: "),
+        "{given_up}"
+    );
+    assert!(stage.camera.handle().stats().encoder_failures >= 2);
+    stage.decoder.discontinuity();
+    for _ in 0..20 {
+        stage.decoded();
+    }
+}
+
+/// Process ids of the FFmpegs that encode pictures of this module's unusual size.
+fn ffmpegs() -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| {
+            let line = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+            let mine = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            let parent = mine
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.split(' ').nth(1).map(str::to_owned));
+            parent == Some(std::process::id().to_string()) && line.contains("160x128")
+        })
+        .map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 #[test]

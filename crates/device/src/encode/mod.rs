@@ -6,6 +6,8 @@
 //! Does not belong here: the capture time as SEI, media time, frames for the hub ([`crate::camera`] makes them), deciding
 //! what to do when an encoder fails.
 
+mod choose;
+mod ffmpeg;
 mod level;
 mod openh264;
 mod rate;
@@ -13,6 +15,8 @@ mod rate;
 use crate::picture::{FrameRate, Picture};
 use crate::source::Taken;
 
+pub use self::choose::{Chosen, Preference, choose, has_choice};
+pub use self::ffmpeg::{Codec, Ffmpeg, UnknownCodec};
 pub use self::openh264::OpenH264;
 
 /// How to encode.
