@@ -10,3 +10,4 @@ mod gstreamer;
 mod opencv;
 mod receive;
 mod support;
+mod window;
