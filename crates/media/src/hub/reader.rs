@@ -206,7 +206,6 @@ impl Inner {
         }
         position.mode = Mode::Flowing;
         position.unkeyed = self.video_tracks;
-        position.burst_end = self.ring.end();
         skipped.map_or(Found::Start, Found::StartAfter)
     }
 

@@ -192,3 +192,67 @@ impl TrackClock {
         back || step.abs_diff(passed) > micros(MAX_DEVIATION).unsigned_abs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hub::sim::Sim;
+
+    /// A frame: its track (0 is video), its keyframe flag, what its publisher's clock and ours move on by.
+    type Step = (usize, bool, i64, u64);
+
+    fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
+        let clock_ms = prop_oneof![8 => 0_i64..100, 1 => -200_000_i64..200_000, 1 => -900_i64..0];
+        let ours_ms = prop_oneof![8 => 0_u64..100, 1 => 0_u64..60_000];
+        let step = (0_usize..3, prop::bool::weighted(0.3), clock_ms, ours_ms);
+        prop::collection::vec((prop::bool::weighted(0.05), step), 1..200)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_publisher_claims_the_streams_clock_goes_on(steps in steps()) {
+            let sim = Sim::new();
+            let mut timeline = Timeline::default();
+            let (mut clock_ms, mut ours_ms) = (0, 0);
+            let mut newest = [None; MAX_TRACKS];
+            for (another, (track, keyframe, by, passed)) in steps {
+                if another {
+                    timeline.new_publisher();
+                }
+                clock_ms += by;
+                ours_ms += passed;
+                let video = track == 0;
+                let stamp = Stamp { track, time_us: clock_ms * 1_000, video, keyframe: keyframe || !video, now: sim.ms(ours_ms) };
+                let mapped = timeline.map(stamp);
+                if mapped.overlaps {
+                    prop_assert!(!video);
+                    continue;
+                }
+                let us = stamp.time_us + mapped.offset_us;
+                if let Some(before) = newest[track] {
+                    let back = if video && keyframe { 0 } else { 1_000_000 };
+                    prop_assert!(us >= before - back, "{us} after {before}");
+                    prop_assert!(!mapped.jumped || us > before, "{us} after {before}, put right");
+                }
+                newest[track] = newest[track].max(Some(us));
+            }
+        }
+
+        /// A publisher whose clock runs like ours is never corrected, however its frames bunch on the way.
+        #[test]
+        fn an_honest_clock_is_left_alone(frames in prop::collection::vec((0_usize..3, 0_u64..500, 0_u64..3_000), 1..200)) {
+            let sim = Sim::new();
+            let mut timeline = Timeline::default();
+            let (mut sent_ms, mut arrived_ms) = (0, 0);
+            for (track, by, late) in frames {
+                sent_ms += by;
+                arrived_ms = arrived_ms.max(sent_ms + late);
+                let time_us = i64::try_from(sent_ms).unwrap() * 1_000;
+                let mapped = timeline.map(Stamp { track, time_us, video: track == 0, keyframe: true, now: sim.ms(arrived_ms) });
+                prop_assert_eq!(mapped, Mapped { offset_us: 0, jumped: false, overlaps: false });
+            }
+        }
+    }
+}

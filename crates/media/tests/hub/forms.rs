@@ -144,6 +144,29 @@ fn frames_that_nobody_asked_for_while_they_were_there_are_not_numbered() {
 }
 
 #[test]
+fn marks_are_forgotten_with_their_frames() {
+    let world = World::with(Limits {
+        ring_frames: 10,
+        ..Limits::default()
+    });
+    let mut feed = world.video();
+    let mut viewer = world.join();
+    let forms = Forms::new(&world.stream(), Packets::default());
+    let mut frames = Vec::new();
+    for _ in 0..40 {
+        feed.pictures(1);
+        frames.extend(viewer.frames());
+        forms.mark(&frames[frames.len() - 1]).unwrap();
+    }
+    let kept: Vec<_> = frames
+        .iter()
+        .filter(|entry| forms.mark(entry).is_some())
+        .map(|entry| entry.id)
+        .collect();
+    assert_eq!(kept, (30..40).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_frame_that_is_in_hand_is_numbered_though_it_left_the_ring() {
     let world = World::with(Limits {
         ring_frames: 1,

@@ -73,6 +73,8 @@ fn what_is_remembered_is_limited() {
         let mut feed = world.video();
         feed.pictures(1);
         world.hub.end_all();
+        let ended = world.hub.stream(&world.name, world.now()).unwrap_err();
+        assert_eq!(ended.last_seen, Some(Duration::ZERO), "the last time, not the first");
     }
     assert!(!seen(&world, "b"), "the oldest gave way");
     assert!(["a", "c", "d"].into_iter().all(|name| seen(&world, name)));

@@ -293,6 +293,40 @@ fn one_that_lags_at_the_newest_keyframe_itself_loses_nothing() {
 }
 
 #[test]
+fn a_jump_into_a_long_gop_is_a_burst_like_a_newcomers() {
+    let world = World::new();
+    let settings = Settings {
+        gop_frames: 0,
+        ..Settings::default()
+    };
+    let mut feed = world.feed(settings, Terms::remote());
+    let mut viewer = world.join();
+    feed.pictures(10);
+    viewer.drain();
+    feed.pictures(50);
+    feed.keyframe().unwrap();
+    feed.pictures(199);
+    let seen = viewer.drain();
+    assert!(matches!(seen[0], Seen::Jumped(50)), "{:?}", seen[0]);
+    assert_eq!(ids(&seen[1..]), (60..260).collect::<Vec<_>>(), "read to its end");
+}
+
+#[test]
+fn who_is_behind_is_judged_by_media_time_too() {
+    let world = World::new();
+    let mut feed = world.video();
+    let mut viewer = world.join();
+    feed.pictures(1);
+    viewer.drain();
+    // Ten times slower than real time.
+    for _ in 0..30 {
+        world.clock.advance_ms(300);
+        feed.pictures(1);
+    }
+    assert_eq!(viewer.ids(), (1..=30).collect::<Vec<_>>());
+}
+
+#[test]
 fn positions_read_without_a_waker_and_meet_the_live_reader() {
     let world = World::new();
     let mut feed = world.feed(long_gop(), Terms::remote());

@@ -226,6 +226,20 @@ fn other_tracks_are_told_before_their_frames() {
 }
 
 #[test]
+fn a_newcomer_between_tracks_and_first_frame_waits_for_the_frame() {
+    let world = World::new();
+    let mut first = world.video();
+    first.pictures(5);
+    first.publisher.close(world.now());
+    let mut second = world.feed(Settings::default(), Terms::remote().with_audio());
+    let mut viewer = world.join();
+    assert_eq!(viewer.reader.burst_frames(), 0);
+    assert!(viewer.drain().is_empty());
+    second.pictures(1);
+    assert_eq!(viewer.ids(), [5]);
+}
+
+#[test]
 fn the_same_tracks_in_another_format_are_no_event() {
     let world = World::new();
     let mut first = world.video();
