@@ -354,6 +354,18 @@ fn positions_read_without_a_waker_and_meet_the_live_reader() {
 }
 
 #[test]
+fn a_live_position_takes_whatever_comes() {
+    let world = World::new();
+    let mut feed = world.video();
+    feed.pictures(5);
+    let mut viewer = world.join();
+    viewer.reader.seek(world.stream().live());
+    assert!(viewer.drain().is_empty());
+    feed.pictures(3);
+    assert_eq!(viewer.ids(), [5, 6, 7], "keyframe or not");
+}
+
+#[test]
 fn positions_are_made_from_entries_and_a_reader_can_be_moved() {
     let world = World::new();
     let mut feed = world.video();
