@@ -22,8 +22,6 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-PORT = 18554
-STREAM = f"rtsp://127.0.0.1:{PORT}/load"
 SERVER_CPU, LOAD_CPU = "0", "1"
 
 # Name: viewers, transport, and what else the load is told.
@@ -33,10 +31,26 @@ LOADS = {
     "tcp1000": ["--viewers", "1000", "--transport", "tcp"],
     "udp100": ["--viewers", "100", "--transport", "udp"],
     "udp400": ["--viewers", "400", "--transport", "udp"],
-    # A keyframe every two seconds: how long a viewer waits who comes in between.
-    "join": ["--viewers", "60", "--transport", "tcp", "--gop", "60"],
 }
-ROWS = [*LOADS, "start", "idle"]
+ROWS = [*LOADS, "join", "start", "idle"]
+
+
+def free_ports():
+    """Four in a row that nobody listens on now: RTSP, one spare, RTP and RTCP."""
+    for first in range(20000, 30000, 4):
+        with contextlib.ExitStack() as sockets:
+            try:
+                for port in range(first, first + 4):
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                        sockets.enter_context(socket.socket(socket.AF_INET, kind)).bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return first
+    raise RuntimeError("no free ports")
+
+
+PORT = free_ports()
+STREAM = f"rtsp://127.0.0.1:{PORT}/load"
 
 
 def only_rtsp(port):
@@ -145,24 +159,51 @@ def resident_kib(pid):
     return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1))
 
 
+def load_command(options, *arguments):
+    return ["taskset", "-c", LOAD_CPU, options.sightline, "bench", "rtsp", STREAM, "--json", *map(str, arguments)]
+
+
+def report_of(process, limit):
+    said, complained = process.communicate(timeout=limit)
+    if process.returncode != 0:
+        raise RuntimeError(complained.strip())
+    return json.loads(said)
+
+
+def start(command):
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def join(options):
+    """Viewers that come one by one, at no particular moment of the two seconds between keyframes."""
+    publisher = start(load_command(options, "--publish", "--gop", 60, "--viewers", 0, "--seconds", 30))
+    time.sleep(2.5)
+    viewers = []
+    for _ in range(40):
+        viewers.append(start(load_command(options, "--viewers", 1, "--seconds", 0.1)))
+        # No divisor of the keyframe interval, so that all of its moments are met.
+        time.sleep(0.373)
+    waits = [report_of(viewer, 20)["first_picture"]["p50_ms"] for viewer in viewers]
+    publisher.terminate()
+    publisher.wait()
+    waits.sort()
+    return {
+        "first_picture_p50_ms": waits[len(waits) // 2],
+        "first_picture_p95_ms": waits[len(waits) * 95 // 100],
+    }
+
+
 def load(options, pid, arguments):
-    command = ["taskset", "-c", LOAD_CPU, options.sightline, "bench", "rtsp", STREAM, "--publish"]
-    command += ["--seconds", str(options.seconds), "--pid", str(pid), "--json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip())
-    report = json.loads(done.stdout)
+    command = load_command(options, "--publish", "--seconds", options.seconds, "--pid", pid, *arguments)
+    report = report_of(start(command), 180)
     server = report["server"] or {}
     latency = report["latency"] or {}
-    first = report["first_picture"] or {}
     return {
         "cpu_us_per_packet": server.get("cpu_us_per_packet"),
         "cpu_percent": server.get("cpu_percent"),
         "kib_per_viewer": server.get("kib_per_viewer"),
         "latency_p50_ms": latency.get("p50_ms"),
         "latency_p99_ms": latency.get("p99_ms"),
-        "first_picture_p50_ms": first.get("p50_ms"),
-        "first_picture_p95_ms": first.get("p95_ms"),
         "lost_share": report["lost"] / max(1, report["packets"] + report["lost"]),
         "failed_viewers": report["failed"],
     }
@@ -181,6 +222,10 @@ def measure(servers, name, row, options):
         idle = idle_share(1)
         with servers.running(name) as (server, _):
             time.sleep(0.5)
+            if server.poll() is not None:
+                return {"error": f"{name} ended with {server.returncode} before the load came"}
+            if row == "join":
+                return {"machine_idle": idle, **join(options)}
             return {"machine_idle": idle, **load(options, server.pid, LOADS[row])}
     except (RuntimeError, subprocess.TimeoutExpired, OSError) as error:
         return {"error": str(error)}
