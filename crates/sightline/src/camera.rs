@@ -16,7 +16,7 @@ use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName, Track, WallTime};
 
 use crate::config::settings;
-use crate::config::units::Source;
+use crate::config::units::{Bitrate, Source};
 use crate::random;
 
 /// A camera that runs and publishes. Ends when dropped, within a second.
@@ -61,13 +61,7 @@ impl Camera {
             camera::Settings {
                 name: name.to_string(),
                 source: open(&word, settings),
-                encode: encode::Settings {
-                    width: settings.size.width,
-                    height: settings.size.height,
-                    fps: settings.fps.0,
-                    bitrate_kbps: settings.bitrate.kbps(),
-                    gop_frames: settings.gop,
-                },
+                encode: encoding(settings),
                 encoder: encoder(settings.encoder),
                 drawing: drawing(&word, settings),
                 zone: Arc::new(move |at| utc_offset_seconds(&zone, at)),
@@ -133,14 +127,28 @@ fn open(word: &Word, settings: &settings::Camera) -> Box<dyn Open> {
             Box::new(v4l2::Camera::new(path, settings))
         }
         Word::Libcamera(index) => {
+            let usual = libcamera::Settings::default();
             let settings = libcamera::Settings {
-                vflip: settings.vflip,
-                ..libcamera::Settings::default()
+                vflip: settings.vflip.or(usual.vflip),
+                bitrate_kbps: settings.bitrate.map_or(usual.bitrate_kbps, Bitrate::kbps),
+                intra: settings.gop.unwrap_or(usual.intra),
+                ..usual
             };
             Box::new(libcamera::Camera::new(*index, settings))
         }
         Word::Exec(command) => Box::new(exec::Exec::new(command)),
         Word::File(_) => Box::new(Pattern::Bars),
+    }
+}
+
+fn encoding(settings: &settings::Camera) -> encode::Settings {
+    let usual = encode::Settings::default();
+    encode::Settings {
+        width: settings.size.width,
+        height: settings.size.height,
+        fps: settings.fps.0,
+        bitrate_kbps: settings.bitrate.map_or(usual.bitrate_kbps, Bitrate::kbps),
+        gop_frames: settings.gop.unwrap_or(usual.gop_frames),
     }
 }
 

@@ -65,9 +65,9 @@ pub struct Rtsp {
     pub port: u16,
     /// Offer RTP over UDP too. Off: everything goes through the TCP connection.
     pub udp: bool,
-    /// UDP port for RTP. 0: the system chooses one.
+    /// UDP port for RTP. 0, for both: the system chooses an even one and the next.
     pub rtp_port: u16,
-    /// UDP port for RTCP. 0: the system chooses one.
+    /// UDP port for RTCP.
     pub rtcp_port: u16,
     /// How long a session lives without a sign of life from its peer.
     pub timeout: Span,
@@ -196,11 +196,12 @@ pub struct Camera {
     pub size: Size,
     /// Pictures per second, such as 30, 29.97 or "30000/1001".
     pub fps: Fps,
-    /// Bits per second, such as "800k" or "2M".
-    pub bitrate: Bitrate,
-    /// Pictures from keyframe to keyframe.
-    #[schemars(range(min = 1, max = 600))]
-    pub gop: u32,
+    /// Bits per second, such as "800k". Left out: 800k, or 2M where libcamera's own encoder is used.
+    #[schemars(example = &"2M")]
+    pub bitrate: Option<Bitrate>,
+    /// Pictures from keyframe to keyframe. Left out: 10, or 15 where libcamera's own encoder is used.
+    #[schemars(range(min = 1, max = 600), example = 30)]
+    pub gop: Option<u32>,
     /// Which encoder: "auto" takes the best that works here.
     pub encoder: Encoder,
     /// Draw clock, frame rate and latency into the picture: "auto" (for test, v4l2 and libcamera), "on" or "off". "off" lets H.264
@@ -215,8 +216,8 @@ pub struct Camera {
     /// Brightness as the camera counts it. Left out: as the camera has it.
     #[schemars(example = 0)]
     pub brightness: Option<i32>,
-    /// Turn the picture upside down (libcamera).
-    pub vflip: bool,
+    /// Turn the picture upside down, for cameras mounted that way (libcamera alone): "auto" (which is on), "on" or "off".
+    pub vflip: Switch,
     /// Let a publisher from the network take over this stream.
     pub takeover: bool,
 }
@@ -230,14 +231,14 @@ impl Default for Camera {
                 height: 480,
             },
             fps: Fps(FrameRate::whole(30)),
-            bitrate: Bitrate::from_kbps(800),
-            gop: 10,
+            bitrate: None,
+            gop: None,
             encoder: Encoder::Auto,
             overlay: Switch::Auto,
             stamp: Switch::Auto,
             exposure: None,
             brightness: None,
-            vflip: false,
+            vflip: Switch::Auto,
             takeover: false,
         }
     }

@@ -10,6 +10,9 @@ use super::{Holder, Transport, who_holds};
 /// Connections the kernel keeps until they are accepted. 400 viewers that start together must not wait for a second SYN.
 const BACKLOG: i32 = 1_024;
 
+/// Of the socket for media. The kernel grants what its limit (`net.core.wmem_max`) allows, silently.
+const BUFFER_BYTES: usize = 4 << 20;
+
 /// Why a socket could not be had. The text says what, why and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -82,8 +85,8 @@ pub struct RtpPair {
     pub rtcp: std::net::UdpSocket,
 }
 
-/// Binds the pair of ports for RTP and RTCP, as [`listen_tcp`] does. Buffers are raised so that a burst of a keyframe to all
-/// viewers fits.
+/// Binds the pair of ports for RTP and RTCP, as [`listen_tcp`] does; for `[0, 0]` any even port and the next one, as RFC 3550 §11
+/// has it. Buffers are raised so that a burst of a keyframe to all viewers fits.
 ///
 /// # Errors
 /// [`ListenError`].
@@ -92,17 +95,46 @@ pub fn bind_rtp_pair(
     [rtp_port, rtcp_port]: [u16; 2],
     setting: &'static str,
 ) -> Result<RtpPair, ListenError> {
-    /// The kernel grants what its limit (`net.core.wmem_max`) allows, silently.
-    const BUFFER_BYTES: usize = 4 << 20;
-    let rtp = bind(Transport::Udp, host, rtp_port, setting)?;
+    let (rtp, rtcp) = match [rtp_port, rtcp_port] {
+        [0, 0] => bind_any_pair(host, setting)?,
+        [rtp_port, rtcp_port] => (
+            bind(Transport::Udp, host, rtp_port, setting)?,
+            bind(Transport::Udp, host, rtcp_port, setting)?,
+        ),
+    };
     // Smaller buffers than wished for are no reason not to start.
     let _ = rtp.set_send_buffer_size(BUFFER_BYTES);
     let _ = rtp.set_recv_buffer_size(BUFFER_BYTES);
-    let rtcp = bind(Transport::Udp, host, rtcp_port, setting)?;
     Ok(RtpPair {
         rtp: rtp.into(),
         rtcp: rtcp.into(),
     })
+}
+
+/// Takes what the system gives until it is an even port whose neighbour is free too.
+fn bind_any_pair(host: Option<IpAddr>, setting: &'static str) -> Result<(Socket, Socket), ListenError> {
+    /// Half of all ports are odd, and neighbours are seldom taken: 64 in a row fail once in 2^60 starts.
+    const ATTEMPTS: usize = 64;
+    let mut last = None;
+    // Kept until the end, so that the system does not give the same port again.
+    let mut unfit = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let rtp = bind(Transport::Udp, host, 0, setting)?;
+        let port = rtp.local_addr().ok().and_then(|address| address.as_socket());
+        let port = port.map_or(0, |address| address.port());
+        if port % 2 == 0 && port != 0 {
+            match bind(Transport::Udp, host, port.saturating_add(1), setting) {
+                Ok(rtcp) => return Ok((rtp, rtcp)),
+                Err(error) => last = Some(error),
+            }
+        }
+        unfit.push(rtp);
+    }
+    Err(last.unwrap_or(ListenError::Other {
+        transport: Transport::Udp,
+        address: SocketAddr::new(any_or(host), 0),
+        error: io::Error::from(io::ErrorKind::AddrInUse),
+    }))
 }
 
 fn bind(transport: Transport, host: Option<IpAddr>, port: u16, setting: &'static str) -> Result<Socket, ListenError> {
@@ -213,6 +245,17 @@ mod tests {
             error.to_string(),
             "192.0.2.1 is not an address of this machine; correct server.host"
         );
+    }
+
+    #[test]
+    fn any_pair_is_even_and_odd() {
+        let pairs: Vec<RtpPair> = (0..20)
+            .map(|_| bind_rtp_pair(None, [0, 0], "rtsp.rtp_port").unwrap())
+            .collect();
+        for pair in &pairs {
+            let rtp = pair.rtp.local_addr().unwrap().port();
+            assert_eq!((rtp % 2, pair.rtcp.local_addr().unwrap().port()), (0, rtp + 1));
+        }
     }
 
     #[test]

@@ -187,7 +187,7 @@ fn cameras_by_file_variable_and_flag() {
     // Two cameras in the file: flags and variables without a name mean the default stream.
     let default = camera("zerolatency");
     assert_eq!(
-        (default.size.to_string().as_str(), default.bitrate.kbps()),
+        (default.size.to_string().as_str(), default.bitrate.unwrap().kbps()),
         ("320x240", 2_000)
     );
 }

@@ -1,0 +1,94 @@
+//! What is said at the start.
+
+use crate::support::sightline;
+use crate::{port, run, start, stderr, stdout};
+
+#[test]
+fn tells_people_where_to_watch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = start(folder.path(), &["up", "--source", "test"], &[]);
+    process.wait_for("how to stop", |line| {
+        line.contains("Press Ctrl-C to stop").then_some(())
+    });
+    let said = process.said().join("\n");
+    for expected in [
+        "Camera    zerolatency: ",
+        "Access    free on this machine",
+        "rtsp://localhost:",
+        "this machine",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is missing in\n{said}");
+    }
+    // No terminal: no colours, no status line, no QR code.
+    assert!(!said.contains(['\u{1b}', '█']), "{said}");
+}
+
+#[test]
+fn openness_is_said_at_every_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut process = start(
+            folder.path(),
+            &["serve"],
+            &[("SIGHTLINE_OPEN", "1"), ("SIGHTLINE_LOG", "json")],
+        );
+        process.wait_for("a warning", |line| line.contains("everything is open").then_some(()));
+        port(&mut process);
+    }
+    let arguments = ["serve", "--log", "json"];
+    let mut process = start(
+        folder.path(),
+        &arguments,
+        &[("SIGHTLINE_AUTH_TRUSTED_NETWORKS", "10.9.0.0/24")],
+    );
+    process.wait_for("a warning", |line| line.contains("10.9.0.0/24").then_some(()));
+}
+
+#[test]
+fn the_addresses_of_the_tunnel_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join(".env"),
+        "PI_VPN_IP=10.9.0.2 # the Pi\nSIGHTLINE_OPEN='1'\n",
+    )
+    .unwrap();
+    let mut process = start(folder.path(), &["up", "--source", "test"], &[]);
+    process.wait_for("the URL", |line| line.contains("rtsp://10.9.0.2:").then_some(()));
+    drop(process);
+    let mut process = start(folder.path(), &["up", "--source", "test"], &[("PI_VPN_IP", "10.9.0.7")]);
+    process.wait_for("the process's own", |line| {
+        line.contains("rtsp://10.9.0.7:").then_some(())
+    });
+}
+
+#[test]
+fn a_port_in_use_names_who_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("[::]:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let output = run(folder.path(), &["serve", "--rtsp-port", &port.to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    let us = format!("(pid {})", std::process::id());
+    assert!(
+        said.contains(&format!("TCP port {port} is in use by ")) && said.contains(&us),
+        "{said}"
+    );
+    assert!(said.contains("--rtsp-port"), "{said}");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--help"][..], &["--version"], &["up", "--help"], &["help", "bench"]] {
+        let output = run(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!stdout(&output).is_empty() && output.stderr.is_empty(), "{arguments:?}");
+    }
+    let help = stdout(&run(folder.path(), &["publish", "--help"]));
+    for expected in ["--rtsp-url", "SIGHTLINE_PUBLISH_URL", "Examples:"] {
+        assert!(help.contains(expected), "{help}");
+    }
+    let output = sightline().output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
