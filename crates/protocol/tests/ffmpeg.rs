@@ -96,7 +96,8 @@ impl Clip {
             "h264 slices" => (Codec::H264, video, format!("{x264} -tune zerolatency -slices 4")),
             "h264 b-frames" => (Codec::H264, video, format!("{x264} -bf 2")),
             "h265" => {
-                let x265 = "-c:v libx265 -b:v 800k -g 15 -preset ultrafast -x265-params log-level=error:scenecut=0";
+                let x265 =
+                    "-c:v libx265 -b:v 800k -g 15 -preset ultrafast -x265-params log-level=error:scenecut=0:bframes=0";
                 (Codec::H265, video, x265.to_owned())
             }
             "aac" => (Codec::Aac, "sine=sample_rate=44100", "-c:a aac -ac 2".to_owned()),
@@ -333,7 +334,6 @@ fn await_listener(port: u16) {
 #[rstest]
 #[case::h264("h264")]
 #[case::h264_slices("h264 slices")]
-#[case::h264_reordered("h264 b-frames")]
 #[case::h265("h265")]
 #[case::aac("aac")]
 #[case::opus("opus")]

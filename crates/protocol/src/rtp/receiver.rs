@@ -48,6 +48,9 @@ pub struct Reordering {
     pub wait: Duration,
     /// Most packets kept waiting.
     pub packets: usize,
+    /// How long the very first packets wait for one that was sent before them. Without it a stream whose first packet is
+    /// overtaken loses its first keyframe, and with it a whole GOP.
+    pub beginning: Duration,
 }
 
 impl Default for Reordering {
@@ -55,6 +58,7 @@ impl Default for Reordering {
         Self {
             wait: Duration::from_millis(50),
             packets: 512,
+            beginning: Duration::from_millis(10),
         }
     }
 }
@@ -235,7 +239,7 @@ impl Receiver {
                 self.stats.duplicates += 1;
                 return;
             }
-            Place::Next | Place::Early | Place::Late => {}
+            Place::Next | Place::Early | Place::Beginning | Place::Late => {}
         }
         self.candidate = None;
         self.stats.packets += 1;
@@ -247,6 +251,7 @@ impl Receiver {
                 self.advance(number);
                 self.deliver(packet, arrival);
             }
+            Place::Beginning => self.reorder.hold(number, bytes, arrival),
             Place::Early => {
                 self.stats.reordered += 1;
                 self.reorder.hold(number, bytes, arrival);
@@ -445,7 +450,7 @@ impl Receiver {
         self.ready.pop_front()
     }
 
-    /// When [`Receiver::handle_timeout`] wants to be called: packets wait for one that is missing.
+    /// When [`Receiver::handle_timeout`] wants to be called: packets wait for one that is missing, or might be.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reorder.deadline()
     }

@@ -20,6 +20,8 @@ pub(super) enum Place {
     Next,
     /// An earlier one is missing: [`Reorder::hold`] it.
     Early,
+    /// Nothing was handed on yet, and an earlier one may come: hold it as well.
+    Beginning,
     /// It was handed on or is held already.
     Duplicate,
     /// It had been given up.
@@ -69,27 +71,23 @@ impl Reorder {
     /// Where a packet belongs, and its unwrapped number.
     pub(super) fn place(&self, sequence: u16) -> (Place, i64) {
         let number = self.sequence.peek(sequence);
-        let (Some(next), Some(highest)) = (self.next, self.sequence.highest()) else {
-            return (Place::Next, number);
-        };
-        let ahead = number - highest;
+        let ahead = self.sequence.highest().map_or(0, |highest| number - highest);
         if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&ahead) {
             return (Place::Jump, number);
         }
-        let place = if number < next {
-            let behind = next - 1 - number;
-            let came = u32::try_from(behind)
-                .ok()
-                .and_then(|shift| self.came.checked_shr(shift))
-                .unwrap_or(0);
-            // What lies further back than the record reaches is more likely a late packet than a second copy.
-            if came & 1 == 1 { Place::Duplicate } else { Place::Late }
-        } else if self.held.contains_key(&number) {
-            Place::Duplicate
-        } else if number == next || self.limits.is_none() {
-            Place::Next
-        } else {
-            Place::Early
+        if self.held.contains_key(&number) {
+            return (Place::Duplicate, number);
+        }
+        let place = match self.next {
+            None if self.limits.is_some_and(|limits| !limits.beginning.is_zero()) => Place::Beginning,
+            Some(next) if number < next => {
+                let behind = u32::try_from(next - 1 - number).ok();
+                let came = behind.and_then(|shift| self.came.checked_shr(shift)).unwrap_or(0);
+                // What lies further back than the record reaches is more likely a late packet than a second copy.
+                if came & 1 == 1 { Place::Duplicate } else { Place::Late }
+            }
+            Some(next) if number > next && self.limits.is_some() => Place::Early,
+            _ => Place::Next,
         };
         (place, number)
     }
@@ -126,7 +124,7 @@ impl Reorder {
     pub(super) fn release(&mut self, now: Option<Instant>) -> Option<(i64, Held)> {
         let (&number, _) = self.held.first_key_value()?;
         let limits = self.limits?;
-        let due = self.next.is_none_or(|next| number <= next)
+        let due = self.next.is_some_and(|next| number <= next)
             || self.held.len() > limits.packets
             || now.is_some_and(|now| self.deadline().is_some_and(|deadline| deadline <= now));
         if due { self.held.pop_first() } else { None }
@@ -139,7 +137,12 @@ impl Reorder {
 
     /// When the missing packets are given up.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let wait = self.limits?.wait;
+        let limits = self.limits?;
+        let wait = if self.next.is_some() {
+            limits.wait
+        } else {
+            limits.beginning
+        };
         let first = self.held.values().map(|held| held.arrival.at).min()?;
         first.checked_add(wait)
     }
@@ -161,6 +164,25 @@ mod tests {
     #[allow(clippy::disallowed_methods)]
     fn base() -> Instant {
         Instant::now()
+    }
+
+    #[test]
+    fn the_first_packet_may_be_overtaken() {
+        let base = base();
+        let mut reorder = Reorder::new(Some(Reordering::default()));
+        for (sequence, ms) in [(2, 0), (1, 3), (65_535, 9)] {
+            let (place, number) = reorder.place(sequence);
+            assert_eq!(place, Place::Beginning);
+            reorder.hold(number, &[sequence as u8], arrival(base, ms));
+        }
+        assert_eq!(reorder.place(1).0, Place::Duplicate);
+        assert_eq!(reorder.deadline(), Some(base + Duration::from_millis(10)));
+        assert!(reorder.release(Some(base + Duration::from_millis(9))).is_none());
+        let (number, held) = reorder.release(Some(base + Duration::from_millis(10))).unwrap();
+        assert_eq!((number, &*held.bytes, reorder.advance(number)), (-1, &[255][..], 0));
+        // From here on the usual wait counts.
+        assert!(reorder.release(Some(base + Duration::from_millis(10))).is_none());
+        assert_eq!(reorder.place(0).0, Place::Next);
     }
 
     #[test]

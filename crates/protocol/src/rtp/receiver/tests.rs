@@ -16,7 +16,10 @@ fn receiver_config(format: &Arc<Format>) -> ReceiverConfig {
         payload_type: 96,
         format: Arc::clone(format),
         clock: super::super::clock(format),
-        reordering: Some(Reordering::default()),
+        reordering: Some(Reordering {
+            beginning: Duration::ZERO,
+            ..Reordering::default()
+        }),
         abs_capture_time: Some(5),
         ssrc: 42,
         cname: "us".into(),
