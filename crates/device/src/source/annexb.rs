@@ -19,7 +19,7 @@ use crate::picture::FrameRate;
 /// Without an access unit in so many bytes, the stream is something else. A keyframe of a 4K camera has a few hundred kilobytes.
 const MAX_BYTES_BEFORE_FIRST: usize = 4 << 20;
 /// Enough of the beginning to recognise another container.
-const HEAD_BYTES: usize = 192;
+pub(super) const HEAD_BYTES: usize = 192;
 /// Wrong guesses about pauses after which there are no more guesses.
 const MAX_TORN: u64 = 2;
 /// An SEI's time is believed when it lies so far before or after the arrival: the sender's clock may be another machine's.
@@ -153,7 +153,7 @@ fn captured(unit: AccessUnit, arrived: Instant, clock: &dyn Clock) -> Captured {
 
 /// What a stream is that is certainly not H.264 in Annex B form, by its first bytes. Waiting for it to show would not do: start codes
 /// are found within a transport stream as well.
-fn what_else(head: &[u8]) -> Option<&'static str> {
+pub(super) fn what_else(head: &[u8]) -> Option<&'static str> {
     let at = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
     Some(if at(4, b"ftyp") {
         "an MP4 file"

@@ -8,6 +8,7 @@
 mod annexb;
 mod child;
 pub mod exec;
+pub mod file;
 mod jpeg;
 pub mod libcamera;
 mod pixels;

@@ -11,7 +11,7 @@ mod sps;
 
 pub use access_units::AccessUnits;
 pub use format::{Format, MAX_PARAMETER_SET_BYTES, MAX_PPS, MAX_SPS, ParameterSetError};
-pub use slice::{SliceHeader, SliceType, slice_header};
+pub use slice::{OutputOrder, SliceHeader, SliceType, output_order, slice_header};
 pub use sps::without_reordering;
 
 /// NAL unit types of H.264 (Table 7-1) that are named somewhere.

@@ -2,6 +2,7 @@
 
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError};
 
+use super::format::Format;
 use super::sps::{PictureOrder, PpsInfo, SpsInfo};
 use super::{nal, ref_idc, unit_type};
 use crate::annexb;
@@ -53,6 +54,32 @@ fn read_header(bits: &mut BitReader<&[u8]>) -> Result<SliceHeader, BitReaderErro
         first_mb,
         slice_type,
         pps_id: u8::try_from(pps_id).map_err(|_| BitReaderError::ExpGolombTooLarge("pic_parameter_set_id"))?,
+    })
+}
+
+/// Where a picture stands in the order of output, as far as its slices say (§8.2.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputOrder {
+    /// `pic_order_cnt_lsb`: grows with output order and wraps at `1 << bits`; an IDR picture starts it anew.
+    pub lsb: u32,
+    /// Its width, 4 to 16.
+    pub bits: u32,
+    /// Other pictures refer to this one: the next lsb lies within half its range of this one's.
+    pub reference: bool,
+}
+
+/// Peeks into a slice NAL unit for its picture's place in output order. `None` for other NAL units, unknown parameter sets, and
+/// `pic_order_cnt_type` 1 (which nobody uses) and 2 (output order is decoding order, [`Format::max_reorder_frames`] is 0).
+pub fn output_order(unit: &[u8], format: &Format) -> Option<OutputOrder> {
+    let (sps, pps) = format.sets_of(slice_header(unit)?.pps_id)?;
+    let PictureOrder::Lsb { bits } = sps.order else {
+        return None;
+    };
+    let id = picture_id(unit, sps, pps)?;
+    Some(OutputOrder {
+        lsb: u32::try_from(id.order[0]).ok()?,
+        bits,
+        reference: id.reference,
     })
 }
 

@@ -471,3 +471,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn output_order_is_read_where_slices_tell_it() {
+    // As `sps`, with picture order count type 0 of six bits.
+    let sps_of_type_0 = written(0x67, |bits| {
+        for byte in [66, 0xc0, 30] {
+            bits.write::<8, u8>(byte).unwrap();
+        }
+        // id, log2_max_frame_num_minus4, pic_order_cnt_type, log2_max_pic_order_cnt_lsb_minus4, max_num_ref_frames
+        for value in [0, 0, 0, 2, 1] {
+            bits.write_ue(value).unwrap();
+        }
+        bits.write_bit(false).unwrap();
+        bits.write_ue(39).unwrap();
+        bits.write_ue(29).unwrap();
+        for bit in [true, true, false, false] {
+            bits.write_bit(bit).unwrap();
+        }
+    });
+    let slice_of = |header: u8, lsb: u8| {
+        written(header, |bits| {
+            for value in [0, 6, 0] {
+                bits.write_ue(value).unwrap();
+            }
+            bits.write::<4, u8>(3).unwrap();
+            bits.write::<6, u8>(lsb).unwrap();
+        })
+    };
+    let format = Format::new([sps_of_type_0, pps(0, 0)]).unwrap();
+    let order = |lsb, reference| {
+        Some(OutputOrder {
+            lsb,
+            bits: 6,
+            reference,
+        })
+    };
+    assert_eq!(output_order(&slice_of(0x41, 62), &format), order(62, true));
+    assert_eq!(output_order(&slice_of(0x01, 5), &format), order(5, false));
+    assert_eq!(output_order(&pps(0, 0), &format), None);
+    assert_eq!(output_order(&slice_of(0x41, 62), &Format::default()), None);
+    // Type 2: the order of decoding.
+    let decoding = Format::new([sps(0, 40, 30, 30), pps(0, 0)]).unwrap();
+    assert_eq!(output_order(&idr(), &decoding), None);
+}
