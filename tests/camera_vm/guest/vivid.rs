@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use device::picture::Picture;
 use device::source::v4l2::{self, Camera, Settings, Unfit};
-use device::source::{Control, Open, Source, Taken};
+use device::source::{Control, Open, Source, Taken, probe_default};
 use media::CaptureSource;
+use testkit::clock::SystemClock;
 
 use super::Scenario;
 use super::support::{
@@ -67,6 +68,9 @@ fn lists() {
         modes.contains(&"YUYV 640×360@40,30,25,15,12.50,10,5,4,2,1".to_owned()),
         "{modes:#?}"
     );
+    let (word, why) = probe_default(&device::source::Settings::default(), &SystemClock);
+    assert_eq!(word.to_string(), "v4l2:/dev/video0");
+    assert_eq!(why, "vivid at /dev/video0 is the first camera that is free");
     for (info, why) in list[1..]
         .iter()
         .zip(["takes pictures in, gives none", "metadata", "gives no pictures"])
@@ -337,6 +341,12 @@ fn busy() {
     assert_eq!(
         v4l2::list()[0].unfit,
         Some(Unfit::Busy(format!("used by exe (process {})", helper.pid())))
+    );
+    let (word, why) = probe_default(&device::source::Settings::default(), &SystemClock);
+    assert_eq!(word.to_string(), "v4l2:/dev/video0");
+    assert!(
+        why.starts_with("the only camera, vivid at /dev/video0, is used by exe (process "),
+        "{why}"
     );
     // As a user who may open the camera but not look at root's processes.
     assert!(Command::new("chmod").args(["666", PATH]).status().unwrap().success());

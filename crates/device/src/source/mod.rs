@@ -9,9 +9,14 @@ mod annexb;
 mod child;
 pub mod exec;
 pub mod file;
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only the kernel's cameras send it")
+)]
 mod jpeg;
 pub mod libcamera;
 mod pixels;
+mod probe;
 pub mod slate;
 pub mod test_pattern;
 pub mod v4l2;
@@ -25,6 +30,7 @@ use media::{CaptureSource, Clock};
 
 use crate::picture::{FrameRate, Picture, Pool};
 
+pub use probe::probe_default;
 pub use word::{InvalidWord, WORDS, Word};
 
 /// Something that can be opened, and opened again after it failed: a device, a child process, a file, a generator.
@@ -35,6 +41,30 @@ pub trait Open: Send {
     /// Opens it. The camera drops the failed source before it calls this again, waiting between attempts as
     /// [`Error::retryable`] allows. May block for as long as a device takes to start, at most a few seconds.
     fn open(&mut self, with: &Opening) -> Result<Box<dyn Source>, Error>;
+}
+
+/// How sources are set up that a word alone does not say enough of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// For `v4l2:`.
+    pub v4l2: v4l2::Settings,
+    /// For `libcamera`.
+    pub libcamera: libcamera::Settings,
+    /// For `file:` with bare H.264, which holds no times: pictures per second. `None` takes what the stream states.
+    pub file_fps: Option<FrameRate>,
+}
+
+impl Word {
+    /// What opens the source that it names. Nothing is opened or looked for yet.
+    pub fn opener(&self, settings: &Settings) -> Box<dyn Open> {
+        match self {
+            Self::Test(pattern) => Box::new(*pattern),
+            Self::V4l2(path) => Box::new(v4l2::Camera::new(path, settings.v4l2)),
+            Self::Libcamera(index) => Box::new(libcamera::Camera::new(*index, settings.libcamera.clone())),
+            Self::Exec(command) => Box::new(exec::Exec::new(command)),
+            Self::File(path) => Box::new(file::File::new(path, settings.file_fps)),
+        }
+    }
 }
 
 /// An opened source. Dropping it closes the device and ends the child process, within 500 ms.

@@ -8,6 +8,10 @@
 
 use std::path::PathBuf;
 
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only the kernel's cameras have modes")
+)]
 mod modes;
 
 #[cfg(target_os = "linux")]
