@@ -78,6 +78,38 @@ fn a_port_in_use_names_who_has_it() {
 }
 
 #[test]
+fn other_ports_do_for_rtp_where_none_was_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    // Some other program may have it already, which is as good.
+    let _taken = std::net::UdpSocket::bind("0.0.0.0:8000");
+    let mut command = sightline();
+    command
+        .args(["serve", "--rtsp-port", "0", "--log", "json"])
+        .env("HOME", folder.path())
+        .current_dir(folder.path());
+    let mut process = crate::support::Process::start(&mut command);
+    let warning = crate::wait_for_event(&mut process, "RTP over UDP uses other ports");
+    assert!(
+        warning["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("UDP port 8000 is in use by "),
+        "{warning}"
+    );
+    port(&mut process);
+    let output = sightline()
+        .args(["serve", "--rtsp-port", "0"])
+        .env("SIGHTLINE_RTSP_RTP_PORT", "8000")
+        .env("HOME", folder.path())
+        .output();
+    assert_eq!(
+        output.unwrap().status.code(),
+        Some(1),
+        "a port that was asked for is not replaced"
+    );
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [&["--help"][..], &["--version"], &["up", "--help"], &["help", "bench"]] {

@@ -58,7 +58,11 @@ impl Receive {
             test_connection(&options, &runtime)
         } else {
             let stop = shutdown::on_signal(&runtime).map_err(Failure::running)?;
-            receive::run(&options, &runtime, stop.receiver()).map_err(Failure::running)
+            match receive::run(&options, &runtime, stop.receiver()) {
+                // Whoever ends it before the first picture got what they asked for.
+                Err(receive::Error::NoPicture { .. }) if stop.is_requested() => Ok(()),
+                done => done.map_err(Failure::running),
+            }
         };
         runtime.shutdown_background();
         done

@@ -67,12 +67,7 @@ pub fn run(program: &Program) -> Result<(), Error> {
     let settings = &program.loaded.settings;
     let host = settings.server.host.map(|address| address.0);
     let listener = net::listen_tcp(host, settings.rtsp.port, "--rtsp-port")?;
-    let ports = [settings.rtsp.rtp_port, settings.rtsp.rtcp_port];
-    let pair = settings
-        .rtsp
-        .udp
-        .then(|| net::bind_rtp_pair(host, ports, "rtsp.rtp_port and rtsp.rtcp_port"));
-    let pair = pair.transpose()?;
+    let pair = settings.rtsp.udp.then(|| rtp_ports(program)).transpose()?;
     let auth = Arc::new(authorities(program)?);
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
@@ -92,6 +87,27 @@ pub fn run(program: &Program) -> Result<(), Error> {
             what: "handle signals",
             error,
         }),
+    }
+}
+
+/// The ports for RTP over UDP. Players learn them when they set up a session, so where nobody asked for particular ones and the usual ones are
+/// taken, others do as well.
+fn rtp_ports(program: &Program) -> Result<net::RtpPair, net::ListenError> {
+    const SETTINGS: &str = "rtsp.rtp_port and rtsp.rtcp_port";
+    let settings = &program.loaded.settings;
+    let host = settings.server.host.map(|address| address.0);
+    let ports = [settings.rtsp.rtp_port, settings.rtsp.rtcp_port];
+    let chosen = ["rtsp.rtp_port", "rtsp.rtcp_port"]
+        .iter()
+        .any(|key| program.loaded.origin(key).is_some());
+    match net::bind_rtp_pair(host, ports, SETTINGS) {
+        Err(error @ net::ListenError::InUse { .. }) if !chosen => {
+            let pair = net::bind_rtp_pair(host, [0, 0], SETTINGS)?;
+            let port = pair.rtp.local_addr().map_or(0, |address| address.port());
+            tracing::warn!(reason = %error, rtp_port = port, "RTP over UDP uses other ports");
+            Ok(pair)
+        }
+        pair => pair,
     }
 }
 
