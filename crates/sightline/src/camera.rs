@@ -9,8 +9,7 @@ use std::time::Instant;
 use device::camera::{self, Drawing, Handle, Output, RETRY, Status};
 use device::encode;
 use device::overlay::Corner;
-use device::source::test_pattern::Pattern;
-use device::source::{Open, Word, exec, libcamera, v4l2};
+use device::source::{self, Word, libcamera, probe_default, v4l2};
 use media::hub::{Hub, Origin, Publisher, Publishing, State};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName, Track, WallTime};
@@ -41,9 +40,10 @@ impl Camera {
         clock: Arc<dyn Clock>,
         zone: jiff::tz::TimeZone,
     ) -> std::io::Result<Self> {
+        let source = source(settings);
         let (word, why) = match &settings.source {
             Source::Word(word) => (word.clone(), format!("{word}, as set")),
-            Source::Auto => (Word::Test(Pattern::Moving), "test pattern".to_owned()),
+            Source::Auto => probe_default(&source, clock.as_ref()),
         };
         let status = Arc::new(Mutex::new(None));
         let handle = Arc::new(OnceLock::new());
@@ -60,7 +60,7 @@ impl Camera {
         let camera = camera::Camera::start(
             camera::Settings {
                 name: name.to_string(),
-                source: open(&word, settings),
+                source: word.opener(&source),
                 encode: encoding(settings),
                 encoder: encoder(settings.encoder),
                 drawing: drawing(&word, settings),
@@ -111,33 +111,26 @@ fn encoder(encoder: settings::Encoder) -> encode::Preference {
     }
 }
 
-fn open(word: &Word, settings: &settings::Camera) -> Box<dyn Open> {
-    match word {
-        Word::Test(pattern) => Box::new(*pattern),
-        Word::V4l2(path) => {
-            let settings = v4l2::Settings {
-                exposure: settings
-                    .exposure
-                    .map_or(v4l2::Exposure::Auto, |hundred_micros| v4l2::Exposure::Fixed {
-                        hundred_micros: hundred_micros.unsigned_abs(),
-                    }),
-                brightness: settings.brightness,
-                ..v4l2::Settings::default()
-            };
-            Box::new(v4l2::Camera::new(path, settings))
-        }
-        Word::Libcamera(index) => {
-            let usual = libcamera::Settings::default();
-            let settings = libcamera::Settings {
-                vflip: settings.vflip.or(usual.vflip),
-                bitrate_kbps: settings.bitrate.map_or(usual.bitrate_kbps, Bitrate::kbps),
-                intra: settings.gop.unwrap_or(usual.intra),
-                ..usual
-            };
-            Box::new(libcamera::Camera::new(*index, settings))
-        }
-        Word::Exec(command) => Box::new(exec::Exec::new(command)),
-        Word::File(_) => Box::new(Pattern::Bars),
+fn source(settings: &settings::Camera) -> source::Settings {
+    let exposure = settings
+        .exposure
+        .map_or(v4l2::Exposure::Auto, |hundred_micros| v4l2::Exposure::Fixed {
+            hundred_micros: hundred_micros.unsigned_abs(),
+        });
+    let usual = libcamera::Settings::default();
+    source::Settings {
+        v4l2: v4l2::Settings {
+            exposure,
+            brightness: settings.brightness,
+            ..v4l2::Settings::default()
+        },
+        libcamera: libcamera::Settings {
+            vflip: settings.vflip.or(usual.vflip),
+            bitrate_kbps: settings.bitrate.map_or(usual.bitrate_kbps, Bitrate::kbps),
+            intra: settings.gop.unwrap_or(usual.intra),
+            ..usual
+        },
+        file_fps: None,
     }
 }
 
