@@ -83,6 +83,7 @@ impl Capturing {
         let opened = self.clock.now();
         let mut last: Option<Instant> = None;
         let mut first: Option<Instant> = None;
+        let mut lost = 0;
         loop {
             if let Err(end) = self.pass_controls(source) {
                 return end;
@@ -96,6 +97,9 @@ impl Capturing {
                         self.mailbox.set_feed(Feed::Running { description });
                     }
                     self.deliver(captured);
+                    let total = source.lost().total();
+                    self.stats.dropped.add(total.saturating_sub(lost));
+                    lost = total;
                     last = Some(now);
                     continue;
                 }
@@ -113,8 +117,9 @@ impl Capturing {
             };
             let silent = now.saturating_duration_since(last.unwrap_or(opened));
             if silent > patience {
+                let last_words = source.last_words();
                 return End::Failed {
-                    error: silence(&source.description().text, silent),
+                    error: silence(&source.description().text, silent, last_words),
                     ran: first.map_or(Duration::ZERO, |first| now.saturating_duration_since(first)),
                 };
             }
@@ -172,10 +177,14 @@ impl Capturing {
     }
 }
 
-fn silence(source: &str, silent: Duration) -> source::Error {
+fn silence(source: &str, silent: Duration, last_words: Option<String>) -> source::Error {
+    let mut why = format!("it has given none for {} s", silent.as_secs());
+    if let Some(words) = last_words {
+        why = format!("{why}, after saying: {words}");
+    }
     source::Error::retryable(
         format!("no picture from {source}"),
-        format!("it has given none for {} s", silent.as_secs()),
+        why,
         "look at its cable and power; it is opened anew",
     )
 }
@@ -263,6 +272,16 @@ mod tests {
             End::Failed { error, ran } => (error.to_string(), ran),
             End::Stop | End::Reopen => panic!("it was not told to"),
         }
+    }
+
+    #[test]
+    fn the_last_words_of_a_silent_source_are_passed_on() {
+        let words = Some("Camera frontend has timed out".to_owned());
+        let error = silence("mute", Duration::from_secs(3), words).to_string();
+        assert!(
+            error.contains("none for 3 s, after saying: Camera frontend has timed out; look"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(super) struct Stats {
 pub struct Snapshot {
     /// Pictures and access units that the source delivered.
     pub captured: u64,
-    /// Pictures given up for a newer one, or because no encoder could take them; access units given up because nobody took them.
+    /// Pictures given up for a newer one, damaged, missed by the driver, or because no encoder could take them; access units given up
+    /// because nobody took them.
     pub dropped: u64,
     /// Frames put out, slates included.
     pub encoded: u64,

@@ -186,6 +186,13 @@ pub struct Lost {
     pub missed: u64,
 }
 
+impl Lost {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.skipped.saturating_add(self.broken).saturating_add(self.missed)
+    }
+}
+
 /// A change while running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
