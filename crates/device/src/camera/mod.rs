@@ -13,6 +13,7 @@
 //! waits one picture at the most, and the newest wins.
 
 mod backoff;
+pub mod bench;
 mod capture;
 mod choice;
 mod encoding;
