@@ -3,6 +3,7 @@
 //! Belongs here: generating streams with the time inside every frame, many viewers, figures from them. Does not belong here:
 //! comparing servers (`bench/`), assertions about speed (nowhere: machines differ).
 
+pub mod encode;
 mod figures;
 mod process;
 pub mod rtsp;

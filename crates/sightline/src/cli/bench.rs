@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigFile, Failure, connect, ready};
-use crate::bench::rtsp;
+use crate::bench::{encode, rtsp};
 use crate::config::Loaded;
 use crate::config::units::{Bitrate, Size, StreamUrl};
 use crate::rtsp::client;
@@ -24,6 +24,7 @@ pub(super) struct Bench {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Rtsp(Rtsp),
+    Encode(Encode),
 }
 
 /// Many RTSP viewers of one server, which measure each frame's age by the time inside it
@@ -79,10 +80,68 @@ enum Transport {
     Udp,
 }
 
+/// What a camera costs on this machine: from capture to the encoded frame, with overlay and stamp
+#[derive(Debug, Args)]
+#[command(after_help = ENCODE_EXAMPLES)]
+struct Encode {
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH", default_value = "640x480")]
+    size: Size,
+    /// Pictures per second
+    #[arg(long, value_name = "FPS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
+    fps: u32,
+    /// Bits per second
+    #[arg(long, value_name = "BITS", default_value = "800k")]
+    bitrate: Bitrate,
+    /// Pictures from keyframe to keyframe
+    #[arg(long, value_name = "PICTURES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    gop: u32,
+    /// How long to measure in real time
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const ENCODE_EXAMPLES: &str = "Examples:
+  sightline bench encode
+  sightline bench encode --size 1920x1080 --bitrate 4M --seconds 30 --json";
+
+impl Encode {
+    fn run(self) -> Result<(), Failure> {
+        let settings = device::encode::Settings {
+            width: self.size.width,
+            height: self.size.height,
+            fps: device::picture::FrameRate::whole(self.fps),
+            bitrate_kbps: self.bitrate.kbps(),
+            gop_frames: self.gop,
+        };
+        let clock: Arc<dyn media::Clock> = Arc::new(crate::clock::SystemClock);
+        let duration = Duration::from_secs_f64(self.seconds);
+        let report =
+            encode::run(settings, device::encode::Preference::Auto, duration, &clock).map_err(Failure::running)?;
+        print(&report, self.json)
+    }
+}
+
+/// For people or programs.
+fn print(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string(report).map_err(Failure::running)?
+    } else {
+        report.to_string()
+    };
+    // Nobody reads it: no failure of the measurement.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    Ok(())
+}
+
 impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
             BenchCommand::Rtsp(rtsp) => rtsp.run(),
+            BenchCommand::Encode(encode) => encode.run(),
         }
     }
 }
@@ -111,14 +170,7 @@ impl Rtsp {
         let Some(report) = report else {
             return Ok(());
         };
-        let text = if json {
-            serde_json::to_string(&report).map_err(Failure::running)?
-        } else {
-            report.to_string()
-        };
-        // Nobody reads it: no failure of the measurement.
-        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
-        Ok(())
+        print(&report, json)
     }
 
     fn plan(self, loaded: &Loaded, clock: Arc<dyn media::Clock>) -> rtsp::Plan {
