@@ -150,8 +150,20 @@ fn drawing(word: &Word, settings: &settings::Camera) -> Drawing {
     let test = matches!(word, Word::Test(_));
     let camera = matches!(word, Word::V4l2(_) | Word::Libcamera(_));
     Drawing {
-        lines: settings.overlay.or(test || camera).then_some(Corner::TopLeft),
-        stamp: settings.stamp.or(test).then_some(Corner::BottomRight),
+        lines: settings
+            .overlay
+            .or(test || camera)
+            .then(|| corner(settings.overlay_corner)),
+        stamp: settings.stamp.or(test).then(|| corner(settings.stamp_corner)),
+    }
+}
+
+fn corner(corner: settings::Corner) -> Corner {
+    match corner {
+        settings::Corner::TopLeft => Corner::TopLeft,
+        settings::Corner::TopRight => Corner::TopRight,
+        settings::Corner::BottomLeft => Corner::BottomLeft,
+        settings::Corner::BottomRight => Corner::BottomRight,
     }
 }
 
@@ -227,7 +239,7 @@ impl Publication {
 
 fn log(name: &StreamName, status: &Status) {
     match status {
-        Status::Starting { source } => tracing::info!(stream = %name, source, "camera starts"),
+        Status::Starting { source } => tracing::debug!(stream = %name, source, "camera starts"),
         Status::Running { source, encoder } => tracing::info!(stream = %name, source, encoder, "camera runs"),
         Status::Slate { error, retry_in } => {
             let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);

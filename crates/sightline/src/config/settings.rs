@@ -209,6 +209,10 @@ pub struct Camera {
     pub overlay: Switch,
     /// Draw the machine-readable clock by which latency is measured from the picture: "auto" (for test), "on" or "off".
     pub stamp: Switch,
+    /// Where the overlay goes. Receivers of old look for it at the top left.
+    pub overlay_corner: Corner,
+    /// Where the machine-readable clock goes.
+    pub stamp_corner: Corner,
     /// Exposure as the camera counts it (V4L2: 100 µs). Left out: automatic.
     #[schemars(range(min = 1, max = 1_000_000))]
     #[schemars(example = 200)]
@@ -236,12 +240,29 @@ impl Default for Camera {
             encoder: Encoder::Auto,
             overlay: Switch::Auto,
             stamp: Switch::Auto,
+            overlay_corner: Corner::TopLeft,
+            stamp_corner: Corner::BottomRight,
             exposure: None,
             brightness: None,
             vflip: Switch::Auto,
             takeover: false,
         }
     }
+}
+
+/// A corner of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Corner {
+    /// Upper left.
+    TopLeft,
+    /// Upper right.
+    TopRight,
+    /// Lower left.
+    BottomLeft,
+    /// Lower right.
+    BottomRight,
 }
 
 /// Which encoder.

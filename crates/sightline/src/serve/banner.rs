@@ -6,17 +6,39 @@ use std::io::{self, IsTerminal as _, Write as _};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
+use device::camera::Status;
+
 use super::Program;
 use super::urls::{self, Place};
 use crate::auth::{Auth, Mode, Role};
+use crate::camera::Camera;
 
 /// A camera of this machine and why it is this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CameraLine {
     /// Its stream.
     pub(super) name: String,
-    /// What it is and why it was chosen.
+    /// What it is and does.
     pub(super) text: String,
+    /// Why it is this one.
+    pub(super) why: String,
+}
+
+impl CameraLine {
+    pub(super) fn new(camera: &Camera) -> Self {
+        let text = match camera.status() {
+            Some(Status::Running { source, encoder }) => format!("{source}, {encoder}"),
+            Some(Status::Slate { error, .. }) => format!("no picture yet: {error}"),
+            Some(Status::Ended { why }) => format!("ended by a bug of ours: {why}"),
+            Some(Status::Starting { source }) => format!("{source}, which takes its time to start"),
+            None => "starting".to_owned(),
+        };
+        Self {
+            name: camera.name.to_string(),
+            text,
+            why: camera.why.clone(),
+        }
+    }
 }
 
 /// Everything that is said.
@@ -76,6 +98,7 @@ impl Banner {
         let mut text = format!("\nSightline {}\n\n", env!("CARGO_PKG_VERSION"));
         for camera in &self.cameras {
             row(&mut text, "Camera", &format!("{}: {}", camera.name, camera.text));
+            row(&mut text, "", &format!("({})", camera.why));
         }
         row(&mut text, "Access", &self.access);
         row(&mut text, "Settings", &self.settings);
@@ -143,13 +166,14 @@ mod tests {
     use crate::auth::Tokens;
     use crate::secret::Secret;
 
-    fn banner(cameras: &[(&str, &str)]) -> Banner {
+    fn banner(cameras: &[(&str, &str, &str)]) -> Banner {
         Banner {
             cameras: cameras
                 .iter()
-                .map(|(name, text)| CameraLine {
+                .map(|(name, text, why)| CameraLine {
                     name: (*name).to_owned(),
                     text: (*text).to_owned(),
+                    why: (*why).to_owned(),
                 })
                 .collect(),
             access: "free on this machine".to_owned(),
@@ -171,12 +195,18 @@ mod tests {
 
     #[test]
     fn is_calm() {
-        let text = banner(&[("zerolatency", "test pattern, because no camera was found")]).text(false);
+        let text = banner(&[(
+            "zerolatency",
+            "test pattern, 640×480@30, openh264",
+            "no camera was found",
+        )])
+        .text(false);
         insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"), @"
 
         Sightline VERSION
 
-          Camera    zerolatency: test pattern, because no camera was found
+          Camera    zerolatency: test pattern, 640×480@30, openh264
+                    (no camera was found)
           Access    free on this machine
           Settings  sightline.toml
 

@@ -10,6 +10,7 @@ mod urls;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use device::camera::Status;
 use jiff::tz::TimeZone;
 use media::hub::Hub;
 use media::{Clock, StreamName};
@@ -23,6 +24,7 @@ use crate::shutdown::{self, End, Shutdown};
 use crate::state::{self, Folder, Place};
 use crate::{net, random, rtsp};
 use banner::{Banner, CameraLine};
+use tokio::task::JoinHandle;
 
 /// What to run.
 pub struct Program {
@@ -149,22 +151,57 @@ async fn serve(
     let rtsp = rtsp.map_err(system)?;
     let port = rtsp.local_addr().map_err(system)?.port();
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
-    let start = clock.now().saturating_duration_since(program.began);
-    let cameras = start_cameras(program, &hub, wanted)?;
-    tell(program, port, &auth, &cameras, start);
+    report_start(program, port, &auth);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
-    tokio::select! {
-        () = shutdown.requested() => {}
-        () = status::show(&program.console, &hub, &cameras) => {}
-    }
+    // Looking for a camera may take seconds, and stopping must not wait for it.
+    let (starting, starting_clock) = (hub.clone(), Arc::clone(&clock));
+    let cameras = tokio::task::spawn_blocking(move || start_cameras(wanted, &starting, &starting_clock));
+    let mut running = Vec::new();
+    let done = tokio::select! {
+        () = shutdown.requested() => Ok(()),
+        done = watch_cameras(program, port, &auth, &hub, cameras, &mut running) => done,
+    };
     tracing::info!("stopping");
     tick.abort();
     hub.end_all();
-    // Their threads are waited for, up to a second.
-    tokio::task::block_in_place(|| drop(cameras));
+    // Their threads are waited for, most of a second.
+    let _ = tokio::task::spawn_blocking(|| drop(running)).await;
     // It ends with the same signal; a panic in it was reported already.
     let _ = serving.await;
+    done
+}
+
+/// Tells people about the cameras as soon as they are there, and keeps them informed until the program ends.
+async fn watch_cameras(
+    program: &Program,
+    port: u16,
+    auth: &Auth,
+    hub: &Hub,
+    cameras: JoinHandle<Result<Vec<Camera>, Error>>,
+    running: &mut Vec<Camera>,
+) -> Result<(), Error> {
+    if let Ok(started) = cameras.await {
+        *running = started?;
+    }
+    if program.loaded.settings.log.format == LogFormat::Human {
+        settle(running).await;
+        Banner::new(program, port, auth, running.iter().map(CameraLine::new).collect()).print();
+    }
+    status::show(&program.console, hub, running).await;
     Ok(())
+}
+
+/// Waits until each camera has a picture or a reason why not: a USB camera takes some 300 ms.
+async fn settle(cameras: &[Camera]) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    let is_settled = |camera: &Camera| !matches!(camera.status(), None | Some(Status::Starting { .. }));
+    let all_settled = async {
+        while !cameras.iter().all(is_settled) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, all_settled).await;
 }
 
 type WantedCamera = (StreamName, settings::Camera);
@@ -183,15 +220,9 @@ fn wanted_cameras(program: &Program) -> Vec<WantedCamera> {
     wanted
 }
 
-fn start_cameras(program: &Program, hub: &Hub, wanted: Vec<WantedCamera>) -> Result<Vec<Camera>, Error> {
+fn start_cameras(wanted: Vec<WantedCamera>, hub: &Hub, clock: &Arc<dyn Clock>) -> Result<Vec<Camera>, Error> {
     let start = |(name, camera): WantedCamera| {
-        let started = Camera::start(
-            name,
-            &camera,
-            hub.clone(),
-            Arc::clone(&program.clock),
-            TimeZone::system(),
-        );
+        let started = Camera::start(name, &camera, hub.clone(), Arc::clone(clock), TimeZone::system());
         started.map_err(|error| Error::System {
             what: "start a camera's threads",
             error,
@@ -244,31 +275,18 @@ fn authorities(program: &Program) -> Result<Auth, Error> {
     Ok(Auth::new(mode, auth.trusted_networks.clone()))
 }
 
-/// Tells people, or programs, what runs and where.
-fn tell(program: &Program, port: u16, auth: &Auth, cameras: &[Camera], start: Duration) {
-    let settings = &program.loaded.settings;
-    let line = |camera: &Camera| CameraLine {
-        name: camera.name.to_string(),
-        text: camera.why.clone(),
-    };
-    let banner = Banner::new(program, port, auth, cameras.iter().map(line).collect());
+/// What the log says of the start.
+fn report_start(program: &Program, port: u16, auth: &Auth) {
     warn_of_openness(auth);
+    let start = program.clock.now().saturating_duration_since(program.began);
+    let start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX);
     let file = program.loaded.file.as_ref().map(|path| path.display().to_string());
-    if settings.log.format == LogFormat::Json {
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            rtsp_port = port,
-            config = file.as_deref(),
-            start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX),
-            "listening"
-        );
-        return;
+    let (version, config) = (env!("CARGO_PKG_VERSION"), file.as_deref());
+    // People read it in the banner.
+    match program.loaded.settings.log.format {
+        LogFormat::Json => tracing::info!(version, rtsp_port = port, config, start_us, "listening"),
+        LogFormat::Human => tracing::debug!(version, rtsp_port = port, config, start_us, "listening"),
     }
-    banner.print();
-    tracing::debug!(
-        start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX),
-        "listening"
-    );
 }
 
 /// Said at every start, in whatever form the log has.

@@ -14,6 +14,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the line for ever; waits for ever where there is no terminal.
 pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
+    if !console.is_terminal() {
+        return std::future::pending().await;
+    }
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut bytes_before = vec![0; cameras.len()];
