@@ -101,6 +101,51 @@ fn missing_lints(files: &[File]) -> Vec<String> {
         .collect()
 }
 
+/// Links of documents to files that are not there. `exists` is asked with a path from the root.
+fn dead_links(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for File { path, text } in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") || target.contains(' ') {
+                continue;
+            }
+            let mut parts: Vec<&str> = path.split('/').collect();
+            parts.pop();
+            for part in target.split('/').filter(|part| !matches!(*part, "" | ".")) {
+                if part == ".." {
+                    parts.pop();
+                } else {
+                    parts.push(part);
+                }
+            }
+            if !exists(&parts.join("/")) {
+                found.push(format!("{path}: links to {link}, which is not there"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn documents_link_to_what_is_there() {
+    let root = crate::root();
+    assert_clean(&dead_links(&files(), |path| root.join(path).exists()));
+}
+
+#[test]
+fn a_dead_link_is_noticed() {
+    let files = sample(&[(
+        "docs/guide/x.md",
+        "[a](../a.md#part), [b](b.md), [c](https://example.org/c.md), [d](#here) and [e](../../README.md)",
+    )]);
+    let there = ["docs/a.md", "README.md"];
+    assert_eq!(
+        dead_links(&files, |path| there.contains(&path)),
+        ["docs/guide/x.md: links to b.md, which is not there"]
+    );
+}
+
 #[test]
 fn the_map_names_every_place() {
     assert_clean(&missing_on_map(&files()));
