@@ -2,6 +2,7 @@
 
 mod support;
 mod vivid;
+mod whole;
 
 use std::panic;
 use std::process::ExitCode;
@@ -13,11 +14,8 @@ pub(crate) type Scenario = (&'static str, fn());
 /// The scenarios whose names hold one of these words; all of them when there are none.
 pub(crate) fn chosen(names: &[String]) -> Vec<Scenario> {
     let fits = |name: &str| names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
-    vivid::SCENARIOS
-        .iter()
-        .filter(|(name, _)| fits(name))
-        .copied()
-        .collect()
+    let all = vivid::SCENARIOS.iter().chain(whole::SCENARIOS);
+    all.filter(|(name, _)| fits(name)).copied().collect()
 }
 
 /// Runs what was asked for: one of the helper roles, or the scenarios.
