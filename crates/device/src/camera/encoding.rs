@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use media::annexb::AccessUnit;
 use media::{CaptureSource, Clock, WallTime};
 
+use super::cadence::Cadence;
 use super::capture::message;
 use super::choice::Choice;
 use super::mailbox::{Feed, Item, Mailbox, Turn};
@@ -48,6 +49,7 @@ pub(super) struct Encoding {
     drawing: Drawing,
     encoder: Option<Box<dyn Encoder>>,
     choice: Choice,
+    cadence: Cadence,
     overlay: Overlay,
     lines: Lines,
     slate: Slate,
@@ -81,6 +83,7 @@ impl Encoding {
             slate: Slate::new(parts.name.clone()),
             parts,
             settings,
+            cadence: Cadence::new(settings.fps),
             overlay: Overlay::new(Color::GREEN, drawing.lines.unwrap_or_default()),
             drawing,
             encoder: None,
@@ -151,6 +154,7 @@ impl Encoding {
         self.trouble = None;
         self.back_from_slate();
         if self.prepare(picture.width(), picture.height()) {
+            self.keep_rate(feed, now);
             self.report_running(feed, false);
             self.draw_and_encode(&mut picture, taken);
         } else {
@@ -259,7 +263,10 @@ impl Encoding {
         let packager = Arc::clone(&self.parts.packager);
         let output = Box::new(move |unit: encode::AccessUnit<'_>| lock(&packager).encoded(unit));
         match self.choice.make(self.settings, output) {
-            Ok(encoder) => self.encoder = Some(encoder),
+            Ok(encoder) => {
+                self.cadence = Cadence::new(self.settings.fps);
+                self.encoder = Some(encoder);
+            }
             Err(error) => self.encoder_failed(&error),
         }
         self.encoder.is_some()
@@ -315,18 +322,25 @@ impl Encoding {
         self.trouble = Some((error, self.parts.clock.now() + TROUBLE_LASTS));
     }
 
+    /// Tells the encoder at what rate pictures really come.
+    fn keep_rate(&mut self, feed: &Feed, now: Instant) {
+        let Feed::Running { description } = feed else { return };
+        let told = if description.fps == self.settings.fps {
+            self.cadence.look(now, self.parts.stats.fps())
+        } else {
+            self.settings.fps = description.fps;
+            self.cadence = Cadence::new(description.fps);
+            Some(description.fps)
+        };
+        if let (Some(fps), Some(encoder)) = (told, &mut self.encoder)
+            && let Err(error) = encoder.set_fps(fps)
+        {
+            self.encoder_failed(&error);
+        }
+    }
+
     fn report_running(&mut self, feed: &Feed, passing: bool) {
         let Feed::Running { description } = feed else { return };
-        if description.fps != self.settings.fps {
-            self.settings.fps = description.fps;
-            let told = self
-                .encoder
-                .as_mut()
-                .map_or(Ok(()), |encoder| encoder.set_fps(description.fps));
-            if let Err(error) = told {
-                self.encoder_failed(&error);
-            }
-        }
         let source = Arc::clone(description);
         let encoder = match (&self.encoder, passing) {
             (_, true) => "the camera's own H.264".to_owned(),

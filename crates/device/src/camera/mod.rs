@@ -14,6 +14,7 @@
 
 mod backoff;
 pub mod bench;
+mod cadence;
 mod capture;
 mod choice;
 mod encoding;

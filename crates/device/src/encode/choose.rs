@@ -49,9 +49,9 @@ struct Measured {
 const TRIAL_PICTURES: u64 = 12;
 const WARM_UP: usize = 4;
 /// How long the first picture of a trial may take: hardware has to be set up.
-const FIRST_WITHIN: Duration = Duration::from_secs(3);
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// And each one after it.
-const NEXT_WITHIN: Duration = Duration::from_millis(400);
+const NEXT_WITHIN: Duration = Duration::from_secs(2);
 /// An encoder that needs more of the time between two pictures cannot keep up when the machine has other things to do.
 const SUSTAINABLE: f64 = 0.6;
 /// How long something is waited for before looking whether the trial is still wanted.
