@@ -12,10 +12,16 @@ fn ends_on(signal: Signal, arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let mut process = start(folder.path(), arguments, &[]);
     port(&mut process);
+    // As `timeout` does: to the process, and to its group.
+    crate::signal(&process, signal);
     crate::signal(&process, signal);
     let asked = Instant::now();
     let (status, lines) = process.finish();
     assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("not everything ended")),
+        "{lines:?}"
+    );
     assert!(
         asked.elapsed() < Duration::from_millis(1_500),
         "took {:?}",

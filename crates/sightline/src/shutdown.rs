@@ -11,6 +11,9 @@ use tokio::sync::watch;
 /// How long work may take to end by itself.
 const GRACE: Duration = Duration::from_millis(900);
 
+/// Signals so shortly after the first are the same one: `timeout` and terminals send it to the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
+
 /// Tells a task that it should end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<bool>);
@@ -74,8 +77,7 @@ pub async fn run<F: Future>(work: impl FnOnce(Shutdown) -> F) -> io::Result<End<
     }
     Ok(tokio::select! {
         output = &mut work => End::Done(output),
-        () = signals.next() => End::Abandoned,
-        () = tokio::time::sleep(GRACE) => End::Abandoned,
+        () = signals.impatience() => End::Abandoned,
     })
 }
 
@@ -91,10 +93,7 @@ pub fn on_signal(runtime: &tokio::runtime::Runtime) -> io::Result<Shutdown> {
     runtime.spawn(async move {
         signals.next().await;
         trigger.request();
-        tokio::select! {
-            () = signals.next() => {}
-            () = tokio::time::sleep(GRACE) => {}
-        }
+        signals.impatience().await;
         #[expect(
             clippy::disallowed_methods,
             reason = "the main thread does not listen, and no session is left to end"
@@ -125,6 +124,22 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+impl Signals {
+    /// Waits, after the first signal, for another or for the end of the time.
+    async fn impatience(&mut self) {
+        let another = async {
+            let begun = tokio::time::Instant::now();
+            loop {
+                self.next().await;
+                if begun.elapsed() >= SAME_SIGNAL {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(GRACE, another).await;
     }
 }
 
