@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use media::h264::{self, nal};
 use media::{CaptureSource, Clock};
 
 use super::ffmpeg::{Codec, Ffmpeg, UnknownCodec};
@@ -179,7 +180,9 @@ fn try_out(
     let mut picture = Picture::black(settings.width, settings.height).ok_or("impossible size")?;
     let (to, encoded) = mpsc::channel();
     let output = Box::new(move |unit: super::AccessUnit<'_>| {
-        let _ = to.send((unit.taken.at, unit.keyframe));
+        let has = |wanted| unit.nals.iter().any(|nal| h264::unit_type(nal) == wanted);
+        let starts = unit.keyframe && has(nal::SPS) && has(nal::PPS);
+        let _ = to.send((unit.taken.at, starts));
     });
     let mut encoder = chosen.make(*settings, output).map_err(|error| error.to_string())?;
     let mut latencies = Vec::new();
@@ -190,12 +193,12 @@ fn try_out(
             .encode(&picture, Taken { at, source })
             .map_err(|error| error.to_string())?;
         let patience = if number == 0 { FIRST_WITHIN } else { NEXT_WITHIN };
-        let (out, keyframe) = wait(&encoded, clock, at + patience, give_up)?;
+        let (out, starts) = wait(&encoded, clock, at + patience, give_up)?;
         if out != at {
             return Err("it holds pictures back".to_owned());
         }
-        if number == 0 && !keyframe {
-            return Err("its first picture is no keyframe".to_owned());
+        if number == 0 && !starts {
+            return Err("its first picture is no keyframe with parameter sets".to_owned());
         }
         latencies.push(clock.now().saturating_duration_since(at));
     }
@@ -205,7 +208,7 @@ fn try_out(
     Ok(Measured { latency })
 }
 
-/// The next encoded picture: when it was taken, whether it is a keyframe.
+/// The next encoded picture: when it was taken, whether a stream can start with it.
 fn wait(
     encoded: &mpsc::Receiver<(Instant, bool)>,
     clock: &dyn Clock,

@@ -1,6 +1,8 @@
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use media::annexb;
 use media::h264::{self, nal};
 use media::{CaptureSource, track};
 
@@ -135,6 +137,55 @@ fn parameter_sets_say_what_players_need_and_never_change() {
     // Constrained Baseline, level 3.0.
     assert_eq!(format.profile_level_id(), Some([66, 0xc0, 30]));
     assert_eq!(track::Format::H264(format).dimensions(), Some((640, 480)));
+}
+
+/// What FFmpeg's program says of a stream, and what it complains of.
+fn ffmpeg(program: &str, arguments: &[&str], coded: &[Coded]) -> (String, String) {
+    let mut stream = Vec::new();
+    for nal in coded.iter().flat_map(|unit| &unit.nals) {
+        annexb::push_annex_b(nal, &mut stream);
+    }
+    let file = tempfile::NamedTempFile::with_suffix(".h264").unwrap();
+    std::fs::write(file.path(), stream).unwrap();
+    let output = Command::new(program)
+        .args(["-v", "warning", "-err_detect", "explode", "-f", "h264", "-i"])
+        .arg(file.path())
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; install ffmpeg"));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn ffmpeg_finds_nothing_wrong_with_it() {
+    for (width, height) in [(640, 480), (1_366, 768)] {
+        let settings = Settings {
+            width,
+            height,
+            ..Settings::default()
+        };
+        let coded = Bench::new(settings, Pattern::Moving).run(25);
+        let entries =
+            "stream=profile,width,height,has_b_frames,level,color_range,color_space,color_transfer,color_primaries";
+        let (found, complaints) = ffmpeg("ffprobe", &["-show_entries", entries, "-of", "default=nw=1"], &coded);
+        for expected in [
+            "profile=Constrained Baseline".to_owned(),
+            format!("width={width}"),
+            format!("height={height}"),
+            "has_b_frames=0".to_owned(),
+            "color_range=tv".to_owned(),
+            "color_space=smpte170m".to_owned(),
+            "color_transfer=smpte170m".to_owned(),
+            "color_primaries=smpte170m".to_owned(),
+        ] {
+            assert!(found.lines().any(|line| line == expected), "no {expected} in {found}");
+        }
+        assert_eq!(complaints, "");
+        let (pictures, complaints) = ffmpeg("ffmpeg", &["-f", "framecrc", "-"], &coded);
+        assert_eq!(complaints, "");
+        assert_eq!(pictures.lines().filter(|line| !line.starts_with('#')).count(), 25);
+    }
 }
 
 #[test]
