@@ -10,6 +10,7 @@ use super::{ConfigFile, Failure, connect, ready};
 use crate::bench::{encode, rtsp};
 use crate::config::Loaded;
 use crate::config::units::{Bitrate, Size, StreamUrl};
+use crate::net;
 use crate::rtsp::client;
 use crate::shutdown::{self, End};
 
@@ -150,6 +151,7 @@ impl Rtsp {
     fn run(self) -> Result<(), Failure> {
         let ready = ready(self.config.config.clone(), &[])?;
         let json = self.json;
+        net::raise_descriptor_limit();
         let plan = self.plan(&ready.loaded, Arc::clone(&ready.clock));
         let runtime = connect::runtime()?;
         let console = Arc::clone(&ready.console);

@@ -11,4 +11,4 @@ mod options;
 pub use addresses::{Reach, interface_addresses, rank};
 pub use holder::{Holder, Transport, who_holds};
 pub use listen::{ListenError, RtpPair, bind_rtp_pair, listen_tcp};
-pub use options::{acknowledge_quickly, bound_unsent, send_without_delay};
+pub use options::{acknowledge_quickly, bound_unsent, raise_descriptor_limit, send_without_delay};

@@ -42,3 +42,33 @@ pub fn bound_unsent<'a>(socket: impl Into<SockRef<'a>>, bytes: u32) {
 pub fn bound_unsent<'a>(socket: impl Into<SockRef<'a>>, _bytes: u32) {
     drop(socket.into());
 }
+
+/// Lets this process open as many descriptors as the system allows, up to a million: the usual limit of 1,024 is reached at 1,000
+/// viewers. Not more, since children inherit it, and some programs close every descriptor they might have.
+pub fn raise_descriptor_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        const ENOUGH: u64 = 1 << 20;
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let wanted = maximum.unwrap_or(ENOUGH).min(ENOUGH);
+        if current.is_some_and(|current| current < wanted) {
+            let current = Some(wanted);
+            // Where it is refused, the limit stays, and accepting says so when it is reached.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_limit_is_raised() {
+        use rustix::process::{Resource, getrlimit};
+        super::raise_descriptor_limit();
+        let limit = getrlimit(Resource::Nofile);
+        let least = limit.maximum.unwrap_or(u64::MAX).min(1 << 20);
+        assert!(limit.current.is_none_or(|current| current >= least), "{limit:?}");
+    }
+}

@@ -68,6 +68,7 @@ pub enum Error {
 pub fn run(program: &Program) -> Result<(), Error> {
     let settings = &program.loaded.settings;
     let host = settings.server.host.map(|address| address.0);
+    net::raise_descriptor_limit();
     let listener = net::listen_tcp(host, settings.rtsp.port, "--rtsp-port")?;
     let pair = settings.rtsp.udp.then(|| rtp_ports(program)).transpose()?;
     let auth = Arc::new(authorities(program)?);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use device::camera::{Snapshot, Status};
+use media::StreamName;
 use media::hub::Hub;
 
 use crate::camera::Camera;
@@ -33,10 +34,15 @@ pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
             }
             describe(&mut text, camera, &now, kbps);
         }
-        let viewers: usize = hub.list().iter().map(|stream| stream.viewers()).sum();
-        let plural = if viewers == 1 { "" } else { "s" };
-        // Writing to a String does not fail.
-        let _ = write!(text, "   {viewers} viewer{plural}");
+        let streams = hub.list();
+        let viewers = streams.iter().map(|stream| stream.viewers()).sum();
+        let is_ours = |name: &StreamName| cameras.iter().any(|camera| camera.name == *name);
+        let others = streams.iter().filter(|stream| !is_ours(stream.name())).count();
+        if others > 0 || cameras.is_empty() {
+            // Writing to a String does not fail.
+            let _ = write!(text, "   {}", counted(others, "stream"));
+        }
+        let _ = write!(text, "   {}", counted(viewers, "viewer"));
         console.status(text.trim_start());
     }
 }
@@ -53,4 +59,9 @@ fn describe(text: &mut String, camera: &Camera, now: &Snapshot, kbps: u64) {
             now.latency_p95_us as f64 / 1_000.0,
         ),
     };
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
