@@ -1,7 +1,7 @@
 //! Settings: one definition, four places they can be given.
 //!
 //! Belongs here: which settings exist ([`settings`]), what their values look like ([`units`]), how file, environment and flags are found,
-//! checked and merged ([`load`]), and what is generated from the definition ([`reference`]). Does not belong here: what a setting
+//! checked and merged ([`load`]), and what is generated from the definition ([`mod@reference`]). Does not belong here: what a setting
 //! does.
 //!
 //! Later wins: defaults, file, environment (the process over `.env`), flags.
