@@ -1,6 +1,7 @@
 //! The scenarios, run inside the machine as root.
 
 mod support;
+mod usb;
 mod vivid;
 mod whole;
 
@@ -14,7 +15,7 @@ pub(crate) type Scenario = (&'static str, fn());
 /// The scenarios whose names hold one of these words; all of them when there are none.
 pub(crate) fn chosen(names: &[String]) -> Vec<Scenario> {
     let fits = |name: &str| names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
-    let all = vivid::SCENARIOS.iter().chain(whole::SCENARIOS);
+    let all = vivid::SCENARIOS.iter().chain(usb::SCENARIOS).chain(whole::SCENARIOS);
     all.filter(|(name, _)| fits(name)).copied().collect()
 }
 

@@ -8,3 +8,5 @@ pub mod clock;
 pub mod fake_camera;
 pub mod link;
 pub mod stream;
+#[cfg(unix)]
+pub mod usb_camera;
