@@ -21,6 +21,8 @@ use super::udp::RtpSockets;
 
 /// Time between receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two words about packets that the network loses.
+const LOSS_NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 /// How we call ourselves in reports.
 const CNAME: &str = "sightline";
 
@@ -32,6 +34,26 @@ pub(super) struct Recording {
     publisher: Option<Publisher>,
     stats: Option<Arc<SessionStats>>,
     next_report: Option<Instant>,
+    losses: Losses,
+}
+
+/// Lost packets that the log does not know of yet.
+#[derive(Debug, Default)]
+struct Losses {
+    told: u64,
+    told_at: Option<Instant>,
+}
+
+impl Losses {
+    /// How many packets were lost since the log was last told, when it is time to tell it. `lost`: all so far.
+    fn to_tell(&mut self, lost: u64, now: Instant) -> Option<u64> {
+        let news = lost.checked_sub(self.told).filter(|&news| news > 0)?;
+        if (self.told_at).is_some_and(|at| now.saturating_duration_since(at) < LOSS_NOTICE_INTERVAL) {
+            return None;
+        }
+        (self.told, self.told_at) = (lost, Some(now));
+        Some(news)
+    }
 }
 
 /// One track that is received.
@@ -75,6 +97,7 @@ impl Recording {
             publisher: None,
             stats: None,
             next_report: None,
+            losses: Losses::default(),
         };
         Ok((
             recording,
@@ -206,6 +229,7 @@ impl Recording {
             return Ok(interleaved);
         }
         self.next_report = arrival.at.checked_add(REPORT_INTERVAL);
+        self.tell_losses(remote, arrival.at);
         for reception in &mut self.receivers {
             let mut report = Vec::new();
             reception.receiver.report(arrival.at, &mut report);
@@ -228,6 +252,22 @@ impl Recording {
             }
         }
         Ok(interleaved)
+    }
+}
+
+impl Recording {
+    /// What is lost between publisher and server no viewer gets back: whoever runs the server should know.
+    fn tell_losses(&mut self, remote: SocketAddr, now: Instant) {
+        let Some(stats) = &self.stats else { return };
+        if let Some(packets) = self.losses.to_tell(stats.packets_lost.get(), now) {
+            tracing::warn!(
+                %remote,
+                stream = %self.name,
+                packets,
+                frames_dropped = stats.frames_dropped.get(),
+                "RTSP publisher: packets are lost on the way here, so pictures break until the next keyframe; publish over TCP, or send keyframes more often"
+            );
+        }
     }
 }
 
@@ -270,5 +310,23 @@ impl Reception {
         stats.jitter_us.set(now.jitter_us);
         let lost = now.lost.max(self.counted.lost);
         self.counted = ReceiverStats { lost, ..now };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_at_once_and_then_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut losses = Losses::default();
+        assert_eq!(losses.to_tell(0, at(0)), None);
+        assert_eq!(losses.to_tell(3, at(5)), Some(3));
+        assert_eq!(losses.to_tell(4, at(10)), None);
+        assert_eq!(losses.to_tell(9, at(64)), None);
+        assert_eq!(losses.to_tell(9, at(65)), Some(6));
+        assert_eq!(losses.to_tell(9, at(1_000)), None);
     }
 }
