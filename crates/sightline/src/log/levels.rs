@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+/// The crates of this program. The level of other people's is [`LevelFilter::ERROR`] unless they are named: what a window
+/// library finds worth a warning (a screen without a size, a key it does not know) helps nobody who watches a camera.
+const OURS: [&str; 4] = ["sightline", "media", "protocol", "device"];
+
 /// A level, with exceptions for parts of the program: `info,sightline::rtsp=debug`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Levels {
@@ -30,9 +34,18 @@ impl Default for Levels {
     fn default() -> Self {
         Self {
             text: "info".to_owned(),
-            targets: Targets::new().with_default(LevelFilter::INFO),
+            targets: ours(&Targets::new().with_default(LevelFilter::INFO)),
         }
     }
+}
+
+/// The same, with its level for everything meant for our crates only.
+fn ours(written: &Targets) -> Targets {
+    let level = written.default_level().unwrap_or(LevelFilter::OFF);
+    Targets::new()
+        .with_default(level.min(LevelFilter::ERROR))
+        .with_targets(OURS.map(|name| (name, level)))
+        .with_targets(written.iter())
 }
 
 impl FromStr for Levels {
@@ -48,7 +61,7 @@ impl FromStr for Levels {
             }
             level.trim().parse::<LevelFilter>().map_err(|_| invalid())?;
         }
-        let targets = text.parse().map_err(|_| invalid())?;
+        let targets = ours(&text.parse().map_err(|_| invalid())?);
         let text = text.to_owned();
         Ok(Self { text, targets })
     }
@@ -72,6 +85,17 @@ mod tests {
         assert!(!levels.targets().would_enable("sightline::auth", &Level::INFO));
         assert_eq!(levels.to_string(), "warn,sightline::rtsp=debug");
         assert_eq!("info".parse::<Levels>().unwrap().targets(), Levels::default().targets());
+    }
+
+    #[test]
+    fn other_peoples_crates_are_heard_when_they_are_named_or_fail() {
+        let levels: Levels = "debug,winit=warn".parse().unwrap();
+        assert!(levels.targets().would_enable("device::source", &Level::DEBUG));
+        assert!(levels.targets().would_enable("winit::platform", &Level::WARN));
+        assert!(!levels.targets().would_enable("calloop", &Level::WARN));
+        assert!(levels.targets().would_enable("calloop", &Level::ERROR));
+        let silent: Levels = "off".parse().unwrap();
+        assert!(!silent.targets().would_enable("calloop", &Level::ERROR));
     }
 
     #[test]
