@@ -41,9 +41,20 @@ fn screenshot(display: &str) -> Vec<u8> {
 /// Presses a key on the display's keyboard while our window has the focus, which without a window manager nobody else gives it.
 /// Not sent to the window itself: the key's release would come when the window is gone already, which is an error.
 fn press(display: &str, key: &str) {
-    let focus: &[&str] = &["search", "--onlyvisible", "--name", "Sightline", "windowfocus", "--sync"];
+    let focus: &[&str] = &[
+        "search",
+        "--onlyvisible",
+        "--name",
+        "Sightline",
+        "windowfocus",
+        "--sync",
+    ];
     for arguments in [focus, &["key", key]] {
-        let output = tool("xdotool").args(arguments).env("DISPLAY", display).output().unwrap();
+        let output = tool("xdotool")
+            .args(arguments)
+            .env("DISPLAY", display)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -46,13 +46,13 @@ struct Losses {
 
 impl Losses {
     /// How many packets were lost since the log was last told, when it is time to tell it. `lost`: all so far.
-    fn to_tell(&mut self, lost: u64, now: Instant) -> Option<u64> {
-        let news = lost.checked_sub(self.told).filter(|&news| news > 0)?;
+    fn news(&mut self, lost: u64, now: Instant) -> Option<u64> {
+        let packets = lost.checked_sub(self.told).filter(|&packets| packets > 0)?;
         if (self.told_at).is_some_and(|at| now.saturating_duration_since(at) < LOSS_NOTICE_INTERVAL) {
             return None;
         }
         (self.told, self.told_at) = (lost, Some(now));
-        Some(news)
+        Some(packets)
     }
 }
 
@@ -259,7 +259,7 @@ impl Recording {
     /// What is lost between publisher and server no viewer gets back: whoever runs the server should know.
     fn tell_losses(&mut self, remote: SocketAddr, now: Instant) {
         let Some(stats) = &self.stats else { return };
-        if let Some(packets) = self.losses.to_tell(stats.packets_lost.get(), now) {
+        if let Some(packets) = self.losses.news(stats.packets_lost.get(), now) {
             tracing::warn!(
                 %remote,
                 stream = %self.name,
@@ -322,11 +322,11 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut losses = Losses::default();
-        assert_eq!(losses.to_tell(0, at(0)), None);
-        assert_eq!(losses.to_tell(3, at(5)), Some(3));
-        assert_eq!(losses.to_tell(4, at(10)), None);
-        assert_eq!(losses.to_tell(9, at(64)), None);
-        assert_eq!(losses.to_tell(9, at(65)), Some(6));
-        assert_eq!(losses.to_tell(9, at(1_000)), None);
+        assert_eq!(losses.news(0, at(0)), None);
+        assert_eq!(losses.news(3, at(5)), Some(3));
+        assert_eq!(losses.news(4, at(10)), None);
+        assert_eq!(losses.news(9, at(64)), None);
+        assert_eq!(losses.news(9, at(65)), Some(6));
+        assert_eq!(losses.news(9, at(1_000)), None);
     }
 }
