@@ -80,7 +80,7 @@ class Servers:
     """The programs that are compared, and how each is started in a folder of its own."""
 
     def __init__(self, options):
-        self.programs = {"sightline": options.sightline, "floor": options.floor}
+        self.programs = {"sightline": str(options.sightline.resolve()), "floor": str(options.floor.resolve())}
         for name, variable in (("mediamtx", "MEDIAMTX"), ("go2rtc", "GO2RTC")):
             path = os.environ.get(variable)
             if path:
@@ -160,7 +160,7 @@ def resident_kib(pid):
 
 
 def load_command(options, *arguments):
-    return ["taskset", "-c", LOAD_CPU, options.sightline, "bench", "rtsp", STREAM, "--json", *map(str, arguments)]
+    return ["taskset", "-c", LOAD_CPU, str(options.sightline.resolve()), "bench", "rtsp", STREAM, "--json", *map(str, arguments)]
 
 
 def report_of(process, limit):
@@ -296,8 +296,8 @@ def head(result):
 
 def main():
     parser = argparse.ArgumentParser(prog="bench/run")
-    parser.add_argument("--sightline", required=True)
-    parser.add_argument("--floor", required=True)
+    parser.add_argument("--sightline", type=pathlib.Path, required=True)
+    parser.add_argument("--floor", type=pathlib.Path, required=True)
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10)
