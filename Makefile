@@ -15,7 +15,7 @@ check: ## fmt, clippy and unit tests: under a minute when warm
 test: ## everything that guards a change, real clients included; installs what it needs
 	@scripts/test
 
-test-full: ## make test and the long ones: fuzzing, churn, soak, loom, dependency audit
+test-full: ## make test and the long ones: kills by the hundred, churn, soak, fuzzing, loom, dependency audit
 	@scripts/test --full
 
 bench: ## measure against the C floor, and the peers where their programs are given

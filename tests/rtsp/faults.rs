@@ -4,78 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::support::{Process, Server, publish_with_ffmpeg, tool};
-
-/// A viewer that counts the frames it decodes.
-fn viewer(server: &Server, transport: &str) -> Process {
-    let mut command = tool("ffmpeg");
-    command.args([
-        "-nostdin",
-        "-v",
-        "error",
-        "-progress",
-        "pipe:1",
-        "-rtsp_transport",
-        transport,
-    ]);
-    command.args(["-i", &server.url("cam"), "-f", "null", "-"]);
-    let mut process = Process::start(&mut command);
-    process.collect_stdout();
-    process
-}
-
-fn frames(viewer: &Process) -> u64 {
-    let said = viewer.said();
-    said.iter()
-        .rev()
-        .find_map(|line| line.strip_prefix("frame=")?.trim().parse().ok())
-        .unwrap_or(0)
-}
-
-fn wait_for_frames(viewer: &mut Process, more_than: u64) {
-    let begun = Instant::now();
-    while frames(viewer) <= more_than {
-        assert!(viewer.is_running(), "a viewer ended: {:?}", viewer.said());
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "a viewer sees nothing new: {:?}",
-            viewer.said().last()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use super::killing::{self, frames, viewer, wait_for_frames};
+use super::support::{Server, publish_with_ffmpeg};
 
 #[test]
 fn a_publisher_killed_twenty_times_under_ten_viewers() {
-    let mut server = Server::start(&[]);
-    let mut publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 15);
-    let mut viewers: Vec<_> = (0..10)
-        .map(|number| viewer(&server, if number < 8 { "tcp" } else { "udp" }))
-        .collect();
-    for viewer in &mut viewers {
-        wait_for_frames(viewer, 10);
-    }
-    let mut before = None;
-    for round in 0..20 {
-        publisher.kill();
-        let seen: Vec<_> = viewers.iter().map(frames).collect();
-        publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 15);
-        for (viewer, seen) in viewers.iter_mut().zip(seen) {
-            wait_for_frames(viewer, seen + 5);
-        }
-        if round == 4 {
-            before = Some((server.process.descriptors(), server.process.resident_kib()));
-        }
-    }
-    let (descriptors, resident) = before.unwrap();
-    assert_eq!(
-        server.process.descriptors(),
-        descriptors,
-        "descriptors after 5 and after 20 rounds"
-    );
-    let grown = server.process.resident_kib().saturating_sub(resident);
-    assert!(grown < 4_096, "memory grew by {grown} KiB in 15 rounds");
-    drop(publisher);
+    killing::rounds(20);
 }
 
 /// Talks RTSP by hand up to PLAY, then reads nothing.
