@@ -160,8 +160,15 @@ impl Session {
                 source: answer.as_ref().and_then(|answer| source(answer.source.as_deref()?)),
             }),
         };
-        let Some(negotiated) = negotiated else {
-            let what = format!("it answered with {}", printable(header, SHOWN));
+        // Who sends must know where to.
+        let is_nowhere = matches!(negotiated, Some(Negotiated::Udp { server_ports: None, .. }))
+            && matches!(self.mode, Mode::Publish { .. });
+        let Some(negotiated) = negotiated.filter(|_| !is_nowhere) else {
+            let what = if is_nowhere {
+                "it names no port to send to".to_owned()
+            } else {
+                format!("it answered with {}", printable(header, SHOWN))
+            };
             return self.switch_transport(&what, true);
         };
         let others = self.tracks.iter().filter_map(|track| track.transport.as_ref());
@@ -294,7 +301,10 @@ impl Session {
                     .next()
                     .and_then(|text| text.rsplit('@').next())
                     .unwrap_or_default();
-                let what = format!("to \"{}\", which is no use: {why}", printable(shown, SHOWN));
+                let what = format!(
+                    "to \"{}\", which is no use ({why}); ask for the stream's present address",
+                    printable(shown, SHOWN)
+                );
                 return self.fail(refuse(what));
             }
         };
@@ -303,7 +313,10 @@ impl Session {
             return self.fail(refuse(what));
         }
         if self.redirects >= self.config.max_redirects {
-            let what = format!("again after {} times, now to {target:?}", self.redirects);
+            let what = format!(
+                "again after {} times, now to {target:?}; ask for the stream's present address",
+                self.redirects
+            );
             return self.fail(refuse(what));
         }
         self.redirects += 1;

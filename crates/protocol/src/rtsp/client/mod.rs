@@ -241,7 +241,9 @@ pub enum Error {
         host: String,
     },
     /// 401 with nothing we can answer.
-    #[error("{host} asks for a login of a kind we do not know ({offered}); Basic and Digest are known")]
+    #[error(
+        "{host} asks for a login of a kind we do not know ({offered}); turn on Basic or Digest there, or use another server"
+    )]
     UnknownLogin {
         /// Who wants it.
         host: String,
@@ -267,7 +269,7 @@ pub enum Error {
         reason: String,
     },
     /// 461, or an answer that is no use, for every transport we may use.
-    #[error("{host} refuses RTP over {tried} ({reason}); try another transport")]
+    #[error("{host} refuses RTP over {tried} ({reason}); {}", transport_hint(tried))]
     UnsupportedTransport {
         /// Who refused.
         host: String,
@@ -277,7 +279,7 @@ pub enum Error {
         reason: String,
     },
     /// Any other refusal.
-    #[error("{host} answered {step} with {} {reason}", .status.0)]
+    #[error("{host} answered {step} with {} {reason}; the log of that server should say why", .status.0)]
     Refused {
         /// Who refused.
         host: String,
@@ -289,7 +291,9 @@ pub enum Error {
         reason: String,
     },
     /// An answer that makes no sense.
-    #[error("{host} answered {step} with something unusable: {what}")]
+    #[error(
+        "{host} answered {step} with something unusable: {what}; update that server or camera, or try another of its streams"
+    )]
     BadAnswer {
         /// Whose.
         host: String,
@@ -325,7 +329,7 @@ pub enum Error {
         after: Duration,
     },
     /// The connection ended under us.
-    #[error("{host} closed the connection during {step}")]
+    #[error("{host} closed the connection during {step}; the log of that server should say why")]
     Disconnected {
         /// Who.
         host: String,
@@ -333,17 +337,25 @@ pub enum Error {
         step: Step,
     },
     /// TEARDOWN from the server.
-    #[error("{host} ended the session")]
+    #[error("{host} ended the session; see whether it still runs and the stream still has a publisher")]
     Ended {
         /// Who.
         host: String,
     },
     /// The driver chose no track, or more than allowed.
-    #[error("the stream at {host} has no track that can be used here")]
+    #[error("the stream at {host} has no track that can be used here; try another of its streams")]
     NoTracks {
         /// Whose stream.
         host: String,
     },
+}
+
+fn transport_hint(tried: &str) -> &'static str {
+    match tried {
+        "TCP" => "try transport udp or auto",
+        "UDP" => "try transport tcp or auto",
+        _ => "turn one of them on there",
+    }
 }
 
 #[cfg(test)]

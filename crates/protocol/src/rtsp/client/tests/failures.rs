@@ -158,7 +158,10 @@ fn a_server_that_asks_for_a_login_on_a_new_connection_gets_it() {
         peer.session.disconnected(peer.now);
         peer.drive();
     }
-    assert_eq!(peer.failure(), "cam:8554 closed the connection during OPTIONS");
+    assert_eq!(
+        peer.failure(),
+        "cam:8554 closed the connection during OPTIONS; the log of that server should say why"
+    );
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn redirects_are_bounded_and_lose_the_login_at_another_host() {
     }
     assert_eq!(
         peer.failure(),
-        "cam:8554 redirects again after 3 times, now to rtsp://cam:8554/3"
+        "cam:8554 redirects again after 3 times, now to rtsp://cam:8554/3; ask for the stream's present address"
     );
 }
 
@@ -217,11 +220,16 @@ fn a_redirect_may_bring_its_own_login() {
 const REFUSED: &str = "RTSP/1.0 461 Unsupported Transport\nCSeq: {cseq}\n\n";
 
 #[rstest]
-#[case(Transport::Auto, "TCP and UDP", &["TCP", "UDP"])]
-#[case(Transport::AutoUdpFirst, "TCP and UDP", &["UDP", "TCP"])]
-#[case(Transport::Tcp, "TCP", &["TCP"])]
-#[case(Transport::Udp, "UDP", &["UDP"])]
-fn transports_are_tried_in_order(#[case] transport: Transport, #[case] tried: &str, #[case] order: &[&str]) {
+#[case(Transport::Auto, "TCP and UDP", "turn one of them on there", &["TCP", "UDP"])]
+#[case(Transport::AutoUdpFirst, "TCP and UDP", "turn one of them on there", &["UDP", "TCP"])]
+#[case(Transport::Tcp, "TCP", "try transport udp or auto", &["TCP"])]
+#[case(Transport::Udp, "UDP", "try transport tcp or auto", &["UDP"])]
+fn transports_are_tried_in_order(
+    #[case] transport: Transport,
+    #[case] tried: &str,
+    #[case] then: &str,
+    #[case] order: &[&str],
+) {
     let config = Config {
         transport,
         ..Config::default()
@@ -235,7 +243,7 @@ fn transports_are_tried_in_order(#[case] transport: Transport, #[case] tried: &s
         );
         output = peer.reply(REFUSED);
     }
-    let expected = format!("cam:8554 refuses RTP over {tried} (Unsupported Transport); try another transport");
+    let expected = format!("cam:8554 refuses RTP over {tried} (Unsupported Transport); {then}");
     assert_eq!(peer.failure(), expected);
 }
 
@@ -275,6 +283,37 @@ fn an_answer_with_another_transport_is_a_refusal() {
     );
 }
 
+#[rstest]
+#[case::udp(Transport::Udp, false)]
+#[case::any(Transport::AutoUdpFirst, true)]
+fn a_publisher_that_is_told_no_ports_does_not_send_into_the_void(#[case] transport: Transport, #[case] goes_on: bool) {
+    let mode = Mode::Publish {
+        sdp: "v=0\nm=video 0 RTP/AVP 96\n".to_owned(),
+        controls: vec!["trackID=0".to_owned()],
+    };
+    let config = Config {
+        transport,
+        ..Config::default()
+    };
+    let mut peer = Peer::with(URL, mode, config);
+    let no_ports = "RTSP/1.0 200 OK\nCSeq: {cseq}\nSession: 1\nTransport: RTP/AVP;unicast;client_port=50000-50001\n\n";
+    tell(&mut peer, &[OK, OK, no_ports]);
+    assert!(
+        !peer.log.iter().any(|event| event.starts_with("SetUp")),
+        "{:?}",
+        peer.log
+    );
+    if goes_on {
+        let output = tell(&mut peer, &[OK, OK]);
+        assert!(output.contains("RTP/AVP/TCP"), "{output}");
+    } else {
+        assert_eq!(
+            peer.failure(),
+            "cam:8554 refuses RTP over UDP (it names no port to send to); try transport tcp or auto"
+        );
+    }
+}
+
 #[test]
 fn without_local_ports_the_connection_is_used() {
     let config = Config {
@@ -311,7 +350,10 @@ fn a_closed_connection_is_named_with_its_step(#[case] answers: usize, #[case] st
     tell(&mut peer, &[OK, DESCRIPTION, SET_UP, SET_UP, SET_UP][..answers]);
     peer.session.disconnected(peer.now);
     peer.drive();
-    assert_eq!(peer.failure(), format!("cam:8554 closed the connection during {step}"));
+    assert_eq!(
+        peer.failure(),
+        format!("cam:8554 closed the connection during {step}; the log of that server should say why")
+    );
 }
 
 #[test]
@@ -328,7 +370,10 @@ fn keepalives_go_out_at_half_the_timeout_in_a_form_the_server_knows() {
             .starts_with("OPTIONS rtsp://cam/s RTSP/1.0\n")
     );
     peer.reply("RTSP/1.0 454 Session Not Found\nCSeq: {cseq}\n\n");
-    assert_eq!(peer.failure(), "cam answered keepalive with 454 Session Not Found");
+    assert_eq!(
+        peer.failure(),
+        "cam answered keepalive with 454 Session Not Found; the log of that server should say why"
+    );
 }
 
 #[test]
