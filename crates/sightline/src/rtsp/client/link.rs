@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use protocol::rtsp::client::{Config, Event, Mode, Negotiated, Session};
@@ -23,6 +23,9 @@ use crate::net;
 const READ_BYTES: usize = 64 * 1024;
 /// Datagrams that wait for the session's task.
 const QUEUE_DATAGRAMS: usize = 1_024;
+
+/// How long the answer to a TEARDOWN is waited for: when a program ends, the camera and a file have to end within the same second.
+const LEAVE_WITHIN: Duration = Duration::from_millis(300);
 
 /// What the caller of a link must look at.
 pub(super) enum Input {
@@ -51,7 +54,7 @@ enum Way {
         rtp: SocketAddr,
         rtcp: SocketAddr,
     },
-    /// The server did not name its ports.
+    /// The server did not name its ports; then it cannot be sent to.
     Unknown,
 }
 
@@ -214,10 +217,11 @@ impl Link {
         }
     }
 
-    /// Ends the session properly, or after a second without an answer.
+    /// Ends the session properly, or without an answer.
     pub(super) async fn close(mut self) {
         self.session.tear_down(self.settings.clock.now());
-        while self.next().await.is_ok() {}
+        let leave = async { while self.next().await.is_ok() {} };
+        let _ = tokio::time::timeout(LEAVE_WITHIN, leave).await;
     }
 
     /// The session's next event that is not the link's own business.

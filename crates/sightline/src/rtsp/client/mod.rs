@@ -65,21 +65,38 @@ pub enum Error {
     #[error(transparent)]
     Session(#[from] client::Error),
     /// The description makes no sense.
-    #[error("the server's description of the stream cannot be used: {0}")]
+    #[error(
+        "the server's description of the stream cannot be used: {0}; update the server or camera, or try another of its streams"
+    )]
     Description(#[from] sdp::Error),
     /// Nothing in the description that we carry.
-    #[error("the stream has no track that can be used here: {0}")]
+    #[error(
+        "the stream has no track that can be used here: {0}; have its publisher send H.264 or H.265, AAC, Opus or G.711"
+    )]
     NoTracks(String),
     /// The server ended the stream.
-    #[error("the server ended the stream")]
+    #[error("the server ended the stream; see whether the server still runs and something still publishes there")]
     Ended,
     /// No media for too long.
-    #[error("no media for {} s, though the connection is there", .0.as_secs())]
-    Silent(Duration),
+    #[error("no media for {} s, though the connection is there; {}", after.as_secs(), silent_hint(*udp))]
+    Silent {
+        /// How long.
+        after: Duration,
+        /// Media was to come over UDP.
+        udp: bool,
+    },
     /// The connection broke.
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke: {0}; see whether the server still runs, and the network between")]
     Io(#[from] io::Error),
     /// Our own stream ended, so there is nothing to send.
-    #[error("the source ended")]
+    #[error("the source ended, so there is nothing to send; see what was said of the camera before")]
     SourceEnded,
+}
+
+fn silent_hint(udp: bool) -> &'static str {
+    if udp {
+        "see whether its publisher still sends; where a firewall drops UDP, use --transport tcp"
+    } else {
+        "see whether its publisher still sends"
+    }
 }

@@ -137,7 +137,7 @@ impl Player {
         }
     }
 
-    /// Takes leave of the server.
+    /// Takes leave of the server. Waits for its answer for a moment.
     pub async fn close(self) {
         self.link.close().await;
     }
@@ -191,7 +191,10 @@ impl Player {
             self.ready.extend(std::iter::from_fn(|| reception.receiver.poll()));
         }
         if now.saturating_duration_since(self.last_media) >= SILENCE_LIMIT {
-            return Err(Error::Silent(SILENCE_LIMIT));
+            return Err(Error::Silent {
+                after: SILENCE_LIMIT,
+                udp: self.udp,
+            });
         }
         if now < self.next_report {
             return Ok(());

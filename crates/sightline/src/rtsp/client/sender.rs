@@ -97,7 +97,7 @@ impl Sender {
         }
     }
 
-    /// Takes leave of the server.
+    /// Takes leave of the server. Waits for its answer for a moment.
     pub async fn close(self) {
         self.link.close().await;
     }
