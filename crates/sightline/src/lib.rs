@@ -6,6 +6,9 @@
 //! Does not belong here: bitstreams and the hub (`media`), wire formats and sessions (`protocol`), raw pictures and codecs
 //! (`device`).
 
+// They panic when nobody reads. `writeln!` says so, and `tracing` does not mind.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod auth;
 pub mod bench;
 pub mod camera;
@@ -22,3 +25,4 @@ pub mod secret;
 pub mod serve;
 pub mod shutdown;
 pub mod state;
+pub mod window;

@@ -82,11 +82,11 @@ pub async fn run<F: Future>(work: impl FnOnce(Shutdown) -> F) -> io::Result<End<
 }
 
 /// For work that blocks the main thread, as a window does: the first signal asks it to end; the second, or a second after the first, ends the
-/// process with code 1.
+/// process with code 1. `last` is done then: what must not stay behind and what nobody else could put right any more.
 ///
 /// # Errors
 /// When the signal handlers cannot be installed.
-pub fn on_signal(runtime: &tokio::runtime::Runtime) -> io::Result<Shutdown> {
+pub fn on_signal(runtime: &tokio::runtime::Runtime, last: impl FnOnce() + Send + 'static) -> io::Result<Shutdown> {
     let (trigger, shutdown) = channel();
     let _inside = runtime.enter();
     let mut signals = Signals::new()?;
@@ -94,6 +94,8 @@ pub fn on_signal(runtime: &tokio::runtime::Runtime) -> io::Result<Shutdown> {
         signals.next().await;
         trigger.request();
         signals.impatience().await;
+        tracing::warn!("not everything ended in time");
+        last();
         #[expect(
             clippy::disallowed_methods,
             reason = "the main thread does not listen, and no session is left to end"
@@ -101,6 +103,13 @@ pub fn on_signal(runtime: &tokio::runtime::Runtime) -> io::Result<Shutdown> {
         std::process::exit(1)
     });
     Ok(shutdown)
+}
+
+/// What people are told when the operating system refuses something that every program needs.
+pub fn refused(what: &str, error: &io::Error) -> String {
+    format!(
+        "cannot {what}: {error}; the system may be short of memory, threads or open files (`ulimit -a` shows the limits)"
+    )
 }
 
 #[cfg(unix)]

@@ -53,7 +53,7 @@ fn init(file: Option<PathBuf>) -> Result<(), Failure> {
     let Some(path) = file else {
         print(&text)?;
         if io::stdout().is_terminal() {
-            eprintln!("To keep it: sightline config init sightline.toml");
+            let _ = writeln!(io::stderr(), "To keep it: sightline config init sightline.toml");
         }
         return Ok(());
     };

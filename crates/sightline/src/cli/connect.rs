@@ -11,6 +11,7 @@ use crate::config::Environment;
 use crate::config::units::StreamUrl;
 use crate::random;
 use crate::rtsp::client::{Login, Settings, Transport, Url};
+use crate::shutdown;
 
 /// Longest wait for a TCP connection: three SYNs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,7 +60,7 @@ pub(super) fn url(
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.thread_name("io").enable_all().build();
-    runtime.map_err(|error| Failure::running(format!("cannot start threads: {error}")))
+    runtime.map_err(|error| Failure::running(shutdown::refused("start threads", &error)))
 }
 
 #[cfg(test)]

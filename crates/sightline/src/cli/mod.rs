@@ -16,6 +16,7 @@ mod serve;
 mod up;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -127,7 +128,8 @@ impl Failure {
 
     fn report(self) -> ExitCode {
         for line in self.to_string().lines() {
-            eprintln!("sightline: {line}");
+            // Where nobody listens, the exit code tells.
+            let _ = writeln!(io::stderr(), "sightline: {line}");
         }
         match self {
             Self::Usage(_) | Self::Settings(_) => ExitCode::from(2),

@@ -57,12 +57,10 @@ impl Receive {
         let done = if ready.loaded.settings.receive.test_connection {
             test_connection(&options, &runtime)
         } else {
-            let stop = shutdown::on_signal(&runtime).map_err(Failure::running)?;
-            match receive::run(&options, &runtime, stop.receiver()) {
-                // Whoever ends it before the first picture got what they asked for.
-                Err(receive::Error::NoPicture { .. }) if stop.is_requested() => Ok(()),
-                done => done.map_err(Failure::running),
-            }
+            receive::run(&options, &runtime).map_err(|error| match error {
+                receive::Error::Exists(_) => Failure::Usage(error.to_string()),
+                error => Failure::running(error),
+            })
         };
         runtime.shutdown_background();
         done

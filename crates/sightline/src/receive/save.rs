@@ -3,13 +3,12 @@
 //! Belongs here: pictures with the receiver's lines, encoded again and written as fragmented MP4, so that a kill loses a second at the
 //! most. Does not belong here: recording a stream as it is, which needs no second encoding.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use device::encode::{self, Encoder, OpenH264};
-use device::overlay::{Color, Corner, Lines, Measured as Figures, Overlay};
 use device::picture::FrameRate;
 use device::source::Taken;
 use media::annexb::{AccessUnit, Ending};
@@ -17,6 +16,7 @@ use media::fmp4::{Run, Timeline, Writer};
 use media::{Capture, CaptureSource, Clock, Frame, MediaTime, Timescale, Track, TrackIndex, WallTime, h264};
 
 use super::Error;
+use super::caption::Caption;
 use super::worker::Measured;
 
 /// Frames between keyframes: a second at the usual rate, and a fragment each.
@@ -26,23 +26,72 @@ const BITS_PER_PIXEL: f64 = 0.15;
 /// Longest step between two pictures that is taken from the stream's own clock; beyond it, or backwards, the stream began anew.
 const LONGEST_STEP_US: i64 = 1_000_000;
 
+/// Files that a name is looked for behind `film.mp4`: `film_2.mp4`, …
+const MOST_PARTS: u32 = 10_000;
+
 /// Writes pictures to a file. When their size changes a second file is begun, since players do not follow.
 pub(super) struct Saver {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    utc_offset_seconds: i32,
-    overlay: Overlay,
-    lines: Lines,
+    caption: Caption,
+    /// Made at the beginning, for the first part.
+    reserved: Option<Output>,
     part: Option<Part>,
-    parts: u32,
     last: Option<(MediaTime, WallTime)>,
     now_us: i64,
 }
 
-/// One file and its encoder.
-struct Part {
+/// One file. An existing one is never written over, and one that got nothing does not stay.
+struct Output {
     path: PathBuf,
     file: File,
+    is_empty: bool,
+    /// By us: not a pipe or device that was there.
+    is_made: bool,
+}
+
+impl Output {
+    fn create(path: PathBuf) -> Result<Self, Error> {
+        let is_made = std::fs::metadata(&path).map_or(true, |existing| existing.is_file());
+        let opened = OpenOptions::new().write(true).create_new(is_made).open(&path);
+        match opened {
+            Ok(file) => Ok(Self {
+                path,
+                file,
+                is_empty: true,
+                is_made,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(path)),
+            Err(error) => Err(save(&path, error)),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.is_empty = false;
+        self.file.write_all(bytes).map_err(|error| save(&self.path, error))
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        match self.file.sync_all() {
+            // What a pipe says: it has nothing to keep.
+            Err(error) if !self.is_made && error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            done => done.map_err(|error| save(&self.path, error)),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.is_made && self.is_empty {
+            // Nothing is lost with it, and nobody is left to be told.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// One file and its encoder.
+struct Part {
+    file: Output,
     size: (u32, u32),
     encoder: OpenH264,
     units: Arc<Mutex<Vec<AccessUnit>>>,
@@ -54,15 +103,12 @@ struct Part {
 impl Saver {
     /// Creates the file at once, so that a wrong path is known before the stream comes.
     pub(super) fn create(path: PathBuf, clock: Arc<dyn Clock>, utc_offset_seconds: i32) -> Result<Self, Error> {
-        drop(create(&path)?);
         Ok(Self {
+            reserved: Some(Output::create(path.clone())?),
             path,
             clock,
-            utc_offset_seconds,
-            overlay: Overlay::new(Color::RED, Corner::TopLeft),
-            lines: Lines::default(),
+            caption: Caption::new(utc_offset_seconds),
             part: None,
-            parts: 0,
             last: None,
             now_us: 0,
         })
@@ -71,28 +117,25 @@ impl Saver {
     /// Draws the lines, encodes, writes.
     pub(super) fn write(&mut self, measured: Measured) -> Result<(), Error> {
         let time = self.time(&measured);
-        let mut picture = measured.decoded.picture;
-        let figures = Figures {
-            fps: measured.fps,
-            latency_ms: Some(measured.age_us as f64 / 1_000.0),
-        };
-        let lines = self.lines.receiver(measured.ready, self.utc_offset_seconds, figures);
-        self.overlay.draw(&mut picture, lines);
+        let (fps, capture) = (measured.fps, measured.decoded.capture);
+        let picture = self.caption.draw(measured);
         let size = (picture.width(), picture.height());
         if self.part.as_ref().is_some_and(|part| part.size != size) {
             self.finish_part()?;
         }
         if self.part.is_none() {
-            self.parts += 1;
-            let path = numbered(&self.path, self.parts);
-            self.part = Some(Part::begin(path, size, measured.fps)?);
+            let file = match self.reserved.take() {
+                Some(file) => file,
+                None => another(&self.path)?,
+            };
+            self.part = Some(Part::begin(file, size, fps)?);
         }
         let taken = Taken {
             at: self.clock.now(),
             source: CaptureSource::Camera,
         };
         match &mut self.part {
-            Some(part) => part.write(&picture, taken, time, measured.decoded.capture),
+            Some(part) => part.write(&picture, taken, time, capture),
             None => Ok(()),
         }
     }
@@ -107,8 +150,8 @@ impl Saver {
             return Ok(());
         };
         part.flush()?;
-        part.file.sync_all().map_err(|error| part.failed(error))?;
-        tracing::info!(file = %part.path.display(), "saved");
+        part.file.finish()?;
+        tracing::info!(file = %part.file.path.display(), "saved");
         Ok(())
     }
 
@@ -129,8 +172,7 @@ impl Saver {
 }
 
 impl Part {
-    fn begin(path: PathBuf, size: (u32, u32), fps: Option<f64>) -> Result<Self, Error> {
-        let file = create(&path)?;
+    fn begin(file: Output, size: (u32, u32), fps: Option<f64>) -> Result<Self, Error> {
         let fps = fps.unwrap_or(30.0).clamp(1.0, 120.0).round();
         let settings = encode::Settings {
             width: size.0,
@@ -150,9 +192,8 @@ impl Part {
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(builder.finish());
         });
-        let encoder = OpenH264::new(settings, output).map_err(|error| save(&path, error))?;
+        let encoder = OpenH264::new(settings, output).map_err(|error| save(&file.path, error))?;
         Ok(Self {
-            path,
             file,
             size,
             encoder,
@@ -203,10 +244,8 @@ impl Part {
                 timescale: Timescale::VIDEO,
             };
             let timeline = Timeline::new(&track);
-            let writer = Writer::new(&[track], first.time).map_err(|error| save(&self.path, error))?;
-            self.file
-                .write_all(writer.init_segment())
-                .map_err(|error| save(&self.path, error))?;
+            let writer = Writer::new(&[track], first.time).map_err(|error| save(&self.file.path, error))?;
+            self.file.write(writer.init_segment())?;
             self.output = Some((writer, timeline));
         }
         let Some((writer, timeline)) = &mut self.output else {
@@ -221,17 +260,24 @@ impl Part {
         };
         let fragment = writer
             .fragment(self.fragments, &[run])
-            .map_err(|error| save(&self.path, error))?;
-        self.file.write_all(&fragment).map_err(|error| save(&self.path, error))
+            .map_err(|error| save(&self.file.path, error))?;
+        self.file.write(&fragment)
     }
 
     fn failed(&self, error: impl std::fmt::Display) -> Error {
-        save(&self.path, error)
+        save(&self.file.path, error)
     }
 }
 
-fn create(path: &Path) -> Result<File, Error> {
-    File::create(path).map_err(|error| save(path, error))
+/// The next file behind the one that was named.
+fn another(path: &Path) -> Result<Output, Error> {
+    for number in 2..MOST_PARTS {
+        match Output::create(numbered(path, number)) {
+            Err(Error::Exists(_)) => {}
+            created => return created,
+        }
+    }
+    Err(Error::Exists(path.to_owned()))
 }
 
 fn save(path: &Path, error: impl std::fmt::Display) -> Error {
@@ -241,11 +287,8 @@ fn save(path: &Path, error: impl std::fmt::Display) -> Error {
     }
 }
 
-/// `film.mp4`, `film_2.mp4`, `film_3.mp4`, …
+/// `film_2.mp4` for `film.mp4`.
 fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number < 2 {
-        return path.to_owned();
-    }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{stem}_{number}.{extension}"))
@@ -258,7 +301,30 @@ mod tests {
     #[test]
     fn further_files_are_numbered() {
         let path = Path::new("/tmp/a.b/film.mp4");
-        assert_eq!(numbered(path, 1), path);
         assert_eq!(numbered(path, 3), Path::new("/tmp/a.b/film_3.mp4"));
+    }
+
+    #[test]
+    fn nothing_is_written_over_and_nothing_empty_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("film.mp4");
+        std::fs::write(&path, "holiday").unwrap();
+        assert!(matches!(Output::create(path.clone()), Err(Error::Exists(_))));
+        std::fs::write(numbered(&path, 2), "more").unwrap();
+        let mut next = another(&path).unwrap();
+        assert_eq!(next.path, numbered(&path, 3));
+        next.write(b"new").unwrap();
+        next.finish().unwrap();
+        drop(next);
+        drop(another(&path).unwrap());
+        let mut names: Vec<_> = folder
+            .path()
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["film.mp4", "film_2.mp4", "film_3.mp4"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"holiday");
     }
 }

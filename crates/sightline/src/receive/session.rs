@@ -2,6 +2,7 @@
 //!
 //! Belongs here: when and how often to try again, the line once a second. Does not belong here: decoding ([`super::worker`]).
 
+use std::io::{self, Write as _};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -21,9 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Receives until `quit`.
+/// Receives until `quit`, and takes leave of the server.
 pub(super) async fn run(options: &Options, sink: Sink, mut quit: watch::Receiver<bool>) -> Result<(), Error> {
-    let worker = Worker::start(sink, options.client.clock.clone()).map_err(Error::Thread)?;
+    let worker = Worker::start(sink, options.client.clock.clone()).map_err(super::system("start a thread"))?;
     let now = options.client.clock.now();
     let mut receiving = Receiving {
         options,
@@ -34,11 +35,9 @@ pub(super) async fn run(options: &Options, sink: Sink, mut quit: watch::Receiver
         last_line: now,
         last_error: None,
         ever_played: false,
+        is_unread: false,
     };
-    let ended = tokio::select! {
-        ended = receiving.play_for_ever() => ended,
-        _ = quit.wait_for(|&quit| quit) => Ok(()),
-    };
+    let ended = receiving.play_for_ever(&mut quit).await;
     let pictures = receiving.worker.shared.pictures.load(Relaxed);
     let trouble = receiving
         .worker
@@ -48,14 +47,15 @@ pub(super) async fn run(options: &Options, sink: Sink, mut quit: watch::Receiver
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     let last_error = receiving.last_error.take();
+    let is_unread = receiving.is_unread;
     let finished = tokio::task::block_in_place(|| receiving.worker.finish());
     ended.and(finished)?;
-    if pictures == 0 {
+    if pictures == 0 && !is_unread {
         let why = last_error
             .or(trouble)
-            .unwrap_or_else(|| "it ended before the first one".to_owned());
+            .unwrap_or_else(|| "the time was over before the first one; give it more with --seconds".to_owned());
         return Err(Error::NoPicture {
-            url: options.url.to_string(),
+            url: format!("{:?}", options.url),
             why,
         });
     }
@@ -73,14 +73,34 @@ struct Receiving<'a> {
     last_line: Instant,
     last_error: Option<String>,
     ever_played: bool,
+    /// Who read the lines has seen enough (`| head`).
+    is_unread: bool,
+}
+
+/// How a connection came to its end.
+enum Over {
+    /// It is no longer wanted: the program is to end, or the decoding thread has.
+    Unwanted,
+    /// The lines cannot be written.
+    Output(io::Error),
+    /// It broke, or there was none.
+    Lost(client::Error),
 }
 
 impl Receiving<'_> {
-    async fn play_for_ever(&mut self) -> Result<(), Error> {
+    async fn play_for_ever(&mut self, quit: &mut watch::Receiver<bool>) -> Result<(), Error> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let result = self.play(&mut pause).await;
-            let Err(error) = result else { return Ok(()) };
+            let error = match self.play(&mut pause, quit).await {
+                Over::Unwanted => return Ok(()),
+                // No failure, and nothing to say it to.
+                Over::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.is_unread = true;
+                    return Ok(());
+                }
+                Over::Output(error) => return Err(Error::Output(error)),
+                Over::Lost(error) => error,
+            };
             if !self.ever_played && is_final(&error) {
                 return Err(Error::Refused(error));
             }
@@ -91,42 +111,60 @@ impl Receiving<'_> {
                 pause.as_secs_f64()
             );
             self.last_error = Some(text);
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = quit.wait_for(|&quit| quit) => return Ok(()),
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// One connection. `Ok` when the decoding thread has ended.
-    async fn play(&mut self, pause: &mut Duration) -> Result<(), client::Error> {
-        let mut player = Player::connect(self.options.url.clone(), self.options.client.clone()).await?;
+    /// One connection.
+    async fn play(&mut self, pause: &mut Duration, quit: &mut watch::Receiver<bool>) -> Over {
+        let connected = tokio::select! {
+            connected = Player::connect(self.options.url.clone(), self.options.client.clone()) => connected,
+            _ = quit.wait_for(|&quit| quit) => return Over::Unwanted,
+        };
+        let mut player = match connected {
+            Ok(player) => player,
+            Err(error) => return Over::Lost(error),
+        };
         let codecs: Vec<_> = player.tracks().map(|track| track.format.codec().name()).collect();
         let transport = if player.is_udp() { "UDP" } else { "TCP" };
-        tracing::info!(url = %self.options.url, codecs = codecs.join(", "), transport, "receiving");
+        tracing::info!(url = ?self.options.url, codecs = codecs.join(", "), transport, "receiving");
         self.reconnections += u64::from(self.ever_played);
         self.ever_played = true;
         self.bytes_before = 0;
         let mut line = tokio::time::interval(LINE_INTERVAL);
         line.tick().await;
         self.last_line = self.options.client.clock.now();
-        let error = loop {
+        let over = loop {
             tokio::select! {
                 received = player.next() => match received {
                     Ok(received) => {
                         *pause = FIRST_PAUSE;
                         if !self.worker.take(received) {
-                            return Ok(());
+                            break Over::Unwanted;
                         }
                     }
-                    Err(error) => break error,
+                    Err(error) => return self.lost(&player, error),
                 },
-                _ = line.tick() => self.line(&player),
+                _ = line.tick() => if let Err(error) = self.line(&player) {
+                    break Over::Output(error);
+                },
+                _ = quit.wait_for(|&quit| quit) => break Over::Unwanted,
             }
         };
-        self.lost_before += lost(&player);
-        Err(error)
+        player.close().await;
+        over
     }
 
-    fn line(&mut self, player: &Player) {
+    fn lost(&mut self, player: &Player, error: client::Error) -> Over {
+        self.lost_before += lost(player);
+        Over::Lost(error)
+    }
+
+    fn line(&mut self, player: &Player) -> io::Result<()> {
         let now = self.options.client.clock.now();
         let micros = media::time::micros(now.saturating_duration_since(self.last_line));
         self.last_line = now;
@@ -146,12 +184,13 @@ impl Receiving<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take(micros, totals);
-        if self.options.json {
+        let text = if self.options.json {
             // Cannot fail: numbers and fixed names.
-            println!("{}", serde_json::to_string(&second).unwrap_or_default());
+            serde_json::to_string(&second).unwrap_or_default()
         } else {
-            println!("{second}");
-        }
+            second.to_string()
+        };
+        writeln!(io::stdout().lock(), "{text}")?;
         if let Some(trouble) = self
             .worker
             .shared
@@ -162,6 +201,7 @@ impl Receiving<'_> {
         {
             tracing::warn!(reason = trouble, "a frame gave no picture");
         }
+        Ok(())
     }
 }
 

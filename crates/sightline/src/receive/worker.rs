@@ -13,9 +13,11 @@ use device::decode::{Decoded, Decoder};
 use media::{Clock, Codec, Frame, WallTime, stamp};
 use protocol::rtp::Received;
 
+use super::Error;
+use super::caption::Caption;
 use super::report::{Collector, Source};
 use super::save::Saver;
-use super::window::Screen;
+use crate::window::Screen;
 
 /// Frames that wait to be decoded: half a second at 30 fps. Beyond it the decoder cannot keep up, and goes on at a keyframe.
 const QUEUE_FRAMES: usize = 16;
@@ -24,8 +26,8 @@ const QUEUE_FRAMES: usize = 16;
 pub(super) enum Sink {
     /// They were measured; that is all.
     Nowhere,
-    /// To the window.
-    Screen(Screen),
+    /// To the window, with the receiver's lines.
+    Screen(Screen, Box<Caption>),
     /// To the file.
     File(Box<Saver>),
 }
@@ -53,7 +55,7 @@ pub(super) struct Shared {
 /// The thread. Dropping it ends it, after the frame it is at.
 pub(super) struct Worker {
     frames: Option<SyncSender<Received>>,
-    thread: Option<JoinHandle<Result<(), super::Error>>>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
     pub(super) shared: Arc<Shared>,
     /// A frame had to be left out: the next ones are of no use until a keyframe.
     broken: bool,
@@ -106,12 +108,13 @@ impl Worker {
     }
 
     /// Ends the thread and says how it went.
-    pub(super) fn finish(mut self) -> Result<(), super::Error> {
+    pub(super) fn finish(mut self) -> Result<(), Error> {
         self.frames = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            // A panic in it was reported by the panic hook; what was saved is complete up to the last fragment.
-            Some(Err(_)) | None => Ok(()),
+            // What it was is reported by the panic hook; what was saved is complete up to the last fragment.
+            Some(Err(_)) => Err(Error::Bug),
+            None => Ok(()),
         }
     }
 }
@@ -127,17 +130,17 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, queue: &Receiver<Received>) -> Result<(), super::Error> {
+    fn run(mut self, queue: &Receiver<Received>) -> Result<(), Error> {
         while let Ok(received) = queue.recv() {
             self.take(&received)?;
         }
         match self.sink {
             Sink::File(saver) => saver.finish(),
-            Sink::Nowhere | Sink::Screen(_) => Ok(()),
+            Sink::Nowhere | Sink::Screen(..) => Ok(()),
         }
     }
 
-    fn take(&mut self, received: &Received) -> Result<(), super::Error> {
+    fn take(&mut self, received: &Received) -> Result<(), Error> {
         let frame = &received.frame;
         if frame.format.codec() != Codec::H264 {
             if frame.format.codec().kind() == media::Kind::Video {
@@ -160,7 +163,7 @@ impl Work {
         Ok(())
     }
 
-    fn measure(&mut self, decoded: Decoded, decode_us: i64) -> Result<(), super::Error> {
+    fn measure(&mut self, decoded: Decoded, decode_us: i64) -> Result<(), Error> {
         let ready = self.clock.wall();
         let picture = &decoded.picture;
         let [luma, ..] = picture.planes();
@@ -185,8 +188,8 @@ impl Work {
         };
         match &mut self.sink {
             Sink::Nowhere => Ok(()),
-            Sink::Screen(screen) => {
-                screen.show(measured);
+            Sink::Screen(screen, caption) => {
+                screen.show(caption.draw(measured));
                 Ok(())
             }
             Sink::File(saver) => saver.write(measured),
@@ -218,5 +221,41 @@ impl Work {
 
     fn trouble(&self, what: String) {
         *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::rtp::Arrival;
+    use testkit::stream::{Settings, Video};
+
+    use super::*;
+
+    struct Broken;
+
+    impl Clock for Broken {
+        fn now(&self) -> std::time::Instant {
+            panic!("a bug")
+        }
+
+        fn wall(&self) -> WallTime {
+            panic!("a bug")
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_is_no_success() {
+        let mut worker = Worker::start(Sink::Nowhere, Arc::new(Broken)).unwrap();
+        let wall = WallTime::from_unix_micros(0);
+        let received = Received {
+            frame: Video::new(Settings::default()).next_frame(wall),
+            discontinuity: false,
+            arrival: Arrival {
+                at: crate::clock::SystemClock.now(),
+                wall,
+            },
+        };
+        assert!(worker.take(received));
+        assert!(matches!(worker.finish(), Err(Error::Bug)));
     }
 }

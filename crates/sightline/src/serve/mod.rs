@@ -52,7 +52,7 @@ pub enum Error {
     #[error(transparent)]
     State(#[from] state::Error),
     /// The operating system refuses something that every program needs.
-    #[error("cannot {what}: {error}")]
+    #[error("{}", shutdown::refused(what, error))]
     System {
         /// What was tried.
         what: &'static str,

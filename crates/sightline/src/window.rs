@@ -1,138 +1,170 @@
-//! The window of display mode.
+//! A window that shows the newest picture of a source.
 //!
-//! Belongs here: a window that always shows the newest picture with the receiver's lines on it. Does not belong here: decoding,
-//! measuring ([`super::worker`]).
+//! Belongs here: the window, its keys, pictures fitted into it. Does not belong here: where pictures come from, what is drawn into them
+//! ([`crate::receive`], [`crate::publish`]).
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use device::decode::to_bgra;
-use device::overlay::{Color, Corner, Lines, Measured as Figures, Overlay};
 use device::picture::Picture;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::task::JoinError;
 use winit::application::ApplicationHandler;
 use winit::dpi::PhysicalSize;
 use winit::event::{ElementState, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop, EventLoopProxy};
 use winit::keyboard::Key;
-use winit::window::{Window, WindowId};
 
-use super::worker::{Measured, Sink};
-use super::{Error, Options, session};
+/// Why there is no window.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open a window: {0}")]
+pub struct Error(String);
 
-/// Where the decoding thread puts pictures: the newest wins.
-pub(super) struct Screen {
-    newest: Arc<Mutex<Option<Measured>>>,
-    proxy: EventLoopProxy<Wake>,
+/// A display to open a window on. Lives on the main thread, where windows must.
+pub(crate) struct Window {
+    event_loop: EventLoop<Wake>,
+    screen: Screen,
 }
 
-impl Screen {
-    pub(super) fn show(&self, measured: Measured) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
-        // Fails only when the window is gone, and then nobody misses the picture.
-        let _ = self.proxy.send_event(Wake::Picture);
-    }
+/// Where pictures for the window are put, from any thread: the newest wins.
+#[derive(Clone)]
+pub(crate) struct Screen {
+    newest: Arc<Mutex<Option<Picture>>>,
+    proxy: EventLoopProxy<Wake>,
 }
 
 /// Why the window's loop is woken.
 #[derive(Clone, Copy, Debug)]
 enum Wake {
     Picture,
-    Quit,
+    Close,
 }
 
-/// Shows the stream until the window is closed, `q` is pressed or `quit` comes.
-pub(super) fn run(
-    options: &Options,
-    runtime: &Runtime,
-    quit: &Arc<watch::Sender<bool>>,
-    mut quits: watch::Receiver<bool>,
-) -> Result<(), Error> {
-    let event_loop = EventLoop::<Wake>::with_user_event()
-        .build()
-        .map_err(|error| Error::Window(error.to_string()))?;
-    event_loop.set_control_flow(ControlFlow::Wait);
-    let newest = Arc::new(Mutex::new(None));
-    let screen = Screen {
-        newest: newest.clone(),
-        proxy: event_loop.create_proxy(),
-    };
-    let proxy = event_loop.create_proxy();
-    let (session_options, session_quits) = (options.clone(), quits.clone());
-    let session = runtime.spawn(async move {
-        let result = session::run(&session_options, Sink::Screen(screen), session_quits).await;
-        let _ = proxy.send_event(Wake::Quit);
-        result
-    });
-    let proxy = event_loop.create_proxy();
-    runtime.spawn(async move {
-        let _ = quits.wait_for(|&quit| quit).await;
-        let _ = proxy.send_event(Wake::Quit);
-    });
-    let mut view = View {
-        title: format!("Sightline: {}", options.url),
-        utc_offset_seconds: options.utc_offset_seconds,
-        newest,
-        shown: None,
-        surface: None,
-        overlay: Overlay::new(Color::RED, Corner::TopLeft),
-        lines: Lines::default(),
-        pixels: Vec::new(),
-        failed: None,
-    };
-    let ran = event_loop
-        .run_app(&mut view)
-        .map_err(|error| Error::Window(error.to_string()));
-    quit.send_replace(true);
-    let failed = view.failed.take();
-    let received = runtime.block_on(session).unwrap_or(Ok(()));
-    failed.map_or(ran, Err).and(received)
+impl Screen {
+    /// Shows a picture in place of the one before. Never waits.
+    pub(crate) fn show(&self, picture: Picture) {
+        let before = self
+            .newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(picture);
+        // The loop was woken for the one before and has not come to it yet: once is enough, and keeps its queue short when the display
+        // hangs.
+        if before.is_none() {
+            // Fails only when the window is gone, and then nobody misses the picture.
+            let _ = self.proxy.send_event(Wake::Picture);
+        }
+    }
 }
 
-type Surface = softbuffer::Surface<Rc<Window>, Rc<Window>>;
+/// Closes the window when dropped, also by a panic.
+struct Closing(EventLoopProxy<Wake>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let _ = self.0.send_event(Wake::Close);
+    }
+}
+
+impl Window {
+    /// Connects to the display. Nothing is on the screen before [`Window::run_beside`].
+    ///
+    /// # Errors
+    /// When there is no display.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let built = EventLoop::<Wake>::with_user_event().build();
+        let event_loop = built.map_err(|error| Error(reason(&error)))?;
+        event_loop.set_control_flow(ControlFlow::Wait);
+        let screen = Screen {
+            newest: Arc::default(),
+            proxy: event_loop.create_proxy(),
+        };
+        Ok(Self { event_loop, screen })
+    }
+
+    /// Where its pictures are put.
+    pub(crate) fn screen(&self) -> Screen {
+        self.screen.clone()
+    }
+
+    /// Runs `work`, which knows [`Window::screen`], and shows what it puts there until it ends. When the window ends before it, by `q`, by
+    /// being closed or because the display fails, `ask` is to ask it to end; then it is waited for.
+    ///
+    /// Gives how window and work ended.
+    pub(crate) fn run_beside<T: Send + 'static>(
+        self,
+        title: String,
+        runtime: &Runtime,
+        work: impl Future<Output = T> + Send + 'static,
+        ask: impl FnOnce(),
+    ) -> (Result<(), Error>, Result<T, JoinError>) {
+        let closing = Closing(self.event_loop.create_proxy());
+        let working = runtime.spawn(async move {
+            let _closing = closing;
+            work.await
+        });
+        let shown = self.show(title);
+        ask();
+        (shown, runtime.block_on(working))
+    }
+
+    fn show(self, title: String) -> Result<(), Error> {
+        let mut view = View {
+            title,
+            newest: self.screen.newest,
+            shown: None,
+            surface: None,
+            pixels: Vec::new(),
+            failed: None,
+        };
+        let ran = self.event_loop.run_app(&mut view);
+        match view.failed {
+            Some(why) => Err(Error(why)),
+            None => ran.map_err(|error| Error(reason(&error))),
+        }
+    }
+}
+
+/// What the display says, without the place in the library that says so.
+fn reason(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let said = text.strip_prefix("os error at ").and_then(|rest| rest.split_once(": "));
+    said.map_or(text.as_str(), |(_, why)| why)
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+type Handle = Rc<winit::window::Window>;
+type Surface = softbuffer::Surface<Handle, Handle>;
 
 struct View {
     title: String,
-    utc_offset_seconds: i32,
-    newest: Arc<Mutex<Option<Measured>>>,
+    newest: Arc<Mutex<Option<Picture>>>,
     /// What is on the screen, for when the window is uncovered or resized.
     shown: Option<Picture>,
-    surface: Option<(Rc<Window>, Surface)>,
-    overlay: Overlay,
-    lines: Lines,
+    surface: Option<(Handle, Surface)>,
     pixels: Vec<u8>,
-    failed: Option<Error>,
+    failed: Option<String>,
 }
 
 impl View {
     fn open(&mut self, event_loop: &ActiveEventLoop) -> Result<(), String> {
-        let attributes = Window::default_attributes()
+        let attributes = winit::window::Window::default_attributes()
             .with_title(self.title.clone())
             .with_inner_size(PhysicalSize::new(640_u32, 480_u32));
-        let window = Rc::new(
-            event_loop
-                .create_window(attributes)
-                .map_err(|error| error.to_string())?,
-        );
+        let window = Rc::new(event_loop.create_window(attributes).map_err(|error| reason(&error))?);
         let context = softbuffer::Context::new(window.clone()).map_err(|error| error.to_string())?;
         let surface = Surface::new(&context, window.clone()).map_err(|error| error.to_string())?;
         self.surface = Some((window, surface));
         Ok(())
     }
 
-    /// Takes the newest picture, draws the lines into it.
+    /// Takes the newest picture.
     fn take(&mut self) {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(measured) = newest else { return };
-        let mut picture = measured.decoded.picture;
-        let figures = Figures {
-            fps: measured.fps,
-            latency_ms: Some(measured.age_us as f64 / 1_000.0),
-        };
-        let lines = self.lines.receiver(measured.ready, self.utc_offset_seconds, figures);
-        self.overlay.draw(&mut picture, lines);
+        let Some(picture) = newest else { return };
         let size = (picture.width(), picture.height());
         let before = self.shown.as_ref().map(|picture| (picture.width(), picture.height()));
         if let Some((window, _)) = &self.surface {
@@ -202,7 +234,7 @@ impl ApplicationHandler<Wake> for View {
         if self.surface.is_none()
             && let Err(why) = self.open(event_loop)
         {
-            self.failed = Some(Error::Window(why));
+            self.failed = Some(why);
             event_loop.exit();
         }
     }
@@ -210,11 +242,11 @@ impl ApplicationHandler<Wake> for View {
     fn user_event(&mut self, event_loop: &ActiveEventLoop, wake: Wake) {
         match wake {
             Wake::Picture => self.take(),
-            Wake::Quit => event_loop.exit(),
+            Wake::Close => event_loop.exit(),
         }
     }
 
-    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
+    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: winit::window::WindowId, event: WindowEvent) {
         match event {
             WindowEvent::CloseRequested => event_loop.exit(),
             WindowEvent::KeyboardInput { event, .. } if event.state == ElementState::Pressed => {
@@ -224,7 +256,7 @@ impl ApplicationHandler<Wake> for View {
             }
             WindowEvent::RedrawRequested => {
                 if let Err(why) = self.paint() {
-                    self.failed = Some(Error::Window(why));
+                    self.failed = Some(why);
                     event_loop.exit();
                 }
             }
@@ -241,6 +273,17 @@ impl ApplicationHandler<Wake> for View {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_s_source_files_are_no_reason() {
+        for (said, told) in [
+            ("os error at /a/x.rs:7: no display.", "no display"),
+            ("os error at /a/x.rs:7: no display: none", "no display: none"),
+            ("Exit Failure: 1", "Exit Failure: 1"),
+        ] {
+            assert_eq!(reason(&said), told);
+        }
+    }
 
     #[test]
     fn a_picture_keeps_its_shape_in_any_window() {
