@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "the other tests' support is larger than what is needed here")]
 mod support;
 
+mod clients;
 mod commands;
 mod credentials;
 mod lifetime;

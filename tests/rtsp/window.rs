@@ -1,9 +1,10 @@
-//! The receiver's window, on a display without a screen (Xvfb).
+//! The windows of receiver and publisher, on a display without a screen (Xvfb).
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use media::stamp;
+use serde_json::Value;
 
 use super::support::{PATIENCE, Process, Server, sightline, tool, wall};
 
@@ -59,6 +60,30 @@ fn press(display: &str, key: &str) {
     }
 }
 
+/// Waits for a picture with a stamp on the screen. Gives its age and the number of red pixels.
+fn wait_for_stamp(process: &mut Process, display: &str) -> (f64, usize) {
+    let begun = Instant::now();
+    loop {
+        assert!(process.is_running(), "{:?}", process.said());
+        let pixels = screenshot(display);
+        let grey: Vec<u8> = pixels.chunks_exact(3).map(|pixel| pixel[1]).collect();
+        let (width, height) = SCREEN;
+        if let Some(reading) = stamp::read(&grey, width as usize, width, height, wall()) {
+            let red = pixels
+                .chunks_exact(3)
+                .filter(|pixel| pixel[0] > 150 && pixel[1] < 90 && pixel[2] < 90)
+                .count();
+            return (wall().micros_since(reading.time) as f64 / 1_000.0, red);
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "no stamp on the screen: {:?}",
+            process.said()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn shows_the_picture_with_the_receivers_lines_until_q() {
     let server = Server::start(&["--source", "test"]);
@@ -68,30 +93,56 @@ fn shows_the_picture_with_the_receivers_lines_until_q() {
     command.env("DISPLAY", &name).env_remove("WAYLAND_DISPLAY");
     let mut receiver = Process::start(&mut command);
     receiver.collect_stdout();
-    let begun = Instant::now();
-    let (age_ms, red) = loop {
-        assert!(receiver.is_running(), "{:?}", receiver.said());
-        let pixels = screenshot(&name);
-        let grey: Vec<u8> = pixels.chunks_exact(3).map(|pixel| pixel[1]).collect();
-        let (width, height) = SCREEN;
-        if let Some(reading) = stamp::read(&grey, width as usize, width, height, wall()) {
-            let red = pixels
-                .chunks_exact(3)
-                .filter(|pixel| pixel[0] > 150 && pixel[1] < 90 && pixel[2] < 90)
-                .count();
-            break (wall().micros_since(reading.time) as f64 / 1_000.0, red);
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "no stamp on the screen: {:?}",
-            receiver.said()
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    let (age_ms, red) = wait_for_stamp(&mut receiver, &name);
     // Sanity, not speed: the picture on the screen is a live one.
     assert!((0.0..5_000.0).contains(&age_ms), "{age_ms}");
     assert!(red > 100, "{red} red pixels: the receiver's lines are missing");
     press(&name, "q");
     let (status, said) = receiver.finish();
     assert!(status.success(), "{said:?}");
+}
+
+#[test]
+fn the_preview_shows_what_is_sent_until_q() {
+    let mut server = Server::start(&[]);
+    let (_display, name) = display();
+    let mut command = sightline();
+    command.args(["publish", &server.url("cam"), "--source", "test", "--preview"]);
+    command.env("DISPLAY", &name).env_remove("WAYLAND_DISPLAY");
+    let mut publisher = Process::start(&mut command);
+    publisher.collect_stdout();
+    server.wait_for_event("publisher began", "cam");
+    let (age_ms, red) = wait_for_stamp(&mut publisher, &name);
+    assert!((0.0..5_000.0).contains(&age_ms), "{age_ms}");
+    assert!(red < 100, "{red} red pixels: nobody receives here");
+    // Meanwhile the server has the stream as it should be.
+    let mut receive = sightline();
+    receive.args(["receive", &server.url("cam"), "--seconds", "2.5", "--json"]);
+    let mut receiver = Process::start(&mut receive);
+    receiver.collect_stdout();
+    let (status, said) = receiver.finish();
+    assert!(status.success(), "{said:?}");
+    let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = seconds.last().unwrap_or_else(|| panic!("{said:?}"));
+    assert_eq!(last["measured_by"], "stamp", "{last}");
+    assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
+    press(&name, "q");
+    let (status, said) = publisher.finish();
+    assert!(status.success(), "{said:?}");
+}
+
+#[test]
+fn the_preview_ends_with_the_publisher() {
+    let server = Server::start_with(&[], &[("SIGHTLINE_TOKEN", "right")]);
+    let (_display, name) = display();
+    let mut command = sightline();
+    command.args(["publish", &server.url("cam"), "--source", "test", "--preview"]);
+    command.args(["--token", "wrong"]);
+    command.env("DISPLAY", &name).env_remove("WAYLAND_DISPLAY");
+    let (status, said) = Process::start(&mut command).finish();
+    assert_eq!(status.code(), Some(1), "{said:?}");
+    assert!(
+        said.iter().any(|line| line.contains("wrong user or password")),
+        "{said:?}"
+    );
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use media::StreamName;
 
-use super::flags::{FlagSet, SettingFlags, flag};
+use super::flags::{FlagSet, SettingFlags, flag, switch};
 use super::later::Old;
 use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, connect, flags, start_log};
 use crate::config::{Environment, Loaded, Wanted, load};
@@ -27,6 +27,7 @@ pub(super) struct Publish {
 const EXAMPLES: &str = "Examples:
   sightline publish rtsp://192.168.1.5:8554/zerolatency
   sightline publish rtsp://publisher:TOKEN@host:8554/door --source v4l2:/dev/video2
+  sightline publish --preview          with a window; q in it, or closing it, ends the publisher
   sightline publish --name garden --size 1280x720 --fps 25 --bitrate 2M --token TOKEN";
 
 #[derive(Debug)]
@@ -39,6 +40,7 @@ impl FlagSet for Flags {
             flag("--rtsp-url", "publish.url", "URL"),
             flag("--name", "publish.name", "NAME"),
             flag("--transport", "publish.transport", "WORD"),
+            switch("--preview", "publish.preview", "true"),
             flag("--token", "auth.token", "TOKEN"),
         ],
         CAMERA_FLAGS,
@@ -70,10 +72,11 @@ impl Publish {
                 settings: connect::settings(&url, token, "publisher", transport, Arc::clone(&ready.clock)),
                 url,
             },
+            preview: settings.publish.preview,
             console: ready.console,
         };
         let runtime = connect::runtime()?;
-        let done = publish::run(&program, &runtime).map_err(Failure::running);
+        let done = publish::run(program, &runtime).map_err(Failure::running);
         runtime.shutdown_background();
         done
     }

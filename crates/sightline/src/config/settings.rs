@@ -303,6 +303,8 @@ pub struct Publish {
     pub name: Option<Name>,
     /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
     pub transport: Transport,
+    /// Show what is sent in a window. `q` in it, or closing it, ends the publisher.
+    pub preview: bool,
 }
 
 /// `sightline receive`: measure, show or save a stream.

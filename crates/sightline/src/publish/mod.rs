@@ -1,17 +1,21 @@
 //! `sightline publish`: a stream of this machine to another server, for as long as the program runs.
 //!
-//! Belongs here: the camera and its way out in one process, connecting again and again, when to give up. Does not belong here: RTSP
-//! ([`crate::rtsp::client`]), what a camera does ([`crate::camera`]).
+//! Belongs here: the camera and its way out in one process, connecting again and again, when to give up, the preview of what is sent
+//! ([`preview`]). Does not belong here: RTSP ([`crate::rtsp::client`]), what a camera does ([`crate::camera`]), the window
+//! ([`crate::window`]).
 
 mod backoff;
+mod preview;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::hub::{Hub, Stream};
+use media::hub::{Hub, Reader, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName};
 use protocol::rtsp::client::Error as Refused;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::camera::Camera;
 use crate::config::settings;
@@ -19,7 +23,9 @@ use crate::log::Console;
 use crate::rtsp::client::{Error, Sender, Settings, Url};
 use crate::serve::status;
 use crate::shutdown::{self, End, Shutdown};
+use crate::window::{self, Screen, Window};
 use backoff::Backoff;
+use preview::Preview;
 
 /// A camera and where its stream goes.
 pub struct Program {
@@ -27,6 +33,8 @@ pub struct Program {
     pub camera: settings::Camera,
     /// Its stream and where it goes.
     pub plan: Plan,
+    /// Show what is sent in a window.
+    pub preview: bool,
     /// Where people look.
     pub console: Arc<Console>,
 }
@@ -37,43 +45,101 @@ pub enum Failure {
     /// The server will not have it.
     #[error(transparent)]
     Client(#[from] Error),
+    /// There is no window for the preview.
+    #[error("{0}; start it within a desktop (over ssh: ssh -X), or leave out --preview")]
+    Window(window::Error),
     /// The operating system refuses something that every program needs.
-    #[error("cannot {what}: {error}")]
+    #[error("{}", shutdown::refused(what, error))]
     System {
         /// What was tried.
         what: &'static str,
         /// What it says.
-        error: std::io::Error,
+        error: io::Error,
     },
+    /// A panic, which is a bug of ours.
+    #[error("it ended by a bug of ours; please report what it said before this line")]
+    Bug,
 }
 
-/// Runs camera and sender until a signal comes.
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::System { what, error }
+}
+
+/// Runs camera and sender until a signal comes or the preview is closed. To be called on the main thread, where windows must live.
 ///
 /// # Errors
 /// [`Failure`].
-pub fn run(program: &Program, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {
-    let system = |what| move |error| Failure::System { what, error };
-    let hub = Hub::new(media::hub::Limits::default());
-    let camera = Camera::start(
-        program.plan.stream.clone(),
-        &program.camera,
-        hub.clone(),
-        Arc::clone(&program.plan.settings.clock),
-        jiff::tz::TimeZone::system(),
-    );
-    let cameras = [camera.map_err(system("start a camera's threads"))?];
-    let (hub, cameras) = (&hub, &cameras);
-    let ended = runtime.block_on(shutdown::run(|shutdown| async move {
-        tokio::select! {
-            done = keep_sending(&program.plan, hub, &shutdown) => done,
-            () = status::show(&program.console, hub, cameras) => Ok(()),
+pub fn run(program: Program, runtime: &Runtime) -> Result<(), Failure> {
+    let console = Arc::clone(&program.console);
+    let done = if program.preview {
+        with_window(program, runtime)
+    } else {
+        let work = |shutdown| publish(program, shutdown, None);
+        match runtime.block_on(shutdown::run(work)) {
+            Ok(End::Done(done)) => done,
+            Ok(End::Abandoned) => {
+                tracing::warn!("not everything ended in time");
+                Ok(())
+            }
+            Err(error) => Err(system("handle signals")(error)),
         }
-    }));
-    program.console.status("");
-    match ended.map_err(system("handle signals"))? {
-        End::Done(done) => Ok(done?),
-        End::Abandoned => Ok(()),
-    }
+    };
+    console.status("");
+    done
+}
+
+fn with_window(program: Program, runtime: &Runtime) -> Result<(), Failure> {
+    let window = Window::new().map_err(Failure::Window)?;
+    let console = Arc::clone(&program.console);
+    let signalled = shutdown::on_signal(runtime, move || console.status(""));
+    let signalled = signalled.map_err(system("handle signals"))?;
+    let (trigger, shutdown) = shutdown::channel();
+    let trigger = Arc::new(trigger);
+    let end = Arc::clone(&trigger);
+    runtime.spawn(async move {
+        signalled.requested().await;
+        end.request();
+    });
+    let title = format!("Sightline: {:?}", program.plan.url);
+    let work = publish(program, shutdown, Some(window.screen()));
+    let (shown, published) = window.run_beside(title, runtime, work, || trigger.request());
+    shown
+        .map_err(Failure::Window)
+        .and(published.unwrap_or(Err(Failure::Bug)))
+}
+
+async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -> Result<(), Failure> {
+    let Program {
+        camera, plan, console, ..
+    } = program;
+    let hub = Hub::new(media::hub::Limits::default());
+    let (name, clock) = (plan.stream.clone(), Arc::clone(&plan.settings.clock));
+    let (starting, zone) = (hub.clone(), jiff::tz::TimeZone::system());
+    // Looking for a camera may take seconds, and stopping must not wait for it.
+    let starting = tokio::task::spawn_blocking(move || Camera::start(name, &camera, starting, clock, zone));
+    let camera = tokio::select! {
+        started = starting => started.map_err(|_| Failure::Bug)?.map_err(system("start a camera's threads"))?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let preview = screen.map(|screen| Preview::start(&plan, &hub, screen, Handle::current()));
+    let preview = preview.transpose().map_err(system("start a thread"))?;
+    let handle = camera.handle();
+    let cameras = [camera];
+    let stopped = async {
+        shutdown.requested().await;
+        // While leave is taken of the server.
+        handle.stop();
+        std::future::pending::<()>().await;
+    };
+    let done = tokio::select! {
+        done = keep_sending(&plan, &hub, &shutdown) => done,
+        () = status::show(&console, &hub, &cameras) => Ok(()),
+        () = stopped => Ok(()),
+    };
+    // Their threads are waited for.
+    let ended = tokio::task::spawn_blocking(move || drop((cameras, preview)));
+    ended.await.map_err(|_| Failure::Bug)?;
+    Ok(done?)
 }
 
 /// What to send where.
@@ -95,74 +161,94 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// # Errors
 /// When the very first attempt shows that no other will do better: a wrong password, no right to the stream.
 pub async fn keep_sending(plan: &Plan, hub: &Hub, shutdown: &Shutdown) -> Result<(), Error> {
-    tokio::select! {
-        error = send_again_and_again(plan, hub) => Err(error),
-        () = shutdown.requested() => Ok(()),
-    }
-}
-
-async fn send_again_and_again(plan: &Plan, hub: &Hub) -> Error {
     let clock = &plan.settings.clock;
     let mut backoff = Backoff::default();
     let mut was_there = false;
     loop {
-        let stream = our_stream(plan, hub, clock).await;
+        let stream = tokio::select! {
+            stream = our_stream(plan, hub) => stream,
+            () = shutdown.requested() => return Ok(()),
+        };
         let began = clock.now();
-        let ended = send(plan, &stream, &mut was_there).await;
+        let Err(error) = send(plan, &stream, &mut was_there, shutdown).await else {
+            return Ok(());
+        };
         let lasted = clock.now().saturating_duration_since(began);
-        match ended {
+        match error {
             // Its format changed or the camera came back: announce it anew.
             Error::SourceEnded => backoff = Backoff::default(),
-            error if !was_there && is_final(&error) => return error,
+            error if !was_there && is_final(&error) => return Err(error),
             error => {
                 let wait = backoff.next(lasted);
                 tracing::warn!(server = %plan.url.authority(), %error, retry_ms = wait.as_millis() as u64, "not publishing");
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = shutdown.requested() => return Ok(()),
+                }
             }
         }
     }
 }
 
 /// Waits for our own stream.
-async fn our_stream(plan: &Plan, hub: &Hub, clock: &Arc<dyn Clock>) -> Arc<Stream> {
+async fn our_stream(plan: &Plan, hub: &Hub) -> Arc<Stream> {
     loop {
-        if let Ok(stream) = hub.stream(&plan.stream, clock.now()) {
+        if let Ok(stream) = hub.stream(&plan.stream, plan.settings.clock.now()) {
             return stream;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// One connection, from its beginning to its end.
-async fn send(plan: &Plan, stream: &Arc<Stream>, was_there: &mut bool) -> Error {
-    let clock = &plan.settings.clock;
+/// One connection, from its beginning to its end. `Ok` after `shutdown`.
+async fn send(plan: &Plan, stream: &Arc<Stream>, was_there: &mut bool, shutdown: &Shutdown) -> Result<(), Error> {
     let tracks = stream.tracks();
-    let mut sender = match Sender::connect(plan.url.clone(), plan.stream.as_str(), &tracks, plan.settings.clone()).await
-    {
-        Ok(sender) => sender,
-        Err(error) => return error,
+    let mut sender = tokio::select! {
+        sender = Sender::connect(plan.url.clone(), plan.stream.as_str(), &tracks, plan.settings.clone()) => sender?,
+        () = shutdown.requested() => return Ok(()),
     };
     *was_there = true;
     tracing::info!(server = %plan.url.authority(), stream = %plan.stream, "publishing");
+    let Some(mut joined) = join(stream, &plan.settings.clock, "RTSP to another server") else {
+        sender.close().await;
+        return Err(Error::SourceEnded);
+    };
+    let ended = tokio::select! {
+        ended = sender.run(&mut joined.reader, &joined.stats) => ended.and(Err(Error::Ended)),
+        () = shutdown.requested() => Ok(()),
+    };
+    // The server is there still, and need not find out by itself that nothing comes any more.
+    if matches!(ended, Ok(()) | Err(Error::SourceEnded)) {
+        sender.close().await;
+    }
+    ended
+}
+
+/// A viewer of our own stream: the sender, the preview.
+struct Joined {
+    reader: Reader,
+    stats: Arc<SessionStats>,
+    _viewing: Viewing,
+}
+
+/// `None` when the stream ended.
+fn join(stream: &Arc<Stream>, clock: &Arc<dyn Clock>, protocol: &'static str) -> Option<Joined> {
     let stats = Arc::new(SessionStats::new(SessionInfo {
-        stream: plan.stream.clone(),
+        stream: stream.name().clone(),
         role: Role::Viewer,
-        protocol: "RTSP to another server",
+        protocol,
         remote: None,
         agent: None,
         since: clock.wall(),
     }));
-    let joined = stream
-        .add_viewer(Arc::clone(&stats))
-        .and_then(|viewing| Ok((viewing, stream.join(clock.now())?)));
-    // The only viewers of a publisher's hub are this one and a preview.
-    let Ok((_viewing, mut reader)) = joined else {
-        return Error::SourceEnded;
-    };
-    match sender.run(&mut reader, &stats).await {
-        Ok(()) => Error::Ended,
-        Err(error) => error,
-    }
+    // Of viewers there are not more than these two.
+    let viewing = stream.add_viewer(Arc::clone(&stats)).ok()?;
+    let reader = stream.join(clock.now()).ok()?;
+    Some(Joined {
+        reader,
+        stats,
+        _viewing: viewing,
+    })
 }
 
 /// Whether trying again cannot help before a person changed something.
