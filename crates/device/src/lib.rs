@@ -9,6 +9,7 @@
 pub mod camera;
 pub mod decode;
 pub mod encode;
+mod last_words;
 pub mod overlay;
 pub mod picture;
 pub mod source;

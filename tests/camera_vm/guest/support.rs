@@ -23,8 +23,6 @@ pub(super) fn opening(width: u32, height: u32, fps: u32) -> Opening {
             height,
             fps: FrameRate::whole(fps),
             raw: true,
-            bitrate_kbps: 800,
-            gop_frames: 10,
         },
         clock: Arc::new(SystemClock),
         pool: Pool::default(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use device::picture::Picture;
 use device::source::v4l2::{self, Camera, Exposure, Settings, Unfit};
-use device::source::{Captured, Control, Open};
+use device::source::{Captured, Open};
 use media::CaptureSource;
 
 use super::Scenario;
@@ -177,7 +177,7 @@ fn controls() {
     };
     // 1 is manual in V4L2's menu.
     assert_eq!(read(), [1, 50, 0, -10]);
-    assert!(source.control(Control::Brightness(500)));
+    assert!(source.set_brightness(500));
     assert_eq!(control("Brightness"), 64);
     drop(source);
     let settings = Settings {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use device::picture::Picture;
 use device::source::v4l2::{self, Camera, Settings, Unfit};
-use device::source::{Control, Open, Source, Taken, probe_default};
+use device::source::{Open, Source, Taken, probe_default};
 use media::CaptureSource;
 use testkit::clock::SystemClock;
 
@@ -323,9 +323,8 @@ fn brightness() {
     );
     assert!(dark + 20.0 < normal && normal + 20.0 < bright && bright < beyond);
     let mut source = open(PATH, &opening(640, 360, 30), at_brightness(128)).unwrap();
-    assert!(source.control(Control::Brightness(64)));
+    assert!(source.set_brightness(64));
     assert!((mean_luma(&mut *source) - dark).abs() < 3.0);
-    assert!(!source.control(Control::BitrateKbps(500)));
 }
 
 fn busy() {

@@ -1,6 +1,5 @@
 //! The thread that waits for the camera: opens the source, takes what it delivers, opens it again when it failed.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use media::Clock;
 use super::backoff::Backoff;
 use super::mailbox::{Errand, Feed, Mailbox};
 use super::stats::Stats;
+use crate::last_words;
 use crate::picture::Pool;
 use crate::source::{self, Captured, Open, Opening, Source};
 
@@ -72,7 +72,7 @@ impl Capturing {
         read.unwrap_or_else(|panic| End::Failed {
             error: source::Error::retryable(
                 format!("{} failed", self.source.name()),
-                format!("an error in this program: {}", message(&*panic)),
+                format!("an error in this program: {}", last_words::of_panic(&*panic)),
                 "please report it",
             ),
             ran: self.clock.now().saturating_duration_since(begun),
@@ -85,7 +85,7 @@ impl Capturing {
         let mut first: Option<Instant> = None;
         let mut lost = 0;
         loop {
-            if let Err(end) = self.pass_controls(source) {
+            if let Err(end) = self.pass_orders(source) {
                 return end;
             }
             let now = match source.next(LOOK_EVERY) {
@@ -126,13 +126,13 @@ impl Capturing {
         }
     }
 
-    fn pass_controls(&self, source: &mut dyn Source) -> Result<(), End> {
+    fn pass_orders(&self, source: &mut dyn Source) -> Result<(), End> {
         match self.mailbox.errand() {
             Errand::Stop => Err(End::Stop),
             Errand::Reopen => Err(End::Reopen),
-            Errand::Continue(controls) => {
-                for control in controls {
-                    source.control(control);
+            Errand::Continue { brightness } => {
+                if let Some(value) = brightness {
+                    source.set_brightness(value);
                 }
                 Ok(())
             }
@@ -187,12 +187,6 @@ fn silence(source: &str, silent: Duration, last_words: Option<String>) -> source
         why,
         "look at its cable and power; it is opened anew",
     )
-}
-
-pub(super) fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic without a message".to_owned())
 }
 
 #[cfg(test)]

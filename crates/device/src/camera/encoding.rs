@@ -8,13 +8,13 @@ use media::annexb::AccessUnit;
 use media::{CaptureSource, Clock, WallTime};
 
 use super::cadence::Cadence;
-use super::capture::message;
 use super::choice::Choice;
 use super::mailbox::{Feed, Item, Mailbox, Turn};
 use super::packaging::Packager;
 use super::stats::Stats;
 use super::{Drawing, Status, Zone};
 use crate::encode::{self, Encoder};
+use crate::last_words;
 use crate::overlay::{Color, Lines, Measured, Overlay, draw_stamp};
 use crate::picture::{Picture, Pool};
 use crate::source::slate::{Message, Slate};
@@ -100,7 +100,9 @@ impl Encoding {
         let mailbox = Arc::clone(&self.parts.mailbox);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.turns())) {
             mailbox.stop();
-            lock(&packager).status(Status::Ended { why: message(&*panic) });
+            lock(&packager).status(Status::Ended {
+                why: last_words::of_panic(&*panic),
+            });
         }
     }
 

@@ -10,12 +10,10 @@ use super::Drawing;
 use crate::encode;
 use crate::overlay::Corner;
 use crate::picture::{FrameRate, Picture};
-use crate::source::{self, Control, Description, Taken, Wanted};
+use crate::source::{self, Description, Taken, Wanted};
 
 /// Access units that may wait for the encode thread. It takes each in microseconds; if so many wait, it hangs in the sink.
 const MOST_UNITS: usize = 64;
-/// Changes for the source that may wait while it is being opened.
-const MOST_CONTROLS: usize = 16;
 
 /// A lock, and who waits at it.
 pub(super) struct Mailbox {
@@ -41,9 +39,10 @@ struct State {
     wanted: Wanted,
     /// The source must be opened anew for `wanted`.
     reopen: bool,
-    controls: Vec<Control>,
     /// What was asked for last: a source that is opened anew knows nothing of it.
     brightness: Option<i32>,
+    /// The source has not been told.
+    brightness_is_new: bool,
     keyframe: bool,
     bitrate_kbps: Option<u32>,
     drawing: Drawing,
@@ -92,7 +91,10 @@ pub(super) enum Item {
 
 /// What the capture thread has to do next.
 pub(super) enum Errand {
-    Continue(Vec<Control>),
+    /// With another brightness, if one was asked for.
+    Continue {
+        brightness: Option<i32>,
+    },
     Reopen,
     Stop,
 }
@@ -119,12 +121,10 @@ impl Mailbox {
                     height: encode.height,
                     fps: encode.fps,
                     raw: needs_raw(drawing),
-                    bitrate_kbps: encode.bitrate_kbps,
-                    gop_frames: encode.gop_frames,
                 },
                 reopen: false,
-                controls: Vec::new(),
                 brightness: None,
+                brightness_is_new: false,
                 keyframe: false,
                 bitrate_kbps: None,
                 lines_corner: drawing.lines.unwrap_or_default(),
@@ -167,16 +167,8 @@ impl Mailbox {
     pub(super) fn order(&self, order: Order) {
         let mut state = self.lock();
         match order {
-            Order::Keyframe => {
-                state.keyframe = true;
-                state.control(Control::Keyframe);
-            }
-            Order::BitrateKbps(kbps) => {
-                let kbps = kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS);
-                state.wanted.bitrate_kbps = kbps;
-                state.bitrate_kbps = Some(kbps);
-                state.control(Control::BitrateKbps(kbps));
-            }
+            Order::Keyframe => state.keyframe = true,
+            Order::BitrateKbps(kbps) => state.bitrate_kbps = Some(kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS)),
             Order::Fps(fps) => {
                 state.reopen |= fps != state.wanted.fps;
                 state.wanted.fps = fps;
@@ -191,7 +183,7 @@ impl Mailbox {
             Order::Drawing(drawing) => state.draw(drawing),
             Order::Brightness(value) => {
                 state.brightness = Some(value);
-                state.control(Control::Brightness(value));
+                state.brightness_is_new = true;
             }
         }
         drop(state);
@@ -215,7 +207,6 @@ impl Mailbox {
             dropped = state.units.len() as u64;
             state.units.clear();
             state.units_broken = true;
-            state.control(Control::Keyframe);
         }
         state.units_broken &= !unit.keyframe;
         if state.units_broken {
@@ -233,9 +224,7 @@ impl Mailbox {
         if matches!(feed, Feed::Running { .. }) {
             // A source's access units begin at a keyframe, wherever it began to deliver.
             state.units_broken = true;
-            if let Some(value) = state.brightness {
-                state.control(Control::Brightness(value));
-            }
+            state.brightness_is_new = state.brightness.is_some();
         }
         state.feed = feed;
         state.feed_is_new = true;
@@ -258,7 +247,10 @@ impl Mailbox {
         } else if std::mem::take(&mut state.reopen) {
             Errand::Reopen
         } else {
-            Errand::Continue(std::mem::take(&mut state.controls))
+            let is_new = std::mem::take(&mut state.brightness_is_new);
+            Errand::Continue {
+                brightness: state.brightness.filter(|_| is_new),
+            }
         }
     }
 
@@ -302,14 +294,6 @@ impl Mailbox {
 }
 
 impl State {
-    fn control(&mut self, control: Control) {
-        let same = |old: &Control| std::mem::discriminant(old) == std::mem::discriminant(&control);
-        self.controls.retain(|old| !same(old));
-        if self.controls.len() < MOST_CONTROLS {
-            self.controls.push(control);
-        }
-    }
-
     fn draw(&mut self, drawing: Drawing) {
         self.lines_corner = drawing.lines.unwrap_or(self.lines_corner);
         self.drawing = drawing;

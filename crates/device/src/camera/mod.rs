@@ -230,12 +230,14 @@ impl Drop for Camera {
 }
 
 impl Handle {
-    /// The next frame shall be a keyframe.
+    /// The next frame shall be a keyframe. Heard by the built-in encoder alone: FFmpeg's have one within a second, and the source's own
+    /// H.264, where that passes, has its keyframes where the source puts them.
     pub fn request_keyframe(&self) {
         self.mailbox.order(Order::Keyframe);
     }
 
-    /// Changes the bitrate, in kb/s.
+    /// Changes the bitrate, in kb/s, of what is encoded here; the source's own H.264, where that passes, is as the source makes it. An
+    /// encoder of FFmpeg is replaced by another process at the next keyframe, which may hold up the picture by 300 ms.
     pub fn set_bitrate_kbps(&self, kbps: u32) {
         self.mailbox.order(Order::BitrateKbps(kbps));
     }

@@ -4,13 +4,13 @@
 //! read once from `RS_H264_*` environment variables; it starts no thread unless one of them says so. It refuses sizes of its own,
 //! but later and larger than we do.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use media::annexb;
 use rusty_h264_decoder as rusty;
 
 use super::{Error, MAX_MACROBLOCKS};
+use crate::last_words;
 use crate::picture::Picture;
 
 /// The state of one stream.
@@ -68,13 +68,7 @@ pub(super) fn check(sps: &[u8]) -> Result<(), Error> {
 /// Runs foreign code; the message of a panic instead of the panic. What it worked on must be dropped then, so that nobody sees
 /// what was left half done.
 fn fenced<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message(&*panic))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic without a message".to_owned())
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| last_words::of_panic(&*panic))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use media::h264::{self, nal};
@@ -42,13 +43,16 @@ pub enum Chosen {
 /// What came of a trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Measured {
-    /// From handing over a picture to having it encoded, median, while pictures come at their rate.
+    /// From handing over a picture to having it encoded, median, while pictures come at their rate ([`SLOWEST`] at the least).
     latency: Duration,
 }
 
 /// Pictures of a trial: the first few only warm up.
 const TRIAL_PICTURES: u64 = 12;
 const WARM_UP: usize = 4;
+/// They come at the stream's rate, since hardware that rests between pictures answers later than hardware that is kept busy; but not more
+/// seldom than this.
+const SLOWEST: Duration = Duration::from_millis(50);
 /// How long the first picture of a trial may take: hardware has to be set up.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// And each one after it.
@@ -186,7 +190,10 @@ fn try_out(
     });
     let mut encoder = chosen.make(*settings, output).map_err(|error| error.to_string())?;
     let mut latencies = Vec::new();
+    let interval = settings.fps.interval().min(SLOWEST);
+    let mut due = clock.now();
     for number in 0..TRIAL_PICTURES {
+        rest(clock, due, give_up)?;
         scene.draw(&mut picture, settings.fps.due(number));
         let (at, source) = (clock.now(), CaptureSource::Camera);
         encoder
@@ -201,11 +208,26 @@ fn try_out(
             return Err("its first picture is no keyframe with parameter sets".to_owned());
         }
         latencies.push(clock.now().saturating_duration_since(at));
+        due = at + interval;
     }
     let mut steady = latencies.split_off(WARM_UP);
     steady.sort_unstable();
     let latency = steady.get(steady.len() / 2).copied().unwrap_or_default();
     Ok(Measured { latency })
+}
+
+/// Waits until the next picture is due.
+fn rest(clock: &dyn Clock, due: Instant, give_up: &dyn Fn() -> bool) -> Result<(), String> {
+    loop {
+        let left = due.saturating_duration_since(clock.now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        if give_up() {
+            return Err("given up".to_owned());
+        }
+        thread::sleep(left.min(LOOK_EVERY));
+    }
 }
 
 /// The next encoded picture: when it was taken, whether a stream can start with it.

@@ -65,10 +65,11 @@ pub trait Encoder: Send {
     /// at most a second apart.
     fn request_keyframe(&mut self);
 
-    /// Changes the bitrate from the next picture on.
+    /// Changes the bitrate: of the linked encoder from the next picture on; of a child from the next keyframe on, where
+    /// [`Encoder::encode`] then waits up to 300 ms for the old process to end.
     fn set_bitrate_kbps(&mut self, kbps: u32) -> Result<(), Error>;
 
-    /// Changes the frame rate from the next picture on.
+    /// Changes the frame rate, as soon and at the same cost as the bitrate.
     fn set_fps(&mut self, fps: FrameRate) -> Result<(), Error>;
 }
 

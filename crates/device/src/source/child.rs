@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use media::Clock;
 
-mod last_words;
 #[cfg(unix)]
 mod unix;
 #[cfg(not(unix))]

@@ -89,9 +89,9 @@ pub trait Source: Send {
         None
     }
 
-    /// Changes something while running. `false`: this source cannot.
-    fn control(&mut self, control: Control) -> bool {
-        let _ = control;
+    /// Changes the brightness while running, as the camera counts it (usually −64..=64 or 0..=255). `false`: this source cannot.
+    fn set_brightness(&mut self, value: i32) -> bool {
+        let _ = value;
         false
     }
 }
@@ -118,10 +118,6 @@ pub struct Wanted {
     pub fps: FrameRate,
     /// Raw pictures are needed (overlay, stamp). A source that has nothing but H.264 delivers that all the same.
     pub raw: bool,
-    /// Bitrate for a source that encodes by itself, in kb/s.
-    pub bitrate_kbps: u32,
-    /// Frames from keyframe to keyframe for a source that encodes by itself.
-    pub gop_frames: u32,
 }
 
 /// What an opened source delivers.
@@ -191,17 +187,6 @@ impl Lost {
     pub fn total(self) -> u64 {
         self.skipped.saturating_add(self.broken).saturating_add(self.missed)
     }
-}
-
-/// A change while running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// The next access unit should be an IDR (coded sources).
-    Keyframe,
-    /// Bitrate of a source that encodes by itself, in kb/s.
-    BitrateKbps(u32),
-    /// Brightness as the camera counts it (V4L2 control), usually −64..=64 or 0..=255.
-    Brightness(i32),
 }
 
 /// Why there is no picture. The texts are for people: the log, the dashboard and the slate show them.

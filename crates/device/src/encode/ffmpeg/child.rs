@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+#[cfg(unix)]
+use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,10 +13,9 @@ use media::h264::{self, nal};
 
 use super::flv::{Parser, Tag};
 use crate::encode::{AccessUnit, Output, Settings};
+use crate::last_words::LastWords;
 use crate::source::Taken;
 
-/// What is kept of what FFmpeg says on stderr.
-const MOST_SAID: usize = 2_000;
 /// How long an FFmpeg whose input was closed may take to write what it still has, and end.
 const END_WITHIN: Duration = Duration::from_millis(300);
 /// Pictures that may be inside FFmpeg.
@@ -46,7 +47,9 @@ struct State {
     closed: bool,
     /// Why it ended, or that it did.
     ended: Option<String>,
-    said: String,
+    said: LastWords,
+    /// It says no more.
+    silent: bool,
     inside: VecDeque<(u64, Taken)>,
 }
 
@@ -58,11 +61,16 @@ impl Child {
         settings: Settings,
         output: Arc<Mutex<Output>>,
     ) -> Result<Self, String> {
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::piped());
+        // Of its own, so that Ctrl-C in our terminal reaches us alone: an encoder that ends first would be replaced in the middle of the end.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut process = command
             .spawn()
             .map_err(|error| format!("{program} cannot be started: {error}"))?;
         let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
@@ -186,11 +194,12 @@ impl Shared {
     fn listen(&self, mut stderr: ChildStderr) {
         let mut buffer = [0; 1_024];
         while let Ok(length @ 1..) = stderr.read(&mut buffer) {
-            let text = String::from_utf8_lossy(&buffer[..length]);
-            let mut state = self.lock();
-            let room = MOST_SAID.saturating_sub(state.said.len());
-            state.said.extend(text.chars().take(room));
+            self.lock()
+                .said
+                .push(buffer.get(..length).unwrap_or_default(), |_| true);
         }
+        self.lock().silent = true;
+        self.changed.notify_all();
     }
 
     fn read(&self, mut stdout: ChildStdout, settings: Settings, output: &Mutex<Output>) {
@@ -215,9 +224,11 @@ impl Shared {
                 break malformed.to_string();
             }
         };
-        let mut state = self.lock();
-        let said = state.said.trim().replace('\n', "; ");
-        state.ended = Some(if said.is_empty() { why } else { said });
+        // What it said last arrives by the other pipe.
+        let talking = |state: &mut State| !state.silent;
+        let waited = self.changed.wait_timeout_while(self.lock(), END_WITHIN, talking);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.ended = Some(state.said.quote().unwrap_or(why));
         drop(state);
         self.changed.notify_all();
     }

@@ -4,7 +4,8 @@
 //!
 //! Pictures go in as raw I420; H.264 comes out in FLV, whose tags say how long they are, so that an access unit is known to be
 //! whole without waiting for the next. A running FFmpeg takes no orders: another bitrate or rate is another process, which
-//! takes over at the beginning of a GOP, and a keyframe on demand is the next regular one, at most a second away.
+//! takes over at the beginning of a GOP (whoever gives that picture waits for the end of the old one, 300 ms at the most), and a
+//! keyframe on demand is the next regular one, at most a second away.
 
 mod child;
 mod codec;

@@ -147,6 +147,39 @@ fn what_it_says_is_passed_on() {
     assert!(error.contains("size"), "{error}");
 }
 
+/// A stand-in that says what the script says, and ends.
+fn said_by(script: &str) -> String {
+    let arguments = ["-c".to_owned(), script.to_owned()];
+    let output: Output = Box::new(|_| {});
+    let output = Arc::new(Mutex::new(output));
+    let mut child = Child::start("/bin/sh", &arguments, Settings::default(), output).unwrap();
+    let picture = Picture::black(16, 16).unwrap();
+    let (at, source) = (SystemClock.now(), CaptureSource::Camera);
+    loop {
+        match child.give(picture.as_bytes(), Taken { at, source }, PATIENCE) {
+            Ok(()) => thread::sleep(Duration::from_millis(5)),
+            Err(why) => return why,
+        }
+    }
+}
+
+#[test]
+fn its_last_words_are_passed_on_not_its_first() {
+    let noise = "yes 'non-monotonous DTS, harmless' | head -n 100 >&2";
+    let why = said_by(&format!(
+        "{noise}; echo 'Cannot allocate memory for the device' >&2; exit 1"
+    ));
+    assert_eq!(why, "Cannot allocate memory for the device");
+}
+
+#[test]
+fn a_signal_to_our_process_group_does_not_reach_it() {
+    let bench = Bench::new(PROGRAM, Settings::default()).unwrap();
+    let id = i32::try_from(bench.encoder.running.id()).unwrap();
+    let pid = rustix::process::Pid::from_raw(id).unwrap();
+    assert_eq!(rustix::process::getpgid(Some(pid)).unwrap(), pid);
+}
+
 #[test]
 fn a_missing_program_is_named() {
     let error = Bench::new("/nonexistent/ffmpeg", Settings::default()).err().unwrap();

@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use rustix::time::Timespec;
 
-use super::last_words::LastWords;
 use super::{Heard, Read};
+use crate::last_words::LastWords;
 use crate::source::Error;
 
 /// What a pipe should hold: a keyframe written at once arrives at once, and the writer does not wait for us.

@@ -17,8 +17,6 @@ fn opening() -> Opening {
             height: 480,
             fps: FrameRate::whole(30),
             raw: false,
-            bitrate_kbps: 800,
-            gop_frames: 10,
         },
         clock: Arc::new(SystemClock),
         pool: Pool::default(),

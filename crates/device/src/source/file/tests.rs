@@ -21,8 +21,6 @@ fn opening() -> Opening {
             height: 480,
             fps: FrameRate::whole(25),
             raw: true,
-            bitrate_kbps: 800,
-            gop_frames: 10,
         },
         clock: Arc::new(SystemClock),
         pool: Pool::default(),

@@ -15,8 +15,6 @@ fn opening(raw: bool, width: u32, height: u32) -> Opening {
             height,
             fps: FrameRate::whole(30),
             raw,
-            bitrate_kbps: 800,
-            gop_frames: 10,
         },
         clock: Arc::new(SystemClock),
         pool: Pool::default(),

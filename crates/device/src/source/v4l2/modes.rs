@@ -229,8 +229,6 @@ mod tests {
             height,
             fps: FrameRate::whole(fps),
             raw,
-            bitrate_kbps: 800,
-            gop_frames: 10,
         }
     }
 

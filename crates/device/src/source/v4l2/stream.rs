@@ -23,7 +23,7 @@ use super::devices::{self, Identity};
 use super::ioctl::{Device, Filled, Settled};
 use super::modes::{Choice, Coding, rank};
 use super::{Camera, Exposure, Settings, Unfit};
-use crate::source::{Captured, Control, Description, Error, Kind, Lost, Open, Opening, Source, Taken, jpeg, pixels};
+use crate::source::{Captured, Description, Error, Kind, Lost, Open, Opening, Source, Taken, jpeg, pixels};
 
 /// Modes tried one after the other when the bus has no room for the first. More would only keep the user waiting.
 const MAX_ATTEMPTS: usize = 6;
@@ -439,11 +439,8 @@ impl Source for Stream {
         Ok(None)
     }
 
-    fn control(&mut self, control: Control) -> bool {
+    fn set_brightness(&mut self, value: i32) -> bool {
         let device = self.buffers.device();
-        let Control::Brightness(value) = control else {
-            return false;
-        };
         let range = device.control_range(sys::V4L2_CID_BRIGHTNESS);
         let set = |range: super::ioctl::Range| {
             let value = value.clamp(range.minimum, range.maximum);
@@ -467,7 +464,7 @@ fn age(now: Timespec, seconds: i64, micros: i64) -> Option<Duration> {
     let now = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
     let then = i128::from(seconds) * 1_000_000_000 + i128::from(micros) * 1_000;
     // A stamp a moment ahead is the reading of two clocks at slightly different times.
-    let age = u64::try_from((now - then).max(-1_000_000).max(0)).ok()?;
+    let age = u64::try_from((now - then).max(0)).ok()?;
     let ahead = then - now;
     (ahead < 1_000_000 && age <= OLDEST.as_nanos() as u64).then(|| Duration::from_nanos(age))
 }

@@ -27,8 +27,6 @@ fn open(path: &str) -> Error {
             height: 480,
             fps: FrameRate::whole(30),
             raw: true,
-            bitrate_kbps: 800,
-            gop_frames: 10,
         },
         clock: Arc::new(System),
         pool: Pool::default(),

@@ -1,5 +1,8 @@
-//! The end of what a program wrote to its standard error, for messages.
+//! What is quoted of something that ended: the last lines of a program's standard error, the message of a panic.
+//!
+//! Belongs here: keeping them within limits and choosing what tells the most. Does not belong here: programs and threads themselves.
 
+use std::any::Any;
 use std::collections::VecDeque;
 
 /// Lines kept.
@@ -11,7 +14,7 @@ const QUOTED: usize = 3;
 
 /// Keeps the last lines of a text that arrives in pieces. Never more than 12 lines of 300 bytes.
 #[derive(Debug, Default)]
-pub(in crate::source) struct LastWords {
+pub(crate) struct LastWords {
     lines: VecDeque<String>,
     /// The line being written.
     unfinished: Vec<u8>,
@@ -19,7 +22,7 @@ pub(in crate::source) struct LastWords {
 
 impl LastWords {
     /// Takes the next piece and calls `keep` for each line it finishes, which says whether it is worth keeping.
-    pub(in crate::source) fn push(&mut self, bytes: &[u8], mut keep: impl FnMut(&str) -> bool) {
+    pub(crate) fn push(&mut self, bytes: &[u8], mut keep: impl FnMut(&str) -> bool) {
         for &byte in bytes {
             match byte {
                 // Progress displays go back to the start of the line.
@@ -43,7 +46,7 @@ impl LastWords {
     }
 
     /// What to quote: the last lines that speak of a failure, else the last lines. `None` when nothing was said.
-    pub(in crate::source) fn quote(&mut self) -> Option<String> {
+    pub(crate) fn quote(&mut self) -> Option<String> {
         self.finish(&mut |_| true);
         let speaks = |line: &&String| {
             let line = line.to_ascii_lowercase();
@@ -73,6 +76,13 @@ impl LastWords {
         let quote = last.iter().map(|line| line.as_str()).collect::<Vec<_>>().join(" / ");
         (!quote.is_empty()).then_some(quote)
     }
+}
+
+/// The message of a panic.
+pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic without a message".to_owned())
 }
 
 /// Without colours, other control characters and what is not text.
