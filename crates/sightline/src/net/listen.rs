@@ -155,8 +155,12 @@ fn bind(transport: Transport, host: Option<IpAddr>, port: u16, setting: &'static
     }
 }
 
-/// `EAFNOSUPPORT`: the machine was started without IPv6. The standard library has no kind for it.
-const ADDRESS_FAMILY_UNSUPPORTED: i32 = if cfg!(windows) { 10_047 } else { 97 };
+/// `EAFNOSUPPORT`: the machine was started without IPv6. The standard library has no kind for it, and each system its own number.
+#[cfg(unix)]
+const ADDRESS_FAMILY_UNSUPPORTED: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+/// `WSAEAFNOSUPPORT`, the same.
+#[cfg(windows)]
+const ADDRESS_FAMILY_UNSUPPORTED: i32 = 10_047;
 
 fn try_bind(transport: Transport, address: IpAddr, port: u16) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port);

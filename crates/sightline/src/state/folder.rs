@@ -90,11 +90,11 @@ pub fn default_place(place: &Place, environment: &Environment) -> Result<PathBuf
 
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     {
         rustix::process::geteuid().is_root()
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     {
         false
     }
