@@ -1,7 +1,9 @@
 //! The cameras of this machine: from settings to streams in the hub.
 //!
-//! Belongs here: which source a setting means, publishing what a camera gives, its keyframes on demand, what the log says of it.
-//! Does not belong here: capturing and encoding (`device`), who views.
+//! Belongs here: which source a setting means, publishing what a camera gives, its keyframes on demand, what the log says of it, all
+//! cameras' start and end ([`Cameras`]). Does not belong here: capturing and encoding (`device`), who views.
+
+mod all;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -10,13 +12,15 @@ use device::camera::{self, Drawing, Handle, Output, RETRY, Status};
 use device::encode;
 use device::overlay::Corner;
 use device::source::{self, Word, libcamera, probe_default, v4l2};
-use media::hub::{Hub, Origin, Publisher, Publishing, State};
+use media::hub::{Hub, Origin, Publisher, Publishing, Refused, State};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName, Track, WallTime};
 
 use crate::config::settings;
 use crate::config::units::{Bitrate, Source};
 use crate::random;
+
+pub use all::{Cameras, Wanted};
 
 /// A camera that runs and publishes. Ends when dropped, within a second.
 pub struct Camera {
@@ -29,7 +33,8 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// Starts it. Its stream is there with its first frame: a picture, or a slate that says why there is none.
+    /// Starts it. Its stream is there with its first frame: a picture, or a slate that says why there is none. Looking for a camera where
+    /// none is named may take seconds; `give_up` is asked now and then meanwhile.
     ///
     /// # Errors
     /// When the operating system gives no thread.
@@ -39,11 +44,12 @@ impl Camera {
         hub: Hub,
         clock: Arc<dyn Clock>,
         zone: jiff::tz::TimeZone,
+        give_up: &dyn Fn() -> bool,
     ) -> std::io::Result<Self> {
         let source = source(settings);
         let (word, why) = match &settings.source {
             Source::Word(word) => (word.clone(), format!("{word}, as set")),
-            Source::Auto => probe_default(&source, clock.as_ref()),
+            Source::Auto => probe_default(&source, clock.as_ref(), give_up),
         };
         let status = Arc::new(Mutex::new(None));
         let handle = Arc::new(OnceLock::new());
@@ -55,6 +61,7 @@ impl Camera {
             takeover: settings.takeover,
             track: None,
             publisher: None,
+            over: false,
             status: Arc::clone(&status),
         };
         let camera = camera::Camera::start(
@@ -176,6 +183,8 @@ struct Publication {
     takeover: bool,
     track: Option<Track>,
     publisher: Option<Publisher>,
+    /// The hub was told to end: nothing is published any more.
+    over: bool,
     status: Arc<Mutex<Option<Status>>>,
 }
 
@@ -185,13 +194,16 @@ impl Publication {
             Output::Track(track) => self.track = Some(track),
             Output::Frame(frame) => {
                 let now = self.clock.now();
-                if self.publisher.is_none() && frame.keyframe {
+                if self.publisher.is_none() && frame.keyframe && !self.over {
                     self.publish(now);
                 }
                 let Some(publisher) = &mut self.publisher else { return };
-                if publisher.publish(frame, now).is_err() {
-                    tracing::info!(stream = %self.name, "another publisher has taken over from the camera");
+                if let Err(refused) = publisher.publish(frame, now) {
                     self.publisher = None;
+                    self.over = refused == Refused::Stopped;
+                    if !self.over {
+                        tracing::info!(stream = %self.name, reason = %refused, "the camera no longer publishes; its picture returns when the stream is free");
+                    }
                 }
             }
             Output::Status(status) => {
@@ -231,6 +243,8 @@ impl Publication {
             })),
         };
         match self.hub.publish(&self.name, vec![track.clone()], publishing, now) {
+            // Somebody came in between, and keeps it.
+            Ok(publisher) if publisher.is_waiting() => {}
             Ok(publisher) => self.publisher = Some(publisher),
             Err(error) => tracing::warn!(stream = %self.name, reason = %error, "the camera cannot publish"),
         }
@@ -248,3 +262,6 @@ fn log(name: &StreamName, status: &Status) {
         Status::Ended { why } => tracing::error!(stream = %name, reason = why, "the camera ended by a bug of ours"),
     }
 }
+
+#[cfg(test)]
+mod tests;

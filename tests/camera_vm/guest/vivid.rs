@@ -68,7 +68,7 @@ fn lists() {
         modes.contains(&"YUYV 640×360@40,30,25,15,12.50,10,5,4,2,1".to_owned()),
         "{modes:#?}"
     );
-    let (word, why) = probe_default(&device::source::Settings::default(), &SystemClock);
+    let (word, why) = probe_default(&device::source::Settings::default(), &SystemClock, &|| false);
     assert_eq!(word.to_string(), "v4l2:/dev/video0");
     assert_eq!(why, "vivid at /dev/video0 is the first camera that is free");
     for (info, why) in list[1..]
@@ -341,7 +341,7 @@ fn busy() {
         v4l2::list()[0].unfit,
         Some(Unfit::Busy(format!("used by exe (process {})", helper.pid())))
     );
-    let (word, why) = probe_default(&device::source::Settings::default(), &SystemClock);
+    let (word, why) = probe_default(&device::source::Settings::default(), &SystemClock, &|| false);
     assert_eq!(word.to_string(), "v4l2:/dev/video0");
     assert!(
         why.starts_with("the only camera, vivid at /dev/video0, is used by exe (process "),

@@ -42,13 +42,18 @@ pub(super) enum Heard {
     Note(i64),
 }
 
-/// Runs a program that ends by itself and returns what it wrote, messages included, as far as it came in `patience`. At most 256 KiB.
+/// How long output is waited for before looking whether it is still wanted.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs a program that ends by itself and returns what it wrote, messages included, as far as it came in `patience` and before `give_up` said
+/// yes. At most 256 KiB.
 pub(super) fn run(
     name: &str,
     program: &Path,
     arguments: &[&str],
     clock: &dyn Clock,
     patience: Duration,
+    give_up: &dyn Fn() -> bool,
 ) -> io::Result<String> {
     const MOST: usize = 256 << 10;
     let mut shell = Command::new("/bin/sh");
@@ -58,10 +63,16 @@ pub(super) fn run(
         .arg(program)
         .args(arguments);
     let mut child = Child::spawn(name, shell)?;
-    let now = clock.now();
+    let mut now = clock.now();
     let until = now.checked_add(patience).unwrap_or(now);
     let mut text = Vec::new();
-    while text.len() < MOST && child.read(clock, until, |bytes| text.extend_from_slice(bytes))? == Read::Bytes {}
+    while text.len() < MOST && now < until && !give_up() {
+        let look = now.checked_add(LOOK_EVERY).unwrap_or(until);
+        if child.read(clock, look.min(until), |bytes| text.extend_from_slice(bytes))? == Read::Ended {
+            break;
+        }
+        now = clock.now();
+    }
     text.truncate(MOST);
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -108,7 +108,7 @@ impl Open for Camera {
             Some(program) => program.clone(),
             None => self
                 .program
-                .insert(Program::find(&self.settings, &*with.clock)?)
+                .insert(Program::find(&self.settings, &*with.clock, &|| false)?)
                 .clone(),
         };
         let wanted = &with.wanted;
@@ -134,10 +134,11 @@ impl Open for Camera {
     }
 }
 
-/// The cameras it lists; empty when there is none. An error when the program is not there or does not answer.
-pub fn list(settings: &Settings, clock: &dyn Clock) -> Result<Vec<Info>, Error> {
-    let program = Program::find(settings, clock)?;
-    let text = child::run(&program.name(), &program.path, &["--list-cameras"], clock, PATIENCE)
+/// The cameras it lists; empty when there is none, or once `give_up` says yes. An error when the program is not there or does not answer.
+pub fn list(settings: &Settings, clock: &dyn Clock, give_up: &dyn Fn() -> bool) -> Result<Vec<Info>, Error> {
+    let program = Program::find(settings, clock, give_up)?;
+    let arguments = ["--list-cameras"];
+    let text = child::run(&program.name(), &program.path, &arguments, clock, PATIENCE, give_up)
         .map_err(|error| cannot_start(&program.path, &error))?;
     Ok(cameras(&text))
 }
@@ -166,13 +167,13 @@ fn size(wanted: &Wanted) -> (u32, u32) {
 }
 
 impl Program {
-    fn find(settings: &Settings, clock: &dyn Clock) -> Result<Self, Error> {
+    fn find(settings: &Settings, clock: &dyn Clock, give_up: &dyn Fn() -> bool) -> Result<Self, Error> {
         let candidates: Vec<PathBuf> = match &settings.program {
             Some(path) => vec![path.clone()],
             None => PROGRAMS.iter().map(PathBuf::from).collect(),
         };
         for path in &candidates {
-            let help = child::run(&name_of(path), path, &["--help"], clock, PATIENCE)
+            let help = child::run(&name_of(path), path, &["--help"], clock, PATIENCE, give_up)
                 .map_err(|error| cannot_start(path, &error))?;
             if help.contains("--codec") && help.contains("--inline") {
                 return Ok(Self {

@@ -11,9 +11,9 @@ use super::{Error, Settings, libcamera, v4l2};
 
 /// The source to take when nobody has said, and why: a camera of the kernel that is free, else a Raspberry Pi's, else a camera that another program
 /// uses now, else the test picture. The text names what was found and why it was not taken. Takes up to a few seconds where the Pi's program is
-/// installed, else milliseconds.
-pub fn probe_default(settings: &Settings, clock: &dyn Clock) -> (Word, String) {
-    decide(&v4l2::list(), || libcamera::list(&settings.libcamera, clock))
+/// installed, else milliseconds. `give_up` is asked now and then meanwhile; once it says yes, what the Pi's program lists is not waited for.
+pub fn probe_default(settings: &Settings, clock: &dyn Clock, give_up: &dyn Fn() -> bool) -> (Word, String) {
+    decide(&v4l2::list(), || libcamera::list(&settings.libcamera, clock, give_up))
 }
 
 fn decide(devices: &[v4l2::Info], pi: impl FnOnce() -> Result<Vec<libcamera::Info>, Error>) -> (Word, String) {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn probing_this_machine_gives_something_to_open() {
-        let (word, why) = probe_default(&Settings::default(), &testkit::clock::SystemClock);
+        let (word, why) = probe_default(&Settings::default(), &testkit::clock::SystemClock, &|| false);
         assert!(!why.is_empty());
         assert_eq!(word.to_string().parse(), Ok(word));
     }

@@ -120,9 +120,22 @@ impl Encode {
         };
         let clock: Arc<dyn media::Clock> = Arc::new(crate::clock::SystemClock);
         let duration = Duration::from_secs_f64(self.seconds);
-        let report =
-            encode::run(settings, device::encode::Preference::Auto, duration, &clock).map_err(Failure::running)?;
-        print(&report, self.json)
+        let measure = move || encode::run(settings, device::encode::Preference::Auto, duration, &clock);
+        let runtime = connect::runtime()?;
+        let ended = runtime.block_on(shutdown::run(|shutdown| async move {
+            tokio::select! {
+                report = tokio::task::spawn_blocking(measure) => Some(report),
+                () = shutdown.requested() => None,
+            }
+        }));
+        runtime.shutdown_background();
+        match ended.map_err(Failure::running)? {
+            End::Done(Some(report)) => {
+                let report = report.map_err(Failure::running)?;
+                print(&report.map_err(Failure::running)?, self.json)
+            }
+            End::Done(None) | End::Abandoned => Ok(()),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use media::{Clock, StreamName};
 use protocol::rtsp::client::Error as Refused;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::camera::Camera;
+use crate::camera::Cameras;
 use crate::config::settings;
 use crate::log::Console;
 use crate::rtsp::client::{Error, Sender, Settings, Url};
@@ -113,33 +113,40 @@ async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -
         camera, plan, console, ..
     } = program;
     let hub = Hub::new(media::hub::Limits::default());
-    let (name, clock) = (plan.stream.clone(), Arc::clone(&plan.settings.clock));
-    let (starting, zone) = (hub.clone(), jiff::tz::TimeZone::system());
-    // Looking for a camera may take seconds, and stopping must not wait for it.
-    let starting = tokio::task::spawn_blocking(move || Camera::start(name, &camera, starting, clock, zone));
-    let camera = tokio::select! {
-        started = starting => started.map_err(|_| Failure::Bug)?.map_err(system("start a camera's threads"))?,
-        () = shutdown.requested() => return Ok(()),
-    };
+    let wanted = vec![(plan.stream.clone(), camera)];
+    let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&plan.settings.clock));
     let preview = screen.map(|screen| Preview::start(&plan, &hub, screen, Handle::current()));
-    let preview = preview.transpose().map_err(system("start a thread"))?;
-    let handle = camera.handle();
-    let cameras = [camera];
+    let preview = match preview.transpose() {
+        Ok(preview) => preview,
+        Err(error) => {
+            cameras.end().await;
+            return Err(system("start a thread")(error));
+        }
+    };
+    let stop = cameras.stopper();
     let stopped = async {
         shutdown.requested().await;
         // While leave is taken of the server.
-        handle.stop();
+        stop();
         std::future::pending::<()>().await;
     };
     let done = tokio::select! {
-        done = keep_sending(&plan, &hub, &shutdown) => done,
-        () = status::show(&console, &hub, &cameras) => Ok(()),
+        done = keep_sending(&plan, &hub, &shutdown) => done.map_err(Failure::from),
+        done = watch_camera(&console, &hub, &mut cameras) => done,
         () = stopped => Ok(()),
     };
-    // Their threads are waited for.
-    let ended = tokio::task::spawn_blocking(move || drop((cameras, preview)));
+    cameras.end().await;
+    // Its thread is waited for.
+    let ended = tokio::task::spawn_blocking(move || drop(preview));
     ended.await.map_err(|_| Failure::Bug)?;
-    Ok(done?)
+    done
+}
+
+/// Waits for the camera and shows what it does.
+async fn watch_camera(console: &Console, hub: &Hub, cameras: &mut Cameras) -> Result<(), Failure> {
+    let running = cameras.started().await.map_err(system("start a camera's threads"))?;
+    status::show(console, hub, &running).await;
+    Ok(())
 }
 
 /// What to send where.

@@ -140,7 +140,10 @@ mod tests {
             ..settings::Camera::default()
         };
         let zone = jiff::tz::TimeZone::UTC;
-        let _camera = Camera::start(name.clone(), &settings, hub.clone(), Arc::clone(&clock), zone).unwrap();
+        let _camera = Camera::start(name.clone(), &settings, hub.clone(), Arc::clone(&clock), zone, &|| {
+            false
+        })
+        .unwrap();
         let stream = loop {
             if let Ok(stream) = hub.stream(&name, clock.now()) {
                 break stream;

@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device::camera::Status;
-use jiff::tz::TimeZone;
 use media::hub::Hub;
 use media::{Clock, StreamName};
 
 use crate::auth::{Auth, Mode};
-use crate::camera::Camera;
+use crate::camera::{self, Camera, Cameras};
 use crate::config::settings::{self, LogFormat, Settings};
 use crate::config::{Environment, Loaded};
 use crate::log::Console;
@@ -24,7 +23,6 @@ use crate::shutdown::{self, End, Shutdown};
 use crate::state::{self, Folder, Place};
 use crate::{net, random, rtsp};
 use banner::{Banner, CameraLine};
-use tokio::task::JoinHandle;
 
 /// What to run.
 pub struct Program {
@@ -154,19 +152,17 @@ async fn serve(
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
     report_start(program, port, &auth);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
-    // Looking for a camera may take seconds, and stopping must not wait for it.
-    let (starting, starting_clock) = (hub.clone(), Arc::clone(&clock));
-    let cameras = tokio::task::spawn_blocking(move || start_cameras(wanted, &starting, &starting_clock));
-    let mut running = Vec::new();
+    let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&clock));
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        done = watch_cameras(program, port, &auth, &hub, cameras, &mut running) => done,
+        done = watch_cameras(program, port, &auth, &hub, &mut cameras) => done,
     };
     tracing::info!("stopping");
     tick.abort();
+    // First, or they would find their streams ended.
+    cameras.stop();
     hub.end_all();
-    // Their threads are waited for, most of a second.
-    let _ = tokio::task::spawn_blocking(|| drop(running)).await;
+    cameras.end().await;
     // It ends with the same signal; a panic in it was reported already.
     let _ = serving.await;
     done
@@ -178,25 +174,27 @@ async fn watch_cameras(
     port: u16,
     auth: &Auth,
     hub: &Hub,
-    cameras: JoinHandle<Result<Vec<Camera>, Error>>,
-    running: &mut Vec<Camera>,
+    cameras: &mut Cameras,
 ) -> Result<(), Error> {
-    if let Ok(started) = cameras.await {
-        *running = started?;
-    }
+    let started = cameras.started().await;
+    let running = started.map_err(|error| Error::System {
+        what: "start a camera's threads",
+        error,
+    })?;
     if program.loaded.settings.log.format == LogFormat::Human {
-        settle(running).await;
-        Banner::new(program, port, auth, running.iter().map(CameraLine::new).collect()).print();
+        settle(&running).await;
+        let lines = running.iter().map(|camera| CameraLine::new(camera)).collect();
+        Banner::new(program, port, auth, lines).print();
     }
-    status::show(&program.console, hub, running).await;
+    status::show(&program.console, hub, &running).await;
     Ok(())
 }
 
 /// Waits until each camera has a picture or a reason why not: a USB camera takes some 300 ms.
-async fn settle(cameras: &[Camera]) {
+async fn settle(cameras: &[Arc<Camera>]) {
     const PATIENCE: Duration = Duration::from_secs(2);
     const LOOK_AGAIN: Duration = Duration::from_millis(10);
-    let is_settled = |camera: &Camera| !matches!(camera.status(), None | Some(Status::Starting { .. }));
+    let is_settled = |camera: &Arc<Camera>| !matches!(camera.status(), None | Some(Status::Starting { .. }));
     let all_settled = async {
         while !cameras.iter().all(is_settled) {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -205,10 +203,8 @@ async fn settle(cameras: &[Camera]) {
     let _ = tokio::time::timeout(PATIENCE, all_settled).await;
 }
 
-type WantedCamera = (StreamName, settings::Camera);
-
 /// The cameras of the settings; with none there and one wanted, the first that is found.
-fn wanted_cameras(program: &Program) -> Vec<WantedCamera> {
+fn wanted_cameras(program: &Program) -> Vec<camera::Wanted> {
     let settings = &program.loaded.settings;
     let named = settings
         .camera
@@ -221,18 +217,7 @@ fn wanted_cameras(program: &Program) -> Vec<WantedCamera> {
     wanted
 }
 
-fn start_cameras(wanted: Vec<WantedCamera>, hub: &Hub, clock: &Arc<dyn Clock>) -> Result<Vec<Camera>, Error> {
-    let start = |(name, camera): WantedCamera| {
-        let started = Camera::start(name, &camera, hub.clone(), Arc::clone(clock), TimeZone::system());
-        started.map_err(|error| Error::System {
-            what: "start a camera's threads",
-            error,
-        })
-    };
-    wanted.into_iter().map(start).collect()
-}
-
-fn rtsp_settings(settings: &Settings, cameras: &[WantedCamera]) -> rtsp::Settings {
+fn rtsp_settings(settings: &Settings, cameras: &[camera::Wanted]) -> rtsp::Settings {
     let mut rtsp = rtsp::Settings {
         connections: settings.limits.connections,
         cameras: cameras.iter().map(|(name, _)| name.clone()).collect(),

@@ -1,6 +1,7 @@
 //! The line that is kept up to date on a terminal while the program runs.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use device::camera::{Snapshot, Status};
@@ -14,7 +15,7 @@ use crate::log::Console;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows the line for ever; waits for ever where there is no terminal.
-pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
+pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Arc<Camera>]) {
     if !console.is_terminal() {
         return std::future::pending().await;
     }
@@ -32,7 +33,7 @@ pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
             if !text.is_empty() {
                 text.push_str("   ");
             }
-            describe(&mut text, camera, &now, kbps);
+            describe(&mut text, &camera.name, camera.status().as_ref(), &now, kbps);
         }
         let streams = hub.list();
         let viewers = streams.iter().map(|stream| stream.viewers()).sum();
@@ -47,13 +48,14 @@ pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Camera]) {
     }
 }
 
-fn describe(text: &mut String, camera: &Camera, now: &Snapshot, kbps: u64) {
-    let _ = match camera.status() {
-        Some(Status::Slate { error, .. }) => write!(text, "{}: no picture, {}", camera.name, error.what),
-        _ => write!(
+fn describe(text: &mut String, name: &StreamName, status: Option<&Status>, now: &Snapshot, kbps: u64) {
+    let _ = match status {
+        None | Some(Status::Starting { .. }) => write!(text, "{name}: starting"),
+        Some(Status::Slate { error, .. }) => write!(text, "{name}: no picture, {}", error.what),
+        Some(Status::Ended { why }) => write!(text, "{name}: ended by a bug of ours, {why}"),
+        Some(Status::Running { .. }) => write!(
             text,
-            "{}: {:.1} fps, capture to encoded p50 {:.1} p95 {:.1} ms, {kbps} kb/s",
-            camera.name,
+            "{name}: {:.1} fps, capture to encoded p50 {:.1} p95 {:.1} ms, {kbps} kb/s",
             now.fps,
             now.latency_p50_us as f64 / 1_000.0,
             now.latency_p95_us as f64 / 1_000.0,
@@ -64,4 +66,50 @@ fn describe(text: &mut String, camera: &Camera, now: &Snapshot, kbps: u64) {
 fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_camera_that_runs_has_figures() {
+        let source = || "test pattern".to_owned();
+        let error =
+            device::source::Error::retryable("no camera at /dev/video0", "there is no such device", "plug it in");
+        let now = Snapshot {
+            fps: 29.97,
+            latency_p50_us: 1_500,
+            latency_p95_us: 2_000,
+            ..Snapshot::default()
+        };
+        for (status, expected) in [
+            (None, "zerolatency: starting"),
+            (Some(Status::Starting { source: source() }), "zerolatency: starting"),
+            (
+                Some(Status::Running {
+                    source: source(),
+                    encoder: "openh264".to_owned(),
+                }),
+                "zerolatency: 30.0 fps, capture to encoded p50 1.5 p95 2.0 ms, 800 kb/s",
+            ),
+            (
+                Some(Status::Slate {
+                    error,
+                    retry_in: Duration::ZERO,
+                }),
+                "zerolatency: no picture, no camera at /dev/video0",
+            ),
+            (
+                Some(Status::Ended {
+                    why: "index out of bounds".to_owned(),
+                }),
+                "zerolatency: ended by a bug of ours, index out of bounds",
+            ),
+        ] {
+            let mut text = String::new();
+            describe(&mut text, &StreamName::default_stream(), status.as_ref(), &now, 800);
+            assert_eq!(text, expected);
+        }
+    }
 }

@@ -233,7 +233,7 @@ fn one_that_hangs_is_no_error_but_has_last_words() {
 #[test]
 fn lists_cameras() {
     let camera = install(Version::Bookworm, Behaviour::Works, |_| {});
-    let found = list(&camera.camera.settings, &SystemClock).unwrap();
+    let found = list(&camera.camera.settings, &SystemClock, &|| false).unwrap();
     assert_eq!(
         found,
         [Info {
@@ -242,7 +242,7 @@ fn lists_cameras() {
         }]
     );
     let none = install(Version::Bookworm, Behaviour::NoCamera, |_| {});
-    assert_eq!(list(&none.camera.settings, &SystemClock), Ok(vec![]));
+    assert_eq!(list(&none.camera.settings, &SystemClock, &|| false), Ok(vec![]));
 }
 
 #[test]
