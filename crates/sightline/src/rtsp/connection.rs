@@ -495,6 +495,7 @@ fn describe_end(end: End) -> String {
         End::Broken => "the connection broke",
         End::Stalled => "the player took nothing for 10 s",
         End::AnswersUnread => "the player sends requests and reads no answers",
+        End::Panicked => "an error in this program, which the log has; please report it",
     }
     .to_owned()
 }

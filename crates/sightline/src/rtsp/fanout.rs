@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,12 +51,35 @@ struct Shard {
     inbox: Mutex<Option<mpsc::UnboundedSender<Message>>>,
 }
 
+/// Counts a viewer in its shard for as long as the shard has it, however that ends: a panic drops it like everything else.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(viewers: &Arc<AtomicUsize>) -> Self {
+        viewers.fetch_add(1, Relaxed);
+        Self(Arc::clone(viewers))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// What a connection tells the fan-out. Not bounded by itself: a connection sends at most one join, one leave, and as many
 /// answers as its session lets requests wait.
 enum Message {
-    Join(u64, Box<Viewer>),
+    Join(Seated),
     Answer(u64, Bytes),
     Leave(u64, oneshot::Sender<Option<Box<Viewer>>>),
+}
+
+/// A viewer in a shard.
+struct Seated {
+    id: u64,
+    viewer: Box<Viewer>,
+    _counted: Counted,
 }
 
 /// A viewer's place in a shard. Dropping it makes the viewer leave.
@@ -128,24 +152,14 @@ impl Fanout {
             None => {
                 let (sender, receiver) = mpsc::unbounded_channel();
                 let reader = stream.join(self.clock.now())?;
-                tokio::spawn(
-                    Task::new(
-                        reader,
-                        forms.clone(),
-                        receiver,
-                        shard.viewers.clone(),
-                        self.clock.clone(),
-                    )
-                    .run(),
-                );
+                tokio::spawn(Task::new(reader, forms.clone(), receiver, self.clock.clone()).run());
                 *inbox = Some(sender.clone());
                 sender
             }
         };
-        shard.viewers.fetch_add(1, Relaxed);
-        if sender.send(Message::Join(id, viewer)).is_err() {
-            shard.viewers.fetch_sub(1, Relaxed);
-        }
+        let _counted = Counted::new(&shard.viewers);
+        // One whose task has just ended is dropped, which tells its connection.
+        let _ = sender.send(Message::Join(Seated { id, viewer, _counted }));
         Ok(Seat { id, inbox: sender })
     }
 }
@@ -163,9 +177,8 @@ struct Task {
     forms: Arc<Forms>,
     inbox: mpsc::UnboundedReceiver<Message>,
     clock: Arc<dyn Clock>,
-    count: Arc<AtomicUsize>,
     /// Dense, so that the loop over all of them stays in order and in cache.
-    viewers: Vec<(u64, Box<Viewer>)>,
+    viewers: Vec<Seated>,
     index: HashMap<u64, usize>,
     /// How many are not [`Place::InStep`].
     behind: usize,
@@ -180,13 +193,7 @@ struct Task {
 }
 
 impl Task {
-    fn new(
-        reader: Reader,
-        forms: Arc<Forms>,
-        inbox: mpsc::UnboundedReceiver<Message>,
-        count: Arc<AtomicUsize>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    fn new(reader: Reader, forms: Arc<Forms>, inbox: mpsc::UnboundedReceiver<Message>, clock: Arc<dyn Clock>) -> Self {
         let mut reader = reader;
         let live = reader.stream().live();
         reader.seek(live);
@@ -195,7 +202,6 @@ impl Task {
             forms,
             inbox,
             clock,
-            count,
             viewers: Vec::new(),
             index: HashMap::new(),
             behind: 0,
@@ -252,8 +258,9 @@ impl Task {
                 Poll::Ready(Event::Ended(reason)) => return Poll::Ready(Some(End::Stream(reason))),
                 Poll::Pending => {}
             }
-            self.serve_those_behind(cx);
+            // First what may leave a viewer behind, then those behind: they register for when their connection takes more.
             self.poll_tick(cx);
+            self.serve_those_behind(cx);
             return Poll::Pending;
         }
     }
@@ -261,17 +268,17 @@ impl Task {
     fn handle(&mut self, message: Message) {
         let now = self.clock.now();
         match message {
-            Message::Join(id, viewer) => {
-                self.index.insert(id, self.viewers.len());
-                self.behind += usize::from(matches!(viewer.place, Place::Behind(_)));
-                self.viewers.push((id, viewer));
+            Message::Join(seated) => {
+                self.index.insert(seated.id, self.viewers.len());
+                self.behind += usize::from(matches!(seated.viewer.place, Place::Behind(_)));
+                self.viewers.push(seated);
             }
             Message::Answer(id, answer) => {
                 let Some(&at) = self.index.get(&id) else { return };
-                let Some((_, viewer)) = self.viewers.get_mut(at) else {
+                let Some(Seated { viewer, .. }) = self.viewers.get_mut(at) else {
                     return;
                 };
-                let result = viewer.answer(answer, now);
+                let result = turn_of(viewer, |viewer| viewer.answer(answer, now));
                 self.after(at, result);
             }
             Message::Leave(id, back) => {
@@ -292,13 +299,14 @@ impl Task {
         let now = self.clock.now();
         // From the back: one that is removed is replaced by one that had its turn.
         for at in (0..self.viewers.len()).rev() {
-            let Some((_, viewer)) = self.viewers.get_mut(at) else {
+            let Some(Seated { viewer, .. }) = self.viewers.get_mut(at) else {
                 continue;
             };
             if !matches!(viewer.place, Place::InStep) {
                 continue;
             }
-            let result = viewer.send(&self.forms, entry, &mut self.scratch, now);
+            let (forms, scratch) = (&self.forms, &mut self.scratch);
+            let result = turn_of(viewer, |viewer| viewer.send(forms, entry, scratch, now));
             self.after(at, result);
         }
     }
@@ -308,7 +316,7 @@ impl Task {
         match result {
             Ok(Sent::Done) => {}
             Ok(Sent::Blocked) => {
-                if let Some((_, viewer)) = self.viewers.get_mut(at)
+                if let Some(Seated { viewer, .. }) = self.viewers.get_mut(at)
                     && matches!(viewer.place, Place::InStep)
                 {
                     viewer.place = Place::Behind(self.live);
@@ -320,7 +328,7 @@ impl Task {
     }
 
     fn all_behind(&mut self) {
-        for (_, viewer) in &mut self.viewers {
+        for Seated { viewer, .. } in &mut self.viewers {
             if matches!(viewer.place, Place::InStep) {
                 viewer.place = Place::Behind(self.live);
                 self.behind += 1;
@@ -335,7 +343,7 @@ impl Task {
         let now = self.clock.now();
         let mut wait_until: Option<Instant> = None;
         for at in (0..self.viewers.len()).rev() {
-            let Some((_, viewer)) = self.viewers.get_mut(at) else {
+            let Some(Seated { viewer, .. }) = self.viewers.get_mut(at) else {
                 continue;
             };
             if matches!(viewer.place, Place::InStep) {
@@ -344,15 +352,11 @@ impl Task {
             if viewer.is_blocked() && viewer.poll_writable(cx).is_pending() {
                 continue;
             }
-            match catch_up(
-                viewer,
-                self.reader.stream(),
-                &self.forms,
-                self.live.next_id(),
-                &mut self.catch_up,
-                &mut self.scratch,
-                now,
-            ) {
+            let (stream, forms, live) = (self.reader.stream(), &self.forms, self.live.next_id());
+            let (entries, scratch) = (&mut self.catch_up, &mut self.scratch);
+            match turn_of(viewer, |viewer| {
+                catch_up(viewer, stream, forms, live, entries, scratch, now)
+            }) {
                 Ok(Progress::Level) => {
                     viewer.place = Place::InStep;
                     self.behind -= 1;
@@ -384,13 +388,16 @@ impl Task {
             due = true;
             self.tick.as_mut().reset(tokio::time::Instant::now() + TICK);
         }
-        if !due {
-            return;
+        if due {
+            self.tick();
         }
+    }
+
+    fn tick(&mut self) {
         let now = self.clock.now();
         let wall = self.clock.wall();
         for at in (0..self.viewers.len()).rev() {
-            let Some((_, viewer)) = self.viewers.get_mut(at) else {
+            let Some(Seated { viewer, .. }) = self.viewers.get_mut(at) else {
                 continue;
             };
             if viewer
@@ -402,9 +409,11 @@ impl Task {
             }
             if viewer.next_report <= now && !viewer.is_blocked() {
                 viewer.next_report = now + REPORT_INTERVAL;
-                let mappings = &self.mappings;
-                let result = viewer.report(&self.forms, |track| timestamp_at(mappings, track, wall), wall, now);
-                self.after(at, result.map(|()| Sent::Done));
+                let (forms, mappings) = (&self.forms, &self.mappings);
+                let result = turn_of(viewer, |viewer| {
+                    viewer.report(forms, |track| timestamp_at(mappings, track, wall), wall, now)
+                });
+                self.after(at, result);
             }
         }
     }
@@ -431,18 +440,26 @@ impl Task {
         if at >= self.viewers.len() {
             return None;
         }
-        let (id, mut viewer) = self.viewers.swap_remove(at);
+        let Seated { id, mut viewer, .. } = self.viewers.swap_remove(at);
         self.index.remove(&id);
-        if let Some((moved, _)) = self.viewers.get(at) {
-            self.index.insert(*moved, at);
+        if let Some(moved) = self.viewers.get(at) {
+            self.index.insert(moved.id, at);
         }
         self.behind -= usize::from(matches!(viewer.place, Place::Behind(_)));
-        self.count.fetch_sub(1, Relaxed);
         if let (Some(end), Some(tell)) = (end, viewer.end.take()) {
             let _ = tell.send(end);
         }
         Some(viewer)
     }
+}
+
+/// One viewer's turn. A panic in it is a bug of ours and ends this viewer, not those it shares the task with.
+fn turn_of<T>(viewer: &mut Viewer, turn: impl FnOnce(&mut Viewer) -> Result<T, End>) -> Result<T, End> {
+    // What a turn that broke off leaves in the lists it was lent is cleared before their next use.
+    catch_unwind(AssertUnwindSafe(|| turn(viewer))).unwrap_or_else(|_| {
+        tracing::error!(remote = ?viewer.stats.info.remote, "the turn of an RTSP viewer panicked, which ends it; please report the text above");
+        Err(End::Panicked)
+    })
 }
 
 /// How far a viewer that is behind came.
@@ -518,3 +535,6 @@ fn timestamp_at(mappings: &[Option<Mapping>], track: TrackIndex, wall: WallTime)
     let ticks = i128::from(wall.micros_since(mapping.captured)) * i128::from(mapping.hz) / 1_000_000;
     Some(mapping.timestamp.wrapping_add(ticks as u32))
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,8 @@ pub(crate) enum End {
     Stalled,
     /// Requests were sent but their answers not read.
     AnswersUnread,
+    /// A panic in its turn: a bug of ours.
+    Panicked,
 }
 
 /// What became of an attempt to send.
@@ -244,7 +246,10 @@ impl Viewer {
             Sent::Done => self.blocked_since = None,
             // Progress counts: only a connection that takes nothing at all is stalled.
             Sent::Blocked if tcp.waiting_bytes() < before => self.blocked_since = Some(now),
-            Sent::Blocked => {}
+            // Whatever it is that waits, an answer as well as a frame.
+            Sent::Blocked => {
+                self.blocked_since.get_or_insert(now);
+            }
         }
         Ok(sent)
     }
@@ -281,7 +286,8 @@ impl Viewer {
         clock: impl Fn(TrackIndex) -> Option<u32>,
         wall: WallTime,
         now: Instant,
-    ) -> Result<(), End> {
+    ) -> Result<Sent, End> {
+        let mut sent = Sent::Done;
         for index in 0..self.outlets.len() {
             let Some(&outlet) = self.outlets.get(index) else { break };
             let (Some(rtp_timestamp), Some(ssrc)) = (clock(outlet.track), forms.ssrc(outlet.track)) else {
@@ -306,10 +312,11 @@ impl Viewer {
             }
             match (&mut self.transport, outlet.route) {
                 (Transport::Udp(udp), Route::Addresses { rtcp, .. }) => udp.sockets.send_report(&packet, rtcp),
-                _ => drop(self.answer(packet.into(), now)?),
+                // Like answers reports go out in order, so what became of the last one tells of all.
+                _ => sent = self.answer(packet.into(), now)?,
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
     fn burst_timestamp(&mut self, entry: &Entry) -> InBurst {
