@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant as Deadline;
 
 use super::Shared;
+use super::notices::RefusedAccess;
 use super::play::{Playing, SetUp};
 use super::record::Recording;
 use super::udp::{Datagram, Expecting, Port};
@@ -150,22 +151,29 @@ impl Connection {
     }
 
     async fn write(&mut self, output: Bytes) -> io::Result<()> {
-        if let Role::Viewer(playing) = &mut self.role {
-            // The answer to PLAY goes out first; from then on the write side is the fan-out's.
-            if let Some(output) = playing.answer(output) {
-                write_all(&self.socket, &output).await?;
-                if let Err(full) = playing.start(&self.shared, &self.socket) {
-                    self.closing = Some(Ending::Stream(full.to_string()));
-                }
-            }
-            return Ok(());
+        let output = match &self.role {
+            Role::Viewer(playing) => match playing.answer(output) {
+                Some(output) => output,
+                None => return Ok(()),
+            },
+            _ => output,
+        };
+        let limit = self.shared.settings.session.request_timeout;
+        tokio::time::timeout(limit, write_all(&self.socket, &output))
+            .await
+            .unwrap_or_else(|_| {
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer does not read its answers",
+                ))
+            })?;
+        // The answer to PLAY went out first.
+        if let Role::Viewer(playing) = &mut self.role
+            && let Err(full) = playing.start(&self.shared, &self.socket)
+        {
+            self.closing = Some(Ending::Stream(full.to_string()));
         }
-        tokio::time::timeout(
-            self.shared.settings.session.request_timeout,
-            write_all(&self.socket, &output),
-        )
-        .await
-        .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+        Ok(())
     }
 
     fn read(&mut self) -> Result<(), Ending> {
@@ -266,7 +274,12 @@ impl Connection {
             Ok(_) => Ok(()),
             Err(refusal) => {
                 if refusal != auth::Refusal::Missing {
-                    tracing::warn!(remote = %self.remote, stream = %stream, reason = %refusal, "RTSP access refused");
+                    let refused = RefusedAccess {
+                        remote: self.remote,
+                        stream: stream.clone(),
+                        reason: refusal.to_string(),
+                    };
+                    self.shared.notices.access.happened(refused, now);
                 }
                 Err(match refusal {
                     auth::Refusal::Forbidden(decision) => {
@@ -313,11 +326,13 @@ impl Connection {
                 expecting
             });
             let [rtp, rtcp] = [client_rtp, client_rtcp].map(|port| SocketAddr::new(self.remote.ip(), port));
-            if !expecting.add(track, rtp, rtcp) {
+            if !expecting.expect(track, rtp, rtcp) {
                 let why = format!("ports {client_rtp} and {client_rtcp} of your address are in use by another session");
                 return Err(Refusal::because(Status::UNSUPPORTED_TRANSPORT, why));
             }
             ports.rtp_rtcp = Some(sockets.ports());
+        } else if let Some(expecting) = &mut self.expecting {
+            expecting.forget(track);
         }
         self.tracks.retain(|known| known.track != track);
         self.tracks.push(SetUp { track, transport });

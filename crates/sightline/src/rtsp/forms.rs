@@ -117,11 +117,10 @@ impl Forms {
         Some(self.packetizer(track)?.config().ssrc)
     }
 
-    /// The track with this synchronisation source.
-    pub(crate) fn by_ssrc(&self, ssrc: u32) -> Option<&Packetizer> {
-        self.packetizers
-            .iter()
-            .find(|packetizer| packetizer.config().ssrc == ssrc)
+    /// The track with this synchronisation source, and how it is cut.
+    pub(crate) fn by_ssrc(&self, ssrc: u32) -> Option<(TrackIndex, &Packetizer)> {
+        let mut tracks = (0_u8..).map(TrackIndex).zip(&*self.packetizers);
+        tracks.find(|(_, packetizer)| packetizer.config().ssrc == ssrc)
     }
 
     /// How a track is cut; `None` for a track the stream did not have when it began.

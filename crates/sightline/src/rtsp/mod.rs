@@ -1,15 +1,19 @@
 //! RTSP: the driver of `protocol::rtsp` on sockets, for serving and for asking others.
 //!
 //! Belongs here: accepting connections and reading them ([`connection`]), what a viewer's and a publisher's requests do to the
-//! hub ([`play`], [`record`]), giving frames to viewers ([`fanout`]), the pair of UDP ports ([`udp`]). Does not belong here: the
+//! hub ([`play`], [`record`]), giving frames to viewers ([`fanout`]), the pair of UDP ports ([`udp`]), what the log says of refused
+//! peers ([`notices`]). Does not belong here: the
 //! rules of RTSP and RTP (`protocol`), who may do what ([`crate::auth`]).
 
 pub mod client;
 mod connection;
 mod fanout;
 mod forms;
+mod notices;
 mod play;
 mod record;
+#[cfg(test)]
+mod tests;
 mod udp;
 mod viewer;
 
@@ -26,6 +30,7 @@ use tokio::sync::watch;
 
 use crate::auth::Auth;
 use crate::net::RtpPair;
+use notices::{Notices, RefusedConnection};
 use udp::RtpSockets;
 
 /// Settings of the server.
@@ -64,6 +69,7 @@ pub(crate) struct Shared {
     sockets: Option<Arc<RtpSockets>>,
     random: fn() -> u64,
     open: AtomicUsize,
+    notices: Notices,
 }
 
 /// Counts a connection as long as it lives.
@@ -108,6 +114,7 @@ impl Server {
             sockets,
             random,
             open,
+            notices: Notices::default(),
         });
         Ok(Self { shared, listener })
     }
@@ -130,6 +137,7 @@ impl Server {
         let connections = stop.clone();
         tokio::select! {
             () = self.accept(connections) => {}
+            () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
             _ = stop.wait_for(|&stop| stop) => {}
         }
         if let Some(datagrams) = datagrams {
@@ -142,14 +150,22 @@ impl Server {
             let (socket, remote) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept RTSP connections; raise the limit of open files if this goes on");
+                    self.shared
+                        .notices
+                        .accepting
+                        .happened(error.to_string(), self.shared.clock.now());
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             if self.shared.open.fetch_add(1, Relaxed) >= self.shared.settings.connections {
                 self.shared.open.fetch_sub(1, Relaxed);
-                tracing::warn!(%remote, limit = self.shared.settings.connections, "RTSP connection refused: limit reached");
+                let limit = self.shared.settings.connections;
+                let now = self.shared.clock.now();
+                self.shared
+                    .notices
+                    .connections
+                    .happened(RefusedConnection { remote, limit }, now);
                 continue;
             }
             let open = Open(self.shared.clone());

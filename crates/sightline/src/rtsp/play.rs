@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use media::hub::{Event, Full, Stream, Viewing};
+use media::hub::{Event, Full, MAX_TRACKS, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Kind, StreamName, TrackIndex, WallTime};
 use protocol::rtp::rtcp;
@@ -101,9 +101,29 @@ pub(super) struct Playing {
     viewer: Option<Box<Viewer>>,
     seat: Option<Seat>,
     id: u64,
+    /// Frames go out on the connection itself: once seated, only the fan-out may write there.
+    interleaved: bool,
     stats: Arc<SessionStats>,
+    lost: Lost,
     ended: oneshot::Receiver<End>,
     _viewing: Viewing,
+}
+
+/// Packets lost so far by track, as the peer's newest report has it.
+#[derive(Debug, Default)]
+struct Lost([u64; MAX_TRACKS]);
+
+impl Lost {
+    /// How many are new. The figure of a report is a sum, which falls when late packets come after all.
+    fn news(&mut self, track: TrackIndex, sum: i32) -> u64 {
+        let Some(known) = self.0.get_mut(usize::from(track.0)) else {
+            return 0;
+        };
+        let sum = u64::try_from(sum).unwrap_or(0);
+        let new = sum.saturating_sub(*known);
+        *known = sum.max(*known);
+        new
+    }
 }
 
 impl Playing {
@@ -163,7 +183,9 @@ impl Playing {
             viewer: Some(Box::new(viewer)),
             seat: None,
             id: (shared.random)(),
+            interleaved: !udp,
             stats,
+            lost: Lost::default(),
             ended,
             _viewing: viewing,
         };
@@ -183,15 +205,15 @@ impl Playing {
     /// Sends an answer between frames; gives it back when the caller still has the write side.
     pub(super) fn answer(&self, answer: Bytes) -> Option<Bytes> {
         match &self.seat {
-            Some(seat) => {
+            Some(seat) if self.interleaved => {
                 seat.answer(answer);
                 None
             }
-            None => Some(answer),
+            _ => Some(answer),
         }
     }
 
-    /// Hands the write side to the fan-out.
+    /// Hands the viewer, with the write side where frames go out there, to the fan-out. Once is enough.
     pub(super) fn start(&mut self, shared: &Shared, socket: &Arc<TcpStream>) -> Result<(), Full> {
         let Some(mut viewer) = self.viewer.take() else {
             return Ok(());
@@ -231,7 +253,7 @@ impl Playing {
     }
 
     /// A receiver report.
-    pub(super) fn take_report(&self, bytes: &[u8], now: WallTime) {
+    pub(super) fn take_report(&mut self, bytes: &[u8], now: WallTime) {
         let Ok(packets) = rtcp::parse(bytes) else {
             self.stats.packets_malformed.add(1);
             return;
@@ -242,13 +264,10 @@ impl Playing {
                 continue;
             };
             for block in blocks {
-                let Some(packetizer) = self.forms.by_ssrc(block.ssrc) else {
+                let Some((track, packetizer)) = self.forms.by_ssrc(block.ssrc) else {
                     continue;
                 };
-                let lost = u64::try_from(block.lost).unwrap_or(0);
-                self.stats
-                    .packets_lost
-                    .add(lost.saturating_sub(self.stats.packets_lost.get()));
+                self.stats.packets_lost.add(self.lost.news(track, block.lost));
                 let jitter_us = i64::from(block.jitter) * 1_000_000 / i64::from(packetizer.clock().hz());
                 self.stats.jitter_us.set(jitter_us);
                 if let Some(round_trip) = block.round_trip(now) {

@@ -40,12 +40,14 @@ pub(crate) struct Datagram {
 }
 
 type Key = (Port, SocketAddr);
+/// Who gets what comes from where: position of the track, and the way to its connection.
+type Expected = HashMap<Key, (usize, mpsc::Sender<Datagram>)>;
 
 /// Both sockets, and who expects datagrams from where.
 pub(crate) struct RtpSockets {
     rtp: Socket,
     rtcp: Socket,
-    expected: Mutex<HashMap<Key, (usize, mpsc::Sender<Datagram>)>>,
+    expected: Mutex<Expected>,
 }
 
 struct Socket {
@@ -88,10 +90,11 @@ impl Socket {
     }
 }
 
-/// Keeps a peer's address expected; dropping it ends that.
+/// Keeps a peer's addresses expected, two for each of its tracks; dropping it ends that.
 pub(crate) struct Expecting {
     sockets: std::sync::Arc<RtpSockets>,
-    keys: Vec<Key>,
+    /// By track. A session has a few.
+    keys: Vec<(usize, [Key; 2])>,
     inbox: mpsc::Sender<Datagram>,
 }
 
@@ -193,8 +196,9 @@ impl Expecting {
         )
     }
 
-    /// Expects datagrams of a track from these ports of the peer. `false` when another session expects from one of them.
-    pub(crate) fn add(&mut self, track: usize, rtp: SocketAddr, rtcp: SocketAddr) -> bool {
+    /// Expects datagrams of a track from these ports of the peer, and no longer from those of its SETUP before. `false`, and nothing
+    /// changed, when another session expects from one of them.
+    pub(crate) fn expect(&mut self, track: usize, rtp: SocketAddr, rtcp: SocketAddr) -> bool {
         let mut expected = self.sockets.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = [(Port::Rtp, rtp), (Port::Rtcp, rtcp)];
         let taken = |key: &Key| {
@@ -205,19 +209,98 @@ impl Expecting {
         if keys.iter().any(taken) {
             return false;
         }
+        take_out(&mut self.keys, &mut expected, track);
         for key in keys {
             expected.insert(key, (track, self.inbox.clone()));
-            self.keys.push(key);
         }
+        self.keys.push((track, keys));
         true
+    }
+
+    /// The track does not travel by UDP any more.
+    pub(crate) fn forget(&mut self, track: usize) {
+        let mut expected = self.sockets.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        take_out(&mut self.keys, &mut expected, track);
+    }
+}
+
+fn take_out(keys: &mut Vec<(usize, [Key; 2])>, expected: &mut Expected, track: usize) {
+    let Some(at) = keys.iter().position(|(known, _)| *known == track) else {
+        return;
+    };
+    for key in keys.swap_remove(at).1 {
+        // Another track of the same session may have asked for the same ports since.
+        if expected.get(&key).is_some_and(|(of, _)| *of == track) {
+            expected.remove(&key);
+        }
     }
 }
 
 impl Drop for Expecting {
     fn drop(&mut self) {
         let mut expected = self.sockets.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in &self.keys {
-            expected.remove(key);
+        while let Some(&(track, _)) = self.keys.last() {
+            take_out(&mut self.keys, &mut expected, track);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn sockets() -> Arc<RtpSockets> {
+        let localhost = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let pair = crate::net::bind_rtp_pair(localhost, [0, 0], "rtsp.rtp_port").unwrap();
+        Arc::new(RtpSockets::new(pair).unwrap())
+    }
+
+    fn expected(sockets: &RtpSockets) -> usize {
+        sockets.expected.lock().unwrap().len()
+    }
+
+    fn ports(rtp: u16) -> (SocketAddr, SocketAddr) {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        (at(rtp), at(rtp + 1))
+    }
+
+    #[tokio::test]
+    async fn two_addresses_a_track_are_expected_however_often_it_is_set_up() {
+        let sockets = sockets();
+        let (mut expecting, _inbox) = Expecting::new(sockets.clone());
+        for round in 0..1_000 {
+            for track in 0..2 {
+                let (rtp, rtcp) = ports(10_000 + 4 * round + 2 * track);
+                assert!(expecting.expect(usize::from(track), rtp, rtcp));
+            }
+        }
+        assert_eq!((expected(&sockets), expecting.keys.len()), (4, 2));
+        let (mut other, _inbox) = Expecting::new(sockets.clone());
+        let (rtp, rtcp) = ports(10_000);
+        assert!(other.expect(0, rtp, rtcp), "held for a SETUP that was replaced");
+        expecting.forget(0);
+        assert_eq!(expected(&sockets), 4);
+        drop(expecting);
+        assert_eq!(expected(&sockets), 2);
+    }
+
+    #[tokio::test]
+    async fn ports_of_another_session_are_refused_and_change_nothing() {
+        let sockets = sockets();
+        let (mut one, _inbox) = Expecting::new(sockets.clone());
+        let (mut two, _other_inbox) = Expecting::new(sockets.clone());
+        let ((a, b), (c, d)) = (ports(20_000), ports(30_000));
+        assert!(one.expect(0, a, b) && two.expect(0, c, d));
+        assert!(!two.expect(0, a, b));
+        assert_eq!(expected(&sockets), 4);
+        // Tracks of one session may share ports; the last one has them.
+        assert!(two.expect(1, c, d));
+        two.forget(0);
+        assert_eq!(expected(&sockets), 4);
+        drop(two);
+        assert_eq!(expected(&sockets), 2);
     }
 }
