@@ -7,6 +7,7 @@ mod faults;
 mod ffmpeg;
 mod gortsplib;
 mod gstreamer;
+mod keepalive;
 mod killing;
 mod opencv;
 mod receive;

@@ -1,0 +1,76 @@
+//! Players over UDP that stay longer than a session lives without a sign of life.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::support::{Process, Server, publish_with_ffmpeg, sightline, test_tool, tool};
+
+/// How long a session lives here without a sign of life.
+const TIMEOUT: &str = "3s";
+/// How long the players play: three such lives, so that several signs of each were due.
+const SECONDS: &str = "9";
+const FRAMES: usize = 9 * 30;
+
+fn start(command: &mut Command) -> Process {
+    let mut process = Process::start(command);
+    process.collect_stdout();
+    process
+}
+
+#[test]
+fn players_over_udp_stay_beyond_the_timeout() {
+    let mut server = Server::start_with(&[], &[("SIGHTLINE_RTSP_TIMEOUT", TIMEOUT)]);
+    let _publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
+    let url = server.url("cam");
+    let ours = start(sightline().args(["receive", &url, "--transport", "udp", "--seconds", SECONDS, "--json"]));
+    let go = ["play", "-transport", "udp", "-seconds", SECONDS, &url];
+    let go = start(Command::new(test_tool("gortsplib")).args(go));
+    let mut ffmpeg = tool("ffmpeg");
+    ffmpeg.args([
+        "-nostdin",
+        "-v",
+        "error",
+        "-progress",
+        "pipe:1",
+        "-rtsp_transport",
+        "udp",
+    ]);
+    let ffmpeg = start(ffmpeg.args(["-i", &url, "-t", SECONDS, "-f", "null", "-"]));
+    let mut gstreamer = tool("gst-launch-1.0");
+    gstreamer.args([
+        "-q",
+        "rtspsrc",
+        &format!("location={url}"),
+        "protocols=udp",
+        "!",
+        "identity",
+        "silent=false",
+    ]);
+    let mut gstreamer = start(gstreamer.args(["!", "fakesink"]));
+
+    let (status, said) = ours.finish();
+    assert!(status.success(), "{said:?}");
+    let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = seconds.iter().rfind(|second| second.get("fps").is_some()).unwrap();
+    assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
+    assert_eq!(last["reconnections"], 0, "{last}");
+
+    let (status, said) = go.finish();
+    assert!(status.success(), "{said:?}");
+    let events = said.iter().rev().map(|line| serde_json::from_str::<Value>(line).ok());
+    let end = events.flatten().find(|event| event["event"] == "end").unwrap();
+    assert!(end["units"].as_u64().unwrap() as usize > FRAMES * 3 / 4, "{end}");
+
+    let (status, said) = ffmpeg.finish();
+    assert!(status.success(), "{said:?}");
+    let frames = said
+        .iter()
+        .rev()
+        .find_map(|line| line.strip_prefix("frame=")?.trim().parse::<usize>().ok());
+    assert!(frames > Some(FRAMES * 3 / 4), "{frames:?}: {said:?}");
+
+    assert!(gstreamer.is_running(), "{:?}", gstreamer.said());
+    let said = server.process.said();
+    assert!(!said.iter().any(|line| line.contains("no sign of life")), "{said:?}");
+}
