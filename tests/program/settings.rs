@@ -53,6 +53,93 @@ fn flags_and_variables_are_named_too() {
     }
 }
 
+/// Mistakes of somebody who has never seen the program: each is answered with what to do instead.
+#[test]
+fn what_to_do_next_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    std::fs::write(folder.path().join("binary.toml"), [0xff, 0xfe]).unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for (arguments, code, expected) in [
+        (
+            &["up", "/dev/video0"][..],
+            2,
+            "tip: cameras, files and test pictures are named with --source",
+        ),
+        (&["relay"], 2, "tip: this version does not have it yet"),
+        (
+            &["up", "--bitrate", "0"],
+            2,
+            "more is needed for a picture, 800k is usual",
+        ),
+        (
+            &["up", "--config", "folder"],
+            2,
+            "this is a folder; name the settings file in it",
+        ),
+        (&["serve", "binary.toml"], 2, "not text in UTF-8; save it as such"),
+        (
+            &["up", "--state-dir", "file", "--rtsp-port", "0"],
+            1,
+            "there is a file in its place; name a folder with --state-dir",
+        ),
+        (
+            &["config", "init", "nowhere/a.toml"],
+            1,
+            "choose a place that is there and writable",
+        ),
+        (
+            &["receive", "rtsp://a/b", "--rtsp-url", "rtsp://c/d"],
+            2,
+            "cannot be used with",
+        ),
+        (
+            &[
+                "receive",
+                "rtsp://127.0.0.1:9/a",
+                "--display-mode",
+                "save",
+                "--output",
+                "",
+            ],
+            2,
+            "receive.output is empty; name a file, or leave it out",
+        ),
+        (
+            &[
+                "receive",
+                "rtsp://127.0.0.1:9/a",
+                "--output",
+                "a.mp4",
+                "--seconds",
+                "0.2",
+            ],
+            1,
+            "nothing is written to a.mp4: that takes --display-mode save",
+        ),
+        (
+            &["bench", "rtsp", "rtsp://a/b", "--viewers", "0"],
+            2,
+            "write a whole number from 1 to 100000",
+        ),
+        (
+            &["bench", "encode", "--fps", "many"],
+            2,
+            "write a whole number from 1 to 240",
+        ),
+        (
+            &["bench", "encode", "--seconds", "long"],
+            2,
+            "write seconds, from 0.1 to 86400",
+        ),
+    ] {
+        let output = run(folder.path(), arguments);
+        let said = stderr(&output);
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn a_file_can_be_made_checked_and_used() {
     let folder = tempfile::tempdir().unwrap();

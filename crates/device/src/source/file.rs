@@ -98,11 +98,12 @@ impl File {
     fn reader(&self, with: &Opening) -> Result<Box<dyn Reader>, Error> {
         let at = self.path.display();
         let mut file = fs::File::open(&self.path).map_err(|error| {
-            Error::lasting(
-                format!("cannot open {at}"),
-                error.to_string(),
-                "check the path; it is relative to the working directory",
-            )
+            let hint = if error.kind() == std::io::ErrorKind::PermissionDenied {
+                "make the file and its folders readable for the user who runs this"
+            } else {
+                "check the path; it is relative to the working directory"
+            };
+            Error::lasting(format!("cannot open {at}"), error.to_string(), hint)
         })?;
         let unusable = |why: String| Error::lasting(format!("cannot play {at}"), why, HINT);
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {

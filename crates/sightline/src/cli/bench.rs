@@ -35,8 +35,8 @@ struct Rtsp {
     /// The stream, as rtsp://host:8554/NAME
     url: StreamUrl,
     /// How many viewers
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    viewers: usize,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<1, 100_000>)]
+    viewers: u32,
     /// How media travels to them
     #[arg(long, value_name = "WORD", default_value = "tcp")]
     transport: Transport,
@@ -50,16 +50,16 @@ struct Rtsp {
     #[arg(long, value_name = "WxH", default_value = "640x480")]
     size: Size,
     /// Its pictures per second
-    #[arg(long, value_name = "FPS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
+    #[arg(long, value_name = "FPS", default_value_t = 30, value_parser = whole::<1, 240>)]
     fps: u32,
     /// Its bits per second
     #[arg(long, value_name = "BITS", default_value = "2M")]
     bitrate: Bitrate,
     /// Its pictures from keyframe to keyframe
-    #[arg(long, value_name = "PICTURES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, value_name = "PICTURES", default_value_t = 60, value_parser = whole::<1, 600>)]
     gop: u32,
     /// Process of the server on this machine, to measure what it costs
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = whole::<1, { i32::MAX as u32 }>)]
     pid: Option<u32>,
     /// Token to show the server; a user and password in the URL win over it [SIGHTLINE_TOKEN]
     #[arg(long, value_name = "TOKEN")]
@@ -89,13 +89,13 @@ struct Encode {
     #[arg(long, value_name = "WxH", default_value = "640x480")]
     size: Size,
     /// Pictures per second
-    #[arg(long, value_name = "FPS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=240))]
+    #[arg(long, value_name = "FPS", default_value_t = 30, value_parser = whole::<1, 240>)]
     fps: u32,
     /// Bits per second
     #[arg(long, value_name = "BITS", default_value = "800k")]
     bitrate: Bitrate,
     /// Pictures from keyframe to keyframe
-    #[arg(long, value_name = "PICTURES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, value_name = "PICTURES", default_value_t = 10, value_parser = whole::<1, 600>)]
     gop: u32,
     /// How long to measure in real time
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
@@ -201,7 +201,7 @@ impl Rtsp {
             // With a stream of our own, the credential has to allow publishing too: a viewer's token would not.
             settings: connect::settings(&self.url.0, token, "viewer", transport, clock),
             url: self.url.0,
-            viewers: self.viewers,
+            viewers: self.viewers as usize,
             duration: Duration::from_secs_f64(self.seconds),
             publish: self.publish.then_some(crate::bench::Load {
                 size: (self.size.width, self.size.height),
@@ -215,10 +215,11 @@ impl Rtsp {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.1..=86_400.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err("from 0.1 to 86400 seconds".to_owned())
-    }
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "write seconds, from 0.1 to 86400".to_owned())
+}
+
+fn whole<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| format!("write a whole number from {LEAST} to {MOST}"))
 }

@@ -64,7 +64,10 @@ fn init(file: Option<PathBuf>) -> Result<(), Failure> {
             "{} exists already and is left as it is; choose another name",
             path.display()
         )),
-        _ => Failure::running(format!("{} cannot be written: {error}", path.display())),
+        _ => Failure::running(format!(
+            "{} cannot be written: {error}; choose a place that is there and writable for this user",
+            path.display()
+        )),
     })?;
     print(&format!(
         "{} is written. It changes nothing until you remove a # in it.\n",

@@ -78,7 +78,11 @@ fn all<S: FlagSet>() -> impl Iterator<Item = &'static Flag> {
 
 impl<S: FlagSet> clap::Args for SettingFlags<S> {
     fn augment_args(command: Command) -> Command {
-        all::<S>().fold(command, |command, flag| command.arg(argument(flag)))
+        all::<S>().fold(command, |command, flag| {
+            // Two ways to say the same thing: only one of them could hold.
+            let rivals = all::<S>().filter(|other| other.key == flag.key && other.name != flag.name);
+            command.arg(argument(flag).conflicts_with_all(rivals.map(Flag::id)))
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {

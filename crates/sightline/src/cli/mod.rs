@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use media::Clock;
 
@@ -91,9 +91,33 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = match Cli::command().try_get_matches_from(arguments) {
         Err(error) if error.kind() == ErrorKind::DisplayHelp => documented().try_get_matches_from(arguments)?,
-        matches => matches?,
+        Err(error) => return Err(with_tip(error, arguments.get(1))),
+        Ok(matches) => matches,
     };
     Cli::from_arg_matches(&matches)
+}
+
+/// What to do next, where clap does not know.
+fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let tip = match error.kind() {
+        ErrorKind::UnknownArgument
+            if command.is_some_and(|command| command == "up") && !context(ContextKind::InvalidArg).starts_with('-') =>
+        {
+            "cameras, files and test pictures are named with --source: v4l2:/dev/video0, libcamera, test, file:PATH, exec:COMMAND"
+        }
+        ErrorKind::InvalidSubcommand
+            if matches!(context(ContextKind::InvalidSubcommand), "relay" | "record" | "upload") =>
+        {
+            "this version does not have it yet; `sightline receive --display-mode save` records what it shows"
+        }
+        _ => return error,
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 fn documented() -> clap::Command {

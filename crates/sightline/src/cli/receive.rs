@@ -72,6 +72,18 @@ fn options(ready: &Ready) -> Result<Options, Failure> {
     let url = connect::url(settings.url.as_ref(), None, &ready.environment)?;
     let token = ready.loaded.settings.auth.token.as_ref().map(Secret::expose);
     let zone = jiff::tz::TimeZone::system();
+    match &settings.output {
+        Some(path) if path.as_os_str().is_empty() => {
+            return Err(Failure::Usage(
+                "receive.output is empty; name a file, or leave it out".to_owned(),
+            ));
+        }
+        Some(path) if settings.display_mode != DisplayMode::Save && !settings.test_connection => {
+            let file = path.display();
+            tracing::warn!("nothing is written to {file}: that takes --display-mode save");
+        }
+        _ => {}
+    }
     let mode = match settings.display_mode {
         DisplayMode::Headless => Mode::Headless,
         DisplayMode::Display => Mode::Display,

@@ -356,7 +356,15 @@ fn problem(origin: Option<Origin>, key: &str, message: &str) -> Problem {
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     let message = match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file; `sightline config init FILE` writes one".to_owned(),
-        _ => format!("the settings file cannot be read: {error}"),
+        std::io::ErrorKind::IsADirectory => "this is a folder; name the settings file in it".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            "this user may not read the settings file; make it readable (chmod, chown), or name another".to_owned()
+        }
+        std::io::ErrorKind::InvalidData => {
+            "the settings file is not text in UTF-8; save it as such, or begin anew with `sightline config init FILE`"
+                .to_owned()
+        }
+        _ => format!("the settings file cannot be read: {error}; mend that, or name another"),
     };
     problem(None, &path.display().to_string(), &message)
 }

@@ -317,7 +317,8 @@ pub struct Receive {
     pub url: Option<StreamUrl>,
     /// What happens to the pictures: "headless" (measured only), "display" (a window) or "save" (an MP4 file).
     pub display_mode: DisplayMode,
-    /// The file of display mode "save". Left out: recording_YYYYMMDD_HHMMSS.mp4 in the working directory.
+    /// The file of display mode "save"; one that is there already is never written over. Left out: recording_YYYYMMDD_HHMMSS.mp4 in
+    /// the working directory.
     #[schemars(example = "recording.mp4")]
     pub output: Option<PathBuf>,
     /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.

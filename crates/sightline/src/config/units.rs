@@ -108,10 +108,11 @@ impl FromStr for Bitrate {
         let least = LEAST_BITRATE;
         let most = MOST_BITRATE;
         if bits_per_second < least {
-            let hint = if unit.is_empty() {
-                format!("; did you mean {number}k?")
+            let meant = format!("{number}k");
+            let hint = if unit.is_empty() && meant.parse::<Self>().is_ok() {
+                format!("; did you mean {meant}?")
             } else {
-                String::new()
+                "; more is needed for a picture, 800k is usual at 640x480".to_owned()
             };
             return Err(invalid(format!(
                 "{text:?} is less than {} bits per second{hint}",
@@ -595,7 +596,14 @@ mod tests {
 
     #[rstest]
     #[case("800", "\"800\" is less than 32k bits per second; did you mean 800k?")]
-    #[case("1k", "\"1k\" is less than 32k bits per second")]
+    #[case(
+        "1k",
+        "\"1k\" is less than 32k bits per second; more is needed for a picture, 800k is usual at 640x480"
+    )]
+    #[case(
+        "0",
+        "\"0\" is less than 32k bits per second; more is needed for a picture, 800k is usual at 640x480"
+    )]
     #[case("101M", "\"101M\" is more than 100M bits per second")]
     #[case("fast", "\"fast\" is not a bitrate; write it like 800k or 2M (bits per second)")]
     fn wrong_bitrates(#[case] text: &str, #[case] why: &str) {

@@ -21,7 +21,7 @@ pub enum Error {
     )]
     NoPlace,
     /// The folder is there but not usable, or cannot be made.
-    #[error("the state folder {} cannot be used: {error}; make it writable for this user or name another with --state-dir", path.display())]
+    #[error("the state folder {} cannot be used: {error}; {}", path.display(), folder_hint(error))]
     Folder {
         /// Which folder.
         path: PathBuf,
@@ -49,6 +49,15 @@ pub enum Error {
     /// The system has no randomness.
     #[error("the system gives no random numbers for new tokens: {0}")]
     Random(String),
+}
+
+fn folder_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "there is a file in its place; name a folder with --state-dir"
+        }
+        _ => "make it writable for this user or name another with --state-dir",
+    }
 }
 
 /// What decides where the state folder is.

@@ -64,7 +64,7 @@ impl Session {
         let reason = printable(reason, SHOWN);
         match (status, step) {
             (Status::FORBIDDEN, _) => Error::Forbidden { host, reason },
-            (Status::NOT_FOUND, Step::Describe | Step::Announce) => Error::NotFound {
+            (Status::NOT_FOUND, Step::Describe) => Error::NotFound {
                 host,
                 path: self.url.path.split('?').next().unwrap_or_default().to_owned(),
                 reason,
