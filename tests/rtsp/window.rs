@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use media::stamp;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::support::{PATIENCE, Process, Server, sightline, tool, wall};
@@ -84,6 +85,18 @@ fn wait_for_stamp(process: &mut Process, display: &str) -> (f64, usize) {
     }
 }
 
+/// The last second of what our receiver measures.
+fn receive_for_a_moment(url: &str) -> Value {
+    let mut command = sightline();
+    command.args(["receive", url, "--seconds", "2.5", "--json"]);
+    let mut receiver = Process::start(&mut command);
+    receiver.collect_stdout();
+    let (status, said) = receiver.finish();
+    assert!(status.success(), "{said:?}");
+    let mut seconds = said.iter().filter_map(|line| serde_json::from_str(line).ok());
+    seconds.next_back().unwrap_or_else(|| panic!("{said:?}"))
+}
+
 #[test]
 fn shows_the_picture_with_the_receivers_lines_until_q() {
     let server = Server::start(&["--source", "test"]);
@@ -116,19 +129,49 @@ fn the_preview_shows_what_is_sent_until_q() {
     assert!((0.0..5_000.0).contains(&age_ms), "{age_ms}");
     assert!(red < 100, "{red} red pixels: nobody receives here");
     // Meanwhile the server has the stream as it should be.
-    let mut receive = sightline();
-    receive.args(["receive", &server.url("cam"), "--seconds", "2.5", "--json"]);
-    let mut receiver = Process::start(&mut receive);
-    receiver.collect_stdout();
-    let (status, said) = receiver.finish();
-    assert!(status.success(), "{said:?}");
-    let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let last = seconds.last().unwrap_or_else(|| panic!("{said:?}"));
-    assert_eq!(last["measured_by"], "stamp", "{last}");
-    assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
+    let second = receive_for_a_moment(&server.url("cam"));
+    assert_eq!(second["measured_by"], "stamp", "{second}");
+    assert!(second["fps"].as_f64().unwrap() > 15.0, "{second}");
     press(&name, "q");
     let (status, said) = publisher.finish();
     assert!(status.success(), "{said:?}");
+}
+
+/// A screen shared over a network that stalls, a compositor that hangs.
+#[test]
+fn a_display_that_hangs_does_not_disturb_the_sending() {
+    let mut server = Server::start(&[]);
+    let (display, name) = display();
+    let mut command = sightline();
+    command.args(["publish", &server.url("cam"), "--source", "test", "--preview"]);
+    command.env("DISPLAY", &name).env_remove("WAYLAND_DISPLAY");
+    let mut publisher = Process::start(&mut command);
+    server.wait_for_event("publisher began", "cam");
+    wait_for_stamp(&mut publisher, &name);
+    send_signal(&display, Signal::STOP);
+    // The socket to the display is full after some pictures.
+    std::thread::sleep(Duration::from_secs(1));
+    let second = receive_for_a_moment(&server.url("cam"));
+    assert!(second["fps"].as_f64().unwrap() > 15.0, "{second}");
+    let memory_kib = publisher.resident_kib();
+    std::thread::sleep(Duration::from_secs(1));
+    let more_kib = publisher.resident_kib().saturating_sub(memory_kib);
+    assert!(more_kib < 10_000, "{more_kib} KiB in a second");
+    // Ctrl-C ends it all the same, if not properly.
+    send_signal(&publisher, Signal::INT);
+    let asked = Instant::now();
+    let (status, said) = publisher.finish();
+    assert_eq!(status.code(), Some(1), "{said:?}");
+    assert!(
+        asked.elapsed() < Duration::from_millis(1_500),
+        "took {:?}",
+        asked.elapsed()
+    );
+}
+
+fn send_signal(process: &Process, signal: Signal) {
+    let pid = i32::try_from(process.pid()).ok().and_then(Pid::from_raw);
+    kill_process(pid.unwrap(), signal).unwrap();
 }
 
 #[test]
