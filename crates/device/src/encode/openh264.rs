@@ -111,7 +111,7 @@ fn find_level(settings: &Settings) -> Result<level::Level, Error> {
         .ok_or_else(|| Error::Refused {
             encoder: NAME.to_owned(),
             settings: settings.to_string(),
-            why: "more macroblocks than level 5.2 allows (36,864 a picture, 2,073,600 a second)".to_owned(),
+            why: "more macroblocks than level 5.2 allows (36,864 a picture, 2,073,600 a second); choose a smaller size or rate".to_owned(),
         })
 }
 

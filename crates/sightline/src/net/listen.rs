@@ -45,7 +45,7 @@ pub enum ListenError {
         address: IpAddr,
     },
     /// Anything else.
-    #[error("cannot listen on {} {address}: {error}", transport.name())]
+    #[error("cannot listen on {} {address}: {error}; correct server.host, or choose another port", transport.name())]
     Other {
         /// TCP or UDP.
         transport: Transport,

@@ -336,7 +336,7 @@ fn what_cannot_be_encoded_is_refused_by_name() {
     let refused = OpenH264::new(huge, Box::new(|_| {})).err().unwrap();
     assert_eq!(
         refused.to_string(),
-        "openh264 refuses 8192×8192@30, 800 kb/s: more macroblocks than level 5.2 allows (36,864 a picture, 2,073,600 a second)"
+        "openh264 refuses 8192×8192@30, 800 kb/s: more macroblocks than level 5.2 allows (36,864 a picture, 2,073,600 a second); choose a smaller size or rate"
     );
     let mut encoder = OpenH264::new(Settings::default(), Box::new(|_| {})).unwrap();
     let wrong = encoder.encode(&Picture::black(320, 240).unwrap(), taken()).unwrap_err();

@@ -380,7 +380,7 @@ fn session_control(sdp: &[u8]) -> Option<String> {
 }
 
 /// Bytes of a server's words that are shown.
-const SHOWN: usize = 100;
+const SHOWN: usize = 200;
 /// Times one request is sent with credentials: the first, and again with a nonce that is not old.
 const MAX_TRIES: u32 = 3;
 /// Lines of an SDP before its first media section that are looked at.

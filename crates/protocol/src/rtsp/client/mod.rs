@@ -251,7 +251,7 @@ pub enum Error {
         offered: String,
     },
     /// 403.
-    #[error("{host} does not allow this to the given user ({reason}); use an account with the right to this stream")]
+    #[error("{host} does not allow this ({reason}); where that is about rights, use an account that has them")]
     Forbidden {
         /// Who refused.
         host: String,

@@ -23,7 +23,7 @@ fn tell(peer: &mut Peer, answers: &[&str]) -> String {
 
 #[rstest]
 #[case::wrong_password(&[OK, BASIC, BASIC], "wrong user or password for cam:8554")]
-#[case::forbidden(&[OK, "RTSP/1.0 403 Not for you\nCSeq: {cseq}\n\n"], "does not allow this to the given user (Not for you)")]
+#[case::forbidden(&[OK, "RTSP/1.0 403 Not for you\nCSeq: {cseq}\n\n"], "cam:8554 does not allow this (Not for you); where that is about rights")]
 #[case::not_found(&[OK, "RTSP/1.0 404 Stream Not Found\nCSeq: {cseq}\n\n"], "cam:8554 has no stream at /s (Stream Not Found)")]
 #[case::unknown_login(&[OK, "RTSP/1.0 401 No\nCSeq: {cseq}\nWWW-Authenticate: NTLM\n\n"], "a kind we do not know (NTLM)")]
 #[case::no_challenge(&[OK, "RTSP/1.0 401 No\nCSeq: {cseq}\n\n"], "a kind we do not know (nothing)")]
