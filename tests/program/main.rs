@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use support::{Process, free_pair, sightline};
+use support::{Process, all_settings_known, sightline};
 
 /// Runs a command to its end in `folder`.
 fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -43,7 +43,6 @@ fn stderr(output: &Output) -> String {
 
 /// `sightline serve` or `up` on free ports in `folder`, with both outputs collected.
 fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
-    let (rtp, rtcp) = free_pair();
     let mut command = sightline();
     command
         .args(arguments)
@@ -52,8 +51,8 @@ fn start(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Proce
         .env("HOME", folder);
     command.env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
     command
-        .env("SIGHTLINE_RTSP_RTP_PORT", rtp.to_string())
-        .env("SIGHTLINE_RTSP_RTCP_PORT", rtcp.to_string());
+        .env("SIGHTLINE_RTSP_RTP_PORT", "0")
+        .env("SIGHTLINE_RTSP_RTCP_PORT", "0");
     command.envs(variables.iter().copied());
     let mut process = Process::start(&mut command);
     process.collect_stdout();
@@ -71,6 +70,7 @@ fn wait_for_event(process: &mut Process, text: &str) -> Value {
 /// The port that it says it listens on, in JSON.
 fn port(process: &mut Process) -> u16 {
     let event = wait_for_event(process, "listening");
+    all_settings_known(process);
     u16::try_from(event["rtsp_port"].as_u64().unwrap()).unwrap()
 }
 

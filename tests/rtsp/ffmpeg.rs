@@ -1,10 +1,12 @@
 //! FFmpeg: publishing, probing, playing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::support::{Process, Server, no_standing_delay, publish_with_ffmpeg, tool};
+use super::delay::no_standing_delay;
+use super::killing::{viewer_of, wait_for_frames};
+use super::support::{PATIENCE, Process, Server, publish_with_ffmpeg, sightline, tool};
 
 /// What ffprobe finds in the first second or two.
 fn probe(url: &str, transport: &str) -> Value {
@@ -214,9 +216,40 @@ fn a_stream_that_is_not_there_is_404_with_when_it_was() {
         assert!(!status.success());
         assert!(said.iter().any(|line| line.contains("404")), "{said:?}");
     };
+    // What the answer says beside its number, which FFmpeg does not show.
+    let reason = |server: &Server| {
+        let mut command = sightline();
+        let (_, said) = Process::start(command.args(["receive", &server.url("cam"), "--test-connection"])).finish();
+        said.join("\n")
+    };
     missing(&server);
-    drop(publish_with_ffmpeg(&mut server, "cam", "tcp", 30));
-    std::thread::sleep(Duration::from_secs(2));
+    let never = reason(&server);
+    assert!(
+        never.contains("no stream \"cam\"") && !never.contains("last seen"),
+        "{never}"
+    );
+    // Seen is a stream that gave a picture.
+    let publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
+    let mut viewer = viewer_of(&server, "cam", "tcp");
+    wait_for_frames(&mut viewer, 0);
+    drop((publisher, viewer));
+    let begun = Instant::now();
+    let after = loop {
+        // While it is held for its publisher there is a stream without a picture.
+        let after = reason(&server);
+        if after.contains("is not published now") {
+            break after;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{after}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let seconds = after
+        .split_once("last seen ")
+        .and_then(|(_, ago)| ago.split(' ').next()?.parse::<u64>().ok());
+    assert!(
+        seconds.is_some_and(|seconds| seconds <= begun.elapsed().as_secs() + 1),
+        "{after}"
+    );
     missing(&server);
 }
 
@@ -231,7 +264,7 @@ fn plays_the_camera_of_the_program_itself() {
 
 #[test]
 fn joining_in_the_middle_of_a_gop_leaves_no_standing_delay() {
-    no_standing_delay((640, 480), |url| {
+    no_standing_delay(|url| {
         let mut command = tool("ffmpeg");
         command.args([
             "-nostdin",

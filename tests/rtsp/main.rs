@@ -3,8 +3,10 @@
 //! One file per client, real processes, real bytes. [`support`] starts them and ends them. Does not belong here: what a session may
 //! say (`protocol::rtsp`), speed (`bench/`).
 
+mod delay;
 mod faults;
 mod ffmpeg;
+mod ffplay;
 mod gortsplib;
 mod gstreamer;
 mod keepalive;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::support::{Ages, Process, Server, no_standing_delay, tool};
+use super::delay::no_standing_delay;
+use super::support::{Ages, Process, Server, tool};
 
 fn play(url: &str, transport: &str) -> Process {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/opencv.py");
@@ -40,5 +41,5 @@ fn plays_and_sees_the_green_lines() {
 
 #[test]
 fn joining_in_the_middle_of_a_gop_leaves_no_standing_delay() {
-    no_standing_delay((640, 480), |url| play(url, "tcp"));
+    no_standing_delay(|url| play(url, "tcp"));
 }

@@ -12,7 +12,7 @@ use super::support::{PATIENCE, Process, Server, sightline, tool, wall};
 const SCREEN: (u32, u32) = (800, 600);
 
 /// A display of its own, on a number that the server finds free.
-fn display() -> (Process, String) {
+pub(crate) fn display() -> (Process, String) {
     let mut command = tool("Xvfb");
     let (width, height) = SCREEN;
     command.args([

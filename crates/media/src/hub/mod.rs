@@ -93,7 +93,7 @@ pub struct Limits {
     pub lag: Duration,
     /// Bytes that a newcomer may be given at once. Default 16 MiB.
     pub burst_bytes: usize,
-    /// Media time that a newcomer may be given at once. Default 12 s.
+    /// Media time that a newcomer may be given at once. Zero: nothing, not even a keyframe that is the newest frame. Default 12 s.
     pub burst_time: Duration,
     /// How long a stream waits for a publisher to come back. Default 5 s.
     pub hold: Duration,

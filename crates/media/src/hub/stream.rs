@@ -158,7 +158,8 @@ impl Inner {
             bytes = bytes.saturating_add(entry.frame.data.len());
             newest_us = newest_us.max(entry.time_us);
         }
-        bytes <= self.limits.burst_bytes
+        !self.limits.burst_time.is_zero()
+            && bytes <= self.limits.burst_bytes
             && newest_us.saturating_sub(start.time_us) <= crate::time::micros(self.limits.burst_time)
     }
 

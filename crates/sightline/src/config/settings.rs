@@ -108,6 +108,9 @@ pub struct Limits {
     pub hold: Span,
     /// How far behind the newest picture a viewer may fall before it is moved to the newest keyframe.
     pub lag: Span,
+    /// How much a viewer may be given at once when it joins, so that its first picture is there at once: the pictures since the last
+    /// keyframe. Where those are more, it waits for the next keyframe. 0s: every viewer waits for that.
+    pub burst_time: Span,
     /// Streams at a time.
     #[schemars(range(min = 1, max = 100_000))]
     pub streams: usize,
@@ -130,6 +133,7 @@ impl Default for Limits {
         Self {
             hold: Span(hub.hold),
             lag: Span(hub.lag),
+            burst_time: Span(hub.burst_time),
             streams: hub.streams,
             viewers: hub.viewers_per_stream,
             connections: 20_000,
@@ -146,6 +150,7 @@ impl Limits {
         media::hub::Limits {
             hold: self.hold.0,
             lag: self.lag.0,
+            burst_time: self.burst_time.0,
             streams: self.streams,
             viewers_per_stream: self.viewers,
             ring_bytes: bytes(self.stream_memory),
