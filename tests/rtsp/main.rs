@@ -7,6 +7,7 @@ mod delay;
 mod faults;
 mod ffmpeg;
 mod ffplay;
+mod first_picture;
 mod gortsplib;
 mod gstreamer;
 mod keepalive;

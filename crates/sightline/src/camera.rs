@@ -59,6 +59,7 @@ impl Camera {
             clock: Arc::clone(&clock),
             handle: Arc::clone(&handle),
             takeover: settings.takeover,
+            passing: false,
             track: None,
             publisher: None,
             over: false,
@@ -181,6 +182,8 @@ struct Publication {
     clock: Arc<dyn Clock>,
     handle: Arc<OnceLock<Handle>>,
     takeover: bool,
+    /// The camera's own H.264 passes: nobody can be asked for a keyframe.
+    passing: bool,
     track: Option<Track>,
     publisher: Option<Publisher>,
     /// The hub was told to end: nothing is published any more.
@@ -208,9 +211,34 @@ impl Publication {
             }
             Output::Status(status) => {
                 log(&self.name, &status);
+                self.note_passing(matches!(status, Status::Running { passing: true, .. }));
                 *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
             }
         })
+    }
+
+    /// Viewers wait for a keyframe that they asked for, so nobody may be asked who gives none.
+    fn note_passing(&mut self, passing: bool) {
+        if std::mem::replace(&mut self.passing, passing) == passing {
+            return;
+        }
+        let requests = self.keyframe_requests();
+        if let Some(publisher) = &mut self.publisher {
+            publisher.set_keyframe_requests(requests);
+        }
+    }
+
+    /// How to ask for a keyframe, where the encoder is ours.
+    fn keyframe_requests(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        if self.passing {
+            return None;
+        }
+        let handle = Arc::clone(&self.handle);
+        Some(Arc::new(move || {
+            if let Some(handle) = handle.get() {
+                handle.request_keyframe();
+            }
+        }))
     }
 
     /// Takes the stream unless somebody who was let take it over still has it.
@@ -230,17 +258,12 @@ impl Publication {
             agent: None,
             since: self.clock.wall(),
         }));
-        let handle = Arc::clone(&self.handle);
         let publishing = Publishing {
             stats,
             origin: Origin::Local {
                 takeover: self.takeover,
             },
-            keyframe_requests: Some(Arc::new(move || {
-                if let Some(handle) = handle.get() {
-                    handle.request_keyframe();
-                }
-            })),
+            keyframe_requests: self.keyframe_requests(),
         };
         match self.hub.publish(&self.name, vec![track.clone()], publishing, now) {
             // Somebody came in between, and keeps it.
@@ -254,7 +277,7 @@ impl Publication {
 fn log(name: &StreamName, status: &Status) {
     match status {
         Status::Starting { source } => tracing::debug!(stream = %name, source, "camera starts"),
-        Status::Running { source, encoder } => tracing::info!(stream = %name, source, encoder, "camera runs"),
+        Status::Running { source, encoder, .. } => tracing::info!(stream = %name, source, encoder, "camera runs"),
         Status::Slate { error, retry_in } => {
             let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(stream = %name, reason = %error, retry_ms, "no picture from the camera; viewers see a slate");

@@ -356,6 +356,7 @@ impl Encoding {
         self.report(news, || Status::Running {
             source: description.text.clone(),
             encoder,
+            passing,
         });
     }
 

@@ -102,6 +102,8 @@ pub enum Status {
         source: String,
         /// The encoder and why it; or that the source's own H.264 passes.
         encoder: String,
+        /// The source's own H.264 passes: keyframes come when the source makes them, and not when asked for.
+        passing: bool,
     },
     /// No pictures: viewers see a slate.
     Slate {

@@ -343,6 +343,7 @@ fn frames_carry_track_times_and_capture_time() {
     let running = Status::Running {
         source: "test pattern, 640×480@60".to_owned(),
         encoder: "openh264: as set".to_owned(),
+        passing: false,
     };
     assert_eq!(statuses.last(), Some(&&running), "{statuses:?}");
     let first = outputs
@@ -496,6 +497,7 @@ fn the_cameras_own_h264_passes_from_a_keyframe_on() {
         Status::Running {
             source: "scripted Units(60, true)".to_owned(),
             encoder: "the camera's own H.264".to_owned(),
+            passing: true,
         }
     );
     let mut decoder = Decoder::new();

@@ -34,6 +34,15 @@ impl Keyframes {
         }
     }
 
+    /// From now on it is asked in this way, or cannot be asked. Gives back how it was, to be dropped outside the lock.
+    #[must_use]
+    pub(super) fn set_request(&mut self, request: Option<Request>) -> Option<Request> {
+        self.wanted &= request.is_some();
+        // What it did not answer it was asked in another state.
+        (self.unanswered, self.ignored) = (false, false);
+        std::mem::replace(&mut self.request, request)
+    }
+
     /// Someone needs a keyframe. [`Keyframes::take_request`] follows at once or at the next frame.
     pub(super) fn want(&mut self) {
         self.wanted = self.request.is_some();

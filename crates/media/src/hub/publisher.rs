@@ -30,8 +30,8 @@ pub struct Publishing {
     pub stats: Arc<SessionStats>,
     /// Where it comes from.
     pub origin: Origin,
-    /// Asks it for a keyframe. Called outside all locks, at most once a second, from whatever thread a viewer is on: it
-    /// must not block.
+    /// Asks it for a keyframe, which then comes within a frame or a round trip: newcomers wait for it. `None` where nobody can be
+    /// asked. Called outside all locks, at most once a second, from whatever thread a viewer is on: it must not block.
     pub keyframe_requests: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -376,6 +376,17 @@ impl Publisher {
     /// Another publisher has the stream, and this one takes over with its first keyframe.
     pub fn is_waiting(&self) -> bool {
         self.waiting
+    }
+
+    /// Changes how it is asked for keyframes: a camera whose own H.264 passes cannot be asked, one that shows a slate can.
+    pub fn set_keyframe_requests(&mut self, requests: Option<Arc<dyn Fn() + Send + Sync>>) {
+        let before = {
+            let mut inner = lock(&self.stream.inner);
+            let owns = inner.owner.as_ref().is_some_and(|owner| owner.id == self.id);
+            owns.then(|| inner.keyframes.set_request(requests.clone()))
+        };
+        drop(before);
+        self.publishing.keyframe_requests = requests;
     }
 
     /// Leaves the stream. Readers wait for another publisher until [`super::Limits::hold`] is over.

@@ -106,6 +106,46 @@ fn a_request_goes_to_the_publisher_of_the_moment() {
     assert_eq!((requests.load(SeqCst), others.load(SeqCst)), (0, 1));
 }
 
+/// A camera of ours whose own H.264 passes: nobody is made to wait for a keyframe that nobody can give.
+#[test]
+fn a_publisher_that_can_no_longer_be_asked_is_not_waited_for() {
+    let world = World::new();
+    let (mut feed, requests) = camera(&world);
+    feed.publisher.set_keyframe_requests(None);
+    assert_eq!(world.join().reader.burst_frames(), 61);
+    world.stream().request_keyframe(world.now());
+    assert_eq!(requests.load(SeqCst), 0);
+    // Nor after a keyframe that happened to come within a second of a join.
+    feed.keyframe().unwrap();
+    feed.pictures(40);
+    assert_eq!(world.join().reader.burst_frames(), 41);
+    let asked = Arc::clone(&requests);
+    feed.publisher.set_keyframe_requests(Some(Arc::new(move || {
+        asked.fetch_add(1, SeqCst);
+    })));
+    assert_eq!((world.join().reader.burst_frames(), requests.load(SeqCst)), (0, 1));
+}
+
+#[test]
+fn one_that_waits_to_take_over_changes_nothing_until_it_has() {
+    let world = World::new();
+    let (feed, requests) = camera(&world);
+    feed.publisher.close(world.now());
+    let others = Arc::new(AtomicUsize::new(0));
+    let mut first = world.feed(Settings::default(), Terms::remote().asked_through(&others));
+    first.pictures(1);
+    let mut second = world.feed(Settings::default(), Terms::remote());
+    let asked = Arc::clone(&requests);
+    second.publisher.set_keyframe_requests(Some(Arc::new(move || {
+        asked.fetch_add(1, SeqCst);
+    })));
+    world.stream().request_keyframe(world.now());
+    assert_eq!((others.load(SeqCst), requests.load(SeqCst)), (1, 0));
+    second.pictures(1);
+    world.stream().request_keyframe(world.now());
+    assert_eq!((others.load(SeqCst), requests.load(SeqCst)), (1, 1));
+}
+
 /// The callback runs outside the lock: it may use the stream.
 #[test]
 fn a_request_may_use_the_stream() {
@@ -164,4 +204,9 @@ fn a_burst_over_its_limits_is_not_given() {
     };
     assert_eq!(joined(time, 31), 31);
     assert_eq!(joined(time, 32), 0);
+    let nothing = Limits {
+        burst_time: Duration::ZERO,
+        ..Limits::default()
+    };
+    assert_eq!(joined(nothing, 1), 0);
 }

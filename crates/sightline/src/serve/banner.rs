@@ -27,7 +27,7 @@ pub(super) struct CameraLine {
 impl CameraLine {
     pub(super) fn new(camera: &Camera) -> Self {
         let text = match camera.status() {
-            Some(Status::Running { source, encoder }) => format!("{source}, {encoder}"),
+            Some(Status::Running { source, encoder, .. }) => format!("{source}, {encoder}"),
             Some(Status::Slate { error, .. }) => format!("no picture yet: {error}"),
             Some(Status::Ended { why }) => format!("ended by a bug of ours: {why}"),
             Some(Status::Starting { source }) => format!("{source}, which takes its time to start"),

@@ -90,6 +90,7 @@ mod tests {
                 Some(Status::Running {
                     source: source(),
                     encoder: "openh264".to_owned(),
+                    passing: false,
                 }),
                 "zerolatency: 30.0 fps, capture to encoded p50 1.5 p95 2.0 ms, 800 kb/s",
             ),
