@@ -33,6 +33,74 @@ fn measures_by_the_stamp() {
     }
 }
 
+/// Red pixels at the top left of a picture that FFmpeg finds in `input`, of 640×480.
+fn red(input: &str, skip: u32) -> usize {
+    let mut command = tool("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-i", input]);
+    command.args([
+        "-vf",
+        &format!("select=gte(n\\,{skip}),crop=400:120:0:0"),
+        "-frames:v",
+        "1",
+    ]);
+    let output = command
+        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.stdout.len(),
+        400 * 120 * 3,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let is_red = |pixel: &&[u8]| pixel[0] > 130 && pixel[1] < 110 && pixel[2] < 110;
+    output.stdout.chunks_exact(3).filter(is_red).count()
+}
+
+#[test]
+fn draws_its_lines_into_the_file() {
+    // Without the publisher's lines, which are in the same place.
+    let server = Server::start_with(
+        &["--source", "test"],
+        &[("SIGHTLINE_CAMERA_ZEROLATENCY_OVERLAY", "off")],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("film.mp4");
+    let (url, path) = (server.url("zerolatency"), file.to_str().unwrap());
+    let (status, said) = receive(&[&url, "--display-mode", "save", "--output", path, "--seconds", "3"]);
+    assert!(status.success(), "{said:?}");
+    let (film, stream) = (red(path, 20), red(&url, 0));
+    assert!(
+        film > 1_000 && stream < 500,
+        "{film} red pixels in the file, {stream} in the stream"
+    );
+}
+
+#[test]
+fn measures_the_rate_of_a_stream_and_not_that_of_its_burst() {
+    let mut server = Server::start(&[]);
+    // Joined four seconds into a GOP of ten, it gives a hundred pictures at once.
+    let _publisher = publish_stamped(&mut server, "cam", 300);
+    std::thread::sleep(Duration::from_secs(4));
+    for transport in ["tcp", "udp"] {
+        let (status, said) = receive(&[
+            &server.url("cam"),
+            "--test-connection",
+            "--json",
+            "--transport",
+            transport,
+        ]);
+        assert!(status.success(), "{said:?}");
+        let found: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let fps = found[0]["fps"].as_f64().unwrap();
+        println!("over {transport}: {fps:.1} fps");
+        // A machine that is busy encodes less than the 30 it should.
+        assert!((10.0..33.0).contains(&fps), "over {transport}: {fps:.1} fps");
+    }
+    let joined = server.wait_for_events("viewer joined", "cam", 2);
+    assert!(joined["burst_frames"].as_u64() >= Some(60), "{joined}");
+}
+
 #[test]
 fn tests_a_connection() {
     let server = Server::start(&["--source", "test"]);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use device::decode::Decoder;
-use media::{Codec, Kind};
+use media::{Codec, Kind, MediaTime};
 use serde::Serialize;
 
 use super::{Error, Options};
@@ -12,8 +12,10 @@ use crate::rtsp::client::Player;
 
 /// Longest wait for the first picture: more than the GOP of any camera that can be watched.
 const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
-/// How long the frame rate is measured.
+/// How much of the stream the frame rate is measured by.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// Longest wait for that much. A server may send the pictures since the last keyframe first, slower than it could.
+const RATE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a connection was found to be.
 #[derive(Clone, Debug, Serialize)]
@@ -24,7 +26,7 @@ pub struct Connection {
     pub width: Option<u32>,
     /// Rows, where known.
     pub height: Option<u32>,
-    /// Measured frames per second.
+    /// Frames per second, by the times that the stream states.
     pub fps: f64,
     /// From the start to the first picture, in milliseconds.
     pub first_picture_ms: f64,
@@ -71,13 +73,14 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
         .map_err(|error| no_picture(error.to_string()))?;
     let mut decoder = Decoder::new();
     let mut first = None;
-    let mut frames = 0_u32;
+    let mut rate = Rate::default();
     let mut trouble = "none came within 10 s".to_owned();
     loop {
         let since = |start| clock.now().saturating_duration_since(start);
         let left = match &first {
             None => FIRST_PICTURE_LIMIT.saturating_sub(since(begun)),
-            Some((at, _)) => RATE_WINDOW.saturating_sub(since(*at)),
+            Some(_) if rate.is_known() => break,
+            Some((at, _)) => RATE_LIMIT.saturating_sub(since(*at)),
         };
         let received = match tokio::time::timeout(left, player.next()).await {
             Ok(received) => received.map_err(|error| no_picture(error.to_string()))?,
@@ -87,9 +90,11 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
         if frame.format.codec().kind() != Kind::Video {
             continue;
         }
+        rate.add(frame.time);
         if first.is_some() {
-            frames += 1;
-        } else if frame.format.codec() != Codec::H264 {
+            continue;
+        }
+        if frame.format.codec() != Codec::H264 {
             first = frame.keyframe.then(|| (clock.now(), (frame.format.clone(), false)));
         } else {
             if let Err(error) = decoder.decode(&frame) {
@@ -101,13 +106,12 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
     let Some((at, (format, decoded))) = first else {
         return Err(no_picture(trouble));
     };
-    let elapsed = clock.now().saturating_duration_since(at).as_secs_f64();
     let dimensions = format.dimensions();
     let connection = Connection {
         codec: format.codec().name(),
         width: dimensions.map(|(width, _)| width),
         height: dimensions.map(|(_, height)| height),
-        fps: f64::from(frames) / elapsed.max(0.001),
+        fps: rate.fps(),
         first_picture_ms: at.saturating_duration_since(begun).as_secs_f64() * 1e3,
         decoded,
         transport: if player.is_udp() { "UDP" } else { "TCP" },
@@ -120,4 +124,104 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
     };
     player.close().await;
     Ok(connection)
+}
+
+/// Frames per second of a stream that may begin with a burst: pictures since the last keyframe, which come faster than they were taken,
+/// with their true times (other servers) or with times that are pressed together (ours, so that players do not stay behind).
+#[derive(Default)]
+struct Rate {
+    /// Frames after the first that counts, its time and the newest: in presentation order, which is not that of their coming.
+    frames: u32,
+    span: Option<(i64, i64)>,
+}
+
+/// Frames closer than this at the beginning are pressed together: no camera takes 500 pictures a second.
+const PRESSED_MICROS: i64 = 2_000;
+
+impl Rate {
+    fn add(&mut self, time: MediaTime) {
+        let micros = time.as_micros();
+        self.span = match self.span {
+            None => Some((micros, micros)),
+            Some((_, newest)) if self.frames == 0 && (newest - micros).abs() < PRESSED_MICROS => Some((micros, micros)),
+            Some((oldest, newest)) => {
+                self.frames += 1;
+                Some((oldest.min(micros), newest.max(micros)))
+            }
+        };
+    }
+
+    fn micros(&self) -> i64 {
+        self.span.map_or(0, |(oldest, newest)| newest - oldest)
+    }
+
+    fn is_known(&self) -> bool {
+        self.micros() >= media::time::micros(RATE_WINDOW)
+    }
+
+    /// 0 before there are two frames.
+    fn fps(&self) -> f64 {
+        f64::from(self.frames) * 1e6 / self.micros().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::Timescale;
+
+    use super::*;
+
+    /// Milliseconds after which a frame follows the one before.
+    fn rate(steps: impl IntoIterator<Item = i64>) -> Rate {
+        let (mut rate, mut ticks) = (Rate::default(), 0);
+        rate.add(MediaTime::new(0, Timescale::VIDEO));
+        for step in steps {
+            ticks += step * 90;
+            rate.add(MediaTime::new(ticks, Timescale::VIDEO));
+        }
+        rate
+    }
+
+    fn frames(count: usize, every_ms: i64) -> impl Iterator<Item = i64> {
+        std::iter::repeat_n(every_ms, count)
+    }
+
+    #[test]
+    fn a_burst_does_not_count() {
+        let pressed = rate(frames(3_000, 1).chain(frames(26, 40)));
+        assert!(pressed.is_known());
+        assert!((pressed.fps() - 25.0).abs() < 0.01, "{}", pressed.fps());
+        let alone = rate(frames(3_000, 1).chain(frames(1, 40)));
+        assert!(!alone.is_known(), "a burst alone is not enough");
+    }
+
+    #[test]
+    fn true_times_tell_at_once() {
+        let true_times = rate(frames(26, 40));
+        assert!(true_times.is_known());
+        assert!((true_times.fps() - 25.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn frames_that_are_left_out_lower_the_rate() {
+        let uneven = rate(frames(20, 40).chain(frames(5, 80)));
+        assert!((uneven.fps() - 25.0 / 1.2).abs() < 0.01, "{}", uneven.fps());
+    }
+
+    #[test]
+    fn frames_in_decoding_order_have_the_same_rate() {
+        let mut reordered = Rate::default();
+        for group in 0..10 {
+            for at in [0, 3, 1, 2] {
+                reordered.add(MediaTime::new((group * 4 + at) * 3_600, Timescale::VIDEO));
+            }
+        }
+        assert!((reordered.fps() - 25.0).abs() < 0.5, "{}", reordered.fps());
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_still_picture() {
+        assert_eq!(rate([]).fps(), 0.0);
+        assert!(!rate([]).is_known());
+    }
 }
