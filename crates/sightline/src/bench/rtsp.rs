@@ -9,7 +9,7 @@ use std::time::Duration;
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{CaptureSource, StreamName};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::figures::{Percentiles, Samples};
@@ -110,14 +110,20 @@ pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> 
     let before = plan.pid.and_then(process::resident_bytes);
     let (phase, phases) = watch::channel(Phase::Joining);
     let mut viewers = JoinSet::new();
-    let (joined, mut joins) = tokio::sync::mpsc::channel(WAVE);
+    let mut wave = Vec::with_capacity(WAVE);
     for number in 0..plan.viewers {
-        viewers.spawn(view(plan.clone(), phases.clone(), joined.clone()));
-        if (number + 1) % WAVE == 0 || number + 1 == plan.viewers {
-            let wave = number % WAVE + 1;
-            for _ in 0..wave {
-                let _ = tokio::time::timeout(JOIN_LIMIT, joins.recv()).await;
-            }
+        let (joined, joins) = oneshot::channel();
+        viewers.spawn(view(plan.clone(), phases.clone(), joined));
+        wave.push(joins);
+        if wave.len() == WAVE || number + 1 == plan.viewers {
+            // One that failed has dropped its end.
+            let joining = async {
+                for joined in wave.drain(..) {
+                    let _ = joined.await;
+                }
+            };
+            let _ = tokio::time::timeout(JOIN_LIMIT, joining).await;
+            wave.clear();
             progress(number + 1);
         }
     }
@@ -217,24 +223,15 @@ struct View {
     lost: u64,
 }
 
-async fn view(
-    plan: Plan,
-    mut phases: watch::Receiver<Phase>,
-    joined: tokio::sync::mpsc::Sender<()>,
-) -> Result<View, String> {
+async fn view(plan: Plan, mut phases: watch::Receiver<Phase>, joined: oneshot::Sender<()>) -> Result<View, String> {
     let clock = plan.settings.clock.clone();
     let begun = clock.now();
     let player = tokio::time::timeout(JOIN_LIMIT, Player::connect(plan.url, plan.settings)).await;
     let player = player
         .map_err(|_| "no picture in time".to_owned())
         .and_then(|player| player.map_err(|error| error.to_string()));
-    let mut player = match player {
-        Ok(player) => player,
-        Err(error) => {
-            let _ = joined.send(()).await;
-            return Err(error);
-        }
-    };
+    let mut player = player?;
+    let mut joined = Some(joined);
     let mut view = View {
         udp: player.is_udp(),
         first_picture_us: None,
@@ -258,7 +255,9 @@ async fn view(
         };
         if view.first_picture_us.is_none() && received.frame.keyframe {
             view.first_picture_us = Some(media::time::micros(clock.now().saturating_duration_since(begun)));
-            let _ = joined.send(()).await;
+            if let Some(joined) = joined.take() {
+                let _ = joined.send(());
+            }
         }
         if start.is_some() {
             view.frames += 1;
@@ -266,6 +265,9 @@ async fn view(
                 view.latency.add(clock.wall().micros_since(received.frame.capture.at));
             }
         }
+    }
+    if view.first_picture_us.is_none() {
+        return Err("connected, but no keyframe came".to_owned());
     }
     let (end, start) = (totals(&player), start.unwrap_or_default());
     view.packets = end.0.saturating_sub(start.0);
@@ -388,5 +390,75 @@ impl fmt::Display for Report {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Answers every request up to PLAY, then closes the connection.
+    async fn close_after_play(listener: TcpListener) {
+        loop {
+            let Ok((mut socket, _)) = listener.accept().await else {
+                return;
+            };
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 4_096];
+                loop {
+                    let Ok(read @ 1..) = socket.read(&mut buffer).await else {
+                        return;
+                    };
+                    let request = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                    let cseq = request
+                        .lines()
+                        .find(|line| line.starts_with("CSeq"))
+                        .unwrap_or("CSeq: 1");
+                    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+                               a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:trackID=0\r\n";
+                    let (head, body) = match request.split(' ').next() {
+                        Some("DESCRIBE") => ("Content-Type: application/sdp\r\n", sdp),
+                        Some("SETUP") => ("Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n", ""),
+                        _ => ("Session: 1\r\n", ""),
+                    };
+                    let length = body.len();
+                    let answer = format!("RTSP/1.0 200 OK\r\n{cseq}\r\n{head}Content-Length: {length}\r\n\r\n{body}");
+                    if socket.write_all(answer.as_bytes()).await.is_err() || request.starts_with("PLAY") {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn viewers_that_are_thrown_out_before_their_first_picture_are_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtsp://{}/cam", listener.local_addr().unwrap());
+        let server = tokio::spawn(close_after_play(listener));
+        let plan = Plan {
+            url: url.parse().unwrap(),
+            viewers: 2,
+            duration: Duration::from_millis(10),
+            publish: None,
+            pid: None,
+            settings: client::Settings {
+                transport: client::Transport::Tcp,
+                login: None,
+                connect_timeout: JOIN_LIMIT,
+                clock: Arc::new(SystemClock),
+                random: crate::random::bits,
+            },
+        };
+        let ended = tokio::time::timeout(JOIN_LIMIT, run(plan, |_| {})).await;
+        let error = ended.expect("it waits for who is gone").unwrap_err();
+        assert!(matches!(error, Error::NoViewer(_)), "{error}");
+        server.abort();
     }
 }
