@@ -15,4 +15,5 @@ mod killing;
 mod opencv;
 mod receive;
 mod support;
+mod takeover;
 mod window;
