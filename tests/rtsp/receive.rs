@@ -1,10 +1,12 @@
 //! Our own receiver and publisher, as other programs call them.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use media::{WallTime, stamp};
 use serde_json::Value;
 
-use super::support::{Process, Server, publish_stamped, sightline, tool};
+use super::support::{PATIENCE, Process, Server, publish_stamped, sightline, tool, wall};
 
 fn receive(arguments: &[&str]) -> (std::process::ExitStatus, Vec<String>) {
     let mut command = sightline();
@@ -135,6 +137,70 @@ fn saves_a_file_that_players_open() {
     );
     let frames: u32 = stream["nb_read_frames"].as_str().unwrap().parse().unwrap();
     assert!(frames > 45, "{frames} frames in about four seconds");
+}
+
+/// When the last picture of a film was taken, by its stamp.
+fn last_taken(film: &Path) -> WallTime {
+    let mut command = tool("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-i"]).arg(film);
+    let output = command
+        .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
+        .output()
+        .unwrap();
+    let (width, height) = (640, 480);
+    let pictures = output.stdout.chunks_exact(640 * 480);
+    let taken = pictures
+        .rev()
+        .find_map(|picture| stamp::read(picture, 640, width, height, wall()));
+    taken
+        .unwrap_or_else(|| panic!("no stamp in the film: {}", String::from_utf8_lossy(&output.stderr)))
+        .time
+}
+
+/// Whatever the rate: at ten pictures a second, thirty are three seconds.
+#[test]
+fn a_kill_loses_a_second_of_the_film_at_the_most() {
+    const FRAGMENTS: usize = 3;
+    for fps in ["10", "30"] {
+        let server = Server::start_with(&["--source", "test"], &[("SIGHTLINE_CAMERA_ZEROLATENCY_FPS", fps)]);
+        let folder = tempfile::tempdir().unwrap();
+        let film = folder.path().join("film.mp4");
+        let mut command = sightline();
+        command.args([
+            "receive",
+            &server.url("zerolatency"),
+            "--display-mode",
+            "save",
+            "--output",
+        ]);
+        let mut receiver = Process::start(command.arg(&film));
+        let size = || std::fs::metadata(&film).map_or(0, |film| film.len());
+        let mut written = vec![(Instant::now(), size())];
+        while written.len() <= FRAGMENTS {
+            let (since, before) = written[written.len() - 1];
+            if size() > before {
+                written.push((Instant::now(), size()));
+            }
+            assert!(
+                receiver.is_running() && since.elapsed() < PATIENCE,
+                "{:?}",
+                receiver.said()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // The worst moment: shortly before the next would be written.
+        let [.., (before, _), (last, _)] = written[..] else {
+            unreachable!()
+        };
+        let every = last - before;
+        std::thread::sleep((every * 9 / 10).saturating_sub(last.elapsed()));
+        let killed = wall();
+        receiver.kill();
+        let lost_ms = killed.micros_since(last_taken(&film)) / 1_000;
+        println!("{fps} fps: written every {} ms, {lost_ms} ms lost", every.as_millis());
+        // What a busy machine takes from lens to file is not lost by the kill.
+        assert!(lost_ms < 1_500, "{lost_ms} ms lost at {fps} fps");
+    }
 }
 
 #[test]

@@ -19,8 +19,10 @@ use super::Error;
 use super::caption::Caption;
 use super::worker::Measured;
 
-/// Frames between keyframes: a second at the usual rate, and a fragment each.
+/// Frames between keyframes: a second at the usual rate.
 const GOP_FRAMES: u32 = 30;
+/// A fragment begins at a keyframe, or with what comes so long after its beginning: what a kill loses.
+const LONGEST_FRAGMENT_US: i64 = 1_000_000;
 /// Bits per pixel that keep text and noise readable with a real-time encoder.
 const BITS_PER_PIXEL: f64 = 0.15;
 /// Longest step between two pictures that is taken from the stream's own clock; beyond it, or backwards, the stream began anew.
@@ -224,7 +226,8 @@ impl Part {
                 format: unit.format,
                 data: unit.data,
             };
-            if frame.keyframe {
+            let begun = self.pending.first().map_or(frame.time, |first| first.time);
+            if frame.keyframe || frame.time.micros_since(begun) >= LONGEST_FRAGMENT_US {
                 self.flush()?;
             }
             self.pending.push(frame);
