@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::delay::no_standing_delay;
 use super::killing::{viewer_of, wait_for_frames};
-use super::support::{PATIENCE, Process, Server, publish_with_ffmpeg, sightline, tool};
+use super::support::{
+    PATIENCE, Process, Server, h264_of_ffmpeg, publish_encoded_with_ffmpeg, publish_with_ffmpeg, sightline, tool,
+};
 
 /// What ffprobe finds in the first second or two.
 fn probe(url: &str, transport: &str) -> Value {
@@ -81,45 +83,16 @@ fn sound_is_passed_through() {
         ("pcm_mulaw", "pcm_mulaw"),
     ] {
         let mut server = Server::start(&[]);
-        let mut command = tool("ffmpeg");
-        command.args([
-            "-nostdin",
-            "-v",
-            "warning",
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=size=320x240:rate=30",
-        ]);
-        command.args([
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=440:sample_rate=48000",
-            "-pix_fmt",
-            "yuv420p",
-        ]);
-        command.args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-tune",
-            "zerolatency",
-            "-g",
-            "15",
-            "-c:a",
-            codec,
-        ]);
-        if codec.starts_with("pcm") {
-            command.args(["-ar", "8000", "-ac", "1"]);
+        let format = if codec.starts_with("pcm") {
+            "-ar 8000 -ac 1"
         } else {
-            command.args(["-ac", "2"]);
-        }
-        command.args(["-f", "rtsp", "-rtsp_transport", "tcp", &server.url("cam")]);
-        let _publisher = Process::start(&mut command);
-        server.wait_for_event("publisher began", "cam");
+            "-ac 2"
+        };
+        let options = format!(
+            "-f lavfi -i sine=frequency=440:sample_rate=48000 {} -c:a {codec} {format}",
+            h264_of_ffmpeg(15)
+        );
+        let _publisher = publish_encoded_with_ffmpeg(&mut server, "cam", "tcp", &options);
         let probed = probe(&server.url("cam"), "tcp");
         let streams = probed["streams"].as_array().unwrap();
         let names: Vec<_> = streams
@@ -133,37 +106,8 @@ fn sound_is_passed_through() {
 #[test]
 fn h265_is_passed_through() {
     let mut server = Server::start(&[]);
-    let mut command = tool("ffmpeg");
-    command.args([
-        "-nostdin",
-        "-v",
-        "warning",
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=320x240:rate=30",
-    ]);
-    command.args([
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx265",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-    ]);
-    command.args([
-        "-x265-params",
-        "keyint=30:log-level=error",
-        "-f",
-        "rtsp",
-        "-rtsp_transport",
-        "tcp",
-    ]);
-    let _publisher = Process::start(command.arg(server.url("cam")));
-    server.wait_for_event("publisher began", "cam");
+    let options = "-c:v libx265 -preset ultrafast -tune zerolatency -x265-params keyint=30:log-level=error";
+    let _publisher = publish_encoded_with_ffmpeg(&mut server, "cam", "tcp", options);
     assert_eq!(video(&probe(&server.url("cam"), "udp")), ("hevc", 320, 240));
 }
 

@@ -264,39 +264,23 @@ pub(crate) fn all_settings_known(process: &Process) {
     assert_eq!(unknown, None, "a variable of the test is no setting");
 }
 
+/// A baseline H.264 encoder of FFmpeg's that delays nothing, with a GOP of `gop` frames.
+pub(crate) fn h264_of_ffmpeg(gop: u32) -> String {
+    format!("-c:v libx264 -preset ultrafast -tune zerolatency -profile:v baseline -g {gop}")
+}
+
 /// An FFmpeg that publishes a test picture with a GOP of `gop` frames until it is dropped.
 pub(crate) fn publish_with_ffmpeg(server: &mut Server, name: &str, transport: &str, gop: u32) -> Process {
+    let codecs = h264_of_ffmpeg(gop);
+    publish_encoded_with_ffmpeg(server, name, transport, &codecs)
+}
+
+/// The same with other options behind the test picture: encoders, more inputs in front of them.
+pub(crate) fn publish_encoded_with_ffmpeg(server: &mut Server, name: &str, transport: &str, options: &str) -> Process {
     let mut command = tool("ffmpeg");
-    command.args([
-        "-nostdin",
-        "-loglevel",
-        "warning",
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=320x240:rate=30",
-    ]);
-    command.args([
-        "-pix_fmt",
-        "yuv420p",
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-    ]);
-    command.args([
-        "-profile:v",
-        "baseline",
-        "-g",
-        &gop.to_string(),
-        "-f",
-        "rtsp",
-        "-rtsp_transport",
-        transport,
-    ]);
+    command.args("-nostdin -v warning -re -f lavfi -i testsrc=size=320x240:rate=30".split(' '));
+    command.args(options.split(' ')).args(["-pix_fmt", "yuv420p"]);
+    command.args(["-f", "rtsp", "-rtsp_transport", transport]);
     let process = Process::start(command.arg(server.url(name)));
     server.wait_for_event("publisher began", name);
     process
