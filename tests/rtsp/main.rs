@@ -3,6 +3,7 @@
 //! One file per client, real processes, real bytes. [`support`] starts them and ends them. Does not belong here: what a session may
 //! say (`protocol::rtsp`), speed (`bench/`).
 
+mod always_available;
 mod delay;
 mod faults;
 mod ffmpeg;

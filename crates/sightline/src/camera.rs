@@ -1,10 +1,13 @@
 //! The cameras of this machine: from settings to streams in the hub.
 //!
 //! Belongs here: which source a setting means, publishing what a camera gives, its keyframes on demand, what the log says of it, all
-//! cameras' start and end ([`Cameras`]). Does not belong here: capturing and encoding (`device`), who views.
+//! cameras' start and end ([`Cameras`]), the slates of streams that nobody publishes ([`Standby`]). Does not belong here: capturing and
+//! encoding (`device`), who views.
 
 mod all;
+mod standby;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -14,13 +17,14 @@ use device::overlay::Corner;
 use device::source::{self, Word, libcamera, probe_default, v4l2};
 use media::hub::{Hub, Origin, Publisher, Publishing, Refused, State};
 use media::stats::{Role, SessionInfo, SessionStats};
-use media::{Clock, StreamName, Track, WallTime};
+use media::{Clock, Kind, StreamName, Track, TrackIndex, WallTime};
 
 use crate::config::settings;
 use crate::config::units::{Bitrate, Source};
 use crate::random;
 
 pub use all::{Cameras, Wanted};
+pub use standby::Standby;
 
 /// A camera that runs and publishes. Ends when dropped, within a second.
 pub struct Camera {
@@ -58,11 +62,13 @@ impl Camera {
             hub,
             clock: Arc::clone(&clock),
             handle: Arc::clone(&handle),
-            takeover: settings.takeover,
+            part: Part::Camera {
+                takeover: settings.takeover,
+            },
             passing: false,
             track: None,
             publisher: None,
-            over: false,
+            over: Arc::default(),
             status: Arc::clone(&status),
         };
         let camera = camera::Camera::start(
@@ -181,40 +187,96 @@ struct Publication {
     hub: Hub,
     clock: Arc<dyn Clock>,
     handle: Arc<OnceLock<Handle>>,
-    takeover: bool,
+    part: Part,
     /// The camera's own H.264 passes: nobody can be asked for a keyframe.
     passing: bool,
     track: Option<Track>,
-    publisher: Option<Publisher>,
-    /// The hub was told to end: nothing is published any more.
-    over: bool,
+    /// With the track in the stream that its frames belong to.
+    publisher: Option<(Publisher, TrackIndex)>,
+    /// Nothing is published any more: the hub was told to end, or the slate has given way.
+    over: Arc<AtomicBool>,
     status: Arc<Mutex<Option<Status>>>,
+}
+
+/// Whose pictures are published.
+enum Part {
+    /// A camera's.
+    Camera {
+        /// Others may take the stream over; it returns when they are gone.
+        takeover: bool,
+    },
+    /// A slate's, in place of a publisher that is gone: among its tracks, so that viewers of these can stay. It gives way for good.
+    Slate { tracks: Arc<[Track]> },
+}
+
+impl Part {
+    /// What statistics and messages call it.
+    fn protocol(&self) -> &'static str {
+        match self {
+            Self::Camera { .. } => "camera",
+            Self::Slate { .. } => standby::PROTOCOL,
+        }
+    }
+
+    /// The tracks to publish, and which of them is its own.
+    fn tracks(&self, own: &Track) -> (Vec<Track>, TrackIndex) {
+        let mut tracks = match self {
+            Self::Camera { .. } => Vec::new(),
+            Self::Slate { tracks } => tracks.to_vec(),
+        };
+        let video = tracks.iter_mut().find(|track| track.kind() == Kind::Video);
+        let Some(video) = video else {
+            return (vec![own.clone()], own.index);
+        };
+        let index = video.index;
+        *video = Track { index, ..own.clone() };
+        (tracks, index)
+    }
 }
 
 impl Publication {
     fn sink(mut self) -> camera::Sink {
         Box::new(move |output| match output {
             Output::Track(track) => self.track = Some(track),
-            Output::Frame(frame) => {
+            Output::Frame(mut frame) => {
                 let now = self.clock.now();
-                if self.publisher.is_none() && frame.keyframe && !self.over {
+                if self.publisher.is_none() && frame.keyframe && !self.over.load(Relaxed) {
                     self.publish(now);
                 }
-                let Some(publisher) = &mut self.publisher else { return };
+                let Some((publisher, track)) = &mut self.publisher else {
+                    return;
+                };
+                frame.track = *track;
                 if let Err(refused) = publisher.publish(frame, now) {
                     self.publisher = None;
-                    self.over = refused == Refused::Stopped;
-                    if !self.over {
-                        tracing::info!(stream = %self.name, reason = %refused, "the camera no longer publishes; its picture returns when the stream is free");
-                    }
+                    self.refused(&refused);
                 }
             }
             Output::Status(status) => {
-                log(&self.name, &status);
+                match (&self.part, &status) {
+                    // Not worth more: it was said why there is one.
+                    (Part::Slate { .. }, Status::Starting { .. } | Status::Running { .. }) => {
+                        tracing::debug!(stream = %self.name, ?status, "slate");
+                    }
+                    (part, _) => log(&self.name, part.protocol(), &status),
+                }
                 self.note_passing(matches!(status, Status::Running { passing: true, .. }));
                 *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
             }
         })
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        let stopped = *refused == Refused::Stopped;
+        match self.part {
+            _ if stopped => {}
+            Part::Camera { .. } => {
+                tracing::info!(stream = %self.name, reason = %refused, "the camera no longer publishes; its picture returns when the stream is free");
+            }
+            Part::Slate { .. } => tracing::info!(stream = %self.name, reason = %refused, "the slate gives way"),
+        }
+        self.over
+            .store(stopped || matches!(self.part, Part::Slate { .. }), Relaxed);
     }
 
     /// Viewers wait for a keyframe that they asked for, so nobody may be asked who gives none.
@@ -223,7 +285,7 @@ impl Publication {
             return;
         }
         let requests = self.keyframe_requests();
-        if let Some(publisher) = &mut self.publisher {
+        if let Some((publisher, _)) = &mut self.publisher {
             publisher.set_keyframe_requests(requests);
         }
     }
@@ -253,7 +315,7 @@ impl Publication {
         let stats = Arc::new(SessionStats::new(SessionInfo {
             stream: self.name.clone(),
             role: Role::Publisher,
-            protocol: "camera",
+            protocol: self.part.protocol(),
             remote: None,
             agent: None,
             since: self.clock.wall(),
@@ -261,20 +323,26 @@ impl Publication {
         let publishing = Publishing {
             stats,
             origin: Origin::Local {
-                takeover: self.takeover,
+                takeover: match self.part {
+                    Part::Camera { takeover } => takeover,
+                    Part::Slate { .. } => true,
+                },
             },
             keyframe_requests: self.keyframe_requests(),
         };
-        match self.hub.publish(&self.name, vec![track.clone()], publishing, now) {
+        let (tracks, own) = self.part.tracks(track);
+        match self.hub.publish(&self.name, tracks, publishing, now) {
             // Somebody came in between, and keeps it.
             Ok(publisher) if publisher.is_waiting() => {}
-            Ok(publisher) => self.publisher = Some(publisher),
-            Err(error) => tracing::warn!(stream = %self.name, reason = %error, "the camera cannot publish"),
+            Ok(publisher) => self.publisher = Some((publisher, own)),
+            Err(error) => {
+                tracing::warn!(stream = %self.name, reason = %error, "the {} cannot publish", self.part.protocol());
+            }
         }
     }
 }
 
-fn log(name: &StreamName, status: &Status) {
+fn log(name: &StreamName, what: &str, status: &Status) {
     match status {
         Status::Starting { source } => tracing::debug!(stream = %name, source, "camera starts"),
         Status::Running { source, encoder, .. } => tracing::info!(stream = %name, source, encoder, "camera runs"),
@@ -282,7 +350,7 @@ fn log(name: &StreamName, status: &Status) {
             let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(stream = %name, reason = %error, retry_ms, "no picture from the camera; viewers see a slate");
         }
-        Status::Ended { why } => tracing::error!(stream = %name, reason = why, "the camera ended by a bug of ours"),
+        Status::Ended { why } => tracing::error!(stream = %name, reason = why, "the {what} ended by a bug of ours"),
     }
 }
 

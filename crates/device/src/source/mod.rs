@@ -20,6 +20,7 @@ mod probe;
 pub mod slate;
 pub mod test_pattern;
 pub mod v4l2;
+pub mod vacancy;
 mod word;
 
 use std::sync::Arc;

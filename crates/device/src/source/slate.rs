@@ -1,8 +1,8 @@
-//! The picture that stands in for a camera that gives none: which camera, what is wrong, why, what to do, when it is tried
-//! again.
+//! The picture that stands in for a camera that gives none, or for a publisher that is not there: which stream, what is wrong, why, what to
+//! do, when it is tried again.
 //!
 //! Belongs here: laying that out as text. Does not belong here: deciding when a slate is shown and how often it is sent
-//! ([`crate::camera`]), the clock in its corner ([`crate::overlay`]).
+//! ([`crate::camera`], [`super::vacancy`]), the clock in its corner ([`crate::overlay`]).
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub enum Message {
     },
     /// It failed.
     Failed(Error),
+    /// Nobody publishes. There is nothing to be tried again.
+    Vacant(Error),
 }
 
 /// Draws slates for one camera. What stays the same from picture to picture is drawn once.
@@ -64,7 +66,7 @@ impl Slate {
         let Some(still) = &self.still else { return };
         picture.clone_from(&still.picture);
         let text = match (message, retry_in) {
-            (Message::Starting { .. }, _) => String::new(),
+            (Message::Starting { .. } | Message::Vacant(_), _) => String::new(),
             (Message::Failed(_), None) => "Trying again now".to_owned(),
             (Message::Failed(_), Some(left)) => format!("Trying again in {} s", left.as_secs_f64().ceil()),
         };
@@ -79,7 +81,7 @@ impl Slate {
         v.fill(128);
         let parts: Vec<(bool, Color, &str)> = match message {
             Message::Starting { source } => vec![(false, Color::WHITE, "Starting"), (false, Color::WHITE, source)],
-            Message::Failed(error) => vec![
+            Message::Failed(error) | Message::Vacant(error) => vec![
                 (true, Color::AMBER, &error.what),
                 (false, Color::WHITE, &error.why),
                 (false, Color::WHITE, &error.hint),

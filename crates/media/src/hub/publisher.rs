@@ -208,7 +208,9 @@ impl Inner {
                 holder,
             });
         }
-        if publishing.origin == Origin::Remote && self.takeovers.too_many(now) {
+        // Two peers may fight over a name; what replaces a picture of our own fights with nobody.
+        let both_remote = publishing.origin == Origin::Remote && owner.origin == Origin::Remote;
+        if both_remote && self.takeovers.too_many(now) {
             return Err(PublishError::Flapping {
                 stream: stream.clone(),
                 holder,
@@ -220,7 +222,7 @@ impl Inner {
 
     /// Makes `publishing` the stream's publisher.
     fn install(&mut self, id: u64, publishing: &Publishing, tracks: &Arc<[Track]>, now: Instant) {
-        if self.owner.is_some() {
+        if self.owner.as_ref().is_some_and(|owner| owner.origin == Origin::Remote) {
             self.takeovers.note(now);
         }
         self.owner = Some(Owner {

@@ -155,6 +155,20 @@ fn two_that_replace_each_other_three_times_in_ten_seconds_are_stopped() {
 }
 
 #[test]
+fn a_publisher_that_returns_again_and_again_takes_over_from_our_own_each_time() {
+    let world = World::new();
+    for _ in 0..6 {
+        let mut slate = world.feed(Settings::default(), Terms::local(true));
+        slate.pictures(1);
+        world.clock.advance_ms(300);
+        let mut publisher = world.video();
+        publisher.keyframe().unwrap();
+        assert!(slate.picture().is_err());
+        world.clock.advance_ms(300);
+    }
+}
+
+#[test]
 fn one_that_waited_is_refused_when_the_name_changed_hands_too_often_meanwhile() {
     let world = World::new();
     let mut first = world.video();

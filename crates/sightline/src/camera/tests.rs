@@ -10,11 +10,11 @@ fn publication(hub: &Hub, clock: &SimClock) -> Publication {
         hub: hub.clone(),
         clock: Arc::new(clock.clone()),
         handle: Arc::default(),
-        takeover: false,
+        part: Part::Camera { takeover: false },
         passing: false,
         track: None,
         publisher: None,
-        over: false,
+        over: Arc::default(),
         status: Arc::default(),
     }
 }

@@ -36,6 +36,9 @@ pub struct Settings {
     /// A camera of this machine, one table for each, named after its stream: [camera.zerolatency], [camera."house/door"].
     /// Its variables hold the name, SIGHTLINE_CAMERA_ZEROLATENCY_SIZE; without it they mean the default stream.
     pub camera: BTreeMap<Name, Camera>,
+    /// A stream that others publish, one table for each, named after it: [stream.door], [stream."house/door"]. Only streams with
+    /// wishes need one. Its variables hold the name too, SIGHTLINE_STREAM_DOOR_ALWAYS_AVAILABLE.
+    pub stream: BTreeMap<Name, Stream>,
     /// `sightline publish`: a camera of this machine to another server.
     pub publish: Publish,
     /// `sightline receive`: measure, show or save a stream.
@@ -253,6 +256,15 @@ impl Default for Camera {
             takeover: false,
         }
     }
+}
+
+/// A stream that others publish.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// Show a slate that says what is missing and since when, whenever nobody publishes the stream: from the start of the
+    /// program, and as soon as its publisher is gone. Viewers stay; a publisher takes over at its first keyframe. For H.264.
+    pub always_available: bool,
 }
 
 /// A corner of the picture.

@@ -42,8 +42,8 @@ pub struct Settings {
     pub session: server::Config,
     /// Fan-out tasks per stream: as many as threads that run tasks.
     pub shards: usize,
-    /// Streams that cameras of this machine will give, if not at once.
-    pub cameras: Vec<StreamName>,
+    /// Streams that cameras and slates of this machine will give, if not at once.
+    pub soon: Vec<StreamName>,
 }
 
 impl Default for Settings {
@@ -52,7 +52,7 @@ impl Default for Settings {
             connections: 20_000,
             session: server::Config::default(),
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            cameras: Vec::new(),
+            soon: Vec::new(),
         }
     }
 }

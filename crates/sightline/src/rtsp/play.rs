@@ -30,7 +30,7 @@ const BURST_SPEED: u64 = 4;
 const LEAST_BURST_BYTES_PER_SECOND: u64 = 1_000_000;
 /// What the kernel may hold for a viewer besides what is on its way: half a second of 2 Mb/s, and more than most keyframes.
 const UNSENT_BYTES: u32 = 128 << 10;
-/// How long a viewer waits for a camera of ours that has not given its first picture: right after the start of the program.
+/// How long a viewer waits for a camera or slate of ours that has not given its first picture: right after the start of the program.
 const CAMERA_START: Duration = Duration::from_secs(3);
 /// How often it is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -57,12 +57,12 @@ fn find(shared: &Shared, name: &StreamName) -> Result<Arc<Stream>, Refusal> {
     found.map_err(|not_found| Refusal::because(Status::NOT_FOUND, not_found.to_string()))
 }
 
-/// The stream, or, if it is one of this machine's cameras, the stream it is about to give.
+/// The stream, or, if it is one that this machine gives by itself, the stream it is about to give.
 async fn find_soon(shared: &Shared, name: &StreamName) -> Result<Arc<Stream>, Refusal> {
     let deadline = shared.clock.now() + CAMERA_START;
     loop {
         let found = find(shared, name);
-        if found.is_ok() || !shared.settings.cameras.contains(name) || shared.clock.now() > deadline {
+        if found.is_ok() || !shared.settings.soon.contains(name) || shared.clock.now() > deadline {
             return found;
         }
         tokio::time::sleep(LOOK_AGAIN).await;

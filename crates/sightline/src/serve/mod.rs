@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device::camera::Status;
+use jiff::tz::TimeZone;
 use media::hub::Hub;
 use media::{Clock, StreamName};
 
 use crate::auth::{Auth, Mode};
-use crate::camera::{self, Camera, Cameras};
+use crate::camera::{self, Camera, Cameras, Standby};
 use crate::config::settings::{self, LogFormat, Settings};
 use crate::config::{Environment, Loaded};
 use crate::log::Console;
@@ -152,6 +153,9 @@ async fn serve(
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
     report_start(program, port, &auth);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
+    let zone = TimeZone::system();
+    let standby = Standby::new(always_available(settings, &wanted), &hub, Arc::clone(&clock), zone);
+    let standby = tokio::spawn(standby.run(shutdown.clone()));
     let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&clock));
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
@@ -163,8 +167,13 @@ async fn serve(
     cameras.stop();
     hub.end_all();
     cameras.end().await;
-    // It ends with the same signal; a panic in it was reported already.
-    let _ = serving.await;
+    if done.is_err() {
+        // No signal came for them.
+        serving.abort();
+        standby.abort();
+    }
+    // They end with the same signal; a panic in them was reported already.
+    let _ = (standby.await, serving.await);
     done
 }
 
@@ -217,10 +226,20 @@ fn wanted_cameras(program: &Program) -> Vec<camera::Wanted> {
     wanted
 }
 
+/// Streams that show a slate while nobody publishes them. A camera has one of its own.
+fn always_available(settings: &Settings, cameras: &[camera::Wanted]) -> Vec<StreamName> {
+    let wished = settings.stream.iter().filter(|(_, stream)| stream.always_available);
+    let names = wished.map(|(name, _)| name.0.clone());
+    names
+        .filter(|name| cameras.iter().all(|(camera, _)| camera != name))
+        .collect()
+}
+
 fn rtsp_settings(settings: &Settings, cameras: &[camera::Wanted]) -> rtsp::Settings {
+    let soon = cameras.iter().map(|(name, _)| name.clone());
     let mut rtsp = rtsp::Settings {
         connections: settings.limits.connections,
-        cameras: cameras.iter().map(|(name, _)| name.clone()).collect(),
+        soon: soon.chain(always_available(settings, cameras)).collect(),
         ..rtsp::Settings::default()
     };
     rtsp.session.udp = settings.rtsp.udp;
