@@ -95,7 +95,8 @@ pub struct Limits {
     pub burst_bytes: usize,
     /// Media time that a newcomer may be given at once. Zero: nothing, not even a keyframe that is the newest frame. Default 12 s.
     pub burst_time: Duration,
-    /// How long a stream waits for a publisher to come back. Default 5 s.
+    /// How long a stream waits for a publisher to come back. Default 5 s; up to [`Limits::burst_time`] when one is there that
+    /// has yet to send its first keyframe.
     pub hold: Duration,
     /// Streams that are remembered after their end. Default 1,000.
     pub remembered: usize,
@@ -108,7 +109,7 @@ impl Default for Limits {
             viewers_per_stream: 10_000,
             readers_per_stream: 1_000,
             waiting_publishers: 4,
-            frame_bytes: 8 << 20,
+            frame_bytes: crate::annexb::MAX_ACCESS_UNIT_BYTES,
             ring_bytes: 32 << 20,
             ring_frames: 8_192,
             ring_time: Duration::from_secs(30),
@@ -205,7 +206,7 @@ impl Hub {
         let mut streams = lock(&self.shared.streams);
         if let Some(there) = streams.live.get(name) {
             if there.expire(now, &mut removed.woken) != Hold::Over {
-                return Publisher::attach(&Arc::clone(there), tracks, publishing, now);
+                return Publisher::attach(&Arc::clone(there), tracks, publishing, now, &mut removed.woken);
             }
             self.remove(&mut streams, name, &mut removed);
         }
@@ -219,7 +220,7 @@ impl Hub {
             Arc::clone(&self.shared.budget),
             Arc::clone(&tracks),
         ));
-        let publisher = Publisher::attach(&stream, tracks, publishing, now)?;
+        let publisher = Publisher::attach(&stream, tracks, publishing, now, &mut removed.woken)?;
         streams.live.insert(name.clone(), stream);
         streams.seen.retain(|(seen, _)| seen != name);
         self.shared.budget.streams.store(streams.live.len(), Relaxed);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::keyframes::{Keyframes, Request};
+use super::reader::EndReason;
 use super::ring::Entry;
 use super::stream::{Inner, Stream, video_tracks};
 use super::sync::lock;
@@ -149,6 +150,14 @@ pub enum Refused {
     /// It came to take over, but the name may not change hands now.
     #[error(transparent)]
     NotNow(PublishError),
+    /// It came to take over, but the other went and the stream ended before its first keyframe came.
+    #[error(
+        "no keyframe came in time to take \"{stream}\" over, which has ended since; publish again, and send keyframes more often"
+    )]
+    NoKeyframe {
+        /// The stream.
+        stream: StreamName,
+    },
     /// The stream was ended ([`super::Hub::end`]).
     #[error("the stream was ended")]
     Stopped,
@@ -267,10 +276,11 @@ impl Inner {
         Some(())
     }
 
-    /// Keeps [`Stream::tracks`] at the newest formats.
+    /// Keeps [`Stream::tracks`] at the newest formats. An equal one in another place is taken too, as the frames of every RTSP
+    /// publisher carry their receiver's: the next frames then compare by address and not byte by byte, under the lock.
     fn note_format(&mut self, track: TrackIndex, format: &Arc<Format>) {
         let current = self.tracks.get(usize::from(track.0)).map(|track| &track.format);
-        if current.is_none_or(|current| Arc::ptr_eq(current, format) || current == format) {
+        if current.is_none_or(|current| Arc::ptr_eq(current, format)) {
             return;
         }
         let mut tracks = self.tracks.to_vec();
@@ -282,14 +292,15 @@ impl Inner {
 }
 
 impl Publisher {
-    /// A publisher of `stream`: at once when it has none, else waiting to take over.
+    /// A publisher of `stream`: at once when it has none, else waiting to take over. Readers to be woken, outside of the
+    /// caller's locks as well, are added to `woken`.
     pub(super) fn attach(
         stream: &Arc<Stream>,
         tracks: Arc<[Track]>,
         publishing: Publishing,
         now: Instant,
+        woken: &mut Vec<Woken>,
     ) -> Result<Self, PublishError> {
-        let mut woken = Woken::default();
         let (id, waiting) = {
             let mut inner = lock(&stream.inner);
             inner.may_take_over(stream.name(), &publishing, now)?;
@@ -305,13 +316,15 @@ impl Publisher {
             inner.next_publisher = id.wrapping_add(1);
             if waiting {
                 inner.waiting_publishers += 1;
+                inner.waiting_since = Some(now);
             } else {
                 inner.install(id, &publishing, &tracks, now);
-                inner.wakers.take(&mut woken);
+                let mut readers = Woken::default();
+                inner.wakers.take(&mut readers);
+                woken.push(readers);
             }
             (id, waiting)
         };
-        woken.wake();
         let (unkeyed, leading) = video_tracks(&tracks);
         Ok(Self {
             stream: Arc::clone(stream),
@@ -324,7 +337,7 @@ impl Publisher {
             refused: None,
             closed: false,
             last_frame: now,
-            woken,
+            woken: Woken::default(),
             evicted: Vec::new(),
         })
     }
@@ -345,7 +358,7 @@ impl Publisher {
         }
         if !self.admits(&frame) {
             self.publishing.stats.frames_dropped.add(1);
-            return Ok(());
+            return self.check_waiting();
         }
         let keyframe = frame.keyframe;
         let mut entry = Arc::new(Entry::new(frame, now));
@@ -423,6 +436,28 @@ impl Publisher {
         true
     }
 
+    /// Whether it still has something to wait for, if it waits.
+    fn check_waiting(&mut self) -> Result<(), Refused> {
+        if self.waiting
+            && let Some(reason) = lock(&self.stream.inner).ended
+        {
+            let refused = self.ended(reason);
+            self.refused = Some(refused.clone());
+            return Err(refused);
+        }
+        Ok(())
+    }
+
+    /// What a publisher of an ended stream is told.
+    fn ended(&self, reason: EndReason) -> Refused {
+        match reason {
+            EndReason::PublisherGone if self.waiting => Refused::NoKeyframe {
+                stream: self.stream.name().clone(),
+            },
+            EndReason::PublisherGone | EndReason::Stopped => Refused::Stopped,
+        }
+    }
+
     fn insert(&mut self, entry: &mut Arc<Entry>, now: Instant) -> Result<Inserted, Refused> {
         let stream = Arc::clone(&self.stream);
         let mut inner = lock(&stream.inner);
@@ -448,8 +483,8 @@ impl Publisher {
 
     /// Sees to it that this is the stream's publisher, or says why it is not.
     fn own(&mut self, inner: &mut Inner, now: Instant) -> Result<(), Refused> {
-        if inner.ended.is_some() {
-            return Err(Refused::Stopped);
+        if let Some(reason) = inner.ended {
+            return Err(self.ended(reason));
         }
         if self.waiting {
             (inner.may_take_over(self.stream.name(), &self.publishing, now)).map_err(Refused::NotNow)?;

@@ -13,8 +13,8 @@ use super::sync::lock;
 use super::wakers::Slot;
 use crate::track::Track;
 
-/// Frames handed out by one [`Reader::poll_next`] at most: two seconds of video with sound, 64 reference counts under the
-/// lock.
+/// Frames handed out by one [`Reader::poll_next`] at most: two seconds of 30 pictures each, 0.8 s with AAC beside them.
+/// Each is a reference count more under the lock.
 const BATCH_FRAMES: usize = 64;
 
 /// What a reader is told.

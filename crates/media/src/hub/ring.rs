@@ -149,7 +149,7 @@ impl Ring {
         }
         self.entries.push_back(entry);
         let time_us = micros(limits.ring_time);
-        // The newest entry always stays: `Publisher::publish` has refused what alone would pass the limit.
+        // The newest entry always stays: a frame that alone passes the limit is held alone (`Limits::ring_bytes`).
         while self.entries.len() > 1 {
             let Some(front) = self.entries.front() else { break };
             let too_much = self.entries.len() > limits.ring_frames

@@ -41,7 +41,7 @@ pub enum State {
 /// How long a stream without publisher stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// It has one, or one is about to take over.
+    /// It has one.
     No,
     Until(Instant),
     Over,
@@ -112,6 +112,8 @@ pub(super) struct Inner {
     pub(super) owner: Option<Owner>,
     /// Publishers that wait to take over with their first keyframe.
     pub(super) waiting_publishers: usize,
+    /// When the newest of those came that ever waited.
+    pub(super) waiting_since: Option<Instant>,
     pub(super) next_publisher: u64,
     pub(super) held_since: Option<Instant>,
     pub(super) ended: Option<EndReason>,
@@ -163,11 +165,18 @@ impl Inner {
             && newest_us.saturating_sub(start.time_us) <= crate::time::micros(self.limits.burst_time)
     }
 
+    /// A publisher that waits gets the time of the longest GOP that is served at all for its first keyframe. One that never
+    /// sends any would otherwise keep viewers before a dead picture for as long as it stays.
     fn hold(&self, now: Instant) -> Hold {
-        let Some(since) = self.held_since.filter(|_| self.waiting_publishers == 0) else {
+        let Some(since) = self.held_since else {
             return Hold::No;
         };
-        let deadline = since.checked_add(self.limits.hold).unwrap_or(since);
+        let after = |start: Instant, time| start.checked_add(time).unwrap_or(start);
+        let mut deadline = after(since, self.limits.hold);
+        if self.waiting_publishers > 0 {
+            let both = self.waiting_since.map_or(since, |came| came.max(since));
+            deadline = deadline.max(after(both, self.limits.burst_time));
+        }
         if deadline <= now {
             Hold::Over
         } else {
@@ -224,6 +233,7 @@ impl Stream {
                 leading,
                 owner: None,
                 waiting_publishers: 0,
+                waiting_since: None,
                 next_publisher: 0,
                 held_since: None,
                 ended: None,
@@ -407,8 +417,7 @@ impl Stream {
         made
     }
 
-    /// Whether the hold is over, not counting the time for which a publisher waits that has yet to send its first
-    /// keyframe.
+    /// Whether the hold is over.
     pub(super) fn hold(&self, now: Instant) -> Hold {
         lock(&self.inner).hold(now)
     }

@@ -158,6 +158,40 @@ fn a_waker_may_own_another_reader_of_the_same_stream() {
     assert_eq!(world.stream().readers(), 0);
 }
 
+/// A viewer's task that looks into the hub where it is woken: a publisher that returns wakes it outside the hub's lock too.
+#[test]
+fn a_waker_may_ask_the_hub_when_a_publisher_returns() {
+    struct Asking {
+        hub: media::hub::Hub,
+        name: media::StreamName,
+        at: std::time::Instant,
+        found: std::sync::mpsc::Sender<bool>,
+    }
+    impl std::task::Wake for Asking {
+        fn wake(self: Arc<Self>) {
+            self.found.send(self.hub.stream(&self.name, self.at).is_ok()).unwrap();
+        }
+    }
+    let world = World::new();
+    let mut feed = world.video();
+    feed.pictures(1);
+    let mut viewer = world.join();
+    viewer.drain();
+    feed.publisher.close(world.now());
+    let (found, answer) = std::sync::mpsc::channel();
+    let waker = std::task::Waker::from(Arc::new(Asking {
+        hub: world.hub.clone(),
+        name: world.name.clone(),
+        at: world.now(),
+        found,
+    }));
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(viewer.reader.poll_next(&mut cx, &mut Vec::new()).is_pending());
+    // In a thread of its own, which a deadlock does not keep from failing.
+    std::thread::spawn(move || drop(world.video()));
+    assert_eq!(answer.recv_timeout(Duration::from_secs(10)), Ok(true));
+}
+
 #[test]
 fn one_poll_hands_out_64_frames_at_most() {
     let world = World::new();

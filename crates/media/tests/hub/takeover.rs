@@ -3,11 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::hub::{Limits, PublishError, Refused, State};
+use media::hub::{EndReason, Limits, PublishError, Refused, State};
 use media::{Format, MediaTime, Timescale, Track, TrackIndex, audio};
 use testkit::stream::{Audio, Settings, Video};
 
 use crate::world::{Seen, Terms, World};
+
+/// Two hours between keyframes.
+fn endless_gop() -> Settings {
+    Settings {
+        gop_frames: 216_000,
+        ..Settings::default()
+    }
+}
 
 #[test]
 fn a_second_publisher_takes_over_at_its_first_keyframe() {
@@ -70,8 +78,14 @@ fn a_publisher_that_waits_when_the_other_goes_has_the_stream_at_its_keyframe() {
     let mut second = world.video();
     second.video.next_frame(world.now_wall());
     first.publisher.close(world.now());
+    let gone = world.now();
     world.clock.advance_ms(6_000);
-    assert_eq!(world.hub.poll(world.now()), None, "it is held for the one that waits");
+    let deadline = Some(gone + Duration::from_secs(12));
+    assert_eq!(
+        world.hub.poll(world.now()),
+        deadline,
+        "it is held for the one that waits"
+    );
     assert_eq!(world.hub.list().len(), 1);
     second.keyframe().unwrap();
     assert_eq!(viewer.ids(), [1]);
@@ -82,6 +96,54 @@ fn a_publisher_that_waits_when_the_other_goes_has_the_stream_at_its_keyframe() {
     world.clock.advance_ms(5_000);
     world.hub.poll(world.now());
     assert!(world.hub.list().is_empty(), "nobody waits any more");
+}
+
+/// An encoder with intra refresh, or one that cannot be asked and has just begun a GOP of minutes.
+#[test]
+fn a_publisher_that_never_sends_a_keyframe_does_not_keep_a_dead_stream() {
+    let world = World::new();
+    let mut first = world.video();
+    first.pictures(1);
+    let mut viewer = world.join();
+    viewer.drain();
+    let mut second = world.feed(endless_gop(), Terms::remote().on_port(2));
+    second.video.next_frame(world.now_wall());
+    first.publisher.close(world.now());
+    let gone = world.now();
+    while world.now() + Duration::from_millis(50) < gone + Duration::from_secs(12) {
+        second.picture().unwrap();
+        world.hub.poll(world.now());
+    }
+    assert!(viewer.drain().is_empty(), "until then the keyframe may come");
+    world.clock.advance_ms(50);
+    assert_eq!(world.hub.poll(world.now()), None);
+    assert!(matches!(viewer.drain()[..], [Seen::Ended(EndReason::PublisherGone)]));
+    assert!(world.hub.stream(&world.name, world.now()).is_err());
+    let refused = second.picture().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "no keyframe came in time to take \"zerolatency\" over, which has ended since; publish again, and send keyframes more \
+         often"
+    );
+    assert_eq!(second.keyframe(), Err(refused), "a refusal is final");
+    world.video().pictures(1);
+}
+
+#[test]
+fn a_publisher_that_comes_late_in_the_silence_of_another_has_its_time_too() {
+    let world = World::new();
+    let mut first = world.video();
+    first.pictures(1);
+    // Nothing comes of it any more, and its session is dropped for that after ten seconds.
+    world.clock.advance_ms(9_000);
+    let mut second = world.feed(endless_gop(), Terms::remote());
+    second.video.next_frame(world.now_wall());
+    world.clock.advance_ms(1_000);
+    drop(first);
+    world.clock.advance_ms(10_000);
+    world.hub.poll(world.now());
+    second.keyframe().unwrap();
+    assert_eq!(world.stream().state(), State::Live);
 }
 
 #[test]
