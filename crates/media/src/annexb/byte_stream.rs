@@ -1,59 +1,23 @@
 //! From the bytes of a pipe to access units.
+//!
+//! Belongs here: what the two steps, NAL units and access units, owe each other when the writer pauses. Does not belong here: either
+//! step.
 
-use super::{AccessUnit, Splitter};
-use crate::{h264, h265};
-
-/// What [`ByteStream`] needs of an access unit builder; both codecs have one.
-pub trait Builder {
-    /// See [`h264::AccessUnits::push`].
-    fn push(&mut self, unit: &[u8]) -> Option<AccessUnit>;
-    /// See [`h264::AccessUnits::announce`].
-    fn announce(&mut self, head: &[u8]) -> Option<AccessUnit>;
-    /// See [`h264::AccessUnits::finish`].
-    fn finish(&mut self) -> Option<AccessUnit>;
-}
-
-impl Builder for h264::AccessUnits {
-    fn push(&mut self, unit: &[u8]) -> Option<AccessUnit> {
-        self.push(unit)
-    }
-
-    fn announce(&mut self, head: &[u8]) -> Option<AccessUnit> {
-        self.announce(head)
-    }
-
-    fn finish(&mut self) -> Option<AccessUnit> {
-        self.finish()
-    }
-}
-
-impl Builder for h265::AccessUnits {
-    fn push(&mut self, unit: &[u8]) -> Option<AccessUnit> {
-        self.push(unit)
-    }
-
-    fn announce(&mut self, head: &[u8]) -> Option<AccessUnit> {
-        self.announce(head)
-    }
-
-    fn finish(&mut self) -> Option<AccessUnit> {
-        self.finish()
-    }
-}
+use super::{AccessUnit, AccessUnits, Splitter, Syntax};
 
 /// Turns an Annex B byte stream that arrives in any pieces into access units, each as early as it can be known to be whole.
 ///
 /// From the bytes alone that is when the first bytes of the next access unit arrive: one frame late for a live source that pauses between
 /// frames. Its reader, who sees the pause, calls [`ByteStream::paused`], and the delay is that of noticing.
 #[derive(Debug)]
-pub struct ByteStream<B> {
+pub struct ByteStream<U> {
     splitter: Splitter,
-    units: B,
+    units: U,
 }
 
-impl<B: Builder> ByteStream<B> {
+impl<S: Syntax> ByteStream<AccessUnits<S>> {
     /// A stream whose access units `units` puts together.
-    pub fn new(units: B) -> Self {
+    pub fn new(units: AccessUnits<S>) -> Self {
         Self {
             splitter: Splitter::default(),
             units,
@@ -95,7 +59,7 @@ impl<B: Builder> ByteStream<B> {
     }
 
     /// The access unit builder.
-    pub fn units(&mut self) -> &mut B {
+    pub fn units(&mut self) -> &mut AccessUnits<S> {
         &mut self.units
     }
 }

@@ -1,17 +1,21 @@
 //! NAL units as bytes: the two ways they are framed, and what stands between a NAL unit and its syntax elements.
 //!
 //! Belongs here: Annex B byte streams (ITU-T H.264 and H.265, Annex B), length-prefixed data (ISO/IEC 14496-15 §5.3.2, the form
-//! of [`crate::Frame::data`]), emulation prevention (H.264 §7.4.1.1), the bytes of an access unit while it grows. All of it is
-//! the same for H.264 and H.265. Does not belong here: what a NAL unit means ([`crate::h264`], [`crate::h265`]).
+//! of [`crate::Frame::data`]), emulation prevention (H.264 §7.4.1.1), access units as far as they are
+//! the same for H.264 and H.265, which all of it is. Does not belong here: what a NAL unit means ([`crate::h264`], [`crate::h265`]).
 
 mod access_unit;
+mod access_units;
 mod byte_stream;
 mod splitter;
 
 pub(crate) use access_unit::Assembly;
 pub use access_unit::{AccessUnit, Ending, Fault, MAX_ACCESS_UNIT_BYTES};
-pub use byte_stream::{Builder, ByteStream};
+pub use access_units::{AccessUnits, Content, Slice, Syntax};
+pub use byte_stream::ByteStream;
 pub use splitter::{MAX_UNIT_BYTES, Splitter};
+
+use bytes::Bytes;
 
 use crate::frame::Frame;
 use crate::track::Format;
@@ -108,13 +112,6 @@ pub fn push_annex_b(unit: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(unit);
 }
 
-/// Appends an Annex B byte stream as length-prefixed data.
-pub fn to_length_prefixed(stream: &[u8], out: &mut Vec<u8>) {
-    for unit in units(stream) {
-        push_length_prefixed(unit, out);
-    }
-}
-
 /// Appends length-prefixed data as an Annex B byte stream; stops at a malformed length.
 pub fn to_annex_b(data: &[u8], out: &mut Vec<u8>) {
     out.reserve(data.len());
@@ -177,6 +174,20 @@ pub(crate) fn unescaped_head<const N: usize>(unit: &[u8], header_bytes: usize) -
         length += 1;
     }
     (head, length)
+}
+
+/// Puts a parameter set and what was read of it among those that are known: in the place of the one of its `id`, else behind them,
+/// the oldest giving way beyond `limit`.
+pub(crate) fn put<T>(list: &mut Vec<(Bytes, T)>, bytes: Bytes, info: T, id: impl Fn(&T) -> u8, limit: usize) {
+    match list.iter_mut().find(|(_, old)| id(old) == id(&info)) {
+        Some(old) => *old = (bytes, info),
+        None => {
+            if list.len() >= limit {
+                list.remove(0);
+            }
+            list.push((bytes, info));
+        }
+    }
 }
 
 pub(crate) fn without_trailing_zeros(unit: &[u8]) -> &[u8] {

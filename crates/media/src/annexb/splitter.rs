@@ -1,9 +1,12 @@
 //! NAL units out of a byte stream that arrives in pieces, from a pipe.
+//!
+//! Belongs here: start codes, wherever the pieces are cut. Does not belong here: which NAL units belong together
+//! ([`super::AccessUnits`]).
 
-use super::{find_start_code, without_trailing_zeros};
+use super::{MAX_ACCESS_UNIT_BYTES, find_start_code, without_trailing_zeros};
 
-/// Largest NAL unit a [`Splitter`] holds, in bytes. An all-intra 4K picture at 800 Mb/s and 30 fps has 3.3 MB.
-pub const MAX_UNIT_BYTES: usize = 8 << 20;
+/// Largest NAL unit a [`Splitter`] holds, in bytes: no access unit has a larger one.
+pub const MAX_UNIT_BYTES: usize = MAX_ACCESS_UNIT_BYTES;
 
 /// Bytes taken from a push at a time: what the buffer may hold beyond its limit.
 const STEP_BYTES: usize = 64 << 10;
@@ -87,7 +90,8 @@ impl Splitter {
     }
 
     /// Bytes of memory held.
-    pub fn buffer_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
         self.pending.capacity()
     }
 

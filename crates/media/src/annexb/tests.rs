@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn framings_convert_there_and_back(stream in eventful_bytes(400)) {
         let mut prefixed = Vec::new();
-        to_length_prefixed(&stream, &mut prefixed);
+        units(&stream).for_each(|unit| push_length_prefixed(unit, &mut prefixed));
         prop_assert!(nal_units(&prefixed).eq(units(&stream)));
         let mut again = Vec::new();
         to_annex_b(&prefixed, &mut again);

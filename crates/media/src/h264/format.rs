@@ -1,4 +1,6 @@
 //! The parameter sets of a track and what they say.
+//!
+//! Belongs here: which parameter sets are kept and which are in force. Does not belong here: reading one ([`super::sps`]).
 
 use bytes::Bytes;
 
@@ -74,7 +76,7 @@ impl Format {
             nal::SPS if self.sps.iter().any(|(bytes, _)| known(bytes)) => Ok(false),
             nal::SPS => {
                 let info = read_sps(unit)?;
-                put(
+                annexb::put(
                     &mut self.sps,
                     Bytes::copy_from_slice(unit),
                     info,
@@ -86,7 +88,7 @@ impl Format {
             nal::PPS if self.pps.iter().any(|(bytes, _)| known(bytes)) => Ok(false),
             nal::PPS => {
                 let info = read_pps(unit)?;
-                put(
+                annexb::put(
                     &mut self.pps,
                     Bytes::copy_from_slice(unit),
                     info,
@@ -176,17 +178,5 @@ impl Format {
     fn active(&self) -> Option<&SpsInfo> {
         let chosen = self.sps.iter().find(|(_, sps)| Some(sps.id) == self.active);
         chosen.or_else(|| self.sps.first()).map(|(_, sps)| sps)
-    }
-}
-
-fn put<T>(list: &mut Vec<(Bytes, T)>, bytes: Bytes, info: T, id: impl Fn(&T) -> u8, limit: usize) {
-    match list.iter_mut().find(|(_, old)| id(old) == id(&info)) {
-        Some(old) => *old = (bytes, info),
-        None => {
-            if list.len() >= limit {
-                list.remove(0);
-            }
-            list.push((bytes, info));
-        }
     }
 }

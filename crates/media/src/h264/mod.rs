@@ -9,7 +9,7 @@ mod format;
 mod slice;
 mod sps;
 
-pub use access_units::AccessUnits;
+pub use access_units::{AccessUnits, Pictures};
 pub use format::{Format, MAX_PARAMETER_SET_BYTES, MAX_PPS, MAX_SPS, ParameterSetError};
 pub use slice::{OutputOrder, SliceHeader, SliceType, output_order, slice_header};
 pub use sps::without_reordering;

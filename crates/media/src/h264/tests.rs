@@ -345,6 +345,40 @@ fn a_broken_parameter_set_is_reported_and_passed_over() {
 }
 
 #[test]
+fn each_fault_is_told_once_however_often_it_comes() {
+    let mut builder = AccessUnits::new(Format::default(), Ending::Told);
+    let mut faults = Vec::new();
+    for round in 0..100_u8 {
+        // An SPS that says chroma_format_idc 4, and ever other ones that break off.
+        for unit in [vec![0x67, 100, 0, 40, 0xa9], vec![0x67; usize::from(round) + 1], idr()] {
+            builder.push(&unit);
+        }
+        assert!(builder.finish().is_none());
+        faults.extend(std::iter::from_fn(|| builder.take_fault()));
+    }
+    assert!(
+        faults.iter().all(|fault| matches!(fault, Fault::ParameterSet(_))),
+        "the reason is known: {faults:?}"
+    );
+    assert!((2..=8).contains(&faults.len()), "{faults:?}");
+}
+
+#[test]
+fn a_keyframe_without_parameter_sets_is_a_fault() {
+    let mut builder = AccessUnits::new(Format::default(), Ending::Told);
+    builder.push(&p(1));
+    assert!(builder.finish().is_none());
+    assert_eq!(
+        builder.take_fault(),
+        None,
+        "who joins in the middle waits for a keyframe"
+    );
+    builder.push(&idr());
+    assert!(builder.finish().is_none());
+    assert_eq!(builder.take_fault(), Some(Fault::NoParameterSets));
+}
+
+#[test]
 fn b_slices_count_where_the_stream_may_reorder() {
     let b = slice(0x41, 0, 6, 1);
     // The picture order count type 2 of these parameter sets rules reordering out.

@@ -1,4 +1,6 @@
 //! The parameter sets of a track and what they say.
+//!
+//! Belongs here: which parameter sets are kept and which are in force. Does not belong here: reading one ([`super::sps`]).
 
 use bytes::Bytes;
 
@@ -81,17 +83,20 @@ impl ProfileTierLevel {
 
 /// Parameter sets of an H.265 track and what they say. Read once, when they are put in.
 ///
-/// Two formats are equal when their parameter sets are, byte by byte and in order.
+/// Two formats are equal when their parameter sets are, byte by byte and in order, and the same sequence parameter set is in force.
 #[derive(Clone, Debug, Default)]
 pub struct Format {
     vps: Vec<(Bytes, u8)>,
     sps: Vec<(Bytes, SpsInfo)>,
     pps: Vec<(Bytes, PpsInfo)>,
+    /// Id of the sequence parameter set that the newest keyframe refers to; the first one before any keyframe.
+    active: Option<u8>,
 }
 
 impl PartialEq for Format {
     fn eq(&self, other: &Self) -> bool {
-        self.parameter_sets().eq(other.parameter_sets())
+        self.active().map(|sps| sps.id) == other.active().map(|sps| sps.id)
+            && self.parameter_sets().eq(other.parameter_sets())
     }
 }
 
@@ -119,9 +124,9 @@ impl Format {
         }
         let bytes = Bytes::copy_from_slice(unit.get(..MAX_PARAMETER_SET_BYTES + 1).unwrap_or(unit));
         match unit_type(unit) {
-            nal::VPS => put(&mut self.vps, bytes, read_vps(unit)?, |&id| id, MAX_VPS),
-            nal::SPS => put(&mut self.sps, bytes, read_sps(unit)?, |info| info.id, MAX_SPS),
-            nal::PPS => put(&mut self.pps, bytes, read_pps(unit)?, |info| info.id, MAX_PPS),
+            nal::VPS => annexb::put(&mut self.vps, bytes, read_vps(unit)?, |&id| id, MAX_VPS),
+            nal::SPS => annexb::put(&mut self.sps, bytes, read_sps(unit)?, |info| info.id, MAX_SPS),
+            nal::PPS => annexb::put(&mut self.pps, bytes, read_pps(unit)?, |info| info.id, MAX_PPS),
             other => return Err(ParameterSetError::NotAParameterSet(other)),
         }
         Ok(true)
@@ -155,34 +160,33 @@ impl Format {
 
     /// Width and height in pixels within the conformance window; `None` before the first SPS.
     pub fn dimensions(&self) -> Option<(u32, u32)> {
-        self.first_sps().map(|sps| (sps.width, sps.height))
+        self.active().map(|sps| (sps.width, sps.height))
     }
 
     /// Frames per second as the VUI tells them, 0.1 to 1,000: a hint, not a fact.
     pub fn frame_rate(&self) -> Option<f64> {
-        self.first_sps()?.frame_rate
+        self.active()?.frame_rate
     }
 
     /// Profile, tier and level.
     pub fn profile_tier_level(&self) -> Option<ProfileTierLevel> {
-        self.first_sps().map(|sps| sps.profile)
+        self.active().map(|sps| sps.profile)
     }
 
     /// How many pictures may come before one that is shown earlier, 0 to 16.
     pub fn max_reorder_frames(&self) -> Option<u32> {
-        self.first_sps().map(|sps| sps.max_reorder_pictures)
+        self.active().map(|sps| sps.max_reorder_pictures)
     }
 
     /// `chroma_format_idc`, 0 to 3, and the bit depths of luma and chroma, 8 to 16.
     pub fn sample_format(&self) -> Option<(u8, u8, u8)> {
-        self.first_sps()
+        self.active()
             .map(|sps| (sps.chroma_format_idc, sps.bit_depth_luma, sps.bit_depth_chroma))
     }
 
     /// Number of temporal sub-layers, 1 to 7, and whether they are nested.
     pub fn temporal_layers(&self) -> Option<(u8, bool)> {
-        self.first_sps()
-            .map(|sps| (sps.temporal_layers, sps.temporal_id_nested))
+        self.active().map(|sps| (sps.temporal_layers, sps.temporal_id_nested))
     }
 
     /// Codec string of ISO/IEC 14496-15 §E.3, such as `hvc1.1.6.L93.B0`.
@@ -211,19 +215,19 @@ impl Format {
         self.pps.iter().map(|(_, pps)| pps).find(|pps| pps.id == id)
     }
 
-    fn first_sps(&self) -> Option<&SpsInfo> {
-        self.sps.first().map(|(_, sps)| sps)
+    /// A keyframe refers to the picture parameter set of this id. Says whether another sequence parameter set was in force.
+    pub(super) fn activate(&mut self, pps_id: u8) -> bool {
+        let named = self.pps_info(pps_id).map(|pps| pps.sps_id);
+        let Some(sps_id) = named.filter(|id| self.sps.iter().any(|(_, sps)| sps.id == *id)) else {
+            return false;
+        };
+        let changed = self.active().map(|sps| sps.id) != Some(sps_id);
+        self.active = Some(sps_id);
+        changed
     }
-}
 
-fn put<T>(list: &mut Vec<(Bytes, T)>, bytes: Bytes, info: T, id: impl Fn(&T) -> u8, limit: usize) {
-    match list.iter_mut().find(|(_, old)| id(old) == id(&info)) {
-        Some(old) => *old = (bytes, info),
-        None => {
-            if list.len() >= limit {
-                list.remove(0);
-            }
-            list.push((bytes, info));
-        }
+    fn active(&self) -> Option<&SpsInfo> {
+        let chosen = self.sps.iter().find(|(_, sps)| Some(sps.id) == self.active);
+        chosen.or_else(|| self.sps.first()).map(|(_, sps)| sps)
     }
 }

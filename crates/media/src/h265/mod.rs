@@ -10,7 +10,7 @@ mod access_units;
 mod format;
 mod sps;
 
-pub use access_units::AccessUnits;
+pub use access_units::{AccessUnits, Pictures};
 pub use format::{Format, MAX_PARAMETER_SET_BYTES, MAX_PPS, MAX_SPS, MAX_VPS, ParameterSetError, ProfileTierLevel};
 
 /// NAL unit types of H.265 (Table 7-1) that are named somewhere.

@@ -27,13 +27,17 @@ fn format() -> Format {
 
 /// A slice segment of `unit_type`; `slice_type` 0 is B, 1 P, 2 I.
 fn slice(unit_type: u8, first: bool, slice_type: u32) -> Vec<u8> {
+    slice_of(unit_type, first, 0, slice_type)
+}
+
+fn slice_of(unit_type: u8, first: bool, pps_id: u32, slice_type: u32) -> Vec<u8> {
     let mut unit = vec![unit_type << 1, 1];
     let mut bits = BitWriter::new(ByteWriter::new(&mut unit));
     bits.write_bit(first).unwrap();
     if unit_type >= nal::IRAP_FIRST {
         bits.write_bit(false).unwrap();
     }
-    bits.write_ue(0).unwrap();
+    bits.write_ue(pps_id).unwrap();
     bits.write_ue(slice_type).unwrap();
     for _ in 0..20 {
         bits.write::<8, u8>(0x5a).unwrap();
@@ -50,8 +54,12 @@ fn trail() -> Vec<u8> {
     slice(1, true, 1)
 }
 
-/// An SPS of layer 0 whose head is sound and which `write` goes on with behind the conformance window.
+/// An SPS of 640×360 whose head is sound and which `write` goes on with behind the conformance window.
 fn sps_with_tail(write: impl FnOnce(&mut BitWriter<ByteWriter<&mut Vec<u8>>>)) -> Vec<u8> {
+    sps_of(0, write)
+}
+
+fn sps_of(id: u32, write: impl FnOnce(&mut BitWriter<ByteWriter<&mut Vec<u8>>>)) -> Vec<u8> {
     let mut unit = vec![nal::SPS << 1, 1];
     let mut bits = BitWriter::new(ByteWriter::new(&mut unit));
     bits.write::<8, u8>(1).unwrap();
@@ -59,7 +67,7 @@ fn sps_with_tail(write: impl FnOnce(&mut BitWriter<ByteWriter<&mut Vec<u8>>>)) -
         bits.write::<8, u8>(byte).unwrap();
     }
     // id, chroma_format_idc, width, height
-    for value in [0, 1, 640, 360] {
+    for value in [id, 1, 640, 360] {
         bits.write_ue(value).unwrap();
     }
     bits.write_bit(false).unwrap();
@@ -261,6 +269,37 @@ fn the_format_is_shared_until_it_changes() {
     assert!(Arc::ptr_eq(&first, &next(&[VPS, SPS, PPS])));
     let other = [nal::PPS << 1, 1, 0xc1, 0x72, 0xb4, 0x62, 0x48];
     assert!(!Arc::ptr_eq(&first, &next(&[&other])));
+}
+
+#[test]
+fn size_and_profile_are_those_of_the_parameter_sets_the_keyframe_refers_to() {
+    let mut builder = AccessUnits::new(format(), Ending::Told);
+    let mut next = |units: &[&[u8]]| {
+        units.iter().for_each(|unit| assert!(builder.push(unit).is_none()));
+        builder.finish().unwrap().format
+    };
+    let idr_of = |pps_id| slice_of(19, true, pps_id, 2);
+    // Bit depths, picture order count bits, one buffering for all layers of 4 pictures of which none is reordered.
+    let other_sps = sps_of(1, |bits| {
+        for value in [0, 0, 4] {
+            bits.write_ue(value).unwrap();
+        }
+        bits.write_bit(true).unwrap();
+        for value in [4, 0, 0] {
+            bits.write_ue(value).unwrap();
+        }
+    });
+    // Both ids 1, and nothing else set.
+    let other_pps = [nal::PPS << 1, 1, 0b0100_1000, 0, 0x80];
+    let first = next(&[&idr_of(0)]);
+    assert_eq!(first.dimensions(), Some((1280, 720)));
+    let second = next(&[&other_sps, &other_pps, &idr_of(1)]);
+    assert_eq!(second.dimensions(), Some((640, 360)));
+    let again = next(&[&idr_of(0)]);
+    assert_eq!(again.dimensions(), Some((1280, 720)));
+    assert_ne!(*second, *again, "another parameter set is in force");
+    assert!(Arc::ptr_eq(&again, &next(&[&idr_of(0)])));
+    assert!(Arc::ptr_eq(&again, &next(&[&idr_of(9)])), "nothing is known of those");
 }
 
 proptest! {
