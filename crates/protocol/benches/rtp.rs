@@ -102,51 +102,59 @@ fn rendering(criterion: &mut Criterion) {
 
 fn receiving(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("receive");
-    let frame = frame(false, 8_000);
-    let packetizer = packetizer(&frame);
-    let mut out = Vec::new();
-    let ranges = packetizer.render(&frame, 0, 0, Framing::Datagram, &mut out);
-    let config = ReceiverConfig {
-        track: TrackIndex(0),
-        payload: Payload::H264,
-        payload_type: 96,
-        format: Arc::clone(&frame.format),
-        clock: Timescale::VIDEO,
-        reordering: Some(Reordering::default()),
-        abs_capture_time: None,
-        ssrc: 1,
-        cname: "us".into(),
-        max_unit_bytes: 8 << 20,
-    };
-    let mut receiver = Receiver::new(config, Timeline::default());
-    let mut sequence = 0_u16;
-    let mut timestamp = 0_u32;
-    let start = Instant::now();
-    group.throughput(Throughput::Bytes(8_000));
-    group.bench_function("8 KB frame of 8 packets", |bench| {
-        bench.iter(|| {
-            renumber(
-                &mut out,
-                &ranges,
-                Numbering {
-                    sequence,
-                    timestamp,
-                    ssrc: 1,
-                },
-                None,
-            );
-            let arrival = Arrival {
-                at: start + Duration::from_micros(u64::from(timestamp) * 100 / 9),
-                wall: WallTime::from_unix_micros(0),
-            };
-            sequence = sequence.wrapping_add(ranges.len());
-            timestamp = timestamp.wrapping_add(3_000);
-            for range in ranges.packets() {
-                receiver.receive_rtp(&out[range], arrival);
-            }
-            receiver.poll().expect("a frame")
+    for (name, keyframe, bytes) in [("8 KB", false, 8_000), ("60 KB keyframe", true, 60_000)] {
+        let frame = frame(keyframe, bytes);
+        let mut out = Vec::new();
+        let ranges = packetizer(&frame).render(&frame, 0, 0, Framing::Datagram, &mut out);
+        let config = ReceiverConfig {
+            track: TrackIndex(0),
+            payload: Payload::H264,
+            payload_type: 96,
+            format: Arc::clone(&frame.format),
+            clock: Timescale::VIDEO,
+            reordering: Some(Reordering {
+                // The first packet is handed on at once, so that every round gives a frame.
+                beginning: Duration::ZERO,
+                ..Reordering::default()
+            }),
+            abs_capture_time: None,
+            ssrc: 1,
+            cname: "us".into(),
+            max_unit_bytes: 8 << 20,
+        };
+        let mut receiver = Receiver::new(config, Timeline::default());
+        let mut sequence = 0_u16;
+        let mut timestamp = 0_u32;
+        let start = Instant::now();
+        group.throughput(Throughput::Bytes(bytes as u64));
+        group.bench_function(format!("{name}, {} packets", ranges.len()), |bench| {
+            bench.iter(|| {
+                renumber(
+                    &mut out,
+                    &ranges,
+                    Numbering {
+                        sequence,
+                        timestamp,
+                        ssrc: 1,
+                    },
+                    None,
+                );
+                let arrival = Arrival {
+                    at: start + Duration::from_micros(u64::from(timestamp) * 100 / 9),
+                    wall: WallTime::from_unix_micros(0),
+                };
+                sequence = sequence.wrapping_add(ranges.len());
+                timestamp = timestamp.wrapping_add(3_000);
+                for range in ranges.packets() {
+                    receiver.receive_rtp(&out[range], arrival);
+                }
+                receiver.poll().expect("a frame")
+            });
         });
-    });
+    }
+    let frame = frame(false, 8_000);
+    let mut out = Vec::new();
+    let ranges = packetizer(&frame).render(&frame, 0, 0, Framing::Datagram, &mut out);
     group.bench_function("parse a header", |bench| {
         let range = ranges.packets().next().expect("a packet");
         bench.iter(|| Packet::parse(black_box(&out[range.clone()])).is_ok());
