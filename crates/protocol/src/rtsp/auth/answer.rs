@@ -1,4 +1,7 @@
 //! The client's side: which challenge to answer, and the answer.
+//!
+//! Belongs here: the choice among challenges, the value of `Authorization`. Does not belong here: when a request is sent again with it
+//! ([`crate::rtsp::client`]), splitting a header into its parts ([`super::parameters`]).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -18,7 +21,6 @@ pub(crate) struct Digest {
     nonce: String,
     opaque: Option<String>,
     algorithm: Algorithm,
-    session: bool,
     /// Whether the server named the algorithm: old cameras do not, and do not expect it back.
     named: bool,
     auth: bool,
@@ -84,7 +86,7 @@ impl Answer {
 impl Digest {
     fn from_challenge(parameters: &[(String, String)]) -> Option<Self> {
         let algorithm = get(parameters, "algorithm");
-        let (known, session) = Algorithm::parse(algorithm)?;
+        let known = Algorithm::parse(algorithm)?;
         let auth = match get(parameters, "qop").map(str::trim) {
             None | Some("") => false,
             Some(list) if list.split(',').any(|qop| qop.trim().eq_ignore_ascii_case("auth")) => true,
@@ -95,7 +97,6 @@ impl Digest {
             nonce: get(parameters, "nonce")?.to_owned(),
             opaque: get(parameters, "opaque").map(str::to_owned),
             algorithm: known,
-            session,
             named: algorithm.is_some(),
             auth,
             stale: get(parameters, "stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
@@ -106,10 +107,7 @@ impl Digest {
     fn header(&mut self, user: &str, password: &str, method: &str, uri: &str, cnonce: &str) -> String {
         self.count = self.count.saturating_add(1);
         let algorithm = self.algorithm;
-        let mut ha1 = algorithm.ha1(user, &self.realm, password);
-        if self.session {
-            ha1 = algorithm.hash(&[&ha1, &self.nonce, cnonce]);
-        }
+        let ha1 = algorithm.ha1(user, &self.realm, password);
         let ha2 = algorithm.hash(&[method, uri]);
         let count = format!("{:08x}", self.count);
         let response = if self.auth {
@@ -125,16 +123,13 @@ impl Digest {
             quote(uri)
         );
         if self.named {
-            let session = if self.session { "-sess" } else { "" };
-            header += &format!(", algorithm={}{session}", algorithm.name());
+            header += &format!(", algorithm={}", algorithm.name());
         }
         if let Some(opaque) = &self.opaque {
             header += &format!(", opaque={}", quote(opaque));
         }
         if self.auth {
             header += &format!(", qop=auth, nc={count}, cnonce={}", quote(cnonce));
-        } else if self.session {
-            header += &format!(", cnonce={}", quote(cnonce));
         }
         header
     }

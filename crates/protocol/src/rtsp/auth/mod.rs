@@ -36,16 +36,11 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm and whether it is its `-sess` variant. None given means MD5.
-    fn parse(name: Option<&str>) -> Option<(Self, bool)> {
-        let name = name.unwrap_or("MD5").to_ascii_uppercase();
-        let (base, session) = match name.strip_suffix("-SESS") {
-            Some(base) => (base, true),
-            None => (name.as_str(), false),
-        };
-        match base {
-            "MD5" => Some((Self::Md5, session)),
-            "SHA-256" => Some((Self::Sha256, session)),
+    /// None given means MD5. The `-sess` variants, which no camera is known to ask for, are unknown ones.
+    fn parse(name: Option<&str>) -> Option<Self> {
+        match name.unwrap_or("MD5").to_ascii_uppercase().as_str() {
+            "MD5" => Some(Self::Md5),
+            "SHA-256" => Some(Self::Sha256),
             _ => None,
         }
     }
@@ -186,7 +181,6 @@ pub struct DigestResponse {
     pub(crate) uri: String,
     response: String,
     algorithm: Algorithm,
-    session: bool,
     /// Absent in the old form of RFC 2069, which most RTSP clients send.
     pub(crate) auth: Option<Counted>,
 }
@@ -206,7 +200,7 @@ impl DigestResponse {
             return None;
         }
         let of = |name| get(&challenge.parameters, name);
-        let (algorithm, session) = Algorithm::parse(of("algorithm"))?;
+        let algorithm = Algorithm::parse(of("algorithm"))?;
         let auth = match of("qop") {
             None => None,
             Some(qop) if qop.eq_ignore_ascii_case("auth") => {
@@ -219,9 +213,6 @@ impl DigestResponse {
             }
             Some(_) => return None,
         };
-        if session && auth.is_none() {
-            return None;
-        }
         Some(Self {
             method: method.to_owned(),
             user: of("username")?.to_owned(),
@@ -230,7 +221,6 @@ impl DigestResponse {
             uri: of("uri")?.to_owned(),
             response: of("response")?.to_ascii_lowercase(),
             algorithm,
-            session,
             auth,
         })
     }
@@ -263,16 +253,10 @@ impl DigestResponse {
 
     fn expected(&self, ha1: &str) -> String {
         let algorithm = self.algorithm;
-        let cnonce = self.auth.as_ref().map_or("", |auth| &auth.cnonce);
-        let ha1 = if self.session {
-            algorithm.hash(&[ha1, &self.nonce, cnonce])
-        } else {
-            ha1.to_owned()
-        };
         let ha2 = algorithm.hash(&[&self.method, &self.uri]);
         match &self.auth {
-            Some(auth) => algorithm.hash(&[&ha1, &self.nonce, &auth.count_text, cnonce, "auth", &ha2]),
-            None => algorithm.hash(&[&ha1, &self.nonce, &ha2]),
+            Some(auth) => algorithm.hash(&[ha1, &self.nonce, &auth.count_text, &auth.cnonce, "auth", &ha2]),
+            None => algorithm.hash(&[ha1, &self.nonce, &ha2]),
         }
     }
 }

@@ -120,6 +120,20 @@ fn a_client_takes_the_strongest(#[case] headers: &[&str], #[case] strength: u8) 
     assert_eq!(choose(headers.iter().copied()).unwrap().strength(), strength);
 }
 
+/// RFC 7616 §3.4.2 wants one sum kept over all requests for these; nobody is known to ask for them.
+#[test]
+fn session_variants_are_not_answered() {
+    for algorithm in ["MD5-sess", "SHA-256-SESS"] {
+        let challenge = format!("Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm={algorithm}");
+        assert_eq!(
+            choose([challenge.as_str()].into_iter()).unwrap_err(),
+            format!("Digest {algorithm}")
+        );
+    }
+    let response = r#"Digest username="u", realm="r", nonce="n", uri="/", response="0", algorithm=MD5-sess, qop=auth, nc=1, cnonce="c""#;
+    assert_eq!(DigestResponse::parse(response, "GET"), None);
+}
+
 #[test]
 fn a_client_names_what_it_cannot_answer() {
     let headers = [
