@@ -6,6 +6,7 @@
 //! the session.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::wire::strip_prefix_ignoring_case;
 
@@ -23,8 +24,8 @@ pub struct Transport {
     pub client_port: Option<(u16, u16)>,
     /// The server's ports for RTP and RTCP.
     pub server_port: Option<(u16, u16)>,
-    /// Where the server's packets come from.
-    pub source: Option<String>,
+    /// Where the server's packets come from; `None` also when that is a name, or the address that means none.
+    pub source: Option<IpAddr>,
     /// Synchronisation source of the sender.
     pub ssrc: Option<u32>,
     /// `mode=record`: the client sends.
@@ -81,7 +82,7 @@ impl Transport {
                 "interleaved" => transport.interleaved = pair(value, |channel: u8| channel.checked_add(1)),
                 "client_port" => transport.client_port = ports(value),
                 "server_port" => transport.server_port = ports(value),
-                "source" => transport.source = Some(value.to_owned()).filter(|source| !source.is_empty()),
+                "source" => transport.source = value.parse().ok().filter(|source: &IpAddr| !source.is_unspecified()),
                 "ssrc" => transport.ssrc = ssrc(value),
                 // Some publishers write RECEIVE for what the server does.
                 "mode" => {
@@ -125,7 +126,7 @@ impl fmt::Display for Transport {
         if let Some((rtp, rtcp)) = self.server_port {
             write!(f, ";server_port={rtp}-{rtcp}")?;
         }
-        if let Some(source) = &self.source {
+        if let Some(source) = self.source {
             write!(f, ";source={source}")?;
         }
         if let Some(ssrc) = self.ssrc {
@@ -214,13 +215,14 @@ mod tests {
     #[case::play("RTP/AVP/TCP;interleaved=0-1;mode=\"PLAY\";ssrc=  1", tcp(0, 1))]
     #[case::ssrc("RTP/AVP/TCP;interleaved=0-1;ssrc=0x1AB", Transport { ssrc: Some(0x1ab), ..tcp(0, 1) })]
     #[case::multicast("RTP/AVP;multicast;ttl=16", Transport { multicast: true, ..Transport::new(UDP) })]
+    #[case::source_that_is_no_address("RTP/AVP;source=\"a,b\"", Transport::new(UDP))]
     #[case::secure("RTP/SAVP;unicast;x", Transport::new(Lower::Other("RTP/SAVP".into())))]
     #[case::camera(
         "RTP/AVP/UDP;unicast;client_port=5000-5001;server_port=8216-8217;source=192.168.1.64;ssrc=2ae1e8bb;mode=\"play\"",
         Transport {
             lower: Lower::Udp { explicit: true },
             server_port: Some((8216, 8217)),
-            source: Some("192.168.1.64".into()),
+            source: Some([192, 168, 1, 64].into()),
             ssrc: Some(0x2ae1_e8bb),
             ..udp(5000, 5001)
         }
@@ -230,7 +232,8 @@ mod tests {
         if header.contains("ssrc=  1") {
             expected.ssrc = Some(1);
         }
-        assert_eq!(Transport::parse_list(header), [expected]);
+        assert_eq!(Transport::parse_list(header), [expected.clone()]);
+        assert_eq!(Transport::parse_list(&expected.to_string()), [expected]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Url {
     pub host: String,
     /// 554, or 322 with TLS, where the URL gives none.
     pub port: u16,
-    /// Path and query as they were, starting with `/` or `?`, or empty.
+    /// Path and query as they were, starting with `/`, which is added where it is missing.
     pub path: String,
 }
 
@@ -95,7 +95,11 @@ impl std::str::FromStr for Url {
             password,
             host: host.to_owned(),
             port: port.unwrap_or_else(|| default_port(tls)),
-            path: path.to_owned(),
+            path: if path.starts_with('/') {
+                path.to_owned()
+            } else {
+                format!("/{path}")
+            },
         })
     }
 }
@@ -103,8 +107,7 @@ impl std::str::FromStr for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "rtsps" } else { "rtsp" };
-        let slash = if self.path.starts_with('/') { "" } else { "/" };
-        write!(f, "{scheme}://{}{slash}{}", self.authority(), self.path)
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 

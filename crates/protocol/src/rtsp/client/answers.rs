@@ -1,7 +1,5 @@
 //! What each response means, and what is asked next.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 
 use super::super::auth::choose;
@@ -157,7 +155,7 @@ impl Session {
             (Some(answer), Over::Udp) if answer.lower == Lower::Tcp => None,
             (answer, Over::Udp) => Some(Negotiated::Udp {
                 server_ports: answer.as_ref().and_then(|answer| answer.server_port),
-                source: answer.as_ref().and_then(|answer| source(answer.source.as_deref()?)),
+                source: answer.as_ref().and_then(|answer| answer.source),
             }),
         };
         // Who sends must know where to.
@@ -365,10 +363,6 @@ fn collide(one: &Negotiated, other: &Negotiated) -> bool {
         }
         _ => false,
     }
-}
-
-fn source(text: &str) -> Option<IpAddr> {
-    text.parse().ok().filter(|source: &IpAddr| !source.is_unspecified())
 }
 
 /// The `a=control` of the session, before the first media section.

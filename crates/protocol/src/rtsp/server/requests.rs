@@ -327,7 +327,7 @@ impl Session {
         };
         if !track.transport.is_interleaved() {
             transport.server_port = ports.rtp_rtcp;
-            transport.source = ports.source.map(|source| source.to_string());
+            transport.source = ports.source;
         }
         transport.ssrc = ports.ssrc;
         let mut media = match self.media.take() {

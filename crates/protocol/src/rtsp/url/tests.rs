@@ -4,9 +4,10 @@ use rstest::rstest;
 
 #[rstest]
 #[case("rtsp://cam/s", None, "cam", 554, "/s")]
-#[case("RTSP://cam:8554", None, "cam", 8554, "")]
-#[case("rtsps://cam", None, "cam", 322, "")]
+#[case("RTSP://cam:8554", None, "cam", 8554, "/")]
+#[case("rtsps://cam", None, "cam", 322, "/")]
 #[case("rtsp://cam:/x?y=z", None, "cam", 554, "/x?y=z")]
+#[case("rtsp://cam?y=z", None, "cam", 554, "/?y=z")]
 #[case("rtsp://[fe80::1]:8554/a", None, "fe80::1", 8554, "/a")]
 #[case("rtsp://[::1]/a", None, "::1", 554, "/a")]
 #[case("rtsp://u:p@cam/s", Some(("u", "p")), "cam", 554, "/s")]
@@ -27,6 +28,8 @@ fn reads(
     assert_eq!(url.user.as_deref().zip(url.password.as_deref()), login);
     assert_eq!((url.host.as_str(), url.port, url.path.as_str()), (host, port, path));
     assert!(!url.to_string().contains('@'), "{url}");
+    let again: Url = url.to_string().parse().unwrap();
+    assert_eq!((again.host, again.port, again.path), (url.host, url.port, url.path));
 }
 
 #[test]
