@@ -169,14 +169,9 @@ impl Decoder {
         }
     }
 
-    /// Adds bytes by copying.
+    /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
-    }
-
-    /// Adds bytes without copying, where nothing is left of earlier ones or these continue them in memory.
-    pub fn push_buffer(&mut self, bytes: BytesMut) {
-        self.buffer.unsplit(bytes);
     }
 
     /// Whether an item has begun and is not complete.

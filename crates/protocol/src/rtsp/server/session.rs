@@ -135,27 +135,16 @@ impl Session {
         }
     }
 
-    /// Takes bytes from the connection, cut anywhere. They are copied once; see [`Session::receive_buffer`].
+    /// Takes bytes from the connection, cut anywhere.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
-        if self.note_input(bytes.is_empty(), now) {
-            self.decoder.push(bytes);
-        }
-    }
-
-    /// As [`Session::receive`] without copying, where the session holds no unfinished message or the buffer continues it in
-    /// memory (as `BytesMut::split` after reading into the same `BytesMut` gives). For publishers.
-    pub fn receive_buffer(&mut self, bytes: BytesMut, now: Instant) {
-        if self.note_input(bytes.is_empty(), now) {
-            self.decoder.push_buffer(bytes);
-        }
-    }
-
-    fn note_input(&mut self, is_empty: bool, now: Instant) -> bool {
         self.now = now;
-        if !is_empty && !self.closed {
+        if self.closed {
+            return;
+        }
+        if !bytes.is_empty() {
             self.begun.get_or_insert(now);
         }
-        !self.closed
+        self.decoder.push(bytes);
     }
 
     /// The next event. After `None`, write [`Session::take_output`] and wait for bytes, an answer or the timeout.

@@ -1,6 +1,5 @@
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use proptest::prelude::*;
 use rstest::rstest;
 

@@ -216,8 +216,7 @@ fn run(bytes: &[u8], cuts: &[usize]) -> (String, Vec<String>, Vec<Data>) {
         output += &pair.send_raw(piece);
         rest = after;
     }
-    pair.session.receive_buffer(BytesMut::from(rest), pair.now);
-    output += &pair.drive();
+    output += &pair.send_raw(rest);
     (output, pair.log, pair.data)
 }
 
