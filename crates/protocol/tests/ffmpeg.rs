@@ -225,6 +225,18 @@ fn listen(rtp: UdpSocket, rtcp: UdpSocket) -> mpsc::Receiver<Datagram> {
     datagrams
 }
 
+/// Whether BYE (packet type 203, RFC 3550 §6.6) is among the packets of a compound one.
+fn says_goodbye(mut compound: &[u8]) -> bool {
+    while let Some((&[_, kind, high, low], _)) = compound.split_first_chunk() {
+        if kind == 203 {
+            return true;
+        }
+        let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
+        compound = compound.get(length..).unwrap_or_default();
+    }
+    false
+}
+
 /// Receives until FFmpeg says goodbye and what it sent before has come.
 fn receive(media: &sdp::Media, datagrams: &mpsc::Receiver<Datagram>) -> (Receiver, Vec<Received>) {
     let config = ReceiverConfig {
@@ -234,13 +246,17 @@ fn receive(media: &sdp::Media, datagrams: &mpsc::Receiver<Datagram>) -> (Receive
     let mut receiver = Receiver::new(config, Timeline::default());
     let mut received = Vec::new();
     let begun = Instant::now();
+    let mut goodbye = false;
     loop {
         match datagrams.recv_timeout(Duration::from_millis(200)) {
-            Ok(datagram) if datagram.rtcp => receiver.receive_rtcp(&datagram.bytes, datagram.arrival),
+            Ok(datagram) if datagram.rtcp => {
+                goodbye |= says_goodbye(&datagram.bytes);
+                receiver.receive_rtcp(&datagram.bytes, datagram.arrival);
+            }
             Ok(datagram) => receiver.receive_rtp(&datagram.bytes, datagram.arrival),
             Err(_) => {
                 receiver.handle_timeout(Instant::now());
-                if receiver.ended() {
+                if goodbye {
                     received.extend(std::iter::from_fn(|| receiver.poll()));
                     return (receiver, received);
                 }

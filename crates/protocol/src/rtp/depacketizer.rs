@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::annexb::{AccessUnit, Ending};
+use media::annexb::{self, AccessUnit, Ending};
 use media::{Format, Timescale, WallTime, h264, h265};
 
 use self::aac::AacFrames;
@@ -256,6 +256,17 @@ impl Depacketizer {
         self.out.dropped
     }
 
+    /// What was wrong with the bitstream and was not told yet, each once: see [`annexb::AccessUnits::take_fault`].
+    pub fn take_fault(&mut self) -> Option<annexb::Fault> {
+        match &mut self.frames {
+            Frames::Video(video) => match &mut video.units {
+                Units::H264(units) => units.take_fault(),
+                Units::H265(units) => units.take_fault(),
+            },
+            Frames::Aac(..) | Frames::Whole(_) => None,
+        }
+    }
+
     /// The format as of the newest packet.
     pub fn format(&self) -> &Arc<Format> {
         match &self.frames {
@@ -307,8 +318,8 @@ impl Units {
     }
 
     fn push(&mut self, unit: &[u8]) {
-        // `Ending::Told`: nothing is complete before `finish`. A parameter set that cannot be read is left out there, and the
-        // access unit goes on with those that are known.
+        // `Ending::Told`: nothing is complete before `finish`. A parameter set that cannot be read is left out there, the access unit
+        // goes on with those that are known, and `take_fault` tells.
         match self {
             Self::H264(units) => units.push(unit),
             Self::H265(units) => units.push(unit),

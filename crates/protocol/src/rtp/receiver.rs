@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use media::annexb;
+use media::time::micros;
 use media::{Capture, CaptureSource, Format, Frame, Timescale, TrackIndex, WallTime};
 
 use self::reception::Reception;
@@ -28,7 +30,7 @@ const MAX_SENDER_AHEAD_MICROS: i64 = 50_000;
 /// … and at most this far into the past: cameras with wrong clocks are everywhere.
 const MAX_SENDER_BEHIND_MICROS: i64 = 10_000_000;
 /// An `abs-capture-time` serves the frames after it for this long: senders may leave it out of most packets.
-const MAX_CAPTURE_EXTRAPOLATION_SECONDS: i64 = 10;
+const MAX_CAPTURE_EXTRAPOLATION: Duration = Duration::from_secs(10);
 /// Largest packet that is kept waiting.
 const MAX_HELD_BYTES: usize = 65_535;
 
@@ -48,6 +50,8 @@ pub struct Reordering {
     pub wait: Duration,
     /// Most packets kept waiting.
     pub packets: usize,
+    /// Most bytes of them, but for one packet.
+    pub bytes: usize,
     /// How long the very first packets wait for one that was sent before them. Without it a stream whose first packet is
     /// overtaken loses its first keyframe, and with it a whole GOP.
     pub beginning: Duration,
@@ -58,6 +62,7 @@ impl Default for Reordering {
         Self {
             wait: Duration::from_millis(50),
             packets: 512,
+            bytes: 4 << 20,
             beginning: Duration::from_millis(10),
         }
     }
@@ -176,11 +181,11 @@ pub struct Receiver {
     source: Option<u32>,
     candidate: Option<Candidate>,
     report: Option<LastReport>,
-    /// Newest `abs-capture-time` and the timestamp of its packet.
-    captured: Option<(WallTime, u32)>,
+    /// Newest `abs-capture-time` with the timestamp of its packet, and when that came: the timestamp alone would be near again when
+    /// its 32 bits come round, after 13 hours of video.
+    captured: Option<(SenderTime, Instant)>,
     last_timestamp: u32,
     discontinuity: bool,
-    ended: bool,
     stats: ReceiverStats,
     ready: VecDeque<Received>,
 }
@@ -205,7 +210,6 @@ impl Receiver {
             captured: None,
             last_timestamp: 0,
             discontinuity: false,
-            ended: false,
             stats: ReceiverStats::default(),
             ready: VecDeque::new(),
             config,
@@ -304,7 +308,6 @@ impl Receiver {
     fn adopt(&mut self, ssrc: u32, timestamp: u32) {
         self.source = Some(ssrc);
         self.last_timestamp = timestamp;
-        self.ended = false;
         if let Some(report) = self.report {
             self.report = None;
             self.sender_report(report.info, report.arrival);
@@ -338,7 +341,11 @@ impl Receiver {
         let extension = self.config.abs_capture_time.and_then(|id| packet.extensions.get(id));
         // UQ32.32 NTP time, and optionally the offset of the capture clock, which we do not need.
         if let Some(ntp) = extension.and_then(|data| data.first_chunk::<8>()) {
-            self.captured = Some((WallTime::from_ntp(u64::from_be_bytes(*ntp), arrival.wall), timestamp));
+            let captured = SenderTime {
+                wall: WallTime::from_ntp(u64::from_be_bytes(*ntp), arrival.wall),
+                rtp_timestamp: timestamp,
+            };
+            self.captured = Some((captured, arrival.at));
         }
         let outcome = self.depacketizer.push(packet);
         if outcome.is_err_and(|fault| fault.is_malformed()) {
@@ -354,7 +361,7 @@ impl Receiver {
         let arrival = self.arrivals.of(unit.rtp_timestamp).unwrap_or(newest);
         let (time, jumped) = self.time.media_time(unit.rtp_timestamp, arrival.at);
         self.stats.units += 1;
-        let capture = self.capture(&unit, arrival.wall);
+        let capture = self.capture(&unit, arrival);
         self.ready.push_back(Received {
             frame: Frame {
                 track: self.config.track,
@@ -370,32 +377,30 @@ impl Receiver {
     }
 
     /// The best capture time there is, in DESIGN's order of trust.
-    fn capture(&self, unit: &Unit, arrival: WallTime) -> Capture {
+    fn capture(&self, unit: &Unit, arrival: Arrival) -> Capture {
         if let Some(at) = unit.capture {
             let source = CaptureSource::Sei;
             return Capture { at, source };
         }
-        if let Some((at, timestamp)) = self.captured {
-            let from = SenderTime {
-                wall: at,
-                rtp_timestamp: timestamp,
-            };
+        if let Some((from, came)) = self.captured
+            && arrival.at.saturating_duration_since(came) <= MAX_CAPTURE_EXTRAPOLATION
+        {
             let at = from.wall_of(unit.rtp_timestamp, self.config.clock);
-            if at.micros_since(from.wall).abs() <= MAX_CAPTURE_EXTRAPOLATION_SECONDS * 1_000_000 {
+            if at.micros_since(from.wall).abs() <= micros(MAX_CAPTURE_EXTRAPOLATION) {
                 let source = CaptureSource::AbsCaptureTime;
                 return Capture { at, source };
             }
         }
         if let Some(sender) = self.time.sender() {
             let at = sender.wall_of(unit.rtp_timestamp, self.config.clock);
-            let age = arrival.micros_since(at);
+            let age = arrival.wall.micros_since(at);
             if (-MAX_SENDER_AHEAD_MICROS..=MAX_SENDER_BEHIND_MICROS).contains(&age) {
                 let source = CaptureSource::SenderReport;
                 return Capture { at, source };
             }
         }
         Capture {
-            at: arrival,
+            at: arrival.wall,
             source: CaptureSource::Arrival,
         }
     }
@@ -409,11 +414,6 @@ impl Receiver {
         for packet in packets {
             match packet {
                 rtcp::Packet::SenderReport { info, .. } => self.sender_report(info, arrival),
-                rtcp::Packet::Bye { ssrcs } => {
-                    self.ended |= self
-                        .source
-                        .is_none_or(|source| ssrcs.is_empty() || ssrcs.contains(&source));
-                }
                 rtcp::Packet::ReceiverReport { .. } | rtcp::Packet::Name { .. } => {}
             }
         }
@@ -485,9 +485,9 @@ impl Receiver {
         self.depacketizer.format()
     }
 
-    /// The sender said BYE (RFC 3550 §6.6) and nothing came since.
-    pub fn ended(&self) -> bool {
-        self.ended
+    /// What was wrong with the bitstream and was not told yet, each once: see [`annexb::AccessUnits::take_fault`].
+    pub fn take_fault(&mut self) -> Option<annexb::Fault> {
+        self.depacketizer.take_fault()
     }
 }
 

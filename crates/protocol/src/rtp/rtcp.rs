@@ -1,6 +1,6 @@
 //! RTCP (RFC 3550 §6): compound packets, read and written over `rtcp-types`.
 //!
-//! Belongs here: sender and receiver reports, SDES CNAME, BYE, limits of what is read. Does not belong here: when reports
+//! Belongs here: sender and receiver reports, SDES CNAME, limits of what is read. Does not belong here: when reports
 //! are sent and what the numbers in them are.
 
 use std::time::Duration;
@@ -63,11 +63,6 @@ pub enum Packet {
         /// At most 255 bytes.
         cname: String,
     },
-    /// Sources that end.
-    Bye {
-        /// Which.
-        ssrcs: Vec<u32>,
-    },
 }
 
 /// The sender's part of a sender report.
@@ -96,8 +91,8 @@ pub struct ReportBlock {
     pub lost: i32,
     /// Highest sequence number with its cycles in the upper half.
     pub highest_sequence: u32,
-    /// Interarrival jitter in ticks.
-    pub jitter: u32,
+    /// Interarrival jitter in ticks of the track's RTP clock.
+    pub jitter_ticks: u32,
     /// Middle 32 bits of the NTP timestamp of the last sender report; 0 when none came.
     pub last_sender_report: u32,
     /// Time since then in 1/65,536 s.
@@ -150,7 +145,6 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Packet>, Error> {
             rtcp_types::SenderReport::PACKET_TYPE => packets.extend(sender_report(packet)),
             rtcp_types::ReceiverReport::PACKET_TYPE => packets.extend(receiver_report(packet)),
             rtcp_types::Sdes::PACKET_TYPE => names(packet, &mut packets),
-            rtcp_types::Bye::PACKET_TYPE => packets.extend(bye(packet)),
             _ => {}
         }
     }
@@ -197,13 +191,6 @@ fn names(packet: &[u8], packets: &mut Vec<Packet>) {
     }
 }
 
-fn bye(packet: &[u8]) -> Option<Packet> {
-    let bye = rtcp_types::Bye::parse(packet).ok()?;
-    Some(Packet::Bye {
-        ssrcs: bye.ssrcs().collect(),
-    })
-}
-
 fn read_block(block: &rtcp_types::ReportBlock<'_>) -> ReportBlock {
     ReportBlock {
         ssrc: block.ssrc(),
@@ -211,7 +198,7 @@ fn read_block(block: &rtcp_types::ReportBlock<'_>) -> ReportBlock {
         // 24 bits, signed: duplicates can make it negative (RFC 3550 §6.4.1).
         lost: ((block.cumulative_lost() << 8) as i32) >> 8,
         highest_sequence: block.extended_sequence_number(),
-        jitter: block.interarrival_jitter(),
+        jitter_ticks: block.interarrival_jitter(),
         last_sender_report: block.last_sender_report_timestamp(),
         delay_since_last_sender_report: block.delay_since_last_sender_report_timestamp(),
     }
@@ -241,13 +228,6 @@ pub fn write_receiver_report(ssrc: u32, blocks: &[ReportBlock], cname: &str, out
     append_name(ssrc, cname, out);
 }
 
-/// Appends an empty receiver report, the CNAME and BYE to `out`, as one compound packet (RFC 3550 §6.1 wants the first
-/// two in every one).
-pub fn write_bye(ssrc: u32, cname: &str, out: &mut Vec<u8>) {
-    write_receiver_report(ssrc, &[], cname, out);
-    append(&rtcp_types::Bye::builder().add_source(ssrc), out);
-}
-
 fn append_name(ssrc: u32, cname: &str, out: &mut Vec<u8>) {
     let mut end = cname.len().min(255);
     while !cname.is_char_boundary(end) {
@@ -263,7 +243,7 @@ fn build_block(block: &ReportBlock) -> rtcp_types::ReportBlockBuilder {
         .fraction_lost(block.fraction_lost)
         .cumulative_lost((block.lost.clamp(-(1 << 23), (1 << 23) - 1) & 0xff_ffff) as u32)
         .extended_sequence_number(block.highest_sequence)
-        .interarrival_jitter(block.jitter)
+        .interarrival_jitter(block.jitter_ticks)
         .last_sender_report_timestamp(block.last_sender_report)
         .delay_since_last_sender_report_timestamp(block.delay_since_last_sender_report)
 }
@@ -300,7 +280,7 @@ mod tests {
             fraction_lost: 3,
             lost,
             highest_sequence: 4,
-            jitter: 5,
+            jitter_ticks: 5,
             last_sender_report: 6,
             delay_since_last_sender_report: 7,
         }
@@ -327,16 +307,6 @@ mod tests {
     }
 
     #[test]
-    fn goodbye_comes_behind_report_and_name() {
-        let mut bytes = Vec::new();
-        write_bye(1, "us", &mut bytes);
-        let packets = parse(&bytes).unwrap();
-        assert!(matches!(packets[0], Packet::ReceiverReport { ssrc: 1, .. }));
-        assert!(matches!(packets[1], Packet::Name { ssrc: 1, .. }));
-        assert_eq!(packets[2], Packet::Bye { ssrcs: vec![1] });
-    }
-
-    #[test]
     fn what_is_written_stays_within_the_format() {
         let mut bytes = Vec::new();
         let blocks: Vec<_> = (0..40).map(|ssrc| block(ssrc, i32::MAX)).collect();
@@ -360,15 +330,17 @@ mod tests {
         let mut bytes = vec![0x80, 204, 0, 2, 0, 0, 0, 1, b'n', b'a', b'm', b'e'];
         // Claims a report block that is not there.
         bytes.extend_from_slice(&[0x81, 201, 0, 1, 0, 0, 0, 1]);
-        write_bye(1, "us", &mut bytes);
-        assert_eq!(parse(&bytes).unwrap().len(), 3);
+        write_receiver_report(1, &[], "us", &mut bytes);
+        // BYE, which nobody here acts on: an RTSP session ends by TEARDOWN, with its connection, or in silence.
+        bytes.extend_from_slice(&[0x81, 203, 0, 1, 0, 0, 0, 1]);
+        assert_eq!(parse(&bytes).unwrap().len(), 2);
     }
 
     #[test]
     fn limits_hold() {
         assert_eq!(parse(&[0; MAX_BYTES + 1]), Err(Error::TooLarge(MAX_BYTES + 1)));
-        let goodbye = [0x80, 203, 0, 0];
-        let bytes: Vec<u8> = goodbye.iter().copied().cycle().take(4 * (MAX_PACKETS + 5)).collect();
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+        let bytes: Vec<u8> = report.iter().copied().cycle().take(8 * (MAX_PACKETS + 5)).collect();
         assert_eq!(parse(&bytes).unwrap().len(), MAX_PACKETS);
     }
 

@@ -268,7 +268,7 @@ impl Playing {
                     continue;
                 };
                 self.stats.packets_lost.add(self.lost.news(track, block.lost));
-                let jitter_us = i64::from(block.jitter) * 1_000_000 / i64::from(packetizer.clock().hz());
+                let jitter_us = i64::from(block.jitter_ticks) * 1_000_000 / i64::from(packetizer.clock().hz());
                 self.stats.jitter_us.set(jitter_us);
                 if let Some(round_trip) = block.round_trip(now) {
                     self.stats.rtt_us.set(media::time::micros(round_trip));

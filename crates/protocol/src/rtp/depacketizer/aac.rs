@@ -1,9 +1,13 @@
 //! AAC frames out of RTP payloads: RFC 3640 with AU headers, and LATM (RFC 6416) with its configuration out of band.
+//!
+//! Belongs here: where frames begin and end in payloads. Does not belong here: what an AudioSpecificConfig says
+//! ([`media::audio::AudioSpecificConfig`]).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media::{Format, Timescale, audio};
+use media::audio::AudioSpecificConfig;
+use media::{Format, Timescale};
 
 use super::{Fault, Output, Position};
 use crate::rtp::payload::AuHeader;
@@ -31,6 +35,8 @@ pub(super) struct AacFrames {
     timestamp: u32,
     /// A packet is missing: nothing tells a frame's beginning from its middle before the next marker (LATM).
     await_marker: bool,
+    /// No marker came yet, so that the first packet may be from the middle of an element (LATM).
+    joining: bool,
 }
 
 impl AacFrames {
@@ -44,8 +50,12 @@ impl AacFrames {
 
     fn new(packing: Packing, format: &Format, clock: Timescale) -> Self {
         // With SBR the clock may be that of the core or of what a decoder makes of it.
-        let ticks = audio::frame_samples(format, &[]).and_then(|(samples, rate_hz)| {
-            (u64::from(samples) * u64::from(clock.hz())).checked_div(u64::from(rate_hz))
+        let config = match format {
+            Format::Aac(aac) => AudioSpecificConfig::parse(&aac.config).ok(),
+            _ => None,
+        };
+        let ticks = config.and_then(|config| {
+            (u64::from(config.frame_samples()) * u64::from(clock.hz())).checked_div(u64::from(config.sample_rate_hz()))
         });
         Self {
             packing,
@@ -55,10 +65,17 @@ impl AacFrames {
             partial: Vec::new(),
             timestamp: 0,
             await_marker: false,
+            joining: true,
         }
     }
 
+    /// Another source sends from here on, or the same begins anew.
     pub(super) fn reset(&mut self, out: &mut Output) {
+        self.drop_partial(out);
+        (self.await_marker, self.joining) = (false, true);
+    }
+
+    fn drop_partial(&mut self, out: &mut Output) {
         if !self.partial.is_empty() {
             self.partial.clear();
             out.drop_unit();
@@ -74,7 +91,7 @@ impl AacFrames {
         out: &mut Output,
     ) -> Result<(), Fault> {
         if at.gap || self.timestamp != at.timestamp {
-            self.reset(out);
+            self.drop_partial(out);
         }
         self.timestamp = at.timestamp;
         if payload.is_empty() {
@@ -194,6 +211,12 @@ impl AacFrames {
         let last = element.get(wide).map(|&byte| usize::from(byte));
         let size = last.map(|last| wide * 255 + last);
         let frame = size.and_then(|size| element.get(wide + 1..)?.get(..size));
+        // Of the first element the end alone may have come. Then its length is a byte of sound, which seldom happens to be right.
+        let whole = frame.is_some_and(|frame| wide + 1 + frame.len() == element.len());
+        if std::mem::take(&mut self.joining) && !whole {
+            out.drop_unit();
+            return Ok(());
+        }
         match frame {
             None => Err(at.malformed("frame reaches beyond its AudioMuxElement (RFC 6416 §6.1)")),
             Some([]) => Ok(()),

@@ -490,6 +490,48 @@ fn latm_elements_are_unpacked() {
 }
 
 #[test]
+fn latm_that_is_joined_in_the_middle_of_an_element_waits_for_the_next() {
+    let mut depacketizer = depacketizer(Payload::AacLatm, streams::aac(), LIMIT);
+    for sequence in [5, 900] {
+        // The second packet of an element, whose first byte of sound would be a length of 2.
+        depacketizer
+            .push(&packet(sequence, 10, true, &[2, 0xaa, 0xbb, 0xcc]))
+            .unwrap();
+        depacketizer.push(&packet(sequence + 1, 20, true, &[2, 7, 8])).unwrap();
+        let [unit] = drain(&mut depacketizer).try_into().unwrap();
+        assert_eq!((unit.data.as_ref(), unit.discontinuity), (&[7, 8][..], true));
+        depacketizer.reset();
+    }
+    assert_eq!(depacketizer.units_dropped(), 2);
+}
+
+#[test]
+fn a_parameter_set_that_cannot_be_read_is_told_once() {
+    let mut depacketizer = h264_without_sets();
+    let mut faults = Vec::new();
+    for round in 0..5 {
+        // chroma_format_idc 4.
+        let unusable = stap(&[&[0x67, 100, 0, 40, 0b1010_0101, 0x40], streams::H264_PPS]);
+        depacketizer
+            .push(&packet(2 * round, u32::from(round) * 3_000, false, &unusable))
+            .unwrap();
+        let idr = slice(true, true, 20, 1);
+        depacketizer
+            .push(&packet(2 * round + 1, u32::from(round) * 3_000, true, &idr))
+            .unwrap();
+        faults.extend(std::iter::from_fn(|| depacketizer.take_fault()));
+    }
+    assert!(drain(&mut depacketizer).is_empty());
+    let [fault] = faults.try_into().unwrap();
+    assert!(
+        fault
+            .to_string()
+            .starts_with("unusable parameter set: sequence parameter set: "),
+        "{fault}"
+    );
+}
+
+#[test]
 fn reset_forgets_the_sequence_but_not_the_parameter_sets() {
     let mut depacketizer = h264();
     depacketizer

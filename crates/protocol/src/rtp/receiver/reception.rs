@@ -1,4 +1,7 @@
 //! Loss and jitter of one source, and the report about it (RFC 3550 A.3, A.8, §6.4.1).
+//!
+//! Belongs here: what a receiver report says. Does not belong here: which packets are missing and waited for ([`super::reorder`]), when
+//! reports are sent.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +82,7 @@ impl Reception {
             fraction_lost: u8::try_from(fraction_lost).unwrap_or(u8::MAX),
             lost: self.lost().clamp(-(1 << 23), (1 << 23) - 1) as i32,
             highest_sequence: self.highest as u32,
-            jitter: u32::try_from(self.jitter_16 >> 4).unwrap_or(0),
+            jitter_ticks: u32::try_from(self.jitter_16 >> 4).unwrap_or(0),
             last_sender_report,
             delay_since_last_sender_report: u32::try_from(delay.as_micros() * 65_536 / 1_000_000).unwrap_or(u32::MAX),
         }

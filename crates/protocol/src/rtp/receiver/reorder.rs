@@ -2,7 +2,7 @@
 //!
 //! Belongs here: what comes when, what is missing, how long to wait. Does not belong here: what a packet carries, counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::{Arrival, Reordering};
@@ -10,8 +10,11 @@ use crate::rtp::SequenceUnwrapper;
 
 /// Furthest a sequence number may run ahead before it is taken for a restart (RFC 3550 A.1, `MAX_DROPOUT`).
 pub(super) const MAX_DROPOUT: i64 = 3000;
-/// Furthest it may lie behind (RFC 3550 A.1, `MAX_MISORDER`; larger here, because a burst of a keyframe can overtake more).
+/// Furthest it may lie behind. RFC 3550 A.1 has 100 (`MAX_MISORDER`); a keyframe of 1 MB is a burst of 730 packets of 1,400 bytes, all
+/// of which may overtake one packet.
 pub(super) const MAX_MISORDER: i64 = 1000;
+/// Numbers of which is known whether they came: at least those that may come late.
+const RECORD: i64 = 1024;
 
 /// What to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,34 @@ pub(super) struct Reorder {
     /// The number to hand on next; `None` before the first packet.
     next: Option<i64>,
     held: BTreeMap<i64, Held>,
-    /// One bit for each of the last numbers below `next`, bit 0 being `next - 1`: set when it came.
-    came: u128,
+    held_bytes: usize,
+    /// The held packets in the order in which they came: the first is waited for longest.
+    arrivals: BTreeSet<(Instant, i64)>,
+    came: Record,
+}
+
+/// Which of the last [`RECORD`] numbers below `next` came: a bit each, at its number's place in the round.
+#[derive(Debug, Default)]
+struct Record([u64; RECORD as usize / 64]);
+
+impl Record {
+    fn has(&self, number: i64) -> bool {
+        let (word, bit) = Self::place(number);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn set(&mut self, number: i64, came: bool) {
+        let (word, bit) = Self::place(number);
+        if let Some(word) = self.0.get_mut(word) {
+            *word = if came { *word | bit } else { *word & !bit };
+        }
+    }
+
+    /// Index of its word, and its bit there.
+    fn place(number: i64) -> (usize, u64) {
+        let place = number.rem_euclid(RECORD);
+        ((place / 64) as usize, 1 << (place % 64))
+    }
 }
 
 impl Reorder {
@@ -59,7 +88,9 @@ impl Reorder {
             first: None,
             next: None,
             held: BTreeMap::new(),
-            came: 0,
+            held_bytes: 0,
+            arrivals: BTreeSet::new(),
+            came: Record::default(),
         }
     }
 
@@ -80,12 +111,8 @@ impl Reorder {
         }
         let place = match self.next {
             None if self.limits.is_some_and(|limits| !limits.beginning.is_zero()) => Place::Beginning,
-            Some(next) if number < next => {
-                let behind = u32::try_from(next - 1 - number).ok();
-                let came = behind.and_then(|shift| self.came.checked_shr(shift)).unwrap_or(0);
-                // What lies further back than the record reaches is more likely a late packet than a second copy.
-                if came & 1 == 1 { Place::Duplicate } else { Place::Late }
-            }
+            Some(next) if number < next && self.came.has(number) => Place::Duplicate,
+            Some(next) if number < next => Place::Late,
             Some(next) if number > next && self.limits.is_some() => Place::Early,
             _ => Place::Next,
         };
@@ -97,8 +124,10 @@ impl Reorder {
         self.sequence.unwrap(number as u16);
         self.first.get_or_insert(number);
         let given_up = self.next.map_or(0, |next| number.saturating_sub(next).max(0));
-        let shift = u32::try_from(given_up).unwrap_or(u32::MAX).saturating_add(1);
-        self.came = self.came.checked_shl(shift).unwrap_or(0) | 1;
+        for missing in number - given_up.min(RECORD - 1)..number {
+            self.came.set(missing, false);
+        }
+        self.came.set(number, true);
         self.next = Some(number + 1);
         given_up
     }
@@ -106,15 +135,15 @@ impl Reorder {
     /// A packet came late, so that a second copy is told as such. Says whether it had been given up; what was sent before the
     /// first packet that came never was.
     pub(super) fn note_late(&mut self, number: i64) -> bool {
-        let behind = self.next.map_or(0, |next| next - 1 - number);
-        let bit = u32::try_from(behind).ok().and_then(|shift| 1_u128.checked_shl(shift));
-        self.came |= bit.unwrap_or(0);
+        self.came.set(number, true);
         self.first.is_some_and(|first| number > first)
     }
 
     /// Keeps a packet until the missing ones came or were given up.
     pub(super) fn hold(&mut self, number: i64, bytes: &[u8], arrival: Arrival) {
         self.sequence.unwrap(number as u16);
+        self.held_bytes += bytes.len();
+        self.arrivals.insert((arrival.at, number));
         let bytes = bytes.into();
         self.held.insert(number, Held { bytes, arrival });
     }
@@ -126,13 +155,17 @@ impl Reorder {
         let limits = self.limits?;
         let due = self.next.is_some_and(|next| number <= next)
             || self.held.len() > limits.packets
+            || self.held_bytes > limits.bytes
             || now.is_some_and(|now| self.deadline().is_some_and(|deadline| deadline <= now));
-        if due { self.held.pop_first() } else { None }
+        if due { self.release_any() } else { None }
     }
 
     /// The next held packet, whatever is missing before it.
     pub(super) fn release_any(&mut self) -> Option<(i64, Held)> {
-        self.held.pop_first()
+        let (number, held) = self.held.pop_first()?;
+        self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
+        self.arrivals.remove(&(held.arrival.at, number));
+        Some((number, held))
     }
 
     /// When the missing packets are given up.
@@ -143,7 +176,7 @@ impl Reorder {
         } else {
             limits.beginning
         };
-        let first = self.held.values().map(|held| held.arrival.at).min()?;
+        let (first, _) = self.arrivals.first()?;
         first.checked_add(wait)
     }
 }
@@ -223,6 +256,40 @@ mod tests {
         }
         let (number, _) = reorder.release(None).unwrap();
         assert_eq!((number, reorder.advance(number)), (2, 1));
+    }
+
+    #[test]
+    fn the_bytes_of_held_packets_are_bounded() {
+        let base = base();
+        let limits = Reordering {
+            bytes: 1_000,
+            ..Reordering::default()
+        };
+        let mut reorder = Reorder::new(Some(limits));
+        let (_, first) = reorder.place(0);
+        reorder.advance(first);
+        for sequence in [2, 3] {
+            let (_, number) = reorder.place(sequence);
+            assert!(reorder.release(None).is_none());
+            reorder.hold(number, &[0; 501], arrival(base, 0));
+        }
+        let (number, _) = reorder.release(None).unwrap();
+        assert_eq!((number, reorder.advance(number)), (2, 1));
+        assert_eq!(reorder.held_bytes, 501);
+    }
+
+    #[test]
+    fn a_late_packet_is_known_by_its_second_copy_as_far_back_as_one_may_come() {
+        let mut reorder = Reorder::new(None);
+        reorder.advance(5_000);
+        assert_eq!(reorder.advance(6_005), 1_004);
+        for sequence in [5_005, 6_004] {
+            let (place, number) = reorder.place(sequence);
+            assert_eq!((place, reorder.note_late(number)), (Place::Late, true));
+            assert_eq!(reorder.place(sequence).0, Place::Duplicate);
+        }
+        assert_eq!(reorder.advance(9_000), 2_994);
+        assert!((8_000..9_000).all(|sequence| reorder.place(sequence).0 == Place::Late));
     }
 
     #[test]

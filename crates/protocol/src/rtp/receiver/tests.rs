@@ -320,23 +320,40 @@ fn reports_tell_the_sender_its_round_trip() {
     assert!((39_900..=40_100).contains(&round_trip.as_micros()), "{round_trip:?}");
 }
 
+/// With the `abs-capture-time` extension.
+fn with_capture_time(packet: &[u8], wall: WallTime) -> Vec<u8> {
+    let (header, payload) = packet.split_at(12);
+    let mut out = header.to_vec();
+    out[0] |= 0x10;
+    out.extend_from_slice(&[0xbe, 0xde, 0, 3, 5 << 4 | 7]);
+    out.extend_from_slice(&wall.to_ntp().to_be_bytes());
+    out.extend_from_slice(&[0; 3]);
+    out.extend_from_slice(payload);
+    out
+}
+
 #[test]
-fn goodbye_ends_and_new_packets_begin() {
+fn a_capture_time_does_not_come_back_with_its_timestamp() {
     let clock = TestClock::new();
     let mut receiver = receiver();
-    receiver.receive_rtp(&packet(SSRC, 1, 0, &slice(true, true, 50, 1)), clock.at_ms(0));
-    let mut other = Vec::new();
-    rtcp::write_bye(99, "x", &mut other);
-    receiver.receive_rtcp(&other, clock.at_ms(0));
-    assert!(!receiver.ended());
-    let mut ours = Vec::new();
-    rtcp::write_bye(SSRC, "x", &mut ours);
-    receiver.receive_rtcp(&ours, clock.at_ms(0));
-    assert!(receiver.ended());
-    for sequence in [100, 101] {
-        receiver.receive_rtp(&packet(5, sequence, 0, &slice(true, true, 50, 1)), clock.at_ms(0));
+    let wall = TestClock::WALL_START.offset_micros(-30_000);
+    // 2³² ticks later, and a second: 13 hours at 90 kHz, in which nothing carries the extension.
+    let far_ms = (1_u64 << 32) / 90 + 1_000;
+    let captured = with_capture_time(&packet(SSRC, 0, 0, &slice(true, true, 50, 1)), wall);
+    receiver.receive_rtp(&captured, clock.at_ms(0));
+    for (sequence, ms) in [(1, 9_000), (2, 20_000), (3, far_ms)] {
+        let timestamp = (ms * 90) as u32;
+        receiver.receive_rtp(
+            &packet(SSRC, sequence, timestamp, &slice(true, true, 50, 1)),
+            clock.at_ms(ms),
+        );
     }
-    assert!(!receiver.ended());
+    let sources: Vec<_> = drain(&mut receiver)
+        .iter()
+        .map(|received| received.frame.capture.source)
+        .collect();
+    let (known, arrival) = (CaptureSource::AbsCaptureTime, CaptureSource::Arrival);
+    assert_eq!(sources, [known, known, arrival, arrival]);
 }
 
 /// What goes over the simulated network: the packets of a stream and what they were made of.

@@ -5,6 +5,9 @@
 //! leads: it is never moved for the sake of others, whose places are corrected to match it, small errors (drift between
 //! the clocks of camera and microphone) by at most 2 % of the time that passes, larger ones (a first picture that was
 //! cached for seconds) in one step forwards.
+//!
+//! Belongs here: one media clock for the tracks of a session. Does not belong here: which capture time is believed
+//! ([`super::Receiver`]), one clock for the publishers of a stream ([`media::hub`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -75,11 +78,11 @@ pub(super) struct TrackTime {
     track: TrackIndex,
     clock: Timescale,
     unwrapper: TimestampUnwrapper,
-    /// Media time minus unwrapped timestamp, in ticks; `None` before the first unit.
-    offset: Option<i64>,
-    /// What is still to be added to `offset`.
-    correction: i64,
-    /// Media time and arrival of the newest unit.
+    /// Media time minus unwrapped timestamp; `None` before the first unit.
+    offset_ticks: Option<i64>,
+    /// What is still to be added to it.
+    correction_ticks: i64,
+    /// Media time, in ticks, and arrival of the newest unit.
     last: Option<(i64, Instant)>,
     sender: Option<SenderTime>,
 }
@@ -91,8 +94,8 @@ impl TrackTime {
             track,
             clock,
             unwrapper: TimestampUnwrapper::default(),
-            offset: None,
-            correction: 0,
+            offset_ticks: None,
+            correction_ticks: 0,
             last: None,
             sender: None,
         }
@@ -101,8 +104,8 @@ impl TrackTime {
     /// Another source sends from here on: media time goes on, its timestamps begin anew.
     pub(super) fn restart(&mut self) {
         self.unwrapper = TimestampUnwrapper::default();
-        self.offset = None;
-        self.correction = 0;
+        self.offset_ticks = None;
+        self.correction_ticks = 0;
         self.sender = None;
     }
 
@@ -125,16 +128,16 @@ impl TrackTime {
                 timestamp = self.unwrapper.unwrap(rtp_timestamp);
             }
         }
-        let offset = match self.offset {
+        let offset = match self.offset_ticks {
             Some(offset) => {
                 let offset = offset.saturating_add(self.correct(at, &mut jumped));
-                self.offset = Some(offset);
+                self.offset_ticks = Some(offset);
                 offset
             }
             None => {
                 jumped = self.last.is_some();
                 let offset = self.anchor(timestamp, rtp_timestamp, at);
-                self.offset = Some(offset);
+                self.offset_ticks = Some(offset);
                 // A report that came before the first packet counts from here on.
                 if let Some(report) = self.sender {
                     self.sender_report(report);
@@ -150,7 +153,7 @@ impl TrackTime {
     /// A sender report came.
     pub(super) fn sender_report(&mut self, report: SenderTime) {
         self.sender = Some(report);
-        let Some(offset) = self.offset else { return };
+        let Some(offset) = self.offset_ticks else { return };
         let timestamp = self.unwrapper.peek(report.rtp_timestamp);
         let media = MediaTime::new(timestamp.saturating_add(offset), self.clock).as_micros();
         let epoch_micros = report.wall.unix_micros().saturating_sub(media);
@@ -175,7 +178,7 @@ impl TrackTime {
                 0
             }
         });
-        self.correction = match ahead.saturating_abs() {
+        self.correction_ticks = match ahead.saturating_abs() {
             TOLERANCE_MICROS..=UNRELATED_MICROS => -self.ticks(ahead),
             _ => 0,
         };
@@ -217,12 +220,12 @@ impl TrackTime {
             *jumped = true;
             return self.ticks(owed);
         }
-        if self.correction == 0 {
+        if self.correction_ticks == 0 {
             return 0;
         }
-        let whole = self.correction;
+        let whole = self.correction_ticks;
         if whole > self.ticks(STEP_MICROS) {
-            self.correction = 0;
+            self.correction_ticks = 0;
             *jumped = true;
             return whole;
         }
@@ -231,7 +234,7 @@ impl TrackTime {
             .map_or(0, |(_, last_at)| micros(at.saturating_duration_since(last_at)));
         let most = self.ticks(passed) / SLEW_DIVISOR;
         let now = whole.clamp(-most, most);
-        self.correction -= now;
+        self.correction_ticks -= now;
         now
     }
 

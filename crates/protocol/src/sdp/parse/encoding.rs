@@ -182,7 +182,7 @@ fn h264(parameters: &Parameters) -> Result<Format, String> {
     }
     let mut format = h264::Format::default();
     for set in parameters.sets("sprop-parameter-sets") {
-        // A set that cannot be read here cannot be read in the stream either, and is reported there.
+        // A set that cannot be read here cannot be read in the stream either, and `rtp::Receiver::take_fault` tells of it there.
         let _ = format.update(&set);
     }
     Ok(Format::H264(format))
