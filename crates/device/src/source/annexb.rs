@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use media::annexb::{AccessUnit, ByteStream, Ending};
+use media::annexb::{AccessUnit, ByteStream, Ending, Fault};
 use media::{CaptureSource, Clock, h264};
 
 use super::{Captured, Taken};
@@ -40,6 +40,8 @@ pub(super) struct Cutter {
     torn: u64,
     /// Bytes seen as long as there was no access unit.
     fruitless: usize,
+    /// The newest reason why there may be none.
+    fault: Option<Fault>,
     head: Vec<u8>,
 }
 
@@ -54,6 +56,7 @@ impl Cutter {
             pause: (fps.interval() / 4).clamp(Duration::from_millis(2), Duration::from_millis(20)),
             torn: 0,
             fruitless: 0,
+            fault: None,
             head: Vec::new(),
         }
     }
@@ -105,7 +108,14 @@ impl Cutter {
         } else {
             self.fruitless.saturating_add(bytes.len())
         };
+        while let Some(fault) = self.stream.units().take_fault() {
+            tracing::warn!(reason = %fault, "a command's H.264 cannot be shown as it is; give its encoder other settings");
+            self.fault = Some(fault);
+        }
         if self.fruitless > MAX_BYTES_BEFORE_FIRST {
+            if let Some(fault) = &self.fault {
+                return Err(format!("nothing of its output can be shown: {fault}"));
+            }
             let head = self.head.get(..8).unwrap_or(&self.head);
             return Err(format!("its output is not H.264; it begins with {head:02x?}"));
         }

@@ -288,11 +288,25 @@ fn publish(
     }
     if let Some(stats) = stats {
         reception.count(stats);
+        reception.tell_faults(&stats.info);
     }
     Ok(())
 }
 
 impl Reception {
+    /// Why pictures are missing, which no counter says. The receiver has each reason once.
+    fn tell_faults(&mut self, session: &SessionInfo) {
+        while let Some(fault) = self.receiver.take_fault() {
+            tracing::warn!(
+                remote = session.remote.map(tracing::field::display),
+                stream = %session.stream,
+                line = self.line,
+                reason = %fault,
+                "RTSP publisher: pictures that no player can decode; choose another profile in its encoder, such as Main 4:2:0"
+            );
+        }
+    }
+
     /// Adds what was received since the last time to the session's counters.
     fn count(&mut self, stats: &SessionStats) {
         let now = self.receiver.stats();

@@ -91,6 +91,24 @@ fn a_picture_is_whole_when_its_writer_falls_silent() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_shown_is_given_up_with_its_reason() {
+    let clock = SimClock::new();
+    let mut cutter = cutter();
+    // A sequence parameter set with chroma_format_idc 4, a picture parameter set, and IDR pictures.
+    let sets = [
+        &[0, 0, 0, 1, 0x67, 100, 0, 40, 0b1010_0101, 0x40][..],
+        &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80],
+    ];
+    let picture = [&[0, 0, 0, 1, 0x65, 0x88][..], &[0xab; 60_000]].concat();
+    cutter.push(&sets.concat(), &clock).unwrap();
+    let why = (0..100).find_map(|_| cutter.push(&picture, &clock).err()).unwrap();
+    assert!(
+        why.starts_with("nothing of its output can be shown: unusable parameter set: sequence parameter set: "),
+        "{why}"
+    );
+}
+
+#[test]
 fn the_next_picture_ends_the_one_before_without_any_silence() {
     let stream = stream(&DELIMITED);
     let units = access_units(&stream);

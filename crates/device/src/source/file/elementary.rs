@@ -116,6 +116,12 @@ impl Reader for Elementary {
         if self.ready.is_empty() {
             self.read_group()?;
             self.order_group();
+            while let Some(fault) = self.stream.units().take_fault() {
+                if self.count == 0 {
+                    return Err(format!("none of its pictures can be shown: {fault}"));
+                }
+                tracing::warn!(reason = %fault, "a file's H.264 cannot all be shown");
+            }
         }
         Ok(self.ready.pop_front())
     }

@@ -173,6 +173,9 @@ impl Player {
             }
             ChannelKind::Rtcp => reception.receiver.receive_rtcp(bytes, arrival),
         }
+        while let Some(fault) = reception.receiver.take_fault() {
+            tracing::warn!(line, reason = %fault, "the sender's pictures cannot be decoded; choose another profile in its encoder");
+        }
         self.ready.extend(std::iter::from_fn(|| reception.receiver.poll()));
     }
 
