@@ -55,14 +55,3 @@ pub enum CaptureSource {
     /// Nothing better than the time it reached us. "Since arrival".
     Arrival,
 }
-
-impl CaptureSource {
-    /// How a latency measured from this source is called wherever it is shown.
-    pub fn latency_label(self) -> &'static str {
-        match self {
-            Self::Camera | Self::Sei | Self::AbsCaptureTime => "glass to glass",
-            Self::SenderReport => "since sender",
-            Self::Arrival => "since arrival",
-        }
-    }
-}

@@ -21,7 +21,7 @@ use crate::time::MediaTime;
 use crate::track::{Format, Track, TrackIndex};
 
 /// Tracks of one file at the most: as many as a publisher may have.
-pub const MAX_TRACKS: usize = 16;
+pub const MAX_TRACKS: usize = crate::hub::MAX_TRACKS;
 
 /// Why nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

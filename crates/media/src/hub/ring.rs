@@ -21,6 +21,7 @@ pub struct Entry {
     /// When it was published.
     pub published: Instant,
     pub(super) layout: u32,
+    /// A reader may start here: keyframe of the first video track, or any frame of a stream without video.
     pub(super) start: bool,
     pub(super) time_us: i64,
 }
@@ -41,11 +42,6 @@ impl Entry {
     /// ([`super::Event::Tracks`]).
     pub fn layout(&self) -> u32 {
         self.layout
-    }
-
-    /// A reader may start here: keyframe of the first video track, or any frame of a stream without video.
-    pub fn is_start(&self) -> bool {
-        self.start
     }
 
     /// What it counts for against the limits in bytes: its data and a flat sum for what stands around it. Data that is

@@ -3,14 +3,14 @@
 use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::nal::{NalHeader, WritableNal};
 use h264_reader::rbsp::{BitReader, ByteReader};
-use media::annexb::{self, AccessUnit, Builder, ByteStream, Ending};
+use media::annexb::{self, AccessUnit, AccessUnits, ByteStream, Ending, Syntax};
 use media::{Codec, WallTime, h264, h265, sei};
 use rstest::rstest;
 
 use crate::program::{encoded, ffprobe, picture_hashes};
 
 /// What comes out however the stream arrives.
-fn access_units<B: Builder>(builder: impl Fn() -> B, stream: &[u8]) -> Vec<AccessUnit> {
+fn access_units<S: Syntax>(builder: impl Fn() -> AccessUnits<S>, stream: &[u8]) -> Vec<AccessUnit> {
     let whole = in_pieces(builder(), stream, usize::MAX);
     for piece in [1, 1_000] {
         let again = in_pieces(builder(), stream, piece);
@@ -25,7 +25,7 @@ fn access_units<B: Builder>(builder: impl Fn() -> B, stream: &[u8]) -> Vec<Acces
     whole
 }
 
-fn in_pieces<B: Builder>(builder: B, stream: &[u8], piece: usize) -> Vec<AccessUnit> {
+fn in_pieces<S: Syntax>(builder: AccessUnits<S>, stream: &[u8], piece: usize) -> Vec<AccessUnit> {
     let mut bytes = ByteStream::new(builder);
     let mut found = Vec::new();
     for piece in stream.chunks(piece) {
