@@ -7,12 +7,14 @@
 mod access_unit;
 mod access_units;
 mod byte_stream;
+mod damage;
 mod splitter;
 
 pub(crate) use access_unit::Assembly;
 pub use access_unit::{AccessUnit, Ending, Fault, MAX_ACCESS_UNIT_BYTES};
 pub use access_units::{AccessUnits, Content, Slice, Syntax};
 pub use byte_stream::ByteStream;
+pub(crate) use damage::in_words;
 pub use splitter::{MAX_UNIT_BYTES, Splitter};
 
 use bytes::Bytes;

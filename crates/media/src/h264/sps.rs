@@ -5,7 +5,8 @@
 //! picture larger than the level allows, a VUI that breaks off, bytes behind the end. Those are forgiven here.
 
 use h264_reader::nal::sps::{
-    BitstreamRestrictions, ChromaFormat, FrameMbsFlags, PicOrderCntType, SeqParameterSet, VuiParameters,
+    BitstreamRestrictions, ChromaFormat, FrameMbsFlags, PicOrderCntError, PicOrderCntType, ScalingMatrixError,
+    SeqParamSetIdError, SeqParameterSet, SpsError, VuiParameters,
 };
 use h264_reader::nal::{NalHeader, WritableNal};
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, Integer, Primitive};
@@ -62,7 +63,7 @@ pub(super) fn read_sps(unit: &[u8]) -> Result<SpsInfo, ParameterSetError> {
     let (sps, level) = parse(unit)?;
     let (width, height) = sps
         .pixel_dimensions()
-        .map_err(|error| ParameterSetError::Sps(format!("{error:?}")))?;
+        .map_err(|error| ParameterSetError::Sps(in_words(&error)))?;
     if width == 0 || height == 0 {
         return Err(ParameterSetError::Sps("a picture without pixels".to_owned()));
     }
@@ -124,7 +125,7 @@ pub(super) fn read_pps(unit: &[u8]) -> Result<PpsInfo, ParameterSetError> {
             bottom_field_order: bits.read_bit("bottom_field_pic_order_in_frame_present_flag")?,
         })
     };
-    let info = read().map_err(|error| ParameterSetError::Pps(format!("{error:?}")))?;
+    let info = read().map_err(|error| ParameterSetError::Pps(annexb::in_words(&error)))?;
     if info.sps_id > 31 {
         return Err(ParameterSetError::Pps(format!(
             "seq_parameter_set_id {}, at most 31 is allowed",
@@ -181,7 +182,28 @@ fn parse(unit: &[u8]) -> Result<(SeqParameterSet, u8), ParameterSetError> {
     };
     let sps = attempt(false).or_else(|error| attempt(true).map_err(|_| error));
     sps.map(|sps| (sps, level))
-        .map_err(|error| ParameterSetError::Sps(format!("{error:?}")))
+        .map_err(|error| ParameterSetError::Sps(in_words(&error)))
+}
+
+fn in_words(error: &SpsError) -> String {
+    match error {
+        SpsError::RbspReaderError(error)
+        | SpsError::PicOrderCnt(PicOrderCntError::ReaderError(error))
+        | SpsError::ScalingMatrix(ScalingMatrixError::ReaderError(error)) => annexb::in_words(error),
+        SpsError::BitDepthOutOfRange(minus_8) => {
+            format!("a bit depth of {}, at most 14 is defined", minus_8.saturating_add(8))
+        }
+        SpsError::Log2MaxFrameNumMinus4OutOfRange(value) => {
+            format!("log2_max_frame_num_minus4 is {value}, at most 12 is allowed")
+        }
+        SpsError::BadSeqParamSetId(SeqParamSetIdError::IdTooLarge(id)) => {
+            format!("seq_parameter_set_id {id}, at most 31 is allowed")
+        }
+        SpsError::FieldValueTooLarge { name, value } => format!("{name} is {value}, more than allowed"),
+        SpsError::FieldValueTooSmall { name, value } => format!("{name} is {value}, less than allowed"),
+        SpsError::CroppingError(_) => "its cropping leaves nothing of the picture".to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// What follows the NAL header, unescaped.

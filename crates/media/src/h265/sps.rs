@@ -59,7 +59,7 @@ pub(super) fn read_pps(unit: &[u8]) -> Result<PpsInfo, ParameterSetError> {
             extra_slice_header_bits: bits.read::<3, u8>("num_extra_slice_header_bits")?,
         })
     };
-    read().map_err(|error| ParameterSetError::Pps(format!("{error:?}")))
+    read().map_err(|error| ParameterSetError::Pps(annexb::in_words(&error)))
 }
 
 /// Reads an SPS NAL unit (§7.3.2.2.1). What comes behind the picture buffer's size only gives the frame rate, and an error there is
@@ -298,7 +298,7 @@ fn at_most(bits: &mut Bits<'_>, name: &'static str, limit: u32) -> Result<u32, B
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn sps_error(error: BitReaderError) -> ParameterSetError {
-    ParameterSetError::Sps(format!("{error:?}"))
+    ParameterSetError::Sps(annexb::in_words(&error))
 }
 
 /// What follows the NAL header, unescaped.

@@ -301,7 +301,12 @@ fn says_what_is_wrong_with_a_file() {
     assert!(made("sound.mp4", "-map -0:v -map 1:a -c:a aac").contains("it holds no pictures"));
     assert!(made("old.mp4", "-c:v mpeg4").contains("codec that is not known, not H.264"));
     let bare = with("bare.h264", &[0, 0, 0, 1, 0x67, 0x42, 0xC0, 0x1E, 0, 0, 1, 0x68, 0xCE]);
-    assert!(bare.contains("there is no picture in it"), "{bare}");
+    assert!(
+        bare.contains("sequence parameter set: it ends before seq_parameter_set_id; make an MP4 of it"),
+        "{bare}"
+    );
+    let delimiter = with("delimiter.h264", &[0, 0, 0, 1, 9, 0xF0, 0, 0, 1, 9, 0xF0]);
+    assert!(delimiter.contains("there is no picture in it"), "{delimiter}");
     let h265 = with("bare.h265", &[0, 0, 0, 1, 0x40, 1, 0xC, 1]);
     assert!(h265.contains("it is H.265"), "{h265}");
     let endless = with(
