@@ -19,9 +19,7 @@ pub(crate) mod test_streams;
 
 pub use depacketizer::{Depacketizer, Fault, Unit};
 pub use header::{Error, Extension, Extensions, HEADER_BYTES, Header, Packet};
-pub use packetizer::{
-    Framing, INTERLEAVED_BYTES, Numbering, PacketRanges, Packetizer, PacketizerConfig, Packets, Run, renumber,
-};
+pub use packetizer::{Framing, INTERLEAVED_BYTES, PacketRanges, Packetizer, PacketizerConfig, Packets, Run};
 pub use payload::{AuHeader, Payload, clock};
 pub use receiver::{Arrival, Received, Receiver, ReceiverConfig, ReceiverStats, Reordering, Timeline};
 pub use sequence::{SequenceUnwrapper, TimestampUnwrapper};

@@ -1,7 +1,7 @@
 //! Cutting access units into RTP packets.
 //!
-//! Belongs here: the packets of one frame as one buffer, for each payload format we send, and renumbering such a buffer.
-//! Does not belong here: which numbers a viewer gets, sockets, RTCP.
+//! Belongs here: the packets of one frame as one buffer, for each payload format we send. Does not belong here: which numbers a
+//! viewer gets, sockets, RTCP.
 //!
 //! Rendering is a pure function: the same frame with the same numbers gives the same bytes, so one rendering serves every
 //! viewer that shares the numbers, and a viewer that lags can be served from a fresh one. Packets of a large NAL unit are
@@ -65,17 +65,6 @@ impl Framing {
             Self::Interleaved { .. } => INTERLEAVED_BYTES,
         }
     }
-}
-
-/// The numbers of a rendered buffer's first packet; the others follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Numbering {
-    /// Sequence number of the first packet.
-    pub sequence: u16,
-    /// Timestamp of the first packet.
-    pub timestamp: u32,
-    /// Synchronisation source of all packets.
-    pub ssrc: u32,
 }
 
 /// Cuts frames of one track into packets.
@@ -216,36 +205,6 @@ impl Packetizer {
 struct AudioPacket {
     marker: bool,
     ticks: u32,
-}
-
-/// Renumbers a rendered buffer in place, for a viewer that left the shared numbers. `buffer` is what one
-/// [`Packetizer::render`] appended, `ranges` what it returned, and `channel` replaces the interleaved channel where there
-/// is one. Differences between the packets' timestamps are kept.
-pub fn renumber(buffer: &mut [u8], ranges: &PacketRanges, numbering: Numbering, channel: Option<u8>) {
-    let framing_bytes = ranges.framing_bytes();
-    let base = ranges.start();
-    let mut sequence = numbering.sequence;
-    let mut first_timestamp = None;
-    for range in ranges.packets() {
-        let range = range.start.saturating_sub(base)..range.end.saturating_sub(base);
-        let Some(packet) = buffer.get_mut(range) else { return };
-        if let (Some(channel), Some([b'$', old, ..])) = (channel, packet.get_mut(..framing_bytes)) {
-            *old = channel;
-        }
-        let Some(header) = packet
-            .get_mut(framing_bytes..)
-            .and_then(|rtp| rtp.first_chunk_mut::<HEADER_BYTES>())
-        else {
-            return;
-        };
-        let [_, _, s0, s1, t0, t1, t2, t3, ssrc @ ..] = header;
-        [*s0, *s1] = sequence.to_be_bytes();
-        let old = u32::from_be_bytes([*t0, *t1, *t2, *t3]);
-        let first = *first_timestamp.get_or_insert(old);
-        [*t0, *t1, *t2, *t3] = numbering.timestamp.wrapping_add(old.wrapping_sub(first)).to_be_bytes();
-        *ssrc = numbering.ssrc.to_be_bytes();
-        sequence = sequence.wrapping_add(1);
-    }
 }
 
 /// Appends packets to a buffer and keeps count.
