@@ -164,7 +164,7 @@ fn forms(c: &mut Criterion) {
     let mut group = c.benchmark_group("forms");
     group.bench_function("publish, read, render", |b| {
         let mut live = Live::new();
-        let forms = Forms::new(&live.stream, Plain(0));
+        let forms = Forms::new(&live.stream, 8, Plain(0));
         let (mut readers, mut frames) = (live.readers(1), Vec::new());
         b.iter(|| {
             live.publish();
@@ -174,7 +174,7 @@ fn forms(c: &mut Criterion) {
     });
     group.bench_function("one that is there", |b| {
         let live = Live::new();
-        let forms = Forms::new(&live.stream, Plain(0));
+        let forms = Forms::new(&live.stream, 8, Plain(0));
         let entry = live.stream.newest_keyframe().expect("there is one");
         b.iter(|| black_box(forms.get(&entry)));
     });

@@ -21,12 +21,10 @@ use super::ring::Entry;
 use super::stream::Stream;
 use super::sync::{Mutex, lock};
 
-/// Outputs kept by [`Forms::new`].
-const KEPT_OUTPUTS: usize = 8;
-
 /// How a protocol renders frames.
 pub trait Render: Send {
-    /// What becomes of a frame, for example all its packets and where each begins.
+    /// What becomes of a frame: all its packets and where each begins, or, where viewers want different ones, room for those
+    /// that the first who asks makes.
     type Output;
 
     /// Numbers `entry`: returns the mark at which it starts and moves past it. Called exactly once per frame, in order of
@@ -88,13 +86,8 @@ impl Marks {
 }
 
 impl<R: Render> Forms<R> {
-    /// A form of `stream`'s frames that keeps the outputs of the last eight.
-    pub fn new(stream: &Arc<Stream>, render: R) -> Self {
-        Self::keeping(stream, render, KEPT_OUTPUTS)
-    }
-
-    /// A form that keeps the outputs of the last `keep` frames, at least one.
-    pub fn keeping(stream: &Arc<Stream>, render: R, keep: usize) -> Self {
+    /// A form of `stream`'s frames that keeps the outputs of the last `keep` of them, at least one.
+    pub fn new(stream: &Arc<Stream>, keep: usize, render: R) -> Self {
         Self {
             stream: Arc::downgrade(stream),
             keep: keep.max(1),
@@ -109,8 +102,8 @@ impl<R: Render> Forms<R> {
 
     /// The form of `entry`: rendered now if nobody asked before, else shared.
     ///
-    /// `None` when `entry` is not among the last [`Forms::keeping`] frames: take [`Forms::mark`] and render apart.
-    pub fn get(&self, entry: &Arc<Entry>) -> Option<Arc<R::Output>> {
+    /// `None` when `entry` is older than the frames that are kept: take [`Forms::mark`] and render apart.
+    pub fn get(&self, entry: &Entry) -> Option<Arc<R::Output>> {
         let mut inner = lock(&self.inner);
         let place = inner.outputs.partition_point(|(id, _)| *id < entry.id);
         if let Some((id, output)) = inner.outputs.get(place)
@@ -133,13 +126,8 @@ impl<R: Render> Forms<R> {
     }
 
     /// The mark at which `entry` starts. `None` when it left the ring before anybody asked for it or a later one.
-    pub fn mark(&self, entry: &Arc<Entry>) -> Option<u64> {
+    pub fn mark(&self, entry: &Entry) -> Option<u64> {
         lock(&self.inner).mark(&self.stream, entry)
-    }
-
-    /// Looks at the renderer, for example for the number that the next frame will have.
-    pub fn with_render<T>(&self, look: impl FnOnce(&mut R) -> T) -> T {
-        look(&mut lock(&self.inner).render)
     }
 
     /// Lets go of all outputs, when the last viewer left. Marks stay.
@@ -150,7 +138,7 @@ impl<R: Render> Forms<R> {
 }
 
 impl<R: Render> Inner<R> {
-    fn mark(&mut self, stream: &Weak<Stream>, entry: &Arc<Entry>) -> Option<u64> {
+    fn mark(&mut self, stream: &Weak<Stream>, entry: &Entry) -> Option<u64> {
         if let Some(mark) = self.marks.get(entry.id) {
             return Some(mark);
         }

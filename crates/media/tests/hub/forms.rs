@@ -1,32 +1,48 @@
 //! Rendered forms: numbered in order, rendered once, shared.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use media::hub::{Entry, Forms, Limits, Render};
 use testkit::stream::Settings;
 
 use crate::world::{Terms, World};
 
+/// Outputs kept.
+const KEEP: usize = 8;
+
 /// Packets of 1,000 bytes, numbered as RTP does it.
 #[derive(Default)]
 struct Packets {
     next: u64,
+    done: Arc<Mutex<Done>>,
+}
+
+/// The ids of frames, as they were worked on.
+#[derive(Default)]
+struct Done {
     marked: Vec<u64>,
     rendered: Vec<u64>,
+}
+
+/// A form, and what its renderer did.
+fn forms(world: &World, keep: usize) -> (Forms<Packets>, Arc<Mutex<Done>>) {
+    let packets = Packets::default();
+    let done = packets.done.clone();
+    (Forms::new(&world.stream(), keep, packets), done)
 }
 
 impl Render for Packets {
     type Output = (u64, Vec<u64>);
 
     fn mark(&mut self, entry: &Entry) -> u64 {
-        self.marked.push(entry.id);
+        self.done.lock().unwrap().marked.push(entry.id);
         let mark = self.next;
         self.next += entry.frame.data.len().div_ceil(1_000) as u64;
         mark
     }
 
     fn render(&mut self, entry: &Entry, mark: u64) -> Self::Output {
-        self.rendered.push(entry.id);
+        self.done.lock().unwrap().rendered.push(entry.id);
         (entry.id, packets(entry, mark))
     }
 }
@@ -39,7 +55,7 @@ fn packets(entry: &Entry, mark: u64) -> Vec<u64> {
 fn all_viewers_share_one_rendering() {
     let world = World::new();
     let mut feed = world.video();
-    let forms = Forms::new(&world.stream(), Packets::default());
+    let (forms, done) = self::forms(&world, KEEP);
     let (mut first, mut second) = (world.join(), world.join());
     feed.pictures(3);
     for (a, b) in first.frames().iter().zip(&second.frames()) {
@@ -47,12 +63,8 @@ fn all_viewers_share_one_rendering() {
         assert!(Arc::ptr_eq(&form, &forms.get(b).unwrap()));
         assert_eq!(form.0, a.id);
     }
-    forms.with_render(|render| {
-        assert_eq!(
-            (&render.marked[..], &render.rendered[..]),
-            (&[0, 1, 2][..], &[0, 1, 2][..])
-        );
-    });
+    let done = done.lock().unwrap();
+    assert_eq!((&done.marked[..], &done.rendered[..]), (&[0, 1, 2][..], &[0, 1, 2][..]));
 }
 
 #[test]
@@ -60,7 +72,7 @@ fn numbers_are_without_gap_whoever_asks_for_which_frames() {
     let world = World::new();
     let mut feed = world.video();
     let mut viewer = world.join();
-    let forms = Forms::new(&world.stream(), Packets::default());
+    let (forms, done) = self::forms(&world, KEEP);
     feed.pictures(20);
     let frames = viewer.frames();
     // The newest first, then a lagging viewer's, then one in between.
@@ -82,13 +94,12 @@ fn numbers_are_without_gap_whoever_asks_for_which_frames() {
         all.extend(apart);
     }
     assert_eq!(all, (0..all.len() as u64).collect::<Vec<_>>());
-    forms.with_render(|render| {
-        assert_eq!(render.marked, (0..20).collect::<Vec<_>>());
-        let mut once = render.rendered.clone();
-        once.sort_unstable();
-        once.dedup();
-        assert_eq!(once.len(), render.rendered.len(), "nothing twice");
-    });
+    let done = done.lock().unwrap();
+    assert_eq!(done.marked, (0..20).collect::<Vec<_>>());
+    let mut once = done.rendered.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), done.rendered.len(), "nothing twice");
 }
 
 #[test]
@@ -96,7 +107,7 @@ fn as_many_outputs_are_kept_as_were_asked_for() {
     let world = World::new();
     let mut feed = world.video();
     let mut viewer = world.join();
-    let forms = Forms::keeping(&world.stream(), Packets::default(), 2);
+    let (forms, _) = self::forms(&world, 2);
     feed.pictures(4);
     let frames = viewer.frames();
     for entry in &frames {
@@ -122,7 +133,7 @@ fn frames_that_nobody_asked_for_while_they_were_there_are_not_numbered() {
     };
     let mut feed = world.feed(settings, Terms::remote());
     let mut viewer = world.join();
-    let forms = Forms::new(&world.stream(), Packets::default());
+    let (forms, done) = self::forms(&world, KEEP);
     feed.pictures(5);
     let early = viewer.frames();
     feed.pictures(5);
@@ -140,7 +151,8 @@ fn frames_that_nobody_asked_for_while_they_were_there_are_not_numbered() {
     );
     assert_eq!(forms.mark(&middle[0]), None);
     assert_eq!(forms.mark(&early[1]), None, "marks are kept as long as their frames");
-    forms.with_render(|render| assert_eq!(render.marked, [0, 1, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50]));
+    let marked = &done.lock().unwrap().marked;
+    assert_eq!(*marked, [0, 1, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50]);
 }
 
 #[test]
@@ -151,7 +163,7 @@ fn marks_are_forgotten_with_their_frames() {
     });
     let mut feed = world.video();
     let mut viewer = world.join();
-    let forms = Forms::new(&world.stream(), Packets::default());
+    let (forms, _) = self::forms(&world, KEEP);
     let mut frames = Vec::new();
     for _ in 0..40 {
         feed.pictures(1);
@@ -174,7 +186,7 @@ fn a_frame_that_is_in_hand_is_numbered_though_it_left_the_ring() {
     });
     let mut feed = world.video();
     let mut viewer = world.join();
-    let forms = Forms::new(&world.stream(), Packets::default());
+    let (forms, _) = self::forms(&world, KEEP);
     feed.pictures(1);
     let first = viewer.frames();
     feed.pictures(1);
@@ -193,7 +205,7 @@ fn forms_are_an_extension_of_their_stream() {
     let mut viewer = world.join();
     feed.pictures(1);
     let stream = world.stream();
-    let forms = stream.extension(|| Forms::new(&stream, Packets::default()));
+    let forms = stream.extension(|| Forms::new(&stream, KEEP, Packets::default()));
     forms.get(&viewer.frames()[0]).unwrap();
     let weak = Arc::downgrade(&stream);
     world.hub.end_all();

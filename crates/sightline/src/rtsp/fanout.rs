@@ -119,12 +119,11 @@ impl Fanout {
         }
     }
 
-    /// The shared forms, made anew by `make` when the stream has other tracks than they were made for.
-    pub(crate) fn forms(&self, stream: &Stream, make: impl FnOnce(&[media::Track]) -> Forms) -> Arc<Forms> {
-        let tracks = stream.tracks();
+    /// The shared forms, made anew when the stream has other tracks than they were made for.
+    pub(crate) fn forms(&self, stream: &Arc<Stream>, random: fn() -> u64) -> Arc<Forms> {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        if !forms.fit(&tracks) {
-            *forms = Arc::new(make(&tracks));
+        if !forms.fit(&stream.tracks()) {
+            *forms = Arc::new(Forms::new(stream, random));
         }
         forms.clone()
     }
@@ -292,10 +291,10 @@ impl Task {
     fn serve(&mut self, entry: &Arc<Entry>) {
         self.live = Position::after(entry);
         self.note_time(entry);
-        if self.viewers.is_empty() {
+        if self.viewers.len() == self.behind {
             return;
         }
-        self.forms.pass(entry);
+        let shared = self.forms.packets(entry);
         let now = self.clock.now();
         // From the back: one that is removed is replaced by one that had its turn.
         for at in (0..self.viewers.len()).rev() {
@@ -306,7 +305,9 @@ impl Task {
                 continue;
             }
             let (forms, scratch) = (&self.forms, &mut self.scratch);
-            let result = turn_of(viewer, |viewer| viewer.send(forms, entry, scratch, now));
+            let result = turn_of(viewer, |viewer| {
+                viewer.send(forms, entry, shared.as_deref(), scratch, now)
+            });
             self.after(at, result);
         }
     }
@@ -446,6 +447,10 @@ impl Task {
             self.index.insert(moved.id, at);
         }
         self.behind -= usize::from(matches!(viewer.place, Place::Behind(_)));
+        if self.viewers.is_empty() {
+            // Another shard may still want them; it renders them again.
+            self.forms.clear();
+        }
         if let (Some(end), Some(tell)) = (end, viewer.end.take()) {
             let _ = tell.send(end);
         }
@@ -516,7 +521,8 @@ fn catch_up(
             None => return Ok(Progress::Waiting),
         }
         for entry in entries.drain(..) {
-            let sent = viewer.send(forms, &entry, scratch, now)?;
+            let shared = forms.packets(&entry);
+            let sent = viewer.send(forms, &entry, shared.as_deref(), scratch, now)?;
             if let Transport::Udp(udp) = &mut viewer.transport {
                 let from = udp.not_before.unwrap_or(now).max(now);
                 udp.not_before = Some(from + udp.burst_pause(entry.frame.data.len()));

@@ -45,9 +45,9 @@ pub(super) struct SetUp {
     pub(super) transport: SetUpTransport,
 }
 
-fn fanout(shared: &Shared, stream: &Stream) -> Arc<Fanout> {
+fn fanout(shared: &Shared, stream: &Arc<Stream>) -> Arc<Fanout> {
     stream.extension(|| {
-        let forms = Forms::new(&stream.tracks(), shared.random);
+        let forms = Forms::new(stream, shared.random);
         Fanout::new(forms, shared.settings.shards, shared.clock.clone())
     })
 }
@@ -88,7 +88,7 @@ pub(super) async fn describe(shared: &Shared, name: &StreamName, address: IpAddr
 /// The synchronisation source that a track will be sent with.
 pub(super) fn ssrc(shared: &Shared, name: &StreamName, track: usize) -> Option<u32> {
     let stream = find(shared, name).ok()?;
-    let forms = fanout(shared, &stream).forms(&stream, |tracks| Forms::new(tracks, shared.random));
+    let forms = fanout(shared, &stream).forms(&stream, shared.random);
     forms.ssrc(TrackIndex(u8::try_from(track).ok()?))
 }
 
@@ -136,7 +136,7 @@ impl Playing {
         set_up: &[SetUp],
     ) -> Result<(Self, Vec<RtpInfo>), Refusal> {
         let stream = find(shared, name)?;
-        let forms = fanout(shared, &stream).forms(&stream, |tracks| Forms::new(tracks, shared.random));
+        let forms = fanout(shared, &stream).forms(&stream, shared.random);
         let udp = set_up
             .iter()
             .any(|track| matches!(track.transport, SetUpTransport::Udp { .. }));
@@ -314,8 +314,8 @@ struct Join {
 }
 
 impl Join {
-    /// Gives `outlets` their first sequence numbers where they are known already: when pictures are there to begin with. Else
-    /// the first frame decides, and nothing is promised.
+    /// Gives the outlet of pictures its first sequence number where that is known already: when some are there to begin with. Else
+    /// the first frame decides, and nothing is promised; as for sound, which begins live.
     fn new(stream: &Stream, forms: &Forms, outlets: &mut [Outlet], now: std::time::Instant) -> Self {
         let start = stream.start(now);
         let mut join = Self {
@@ -332,14 +332,14 @@ impl Join {
             return join;
         };
         let mut backlog = Vec::new();
-        let mut end = start.position;
+        let mut position = start.position;
         let most = start.burst_frames.min(MAX_BURST_FRAMES);
-        if !matches!(stream.read(&mut end, most, &mut backlog), Some(Event::Frames(_))) {
+        if !matches!(stream.read(&mut position, most, &mut backlog), Some(Event::Frames(_))) {
             return join;
         }
-        let numbers = forms.start_numbers(&backlog, video, end.next_id());
-        for outlet in outlets.iter_mut() {
-            outlet.sequence = numbers.get(usize::from(outlet.track.0)).copied();
+        let picture = backlog.iter().find(|entry| entry.frame.track == video);
+        if let Some(outlet) = outlets.iter_mut().find(|outlet| outlet.track == video) {
+            outlet.sequence = picture.and_then(|entry| forms.sequence(entry));
         }
         join.burst = Burst::new(forms, &backlog, video);
         if let (Some(first), Some(last)) = (backlog.first(), backlog.last()) {

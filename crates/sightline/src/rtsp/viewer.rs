@@ -22,7 +22,7 @@ use protocol::rtp::{Framing, HEADER_BYTES, INTERLEAVED_BYTES, PacketRanges, rtcp
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::forms::Forms;
+use super::forms::{Forms, Packets};
 use super::udp::RtpSockets;
 
 /// Answers to requests that may wait for the connection while it plays. A peer that sends requests and reads nothing is
@@ -178,12 +178,12 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    /// Sends one frame, in the shared form where this viewer's numbers agree with it. Only to be called when nothing is
-    /// unfinished.
+    /// Sends one frame: `shared`, where this viewer's numbers agree with it. Only to be called when nothing is unfinished.
     pub(crate) fn send(
         &mut self,
         forms: &Forms,
         entry: &Entry,
+        shared: Option<&Packets>,
         scratch: &mut Vec<u8>,
         now: Instant,
     ) -> Result<Sent, End> {
@@ -200,27 +200,22 @@ impl Viewer {
             InBurst::LeftOut => return Ok(Sent::Done),
         };
         let framing = outlet.route.framing();
-        let shared = if own_timestamp.is_none() {
-            forms.shared(entry, framing)
-        } else {
-            None
-        };
-        let (sent, packets, bytes) = match shared.filter(|form| outlet.sequence.is_none_or(|own| own == form.sequence))
-        {
-            Some(form) => {
-                self.outlets[index].sequence = Some(form.next_sequence());
-                (
-                    self.put(outlet.route, &form.bytes, &form.ranges)?,
-                    form.ranges.len(),
-                    form.bytes.len(),
-                )
-            }
+        let sequence = (outlet.sequence)
+            .or_else(|| forms.sequence(entry))
+            .unwrap_or(packetizer.config().first_sequence);
+        let shared = shared
+            .filter(|shared| own_timestamp.is_none() && shared.sequence() == sequence)
+            .and_then(|shared| shared.rendering(packetizer, &entry.frame, framing));
+        let (sent, packets, bytes) = match shared {
+            Some(rendering) => (
+                self.put(outlet.route, &rendering.bytes, &rendering.ranges)?,
+                rendering.ranges.len(),
+                rendering.bytes.len(),
+            ),
             None => {
-                let sequence = outlet.sequence.unwrap_or(packetizer.config().first_sequence);
                 let timestamp = own_timestamp.unwrap_or_else(|| packetizer.timestamp(entry.frame.time));
                 scratch.clear();
                 let ranges = packetizer.render(&entry.frame, sequence, timestamp, framing, scratch);
-                self.outlets[index].sequence = Some(sequence.wrapping_add(ranges.len()));
                 (
                     self.put_copy(outlet.route, scratch, &ranges)?,
                     ranges.len(),
@@ -228,6 +223,7 @@ impl Viewer {
                 )
             }
         };
+        self.outlets[index].sequence = Some(sequence.wrapping_add(packets));
         self.count(index, entry, u32::from(packets), bytes);
         if sent == Sent::Blocked {
             self.blocked_since.get_or_insert(now);

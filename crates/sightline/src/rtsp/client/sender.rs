@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use media::hub::{Entry, Event as HubEvent, Reader};
 use media::stats::SessionStats;
-use media::{Track, TrackIndex, WallTime};
-use protocol::rtp::{Framing, rtcp};
+use media::{Track, WallTime};
+use protocol::rtp::{Framing, Packetizer, rtcp};
 use protocol::rtsp::client::{Event, Mode};
 use protocol::sdp;
 
-use super::super::forms::{Form, Forms};
+use super::super::forms::packetizers;
 use super::super::udp::Port;
 use super::link::{Input, Link};
 use super::{Error, Settings, Url};
@@ -25,14 +25,17 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Sends a stream to another server.
 pub struct Sender {
     link: Link,
-    forms: Forms,
+    /// By track.
     outlets: Vec<Outlet>,
+    scratch: Vec<u8>,
     next_report: Instant,
 }
 
-/// What was sent of a track.
-#[derive(Clone, Copy, Default)]
+/// How a track is sent, and what was sent of it.
 struct Outlet {
+    packetizer: Packetizer,
+    /// Of the next packet.
+    sequence: u16,
     packets: u32,
     bytes: u32,
     /// Capture time and RTP timestamp of the newest frame.
@@ -56,15 +59,21 @@ impl Sender {
             sdp: sdp::describe(&session, &described),
             controls: (0..described.len()).map(|track| format!("trackID={track}")).collect(),
         };
-        let forms = Forms::new(tracks, settings.random);
+        let outlet = |packetizer: Packetizer| Outlet {
+            sequence: packetizer.config().first_sequence,
+            packetizer,
+            packets: 0,
+            bytes: 0,
+            newest: None,
+        };
+        let outlets = packetizers(tracks, settings.random).into_iter().map(outlet).collect();
         let now = settings.clock.now();
         let mut link = Link::connect(url, mode, settings).await?;
         while !matches!(link.next().await?, Input::Event(Event::Recording)) {}
-        let outlets = vec![Outlet::default(); tracks.len()];
         Ok(Self {
             link,
-            forms,
             outlets,
+            scratch: Vec::new(),
             next_report: now,
         })
     }
@@ -108,36 +117,32 @@ impl Sender {
             Some((channel, _)) => Framing::Interleaved { channel },
             None => Framing::Datagram,
         };
-        let Some(form) = self.forms.shared(entry, framing) else {
+        let Some(outlet) = self.outlets.get_mut(track) else {
             return Ok(());
         };
+        let (frame, bytes) = (&entry.frame, &mut self.scratch);
+        let timestamp = outlet.packetizer.timestamp(frame.time);
+        bytes.clear();
+        let ranges = outlet
+            .packetizer
+            .render(frame, outlet.sequence, timestamp, framing, bytes);
         match framing {
-            Framing::Interleaved { .. } => self.link.write(&form.bytes)?,
+            Framing::Interleaved { .. } => self.link.write(bytes)?,
             Framing::Datagram => {
-                for packet in form.ranges.packets() {
-                    self.link
-                        .send(track, Port::Rtp, form.bytes.get(packet).unwrap_or_default());
+                for packet in ranges.packets() {
+                    self.link.send(track, Port::Rtp, bytes.get(packet).unwrap_or_default());
                 }
             }
         }
         stats.frames.add(1);
-        stats.keyframes.add(u64::from(entry.frame.keyframe));
-        stats.packets.add(u64::from(form.ranges.len()));
-        stats.bytes.add(form.bytes.len() as u64);
-        self.note(track, entry, &form);
+        stats.keyframes.add(u64::from(frame.keyframe));
+        stats.packets.add(u64::from(ranges.len()));
+        stats.bytes.add(bytes.len() as u64);
+        outlet.sequence = outlet.sequence.wrapping_add(ranges.len());
+        outlet.packets = outlet.packets.wrapping_add(u32::from(ranges.len()));
+        outlet.bytes = outlet.bytes.wrapping_add(frame.data.len() as u32);
+        outlet.newest = Some((frame.capture.at, timestamp));
         self.report_if_due()
-    }
-
-    fn note(&mut self, track: usize, entry: &Entry, form: &Form) {
-        let Some(packetizer) = self.forms.packetizer(entry.frame.track) else {
-            return;
-        };
-        let Some(outlet) = self.outlets.get_mut(track) else {
-            return;
-        };
-        outlet.packets = outlet.packets.wrapping_add(u32::from(form.ranges.len()));
-        outlet.bytes = outlet.bytes.wrapping_add(entry.frame.data.len() as u32);
-        outlet.newest = Some((entry.frame.capture.at, packetizer.timestamp(entry.frame.time)));
     }
 
     /// Reports go out behind a frame, so that the first one already tells when that frame was captured.
@@ -150,15 +155,13 @@ impl Sender {
         self.next_report = now + REPORT_INTERVAL;
         let wall = clock.wall();
         for (track, outlet) in self.outlets.iter().enumerate() {
-            let Ok(index) = u8::try_from(track).map(TrackIndex) else {
-                break;
-            };
-            let (Some((captured, timestamp)), Some(packetizer)) = (outlet.newest, self.forms.packetizer(index)) else {
+            let Some((captured, timestamp)) = outlet.newest else {
                 continue;
             };
-            let ticks = i128::from(wall.micros_since(captured)) * i128::from(packetizer.clock().hz()) / 1_000_000;
+            let hz = i128::from(outlet.packetizer.clock().hz());
+            let ticks = i128::from(wall.micros_since(captured)) * hz / 1_000_000;
             let info = rtcp::SenderInfo {
-                ssrc: packetizer.config().ssrc,
+                ssrc: outlet.packetizer.config().ssrc,
                 ntp: wall.to_ntp(),
                 rtp_timestamp: timestamp.wrapping_add(ticks as u32),
                 packets: outlet.packets,

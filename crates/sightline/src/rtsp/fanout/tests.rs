@@ -61,7 +61,7 @@ impl World {
             .publish(&name, vec![video.track()], publishing, clock.now())
             .unwrap();
         let stream = hub.stream(&name, clock.now()).unwrap();
-        let forms = Arc::new(Forms::new(&stream.tracks(), || 7));
+        let forms = Arc::new(Forms::new(&stream, || 7));
         Self {
             clock,
             stream,
@@ -249,7 +249,7 @@ async fn a_shard_that_panicked_is_empty_and_takes_viewers_again() {
         clock: world.clock.clone(),
         armed: AtomicBool::new(false),
     });
-    let fanout = Fanout::new(Forms::new(&world.stream.tracks(), || 7), 1, trap.clone());
+    let fanout = Fanout::new(Forms::new(&world.stream, || 7), 1, trap.clone());
     let (ours, _peer) = connection().await;
     let (viewer, ended) = world.viewer(&ours);
     let _seat = fanout.join(&world.stream, &world.forms, 1, viewer).unwrap();
