@@ -5,6 +5,8 @@ use std::process::ChildStdout;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::{PATIENCE, Process, Server, publish_with_ffmpeg, tool};
 
 const STREAM: &str = "door";
@@ -94,7 +96,7 @@ fn stays_through(play: fn(&str, &str) -> Process, transport: &str, sound: bool) 
     for absence in [0, 0, 6].map(Duration::from_secs) {
         if let Some(publisher) = publisher.take() {
             wait_for(Shown::Publisher, &shown);
-            // Killed, as by a power cut.
+            // Killed: its connection ends.
             drop(publisher);
             let took = wait_for(Shown::Slate, &shown);
             assert!(took < SOON, "{took:?}");
@@ -143,5 +145,28 @@ fn a_publisher_that_fails_again_and_again_is_never_refused() {
     }
     wait_for(Shown::Slate, &shown);
     let _publisher = publish(&mut server, false);
+    wait_for(Shown::Publisher, &shown);
+}
+
+#[test]
+fn a_publisher_whose_power_is_cut_has_a_slate_in_its_place_and_may_return() {
+    let mut server = Server::start_with(
+        &[],
+        &[
+            ("SIGHTLINE_STREAM_DOOR_ALWAYS_AVAILABLE", "true"),
+            ("SIGHTLINE_LIMITS_HOLD", "1s"),
+        ],
+    );
+    let publisher = publish(&mut server, false);
+    let mut viewer = ffmpeg(&server.url(STREAM), "tcp");
+    let shown = watch(viewer.stdout());
+    for _ in 0..2 {
+        wait_for(Shown::Publisher, &shown);
+        // Its connection stays, and nothing comes.
+        publisher.signal(Signal::STOP);
+        let took = wait_for(Shown::Slate, &shown);
+        assert!(took < SOON, "{took:?}");
+        publisher.signal(Signal::CONT);
+    }
     wait_for(Shown::Publisher, &shown);
 }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use media::stamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::support::{PATIENCE, Process, Server, sightline, tool, wall};
@@ -148,7 +148,7 @@ fn a_display_that_hangs_does_not_disturb_the_sending() {
     let mut publisher = Process::start(&mut command);
     server.wait_for_event("publisher began", "cam");
     wait_for_stamp(&mut publisher, &name);
-    send_signal(&display, Signal::STOP);
+    display.signal(Signal::STOP);
     // The socket to the display is full after some pictures.
     std::thread::sleep(Duration::from_secs(1));
     let second = receive_for_a_moment(&server.url("cam"));
@@ -158,7 +158,7 @@ fn a_display_that_hangs_does_not_disturb_the_sending() {
     let more_kib = publisher.resident_kib().saturating_sub(memory_kib);
     assert!(more_kib < 10_000, "{more_kib} KiB in a second");
     // Ctrl-C ends it all the same, if not properly.
-    send_signal(&publisher, Signal::INT);
+    publisher.signal(Signal::INT);
     let asked = Instant::now();
     let (status, said) = publisher.finish();
     assert_eq!(status.code(), Some(1), "{said:?}");
@@ -167,11 +167,6 @@ fn a_display_that_hangs_does_not_disturb_the_sending() {
         "took {:?}",
         asked.elapsed()
     );
-}
-
-fn send_signal(process: &Process, signal: Signal) {
-    let pid = i32::try_from(process.pid()).ok().and_then(Pid::from_raw);
-    kill_process(pid.unwrap(), signal).unwrap();
 }
 
 #[test]

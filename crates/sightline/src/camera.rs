@@ -15,7 +15,7 @@ use device::camera::{self, Drawing, Handle, Output, RETRY, Status};
 use device::encode;
 use device::overlay::Corner;
 use device::source::{self, Word, libcamera, probe_default, v4l2};
-use media::hub::{Hub, Origin, Publisher, Publishing, Refused, State};
+use media::hub::{Hub, Origin, Publisher, Publishing, Refused, State, Stream};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, Kind, StreamName, Track, TrackIndex, WallTime};
 
@@ -205,7 +205,7 @@ enum Part {
         /// Others may take the stream over; it returns when they are gone.
         takeover: bool,
     },
-    /// A slate's, in place of a publisher that is gone: among its tracks, so that viewers of these can stay. It gives way for good.
+    /// A slate's, in place of a publisher that is gone or silent: among its tracks, so that viewers of these can stay. It gives way for good.
     Slate { tracks: Arc<[Track]> },
 }
 
@@ -216,6 +216,11 @@ impl Part {
             Self::Camera { .. } => "camera",
             Self::Slate { .. } => standby::PROTOCOL,
         }
+    }
+
+    /// Whether it may take the stream from whoever has it.
+    fn may_replace(&self, stream: &Stream, now: Instant) -> bool {
+        matches!(self, Self::Slate { .. }) && standby::silent_since(stream, now).is_some()
     }
 
     /// The tracks to publish, and which of them is its own.
@@ -305,10 +310,8 @@ impl Publication {
 
     /// Takes the stream unless somebody who was let take it over still has it.
     fn publish(&mut self, now: Instant) {
-        let taken = self
-            .hub
-            .stream(&self.name, now)
-            .is_ok_and(|stream| stream.state() == State::Live);
+        let taken = (self.hub.stream(&self.name, now))
+            .is_ok_and(|stream| stream.state() == State::Live && !self.part.may_replace(&stream, now));
         let (Some(track), false) = (&self.track, taken) else {
             return;
         };
@@ -322,18 +325,16 @@ impl Publication {
         }));
         let publishing = Publishing {
             stats,
-            origin: Origin::Local {
-                takeover: match self.part {
-                    Part::Camera { takeover } => takeover,
-                    Part::Slate { .. } => true,
-                },
+            origin: match self.part {
+                Part::Camera { takeover } => Origin::Local { takeover },
+                Part::Slate { .. } => Origin::StandIn,
             },
             keyframe_requests: self.keyframe_requests(),
         };
         let (tracks, own) = self.part.tracks(track);
         match self.hub.publish(&self.name, tracks, publishing, now) {
             // Somebody came in between, and keeps it.
-            Ok(publisher) if publisher.is_waiting() => {}
+            Ok(publisher) if publisher.is_waiting() && !self.part.may_replace(publisher.stream(), now) => {}
             Ok(publisher) => self.publisher = Some((publisher, own)),
             Err(error) => {
                 tracing::warn!(stream = %self.name, reason = %error, "the {} cannot publish", self.part.protocol());

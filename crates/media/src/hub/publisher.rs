@@ -54,6 +54,9 @@ pub enum Origin {
         /// Others may take its name over. Without it they are refused.
         takeover: bool,
     },
+    /// A picture of our own in place of a publisher that is gone or gives none. It gives way to whoever does, and drives nobody away: whom it
+    /// replaced takes over again at the next keyframe.
+    StandIn,
     /// A peer, or a camera we pull from.
     Remote,
 }
@@ -170,6 +173,13 @@ pub(super) struct Owner {
     origin: Origin,
 }
 
+impl Owner {
+    /// Two peers may fight over a name; with a picture of our own nobody does.
+    fn fights_with(&self, newcomer: &Publishing) -> bool {
+        self.origin == Origin::Remote && newcomer.origin == Origin::Remote
+    }
+}
+
 /// The right to publish. Dropping it is closing it at the time of its last frame.
 pub struct Publisher {
     stream: Arc<Stream>,
@@ -217,9 +227,7 @@ impl Inner {
                 holder,
             });
         }
-        // Two peers may fight over a name; what replaces a picture of our own fights with nobody.
-        let both_remote = publishing.origin == Origin::Remote && owner.origin == Origin::Remote;
-        if both_remote && self.takeovers.too_many(now) {
+        if owner.fights_with(publishing) && self.takeovers.too_many(now) {
             return Err(PublishError::Flapping {
                 stream: stream.clone(),
                 holder,
@@ -231,7 +239,7 @@ impl Inner {
 
     /// Makes `publishing` the stream's publisher.
     fn install(&mut self, id: u64, publishing: &Publishing, tracks: &Arc<[Track]>, now: Instant) {
-        if self.owner.as_ref().is_some_and(|owner| owner.origin == Origin::Remote) {
+        if self.owner.as_ref().is_some_and(|owner| owner.fights_with(publishing)) {
             self.takeovers.note(now);
         }
         self.owner = Some(Owner {
@@ -243,6 +251,11 @@ impl Inner {
         self.keyframes = Keyframes::new(publishing.keyframe_requests.clone());
         self.timeline.new_publisher();
         self.set_tracks(Arc::clone(tracks));
+    }
+
+    /// Whether a picture of ours has the stream in place of this publisher, which had it before.
+    fn has_stand_in_for(&self, id: u64) -> bool {
+        (self.owner.as_ref()).is_some_and(|owner| owner.origin == Origin::StandIn && owner.id != id)
     }
 
     /// Puts a frame into its place: number, layout, media time. `None`: sound that repeats what is published already.
@@ -347,7 +360,7 @@ impl Publisher {
     ///
     /// Dropped and counted in the publisher's `frames_dropped`, without an error: frames of a track it did not announce or
     /// in another codec than announced, or with a time beyond 36,000 years; video before the first keyframe of its track, and everything before the
-    /// keyframe that takes over; a frame larger than [`super::Limits::frame_bytes`], and what depends on it; sound that
+    /// keyframe that takes over, also from an [`Origin::StandIn`] that came meanwhile; a frame larger than [`super::Limits::frame_bytes`], and what depends on it; sound that
     /// overlaps with that of the publisher before.
     ///
     /// # Errors
@@ -378,7 +391,7 @@ impl Publisher {
                     request();
                 }
             }
-            Ok(Inserted::Repeats) => stats.frames_dropped.add(1),
+            Ok(Inserted::No) => stats.frames_dropped.add(1),
         }
         Ok(())
     }
@@ -417,7 +430,7 @@ impl Publisher {
         if frame.time.as_micros().unsigned_abs() > MAX_TIME_US {
             return false;
         }
-        let bit = 1_u8.checked_shl(u32::from(frame.track.0)).unwrap_or(0);
+        let bit = bit(frame.track);
         let video = frame.format.codec().kind() == Kind::Video;
         if frame.data.len() > self.stream.limits().frame_bytes {
             if video {
@@ -425,8 +438,7 @@ impl Publisher {
             }
             return false;
         }
-        let starts = self.leading.is_none_or(|leading| leading == frame.track);
-        if self.waiting && !(starts && frame.keyframe) {
+        if self.waiting && !self.takes_over(frame) {
             return false;
         }
         if self.unkeyed & bit != 0 && !frame.keyframe {
@@ -458,17 +470,24 @@ impl Publisher {
         }
     }
 
+    /// Whether a waiting publisher takes over with this frame.
+    fn takes_over(&self, frame: &Frame) -> bool {
+        frame.keyframe && self.leading.is_none_or(|leading| leading == frame.track)
+    }
+
     fn insert(&mut self, entry: &mut Arc<Entry>, now: Instant) -> Result<Inserted, Refused> {
         let stream = Arc::clone(&self.stream);
         let mut inner = lock(&stream.inner);
-        self.own(&mut inner, now)?;
+        if !self.own(&mut inner, &entry.frame, now)? {
+            return Ok(Inserted::No);
+        }
         self.last_frame = now;
         // The only handle to it, so this never fails.
         let Some(placing) = Arc::get_mut(entry) else {
-            return Ok(Inserted::Repeats);
+            return Ok(Inserted::No);
         };
         if inner.place(placing, &self.publishing.stats).is_none() {
-            return Ok(Inserted::Repeats);
+            return Ok(Inserted::No);
         }
         inner.note_format(entry.frame.track, &entry.frame.format);
         let before = inner.ring.bytes();
@@ -481,20 +500,30 @@ impl Publisher {
         Ok(Inserted::Yes(inner.keyframes.take_request(now)))
     }
 
-    /// Sees to it that this is the stream's publisher, or says why it is not.
-    fn own(&mut self, inner: &mut Inner, now: Instant) -> Result<(), Refused> {
+    /// Sees to it that this is the stream's publisher, or says why it is not. `false`: it is not yet, with this frame.
+    fn own(&mut self, inner: &mut Inner, frame: &Frame, now: Instant) -> Result<bool, Refused> {
         if let Some(reason) = inner.ended {
             return Err(self.ended(reason));
+        }
+        if !self.waiting && inner.has_stand_in_for(self.id) {
+            self.waiting = true;
+            inner.waiting_publishers += 1;
+            inner.waiting_since = Some(now);
+            (self.unkeyed, _) = video_tracks(&self.tracks);
+            if !self.takes_over(frame) {
+                return Ok(false);
+            }
+            self.unkeyed &= !bit(frame.track);
         }
         if self.waiting {
             (inner.may_take_over(self.stream.name(), &self.publishing, now)).map_err(Refused::NotNow)?;
             inner.waiting_publishers = inner.waiting_publishers.saturating_sub(1);
             self.waiting = false;
             inner.install(self.id, &self.publishing, &self.tracks, now);
-            return Ok(());
+            return Ok(true);
         }
         match &inner.owner {
-            Some(owner) if owner.id == self.id => Ok(()),
+            Some(owner) if owner.id == self.id => Ok(true),
             owner => Err(Refused::Replaced {
                 by: owner.as_ref().map(|owner| Party::of(&owner.stats)),
             }),
@@ -522,9 +551,14 @@ impl Publisher {
     }
 }
 
+/// A track among video tracks.
+fn bit(track: TrackIndex) -> u8 {
+    1_u8.checked_shl(u32::from(track.0)).unwrap_or(0)
+}
+
 enum Inserted {
     Yes(Option<Request>),
-    Repeats,
+    No,
 }
 
 impl Drop for Publisher {

@@ -220,14 +220,60 @@ fn two_that_replace_each_other_three_times_in_ten_seconds_are_stopped() {
 fn a_publisher_that_returns_again_and_again_takes_over_from_our_own_each_time() {
     let world = World::new();
     for _ in 0..6 {
-        let mut slate = world.feed(Settings::default(), Terms::local(true));
-        slate.pictures(1);
+        let mut slate = world.feed(Settings::default(), Terms::stand_in());
+        slate.keyframe().unwrap();
         world.clock.advance_ms(300);
         let mut publisher = world.video();
         publisher.keyframe().unwrap();
         assert!(slate.picture().is_err());
         world.clock.advance_ms(300);
     }
+}
+
+#[test]
+fn a_silent_publisher_has_its_stream_again_from_a_stand_in() {
+    let world = World::new();
+    let mut publisher = world.feed(Settings::default(), Terms::remote().with_audio());
+    publisher.pictures(4);
+    let mut viewer = world.join();
+    viewer.drain();
+    for _ in 0..5 {
+        let mut slate = world.feed(Settings::default(), Terms::stand_in().with_audio());
+        slate.keyframe().unwrap();
+        world.clock.advance_ms(200);
+        slate.picture().unwrap();
+        assert_eq!(viewer.frames().len(), 2, "the stand-in is seen");
+        let dropped = publisher.stats.frames_dropped.get();
+        publisher.picture().unwrap();
+        assert!(publisher.publisher.is_waiting());
+        assert_eq!(publisher.stats.frames_dropped.get(), dropped + 1);
+        slate.picture().unwrap();
+        viewer.drain();
+        publisher.keyframe().unwrap();
+        assert!(slate.picture().is_err());
+        let got = viewer.frames();
+        assert!(got.len() == 1 && got[0].frame.keyframe);
+    }
+    let mut slate = world.feed(Settings::default(), Terms::stand_in().with_audio());
+    slate.keyframe().unwrap();
+    publisher.keyframe().unwrap();
+    assert!(!publisher.publisher.is_waiting(), "a keyframe takes over at once");
+}
+
+#[test]
+fn who_comes_from_a_stand_in_takes_over_from_whom_it_stood_in_for_as_well() {
+    let world = World::new();
+    let mut silent = world.feed(Settings::default(), Terms::remote().on_port(1));
+    silent.pictures(1);
+    let mut slate = world.feed(Settings::default(), Terms::stand_in());
+    slate.keyframe().unwrap();
+    let mut second = world.feed(Settings::default(), Terms::remote().on_port(2));
+    second.keyframe().unwrap();
+    let refused = silent.picture().unwrap_err();
+    assert_eq!(refused.to_string(), "192.0.2.1:2 (test) took over");
+    drop(slate);
+    drop(silent);
+    assert_eq!(world.stream().state(), State::Live);
 }
 
 #[test]

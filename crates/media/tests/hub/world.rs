@@ -133,6 +133,13 @@ impl Terms {
         }
     }
 
+    pub(crate) fn stand_in() -> Self {
+        Self {
+            origin: Origin::StandIn,
+            ..Self::remote()
+        }
+    }
+
     pub(crate) fn with_audio(self) -> Self {
         Self { audio: true, ..self }
     }

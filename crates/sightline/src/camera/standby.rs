@@ -1,9 +1,9 @@
 //! Streams that are always there: a slate whenever nobody publishes them (CONTRACT §9, `always_available`).
 //!
-//! Belongs here: noticing that a publisher is gone or back, what the slate says, its size and rate. Does not belong here: drawing and encoding
+//! Belongs here: noticing that a publisher is gone, silent or back, what the slate says, its size and rate. Does not belong here: drawing and encoding
 //! it (a camera with [`Vacancy`] as its source does), who takes over from whom (the hub).
 //!
-//! A slate runs only while nobody publishes. Of a core it takes 0.8 % at 640×480 and 4 % at 1920×1080, watched or not.
+//! A slate runs only while there is no other picture. Of a core it takes 0.8 % at 640×480 and 4 % at 1920×1080, watched or not.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -120,7 +120,7 @@ impl Slate {
         zone: &jiff::tz::TimeZone,
     ) -> std::io::Result<Self> {
         let what = vacant.says(zone);
-        tracing::info!(stream = %watch.name, reason = %what, "nobody publishes; viewers see a slate");
+        tracing::info!(stream = %watch.name, reason = %what, "no picture from a publisher; viewers see a slate");
         let (handle, over) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         let publication = Publication {
             name: watch.name.clone(),
@@ -181,17 +181,26 @@ enum Step {
     Hide,
 }
 
-/// A stream that nobody publishes.
+/// A stream without a picture.
 #[derive(Debug)]
 struct Vacant {
-    /// When its last picture came, or the program began to look after it.
     since: WallTime,
-    /// Somebody was there before.
-    left: bool,
+    cause: Cause,
     /// What was published before: viewers of these tracks are there. Empty where nothing was.
     tracks: Arc<[Track]>,
     size: (u32, u32),
     fps: FrameRate,
+}
+
+/// What happened then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The program began to look after the stream, and nobody came.
+    Began,
+    /// Its publisher left.
+    Left,
+    /// Its publisher gave its last picture. It is connected still: its network or its power may be gone.
+    Silent,
 }
 
 impl Watch {
@@ -202,20 +211,32 @@ impl Watch {
             Err(_) if shown => Step::Stay,
             Err(not_found) => Step::Show(Vacant {
                 since: not_found.last_seen.map_or(self.began, ago),
-                left: not_found.last_seen.is_some(),
+                cause: not_found.last_seen.map_or(Cause::Began, |_| Cause::Left),
                 tracks: Arc::default(),
                 size: USUAL_SIZE,
                 fps: FrameRate::whole(MOST_FPS),
             }),
-            Ok(stream) => match stream.state() {
-                State::Live if shown && !is_ours(&stream) => Step::Hide,
-                State::Held { since } if !shown => {
-                    Vacant::after(&stream, ago(now.saturating_duration_since(since))).map_or(Step::Stay, Step::Show)
+            Ok(stream) => {
+                let begin = |since, cause| {
+                    let since = ago(now.saturating_duration_since(since));
+                    Vacant::after(&stream, since, cause).map_or(Step::Stay, Step::Show)
+                };
+                match (stream.state(), silent_since(&stream, now)) {
+                    (State::Live, None) if shown && !is_ours(&stream) => Step::Hide,
+                    (State::Live, Some(since)) if !shown => begin(since, Cause::Silent),
+                    (State::Held { since }, _) if !shown => begin(since, Cause::Left),
+                    (State::Live | State::Held { .. } | State::Ended(_), _) => Step::Stay,
                 }
-                State::Live | State::Held { .. } | State::Ended(_) => Step::Stay,
-            },
+            }
         }
     }
+}
+
+/// When the last frame came, if that is as long ago as a stream is held: nobody leaves who loses network or power, and that is noticed only
+/// when the connection's own limit is over.
+pub(super) fn silent_since(stream: &Stream, now: Instant) -> Option<Instant> {
+    let last = stream.last_frame()?;
+    (now.saturating_duration_since(last) >= stream.limits().hold).then_some(last)
 }
 
 /// Pictures per second as the parameter sets state them.
@@ -235,7 +256,7 @@ fn is_ours(stream: &Stream) -> bool {
 impl Vacant {
     /// As its last publisher left the stream. `None` for streams whose picture is no H.264: their viewers could not follow, so the slate waits
     /// until these have been let go.
-    fn after(stream: &Stream, since: WallTime) -> Option<Self> {
+    fn after(stream: &Stream, since: WallTime, cause: Cause) -> Option<Self> {
         let tracks = stream.tracks();
         let video = tracks.iter().find(|track| track.kind() == Kind::Video)?;
         if video.format.codec() != Codec::H264 {
@@ -247,7 +268,7 @@ impl Vacant {
         let fps = stated_rate(&video.format).filter(|rate| rate.as_f64() < most.as_f64());
         Some(Self {
             since,
-            left: true,
+            cause,
             size: size.unwrap_or(USUAL_SIZE),
             fps: fps.unwrap_or(most),
             tracks,
@@ -258,15 +279,15 @@ impl Vacant {
     fn says(&self, zone: &jiff::tz::TimeZone) -> source::Error {
         let at = jiff::Timestamp::from_microsecond(self.since.unix_micros()).unwrap_or_default();
         let at = at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
-        let why = if self.left {
-            format!("since {at}, when its publisher left")
-        } else {
-            format!("since {at}, when the server began")
+        let (what, why) = match self.cause {
+            Cause::Began => ("nobody publishes this stream", "when the server began"),
+            Cause::Left => ("nobody publishes this stream", "when its publisher left"),
+            Cause::Silent => ("no picture comes from the publisher", "though it is connected"),
         };
         source::Error::retryable(
-            "nobody publishes this stream",
-            why,
-            "the picture comes by itself as soon as somebody does",
+            what,
+            format!("since {at}, {why}"),
+            "the picture comes by itself as soon as there is one",
         )
     }
 }

@@ -263,7 +263,8 @@ impl Default for Camera {
 #[serde(default, deny_unknown_fields)]
 pub struct Stream {
     /// Show a slate that says what is missing and since when, whenever nobody publishes the stream: from the start of the
-    /// program, and as soon as its publisher is gone. Viewers stay; a publisher takes over at its first keyframe. For H.264.
+    /// program, as soon as its publisher is gone, and when that has sent nothing for limits.hold. Viewers stay; a publisher takes over at
+    /// its first keyframe. For H.264.
     pub always_available: bool,
 }
 

@@ -91,7 +91,7 @@ fn from_the_beginning_there_is_a_slate() {
     assert_eq!(
         vacant.says(&jiff::tz::TimeZone::UTC).to_string(),
         "nobody publishes this stream: since 2025-10-06 00:00:00, when the server began; \
-         the picture comes by itself as soon as somebody does"
+         the picture comes by itself as soon as there is one"
     );
     assert!(matches!(world.look(true), Step::Stay));
 }
@@ -191,6 +191,39 @@ fn viewers_who_could_not_follow_are_let_go_first() {
     assert!(matches!(world.look(false), Step::Stay));
     world.clock.advance_ms(2_000);
     let vacant = world.vacant();
-    assert!(vacant.left && vacant.tracks.is_empty());
+    assert!(vacant.cause == Cause::Left && vacant.tracks.is_empty());
     assert_eq!(world.clock.wall().micros_since(vacant.since), 6_000_000);
+}
+
+#[test]
+fn a_publisher_that_is_silent_for_long_has_a_slate_in_its_place() {
+    let world = World::new();
+    let mut video = large();
+    let mut publisher = world.publisher(vec![video.track()]);
+    let frame = |video: &mut Video| video.next_frame(world.clock.wall());
+    publisher.publish(frame(&mut video), world.clock.now()).unwrap();
+    world.clock.advance_ms(4_900);
+    assert!(matches!(world.look(false), Step::Stay), "it is waited for");
+    world.clock.advance_ms(100);
+    let vacant = world.vacant();
+    assert_eq!((vacant.cause, vacant.size), (Cause::Silent, (1_280, 720)));
+    assert_eq!(world.clock.wall().micros_since(vacant.since), 5_000_000);
+    let (mut sink, over) = world.slate(&vacant);
+    assert!(
+        matches!(world.look(true), Step::Stay),
+        "its first picture is yet to come"
+    );
+    let mut still = Video::new(Settings::default());
+    sink(Output::Track(still.track()));
+    sink(Output::Frame(frame(&mut still)));
+    let stream = world.hub.stream(&world.watch.name, world.clock.now()).unwrap();
+    assert!(is_ours(&stream));
+    assert!(matches!(world.look(true), Step::Stay));
+    // Not refused: it goes on as if nothing had been.
+    publisher.publish(frame(&mut video), world.clock.now()).unwrap();
+    assert!(is_ours(&stream), "before its next keyframe");
+    video.request_keyframe();
+    publisher.publish(frame(&mut video), world.clock.now()).unwrap();
+    sink(Output::Frame(frame(&mut still)));
+    assert!(over.load(Relaxed) && !is_ours(&stream));
 }
