@@ -12,9 +12,9 @@ fn pipeline(elements: &str) -> Process {
 }
 
 /// Grey pictures on standard output, paced by the pipeline's clock as on a screen.
-fn grey(url: &str, transport: &str) -> Process {
+fn grey(url: &str, source: &str) -> Process {
     pipeline(&format!(
-        "rtspsrc location={url} protocols={transport} latency=0 ! rtph264depay ! h264parse ! avdec_h264 ! videoconvert ! \
+        "rtspsrc location={url} {source} latency=0 ! rtph264depay ! h264parse ! avdec_h264 ! videoconvert ! \
          video/x-raw,format=GRAY8 ! fdsink fd=1 sync=true"
     ))
 }
@@ -23,7 +23,7 @@ fn grey(url: &str, transport: &str) -> Process {
 fn plays_over_tcp_and_udp() {
     let server = Server::start(&["--source", "test"]);
     for transport in ["tcp", "udp"] {
-        let mut player = grey(&server.url("zerolatency"), transport);
+        let mut player = grey(&server.url("zerolatency"), &format!("protocols={transport}"));
         let ages = Ages::read(player.stdout(), (640, 480), Duration::from_secs(2));
         assert!(
             ages.samples.len() >= 30,
@@ -65,7 +65,13 @@ fn publishes_over_tcp_and_udp() {
 
 #[test]
 fn joining_in_the_middle_of_a_gop_leaves_no_standing_delay() {
-    no_standing_delay(|url| grey(url, "tcp"));
+    no_standing_delay(|url| grey(url, "protocols=tcp"));
+}
+
+/// By the stream's times alone. Its default moves them towards those of arrival, and so forgets a burst by itself, sooner or later.
+#[test]
+fn nor_does_it_where_the_times_of_arrival_do_not_count() {
+    no_standing_delay(|url| grey(url, "protocols=tcp buffer-mode=none"));
 }
 
 #[test]
@@ -73,7 +79,7 @@ fn leaves_and_comes_back() {
     let mut server = Server::start(&[]);
     let _publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
     for round in 1..=3 {
-        let mut player = grey(&server.url("cam"), "tcp");
+        let mut player = grey(&server.url("cam"), "protocols=tcp");
         let mut picture = [0; 320 * 240];
         player.stdout().read_exact(&mut picture).expect("a picture");
         drop(player);

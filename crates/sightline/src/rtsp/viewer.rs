@@ -28,9 +28,12 @@ use super::udp::RtpSockets;
 /// Answers to requests that may wait for the connection while it plays. A peer that sends requests and reads nothing is
 /// ended beyond it.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// Distance between the timestamps of the frames of a joining burst: one millisecond. Players that pace by timestamp pass
-/// through the burst at once instead of staying behind by its length for ever.
-const BURST_STEP_MICROS: i64 = 1_000;
+/// Longest distance between the timestamps of the pictures of a joining burst, in parts of a second: one millisecond. Players that
+/// pace by timestamp pass through the burst at once instead of staying behind by its length for ever.
+const BURST_STEP_HZ: u32 = 1_000;
+/// What all those distances make together, in parts of a second: 20 ms. A player that goes by timestamps alone stays behind by
+/// that much.
+const BURST_HZ: u32 = 50;
 
 /// How a viewer's packets travel.
 pub(crate) enum Transport {
@@ -111,14 +114,14 @@ impl Burst {
     pub(crate) fn new(forms: &Forms, backlog: &[Arc<Entry>], track: TrackIndex) -> Option<Self> {
         let last = backlog.iter().rfind(|entry| entry.frame.track == track)?;
         let pictures = backlog.iter().filter(|entry| entry.frame.track == track).count();
+        let pictures_left = u32::try_from(pictures).ok()?;
         let packetizer = forms.packetizer(track)?;
-        let step = i64::from(packetizer.clock().hz()) * BURST_STEP_MICROS / 1_000_000;
         Some(Self {
             track,
             last_id: backlog.last()?.id,
             last_timestamp: packetizer.timestamp(last.frame.time),
-            pictures_left: u32::try_from(pictures).ok()?,
-            step: u32::try_from(step).ok()?.max(1),
+            pictures_left,
+            step: burst_step(packetizer.clock().hz(), pictures_left),
         })
     }
 
@@ -127,6 +130,13 @@ impl Burst {
         let to_come = self.pictures_left.saturating_sub(1);
         self.last_timestamp.wrapping_sub(to_come.wrapping_mul(self.step))
     }
+}
+
+/// Ticks between two of so many pictures.
+fn burst_step(clock_hz: u32, pictures: u32) -> u32 {
+    let all = clock_hz / BURST_HZ;
+    // Two pictures with one timestamp would be one.
+    (all / pictures.max(1)).clamp(1, (clock_hz / BURST_STEP_HZ).max(1))
 }
 
 /// Where a viewer stands in its stream.
@@ -439,5 +449,22 @@ impl Tcp {
                 return Ok(Sent::Blocked);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::burst_step;
+
+    #[test]
+    fn a_burst_leaves_a_player_20_ms_behind_at_the_most() {
+        for (clock_hz, pictures) in [1, 10, 120, 600, 1_800].map(|pictures| (90_000, pictures)) {
+            let step = burst_step(clock_hz, pictures);
+            assert!((1..=90).contains(&step), "{pictures} pictures: {step} ticks");
+            assert!(step * (pictures - 1) <= 1_800, "{pictures} pictures: {step} ticks");
+        }
+        assert_eq!((burst_step(90_000, 10), burst_step(90_000, 0)), (90, 90));
+        // Whatever the clock, no two have the same timestamp.
+        assert_eq!((burst_step(90_000, 100_000), burst_step(1, 10)), (1, 1));
     }
 }
