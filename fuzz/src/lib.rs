@@ -2,6 +2,8 @@
 //!
 //! Belongs here: what several targets need to make calls out of bytes. Does not belong here: anything of a parser.
 
+pub mod bitstream;
+
 use std::time::{Duration, Instant};
 
 use media::WallTime;

@@ -1,9 +1,9 @@
 //! Annex B byte streams and length-prefixed NAL units.
 #![no_main]
 
-use input::Input;
+use input::{Input, bitstream};
 use libfuzzer_sys::fuzz_target;
-use media::annexb::{Splitter, nal_units, to_annex_b, to_length_prefixed, unescaped, units};
+use media::annexb::{Splitter, nal_units, to_annex_b, unescaped, units};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
@@ -19,8 +19,7 @@ fuzz_target!(|data: &[u8]| {
     splitter.flush(|unit| split.push(unit.to_vec()));
     assert_eq!(whole, split, "pieces make a difference");
 
-    let mut prefixed = Vec::new();
-    to_length_prefixed(stream, &mut prefixed);
+    let prefixed = bitstream::length_prefixed(stream);
     assert_eq!(nal_units(&prefixed).collect::<Vec<_>>(), whole);
     let mut again = Vec::new();
     to_annex_b(&prefixed, &mut again);

@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         payload_type: 96,
         format: Arc::new(Format::H264(h264::Format::default())),
         clock: Timescale::VIDEO,
-        reordering: (input.byte() % 4 != 0).then(Reordering::default),
+        reordering: (!input.byte().is_multiple_of(4)).then(Reordering::default),
         abs_capture_time: Some(1),
         ssrc: 1,
         cname: "fuzz".into(),

@@ -133,7 +133,7 @@ impl Graph {
             for what in FORBIDDEN_EVERYWHERE {
                 found.extend(self.chain(id, what, true));
             }
-            if self.names[id] != "sightline" {
+            if !["sightline", "sightline-fuzz"].contains(&self.names[id].as_str()) {
                 found.extend(self.chain(id, "sightline", true));
             }
         }

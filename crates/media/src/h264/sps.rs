@@ -138,7 +138,7 @@ pub(super) fn read_pps(unit: &[u8]) -> Result<PpsInfo, ParameterSetError> {
 /// The same SPS with `max_num_reorder_frames` 0 in its VUI (§E.2.1), so that decoders hand out each picture at once instead of
 /// waiting for ones that might come before it. Only for streams that are known to hold no B pictures: our own encoder's.
 ///
-/// `None` when it says so already or cannot be read.
+/// `None` when it says so already, or cannot be read or written.
 pub fn without_reordering(sps: &[u8]) -> Option<Vec<u8>> {
     let header = NalHeader::new(*sps.first()?).ok()?;
     if unit_type(sps) != nal::SPS {
@@ -164,7 +164,10 @@ pub fn without_reordering(sps: &[u8]) -> Option<Vec<u8>> {
         }
     }
     parsed.level_idc = level;
-    Some(parsed.to_vec_with_header(header))
+    let changed = parsed.to_vec_with_header(header);
+    // A VUI that was read with tolerance is not always one that can be written.
+    let told = read_sps(&changed).ok()?.max_reorder_frames;
+    (told == Some(0)).then_some(changed)
 }
 
 /// Parses an SPS with the highest level in place of its own, so that sizes are not judged by it; gives its own level beside.

@@ -448,6 +448,10 @@ fn an_sps_is_told_not_to_reorder() {
     assert_eq!(without_reordering(PPS_X264), None);
     assert_eq!(without_reordering(&[]), None);
     assert_eq!(without_reordering(&[0x67, 1, 2]), None);
+    // Found by fuzzing: its VUI makes no sense and was forgiven, and what is written of it could not be read.
+    let forgiven = b"gz4 r3095 baee400 - H.264/MPEG-4 AVC cod\0\0\xa7";
+    assert!(Format::new([forgiven]).is_ok());
+    assert_eq!(without_reordering(forgiven), None);
 }
 
 /// A Constrained Baseline SPS with picture order count type 0 and no VUI.
