@@ -124,3 +124,24 @@ fn help_and_version_are_answers() {
     let output = sightline().output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// Each shared library costs every start, and has to be on every machine that the binary is copied to.
+#[test]
+#[cfg(target_os = "linux")]
+fn needs_only_the_c_library() {
+    let said = std::process::Command::new("readelf")
+        .args(["--dynamic", "--wide", env!("CARGO_BIN_EXE_sightline")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let needed: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("(NEEDED)"))
+        .filter_map(|line| line.split_once('[')?.1.strip_suffix(']'))
+        .collect();
+    assert!(needed.contains(&"libc.so.6"), "{said}");
+    for library in needed {
+        let ours = ["libc.so", "libm.so", "libgcc_s.so", "ld-linux"];
+        assert!(ours.iter().any(|name| library.starts_with(name)), "{library}");
+    }
+}
