@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 /// openh264-sys2 asks for it by name, and linkers take the first folder that has any form of it: so one that has the archive alone comes first.
 fn link_the_cxx_library_statically() {
     println!("cargo:rerun-if-env-changed=CXX");
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+    if env::var_os("CARGO_CFG_TARGET_OS").is_none_or(|system| system != "linux") {
         return;
     }
     let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("cxx");
