@@ -16,7 +16,7 @@ use protocol::rtsp::auth::{Challenge, Credentials};
 use protocol::rtsp::message::Status;
 use protocol::rtsp::server::{self, ChannelKind, Denied, Event, Refusal, ServerPorts, SetUpTransport};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
 use super::Shared;
@@ -56,7 +56,6 @@ pub(super) async fn run(socket: TcpStream, remote: SocketAddr, shared: Arc<Share
         role: Role::Idle,
         tracks: Vec::new(),
         expecting: None,
-        datagrams: None,
         closing: None,
     };
     connection.serve(stop).await;
@@ -94,7 +93,6 @@ struct Connection {
     /// Tracks that are set up, by position.
     tracks: Vec<SetUp>,
     expecting: Option<Expecting>,
-    datagrams: Option<mpsc::Receiver<Datagram>>,
     closing: Option<Ending>,
 }
 
@@ -123,7 +121,7 @@ impl Connection {
                     }
                 }
                 () = &mut timer, if timed => self.handle_timeout(),
-                Some(datagram) = receive(&mut self.datagrams) => self.take_datagram(&datagram),
+                datagram = receive(self.expecting.as_ref()) => self.take_datagram(&datagram),
                 end = ended(&mut self.role) => break Ending::Stream(describe_end(end)),
                 _ = stop.wait_for(|&stop| stop) => break Ending::Stopping,
             }
@@ -320,11 +318,7 @@ impl Connection {
                 .sockets
                 .as_ref()
                 .ok_or_else(|| Refusal::new(Status::UNSUPPORTED_TRANSPORT))?;
-            let expecting = self.expecting.get_or_insert_with(|| {
-                let (expecting, datagrams) = Expecting::new(sockets.clone());
-                self.datagrams = Some(datagrams);
-                expecting
-            });
+            let expecting = self.expecting.get_or_insert_with(|| Expecting::new(sockets.clone()));
             let [rtp, rtcp] = [client_rtp, client_rtcp].map(|port| SocketAddr::new(self.remote.ip(), port));
             if !expecting.expect(track, rtp, rtcp) {
                 let why = format!("ports {client_rtp} and {client_rtcp} of your address are in use by another session");
@@ -397,7 +391,6 @@ impl Connection {
         self.role = Role::Idle;
         self.tracks.clear();
         self.expecting = None;
-        self.datagrams = None;
     }
 
     fn take(&mut self, track: usize, kind: ChannelKind, bytes: &[u8]) {
@@ -488,9 +481,9 @@ impl Connection {
     }
 }
 
-async fn receive(datagrams: &mut Option<mpsc::Receiver<Datagram>>) -> Option<Datagram> {
-    match datagrams {
-        Some(datagrams) => datagrams.recv().await,
+async fn receive(expecting: Option<&Expecting>) -> Datagram {
+    match expecting {
+        Some(expecting) => expecting.inbox().next().await,
         None => std::future::pending().await,
     }
 }

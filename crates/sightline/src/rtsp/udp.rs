@@ -3,17 +3,17 @@
 //! Belongs here: sending a frame's packets with segmentation offload, and handing what arrives to the connection it belongs
 //! to. Does not belong here: which frames go out, what RTCP says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use protocol::rtp::PacketRanges;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::net::RtpPair;
 
@@ -40,8 +40,42 @@ pub(crate) struct Datagram {
 }
 
 type Key = (Port, SocketAddr);
-/// Who gets what comes from where: position of the track, and the way to its connection.
-type Expected = HashMap<Key, (usize, mpsc::Sender<Datagram>)>;
+/// Who gets what comes from where: position of the track, and its connection's inbox.
+type Expected = HashMap<Key, (usize, Arc<Inbox>)>;
+
+/// Datagrams for one connection. Not a channel of tokio's: that holds 2 KB for each viewer, whose one report in five seconds
+/// seldom waits here at all.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    waiting: Mutex<VecDeque<Datagram>>,
+    came: Notify,
+}
+
+impl Inbox {
+    /// The next one, in the order of arrival. Nothing is taken when the future is dropped.
+    pub(crate) async fn next(&self) -> Datagram {
+        loop {
+            if let Some(datagram) = self.waiting().pop_front() {
+                return datagram;
+            }
+            self.came.notified().await;
+        }
+    }
+
+    /// A full inbox is loss, which the receiver sees in the sequence numbers.
+    fn put(&self, datagram: Datagram) {
+        let mut waiting = self.waiting();
+        if waiting.len() < QUEUE_DATAGRAMS {
+            waiting.push_back(datagram);
+        }
+        drop(waiting);
+        self.came.notify_one();
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<Datagram>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Both sockets, and who expects datagrams from where.
 pub(crate) struct RtpSockets {
@@ -92,10 +126,10 @@ impl Socket {
 
 /// Keeps a peer's addresses expected, two for each of its tracks; dropping it ends that.
 pub(crate) struct Expecting {
-    sockets: std::sync::Arc<RtpSockets>,
+    sockets: Arc<RtpSockets>,
     /// By track. A session has a few.
     keys: Vec<(usize, [Key; 2])>,
-    inbox: mpsc::Sender<Datagram>,
+    inbox: Arc<Inbox>,
 }
 
 impl RtpSockets {
@@ -172,8 +206,7 @@ impl RtpSockets {
         };
         for bytes in datagrams.chunks(stride.max(1)) {
             let bytes = Bytes::copy_from_slice(bytes);
-            // A full inbox is loss, which the receiver sees in the sequence numbers.
-            let _ = inbox.try_send(Datagram {
+            inbox.put(Datagram {
                 track: *track,
                 port,
                 bytes,
@@ -183,17 +216,18 @@ impl RtpSockets {
 }
 
 impl Expecting {
-    /// Nothing expected yet; datagrams will come out of the receiver.
-    pub(crate) fn new(sockets: std::sync::Arc<RtpSockets>) -> (Self, mpsc::Receiver<Datagram>) {
-        let (inbox, outbox) = mpsc::channel(QUEUE_DATAGRAMS);
-        (
-            Self {
-                sockets,
-                keys: Vec::new(),
-                inbox,
-            },
-            outbox,
-        )
+    /// Nothing expected yet.
+    pub(crate) fn new(sockets: Arc<RtpSockets>) -> Self {
+        Self {
+            sockets,
+            keys: Vec::new(),
+            inbox: Arc::default(),
+        }
+    }
+
+    /// Where the datagrams come out.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Expects datagrams of a track from these ports of the peer, and no longer from those of its SETUP before. `false`, and nothing
@@ -204,7 +238,7 @@ impl Expecting {
         let taken = |key: &Key| {
             expected
                 .get(key)
-                .is_some_and(|(_, inbox)| !inbox.same_channel(&self.inbox))
+                .is_some_and(|(_, inbox)| !Arc::ptr_eq(inbox, &self.inbox))
         };
         if keys.iter().any(taken) {
             return false;
@@ -248,7 +282,6 @@ impl Drop for Expecting {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
 
     use super::*;
 
@@ -270,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn two_addresses_a_track_are_expected_however_often_it_is_set_up() {
         let sockets = sockets();
-        let (mut expecting, _inbox) = Expecting::new(sockets.clone());
+        let mut expecting = Expecting::new(sockets.clone());
         for round in 0..1_000 {
             for track in 0..2 {
                 let (rtp, rtcp) = ports(10_000 + 4 * round + 2 * track);
@@ -278,7 +311,7 @@ mod tests {
             }
         }
         assert_eq!((expected(&sockets), expecting.keys.len()), (4, 2));
-        let (mut other, _inbox) = Expecting::new(sockets.clone());
+        let mut other = Expecting::new(sockets.clone());
         let (rtp, rtcp) = ports(10_000);
         assert!(other.expect(0, rtp, rtcp), "held for a SETUP that was replaced");
         expecting.forget(0);
@@ -290,8 +323,8 @@ mod tests {
     #[tokio::test]
     async fn ports_of_another_session_are_refused_and_change_nothing() {
         let sockets = sockets();
-        let (mut one, _inbox) = Expecting::new(sockets.clone());
-        let (mut two, _other_inbox) = Expecting::new(sockets.clone());
+        let mut one = Expecting::new(sockets.clone());
+        let mut two = Expecting::new(sockets.clone());
         let ((a, b), (c, d)) = (ports(20_000), ports(30_000));
         assert!(one.expect(0, a, b) && two.expect(0, c, d));
         assert!(!two.expect(0, a, b));
@@ -302,5 +335,32 @@ mod tests {
         assert_eq!(expected(&sockets), 4);
         drop(two);
         assert_eq!(expected(&sockets), 2);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_takes_out_is_bounded_and_in_order() {
+        let sockets = sockets();
+        let mut expecting = Expecting::new(sockets.clone());
+        let (rtp, rtcp) = ports(20_000);
+        assert!(expecting.expect(3, rtp, rtcp));
+        // As the kernel joins them: many of two bytes, the last of one.
+        let sent: Vec<u8> = (0..=u8::MAX).flat_map(|number| [number, 0]).chain([7]).collect();
+        for _ in 0..QUEUE_DATAGRAMS {
+            sockets.hand_over(Port::Rtp, rtp, &sent, 2);
+        }
+        assert_eq!(expecting.inbox().waiting().len(), QUEUE_DATAGRAMS);
+        for number in 0..=u8::MAX {
+            let datagram = expecting.inbox().next().await;
+            assert_eq!((datagram.track, datagram.port), (3, Port::Rtp));
+            assert_eq!(datagram.bytes[..], [number, 0]);
+        }
+        assert_eq!(expecting.inbox().next().await.bytes[..], [7]);
+        // One that comes while its connection waits wakes it.
+        expecting.inbox().waiting().clear();
+        let (datagram, ()) = tokio::join!(expecting.inbox().next(), async {
+            tokio::task::yield_now().await;
+            sockets.hand_over(Port::Rtcp, rtcp, &[1, 2, 3], 1_200);
+        });
+        assert_eq!((datagram.port, datagram.bytes.len()), (Port::Rtcp, 3));
     }
 }
