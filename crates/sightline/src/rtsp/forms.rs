@@ -18,8 +18,10 @@ use protocol::sdp;
 
 /// Frames of all tracks whose renderings are kept: enough for shards that are a few frames apart.
 const KEPT_FRAMES: usize = 8;
-/// Renderings kept of one frame: datagrams, and each interleaved channel that a client chose is one. Nearly all choose the same.
-const KEPT_FRAMINGS: usize = 8;
+/// Framings that always have room in a frame, whoever came before: see [`usual`].
+const USUAL_FRAMINGS: usize = 3;
+/// Renderings kept of one frame in other framings: each interleaved channel that a client chose is one.
+const OTHER_FRAMINGS: usize = 5;
 
 /// A frame's packets in one framing.
 #[derive(Debug)]
@@ -35,8 +37,21 @@ pub(crate) struct Rendering {
 #[derive(Debug)]
 pub(crate) struct Packets {
     sequence: u16,
+    /// In the places that [`usual`] gives them.
+    usual: [OnceLock<Rendering>; USUAL_FRAMINGS],
     /// Filled from the front.
-    renderings: [OnceLock<Rendering>; KEPT_FRAMINGS],
+    others: [OnceLock<Rendering>; OTHER_FRAMINGS],
+}
+
+/// The place of a framing that nearly all clients choose: datagrams, the channel of a track that is set up first, and of one
+/// that is set up after all before it. Clients with odd channels could otherwise take the shared rendering from everybody else.
+fn usual(framing: Framing, track: TrackIndex) -> Option<usize> {
+    match framing {
+        Framing::Datagram => Some(0),
+        Framing::Interleaved { channel: 0 } => Some(1),
+        Framing::Interleaved { channel } if u16::from(channel) == 2 * u16::from(track.0) => Some(2),
+        Framing::Interleaved { .. } => None,
+    }
 }
 
 impl Packets {
@@ -45,8 +60,8 @@ impl Packets {
         self.sequence
     }
 
-    /// The packets in this framing. `frame` and `packetizer` are those the numbers were given for. `None` when as many other
-    /// framings as are kept were asked for first.
+    /// The packets in this framing. `frame` and `packetizer` are those the numbers were given for. `None` for an unusual
+    /// framing, when as many others as are kept were asked for first.
     pub(crate) fn rendering(&self, packetizer: &Packetizer, frame: &Frame, framing: Framing) -> Option<&Rendering> {
         let render = || {
             let mut bytes = Vec::new();
@@ -58,8 +73,11 @@ impl Packets {
                 ranges,
             }
         };
-        let mut renderings = self.renderings.iter().map(|slot| slot.get_or_init(render));
-        renderings.find(|rendering| rendering.framing == framing)
+        if let Some(place) = usual(framing, frame.track) {
+            return self.usual.get(place).map(|slot| slot.get_or_init(render));
+        }
+        let mut others = self.others.iter().map(|slot| slot.get_or_init(render));
+        others.find(|rendering| rendering.framing == framing)
     }
 }
 
@@ -86,7 +104,8 @@ impl Render for Numbers {
     fn render(&mut self, _: &Entry, mark: u64) -> Packets {
         Packets {
             sequence: mark as u16,
-            renderings: Default::default(),
+            usual: Default::default(),
+            others: Default::default(),
         }
     }
 }
