@@ -3,7 +3,7 @@
 
 use input::{Input, bitstream};
 use libfuzzer_sys::fuzz_target;
-use media::h264::{AccessUnits, Format, output_order, without_reordering};
+use media::h264::{AccessUnits, Format, output_order, with_live_vui};
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
@@ -30,11 +30,16 @@ fuzz_target!(|data: &[u8]| {
     }
 
     for unit in media::annexb::units(stream) {
-        if let (Some(changed), Ok(before)) = (without_reordering(unit), Format::new([unit])) {
+        if let (Some(changed), Ok(before)) = (with_live_vui(unit, 30, 1), Format::new([unit])) {
             let after = Format::new([&changed]).expect("an SPS of ours can be read");
             assert_eq!(after.max_reorder_frames(), Some(0));
             assert_eq!(after.dimensions(), before.dimensions());
-            assert_eq!(without_reordering(&changed), None, "there is nothing left to change");
+            match before.frame_rate() {
+                // Timing that makes no sense is left as it is.
+                None => assert!(after.frame_rate().is_none_or(|fps| fps == 30.0)),
+                told => assert_eq!(after.frame_rate(), told),
+            }
+            assert_eq!(with_live_vui(&changed, 30, 1), None, "there is nothing left to change");
         }
     }
 });

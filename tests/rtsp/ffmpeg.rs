@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::delay::no_standing_delay;
 use super::killing::{viewer_of, wait_for_frames};
 use super::support::{
-    PATIENCE, Process, Server, h264_of_ffmpeg, publish_encoded_with_ffmpeg, publish_with_ffmpeg, sightline, tool,
+    PATIENCE, Process, Server, h264_of_ffmpeg, publish_encoded_with_ffmpeg, publish_stamped, publish_with_ffmpeg,
+    sightline, tool,
 };
 
 /// What ffprobe finds in the first second or two.
@@ -204,6 +205,52 @@ fn plays_the_camera_of_the_program_itself() {
     assert_eq!(video(&probed), ("h264", 640, 480));
     assert_eq!(probed["streams"][0]["has_b_frames"], 0);
     assert_eq!(probed["streams"][0]["profile"], "Constrained Baseline");
+}
+
+/// A burst's timestamps lie close together, and FFmpeg guesses a rate from them where the stream tells none: 90,000 a second.
+#[test]
+fn the_rate_is_the_one_that_was_set_behind_a_long_burst_too() {
+    let mut server = Server::start(&[]);
+    let _publisher = publish_stamped(&mut server, "cam", 300);
+    let mut viewer = viewer_of(&server, "cam", "tcp");
+    wait_for_frames(&mut viewer, 120);
+    for transport in ["tcp", "udp"] {
+        let probed = probe(&server.url("cam"), transport);
+        assert_eq!(probed["streams"][0]["r_frame_rate"], "30/1", "over {transport}");
+    }
+    let mut command = tool("ffmpeg");
+    command.args([
+        "-nostdin",
+        "-v",
+        "error",
+        "-progress",
+        "pipe:1",
+        "-rtsp_transport",
+        "tcp",
+    ]);
+    command.args(["-i", &server.url("cam"), "-t", "3"]);
+    command.args([
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-f",
+        "mp4",
+        "-y",
+        "/dev/null",
+    ]);
+    let mut recorder = Process::start(&mut command);
+    recorder.collect_stdout();
+    let (status, said) = recorder.finish();
+    assert!(status.success(), "{said:?}");
+    let figure = |name: &str| -> u64 {
+        let mut figures = said
+            .iter()
+            .filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        figures.next_back().unwrap_or_else(|| panic!("no {name} in {said:?}"))
+    };
+    assert_eq!(figure("frame="), 90, "{said:?}");
+    assert!(figure("dup_frames=") < 15, "{said:?}");
 }
 
 #[test]

@@ -278,7 +278,7 @@ impl Encoding {
         let at = self.parts.clock.wall_at(taken.at);
         self.draw(picture, at);
         let Some(encoder) = &mut self.encoder else { return };
-        lock(&self.parts.packager).submitted(taken.at, at);
+        lock(&self.parts.packager).submitted(taken.at, at, self.settings.fps);
         match encoder.encode(picture, taken) {
             Ok(()) => self.failures = 0,
             Err(error) => self.encoder_failed(&error),

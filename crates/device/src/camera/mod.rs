@@ -153,7 +153,12 @@ impl Camera {
         let mailbox = Arc::new(Mailbox::new(source.name(), encode, drawing, clock.now()));
         let stats = Arc::new(Stats::default());
         let pool = Pool::default();
-        let packager = Arc::new(Mutex::new(Packager::new(Arc::clone(&clock), sink, Arc::clone(&stats))));
+        let packager = Arc::new(Mutex::new(Packager::new(
+            Arc::clone(&clock),
+            sink,
+            Arc::clone(&stats),
+            encode.fps,
+        )));
         let handle = Handle {
             mailbox: Arc::clone(&mailbox),
             stats: Arc::clone(&stats),

@@ -12,6 +12,7 @@ use media::{Capture, CaptureSource, Clock, Frame, MediaTime, Timescale, Track, T
 use super::stats::Stats;
 use super::{Output, Sink, Status};
 use crate::encode;
+use crate::picture::FrameRate;
 use crate::source::Taken;
 
 const TRACK: TrackIndex = TrackIndex(0);
@@ -29,6 +30,8 @@ pub(super) struct Packager {
     stats: Arc<Stats>,
     /// Puts together what our encoders make.
     units: AccessUnits,
+    /// What parameter sets say that do not say it themselves.
+    fps: FrameRate,
     announced: bool,
     /// Where media time is zero: the capture of the first frame.
     zero: Option<Instant>,
@@ -45,12 +48,14 @@ struct Inside {
 }
 
 impl Packager {
-    pub(super) fn new(clock: Arc<dyn Clock>, sink: Sink, stats: Arc<Stats>) -> Self {
+    /// `fps` is what our encoders' streams say until a picture comes at another rate.
+    pub(super) fn new(clock: Arc<dyn Clock>, sink: Sink, stats: Arc<Stats>, fps: FrameRate) -> Self {
         Self {
             clock,
             sink,
             stats,
             units: AccessUnits::new(h264::Format::default(), Ending::Told),
+            fps,
             announced: false,
             zero: None,
             last_ticks: None,
@@ -62,8 +67,11 @@ impl Packager {
         (self.sink)(Output::Status(status));
     }
 
-    /// A picture taken at `taken`, which is `at` in wall time, goes into the encoder.
-    pub(super) fn submitted(&mut self, taken: Instant, at: WallTime) {
+    /// A picture taken at `taken`, which is `at` in wall time, goes into the encoder. From the next parameter sets on the stream
+    /// says that its rate is `fps`: what was agreed with the source. The rate that is measured swings, and each change would be
+    /// a new format for every viewer.
+    pub(super) fn submitted(&mut self, taken: Instant, at: WallTime, fps: FrameRate) {
+        self.fps = fps;
         if self.inside.len() >= MOST_INSIDE {
             self.inside.pop_front();
         }
@@ -86,8 +94,9 @@ impl Packager {
         let at = inside.map_or_else(|| self.clock.wall_at(taken.at), |inside| inside.at);
         self.units.push(&sei::h264(at));
         for nal in unit.nals {
-            // Encoders of FFmpeg may leave out that they do not reorder, and players then wait for pictures that never come.
-            match h264::without_reordering(nal) {
+            // openh264 leaves out the rate, and encoders of FFmpeg may leave out that they do not reorder: players then guess the
+            // one, and wait for pictures that never come.
+            match h264::with_live_vui(nal, self.fps.frames(), self.fps.seconds()) {
                 Some(sps) => self.units.push(&sps),
                 None => self.units.push(nal),
             };

@@ -710,6 +710,47 @@ fn a_panic_of_the_encode_thread_ends_the_camera_and_says_so() {
     camera.stop();
 }
 
+fn packager(clock: &SimClock, sink: Sink) -> Packager {
+    Packager::new(
+        Arc::new(clock.clone()),
+        sink,
+        Arc::new(Stats::default()),
+        FrameRate::whole(25),
+    )
+}
+
+#[test]
+fn the_stream_says_the_rate_that_was_agreed_on() {
+    let stage = Stage::with(
+        Scripted::new([Act::Pictures(u32::MAX, 160, 128)]),
+        NOTHING,
+        |settings| settings,
+    );
+    let rate = |frame: &Frame| match &*frame.format {
+        media::Format::H264(format) => format.frame_rate(),
+        _ => None,
+    };
+    let handle = stage.camera.handle();
+    let first = stage.frame();
+    assert_eq!(rate(&first), Some(100.0));
+    handle.set_bitrate_kbps(300);
+    handle.set_fps(FrameRate::whole(50));
+    let mut formats = vec![first.format];
+    while rate(&stage.frame()) != Some(50.0) {}
+    for _ in 0..40 {
+        let frame = stage.frame();
+        if !Arc::ptr_eq(formats.last().unwrap(), &frame.format) {
+            formats.push(frame.format.clone());
+        }
+    }
+    let sets = |format: &media::Format| match format {
+        media::Format::H264(format) => format.parameter_sets().count(),
+        _ => 0,
+    };
+    assert_eq!(formats.len(), 2, "a format for each rate and none besides");
+    assert!(formats.iter().all(|format| sets(format) == 2), "the id stays");
+}
+
 #[test]
 fn a_step_of_wall_time_moves_the_capture_time_alone() {
     let clock = SimClock::new();
@@ -719,7 +760,7 @@ fn a_step_of_wall_time_moves_the_capture_time_alone() {
             let _ = to.send(frame);
         }
     });
-    let mut packager = Packager::new(Arc::new(clock.clone()), sink, Arc::new(Stats::default()));
+    let mut packager = packager(&clock, sink);
     let units = coded(160, 128, 4);
     for (n, unit) in units.into_iter().enumerate() {
         if n == 2 {
@@ -752,7 +793,7 @@ fn a_capture_time_in_the_source_is_believed_when_it_is_fresh() {
             let _ = to.send(frame);
         }
     });
-    let mut packager = Packager::new(Arc::new(clock.clone()), sink, Arc::new(Stats::default()));
+    let mut packager = packager(&clock, sink);
     let unit = coded(160, 128, 1).pop_front().unwrap();
     for (age_us, believed) in [
         (0, true),

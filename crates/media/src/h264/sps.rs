@@ -6,7 +6,7 @@
 
 use h264_reader::nal::sps::{
     BitstreamRestrictions, ChromaFormat, FrameMbsFlags, PicOrderCntError, PicOrderCntType, ScalingMatrixError,
-    SeqParamSetIdError, SeqParameterSet, SpsError, VuiParameters,
+    SeqParamSetIdError, SeqParameterSet, SpsError, TimingInfo, VuiParameters,
 };
 use h264_reader::nal::{NalHeader, WritableNal};
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, Integer, Primitive};
@@ -135,20 +135,33 @@ pub(super) fn read_pps(unit: &[u8]) -> Result<PpsInfo, ParameterSetError> {
     Ok(info)
 }
 
-/// The same SPS with `max_num_reorder_frames` 0 in its VUI (§E.2.1), so that decoders hand out each picture at once instead of
-/// waiting for ones that might come before it. Only for streams that are known to hold no B pictures: our own encoder's.
+/// The same SPS with what players want to know of a live encoder's stream and encoders often leave out of the VUI (§E.2.1):
 ///
-/// `None` when it says so already, or cannot be read or written.
-pub fn without_reordering(sps: &[u8]) -> Option<Vec<u8>> {
+/// - `max_num_reorder_frames` 0, so that decoders hand out each picture at once instead of waiting for ones that might come before
+///   it. Only for streams that are known to hold no B pictures: our own encoder's.
+/// - Where no timing is told, `frames` in `seconds`, not as a fixed rate. A player that finds none guesses from the timestamps, and
+///   those of a burst lie closer together: FFmpeg 5.1 takes a stream for 90,000 frames a second and fills up to that.
+///
+/// `None` when it says so already, or cannot be read or written. A rate that cannot be written is left out.
+pub fn with_live_vui(sps: &[u8], frames: u32, seconds: u32) -> Option<Vec<u8>> {
     let header = NalHeader::new(*sps.first()?).ok()?;
     if unit_type(sps) != nal::SPS {
         return None;
     }
     let (mut parsed, level) = parse(sps).ok()?;
+    let before = parsed.vui_parameters.clone();
     let reference_frames = parsed.max_num_ref_frames;
     let vui = parsed.vui_parameters.get_or_insert_with(VuiParameters::default);
+    // A tick is half a frame: the duration of a field. Neither number may be zero.
+    let rate = frames.checked_mul(2).filter(|&ticks| ticks > 0 && seconds > 0);
+    if let (None, Some(ticks)) = (&vui.timing_info, rate) {
+        vui.timing_info = Some(TimingInfo {
+            num_units_in_tick: seconds,
+            time_scale: ticks,
+            fixed_frame_rate_flag: false,
+        });
+    }
     match &mut vui.bitstream_restrictions {
-        Some(restrictions) if restrictions.max_num_reorder_frames == 0 => return None,
         Some(restrictions) => restrictions.max_num_reorder_frames = 0,
         // The other values are those that §E.2.1 infers when the structure is absent.
         absent => {
@@ -163,11 +176,14 @@ pub fn without_reordering(sps: &[u8]) -> Option<Vec<u8>> {
             });
         }
     }
+    if parsed.vui_parameters == before {
+        return None;
+    }
     parsed.level_idc = level;
     let changed = parsed.to_vec_with_header(header);
     // A VUI that was read with tolerance is not always one that can be written.
-    let told = read_sps(&changed).ok()?.max_reorder_frames;
-    (told == Some(0)).then_some(changed)
+    let (read, _) = parse(&changed).ok()?;
+    (read.vui_parameters == parsed.vui_parameters && read_sps(&changed).is_ok()).then_some(changed)
 }
 
 /// Parses an SPS with the highest level in place of its own, so that sizes are not judged by it; gives its own level beside.

@@ -432,26 +432,35 @@ fn the_size_limit_of_access_units_is_exact() {
 }
 
 #[test]
-fn an_sps_is_told_not_to_reorder() {
-    for original in [SPS_X264.to_vec(), written_with_poc_type_0()] {
+fn an_sps_is_told_not_to_reorder_and_its_rate() {
+    for original in [SPS_X264.to_vec(), SPS_OPENH264.to_vec(), written_with_poc_type_0()] {
         let before = Format::new([&original]).unwrap();
-        assert_ne!(before.max_reorder_frames(), Some(0));
-        let changed = without_reordering(&original).unwrap();
+        let changed = with_live_vui(&original, 30_000, 1_001).unwrap();
         let after = Format::new([&changed]).unwrap();
         assert_eq!(after.max_reorder_frames(), Some(0));
         assert_eq!(after.dimensions(), before.dimensions());
-        assert_eq!(after.frame_rate(), before.frame_rate());
+        // What the encoder says of its rate stays.
+        let rate = before.frame_rate().unwrap_or(30_000.0 / 1_001.0);
+        assert_eq!(after.frame_rate(), Some(rate));
         assert_eq!(after.profile_level_id(), before.profile_level_id());
-        assert_eq!(without_reordering(&changed), None);
+        assert_eq!(with_live_vui(&changed, 25, 1), None);
     }
-    assert_eq!(without_reordering(SPS_OPENH264), None);
-    assert_eq!(without_reordering(PPS_X264), None);
-    assert_eq!(without_reordering(&[]), None);
-    assert_eq!(without_reordering(&[0x67, 1, 2]), None);
+    assert_eq!(with_live_vui(PPS_X264, 25, 1), None);
+    assert_eq!(with_live_vui(&[], 25, 1), None);
+    assert_eq!(with_live_vui(&[0x67, 1, 2], 25, 1), None);
     // Found by fuzzing: its VUI makes no sense and was forgiven, and what is written of it could not be read.
     let forgiven = b"gz4 r3095 baee400 - H.264/MPEG-4 AVC cod\0\0\xa7";
     assert!(Format::new([forgiven]).is_ok());
-    assert_eq!(without_reordering(forgiven), None);
+    assert_eq!(with_live_vui(forgiven, 25, 1), None);
+}
+
+#[test]
+fn a_rate_that_cannot_be_written_is_left_out() {
+    for (frames, seconds) in [(0, 1), (25, 0), (1 << 31, 1 << 27)] {
+        assert_eq!(with_live_vui(SPS_OPENH264, frames, seconds), None);
+        let changed = with_live_vui(&written_with_poc_type_0(), frames, seconds).unwrap();
+        assert_eq!(Format::new([changed]).unwrap().frame_rate(), None);
+    }
 }
 
 /// A Constrained Baseline SPS with picture order count type 0 and no VUI.
@@ -474,7 +483,7 @@ proptest! {
     #[test]
     fn hostile_parameter_sets_never_panic(header in prop_oneof![Just(0x67_u8), Just(0x68)], bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let unit = [&[header][..], &bytes].concat();
-        let _ = without_reordering(&unit);
+        let _ = with_live_vui(&unit, 30, 1);
         if let Ok(format) = Format::new([&unit]) {
             let _ = (format.dimensions(), format.frame_rate(), format.codec_string(), format.max_reorder_frames());
         }
@@ -492,7 +501,7 @@ proptest! {
                 builder.push(&unit);
             }
         }
-        let _ = without_reordering(&unit);
+        let _ = with_live_vui(&unit, 30, 1);
     }
 
     #[test]

@@ -181,13 +181,14 @@ fn silent_about_reordering(sps: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_sps_without_reordering_frees_decoders_from_waiting() {
+fn an_sps_frees_decoders_from_waiting_and_tells_the_rate() {
     let zerolatency = "-c:v libx264 -profile:v main -preset veryfast -tune zerolatency -g 10 -f h264";
     let silent = with_sps(&encoded("320x180", 25, zerolatency), silent_about_reordering);
-    let told = with_sps(&silent, |sps| h264::without_reordering(sps).unwrap());
+    let told = with_sps(&silent, |sps| h264::with_live_vui(sps, 30_000, 1_001).unwrap());
     // A decoder that goes by the book holds back as many pictures as its buffer has room for.
     assert_ne!(field(&silent, "h264 -strict strict", "has_b_frames"), "0");
     assert_eq!(field(&told, "h264 -strict strict", "has_b_frames"), "0");
+    assert_eq!(field(&told, "h264", "r_frame_rate"), "30000/1001");
     assert_eq!(picture_hashes("h264", &told), picture_hashes("h264", &silent));
 }
 
