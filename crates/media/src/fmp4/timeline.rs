@@ -25,8 +25,9 @@ pub struct Sample {
 pub struct Timeline {
     scale: Timescale,
     reorder: usize,
-    /// Presentation times that did not become a decode time yet, in order.
+    /// Presentation times that did not become a decode time yet, in order, in ticks.
     waiting: Vec<i64>,
+    /// Newest decode time, in ticks.
     last: Option<i64>,
     /// Newest distance of two frames, in ticks.
     interval: i64,

@@ -258,7 +258,7 @@ impl Inner {
         (self.owner.as_ref()).is_some_and(|owner| owner.origin == Origin::StandIn && owner.id != id)
     }
 
-    /// Puts a frame into its place: number, layout, media time. `None`: sound that repeats what is published already.
+    /// Puts a frame into its place: number, lineup, media time. `None`: sound that repeats what is published already.
     fn place(&mut self, entry: &mut Entry, stats: &SessionStats) -> Option<()> {
         let frame = &mut entry.frame;
         let video = frame.format.codec().kind() == Kind::Video;
@@ -278,7 +278,7 @@ impl Inner {
         frame.time = frame.time.offset_micros(mapped.offset_us);
         entry.time_us = frame.time.as_micros();
         entry.id = self.ring.end();
-        entry.layout = self.layout;
+        entry.lineup = self.lineup;
         entry.start = match self.leading {
             Some(leading) => frame.keyframe && frame.track == leading,
             None => true,

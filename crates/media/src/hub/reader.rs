@@ -46,7 +46,7 @@ pub enum EndReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     next: u64,
-    layout: u32,
+    lineup: u32,
     mode: Mode,
     /// Video tracks, as bits, on which a keyframe has to come first.
     unkeyed: u8,
@@ -66,12 +66,12 @@ enum Mode {
 impl Position {
     /// Right behind `entry`: for a viewer that was given everything up to and including it.
     pub fn after(entry: &Entry) -> Self {
-        Self::flowing(entry.id.saturating_add(1), entry.layout)
+        Self::flowing(entry.id.saturating_add(1), entry.lineup)
     }
 
     /// At `entry`, which is the next to be given out.
     pub fn at(entry: &Entry) -> Self {
-        Self::flowing(entry.id, entry.layout)
+        Self::flowing(entry.id, entry.lineup)
     }
 
     /// [`Entry::id`] of the next frame, unless it is skipped. Two positions with the same `next_id` that are both not
@@ -85,10 +85,10 @@ impl Position {
         self.mode != Mode::Flowing
     }
 
-    fn flowing(next: u64, layout: u32) -> Self {
+    fn flowing(next: u64, lineup: u32) -> Self {
         Self {
             next,
-            layout,
+            lineup,
             mode: Mode::Flowing,
             unkeyed: 0,
             burst_end: 0,
@@ -99,7 +99,7 @@ impl Position {
     pub(super) fn burst(inner: &Inner, start: u64) -> Self {
         Self {
             next: start,
-            layout: inner.layout,
+            lineup: inner.lineup,
             mode: Mode::Flowing,
             unkeyed: inner.video_tracks,
             burst_end: inner.ring.end(),
@@ -108,14 +108,14 @@ impl Position {
 
     /// Behind the newest entry, for whatever comes.
     pub(super) fn live(inner: &Inner) -> Self {
-        Self::flowing(inner.ring.end(), inner.layout)
+        Self::flowing(inner.ring.end(), inner.lineup)
     }
 
     /// Behind the newest entry, for the next start point.
     pub(super) fn waiting(inner: &Inner) -> Self {
         Self {
             next: inner.ring.end(),
-            layout: inner.layout,
+            lineup: inner.lineup,
             mode: Mode::Waiting { skipped: None },
             unkeyed: inner.video_tracks,
             burst_end: 0,
@@ -137,7 +137,7 @@ impl Inner {
         }
         let before = frames.len();
         for entry in self.ring.from(position.next) {
-            if entry.layout != position.layout || frames.len() - before >= max {
+            if entry.lineup != position.lineup || frames.len() - before >= max {
                 break;
             }
             position.next = entry.id.saturating_add(1);
@@ -211,10 +211,10 @@ impl Inner {
 
     /// No frame of the position's tracks is left.
     fn at_the_end(&self, position: &mut Position) -> Option<Event> {
-        if position.layout != self.layout {
+        if position.lineup != self.lineup {
             *position = Position {
                 unkeyed: self.video_tracks,
-                ..Position::flowing(position.next.max(self.layout_start), self.layout)
+                ..Position::flowing(position.next.max(self.lineup_start), self.lineup)
             };
             return Some(Event::Tracks(Arc::clone(&self.tracks)));
         }

@@ -20,7 +20,7 @@ pub struct Entry {
     pub frame: Frame,
     /// When it was published.
     pub published: Instant,
-    pub(super) layout: u32,
+    pub(super) lineup: u32,
     /// A reader may start here: keyframe of the first video track, or any frame of a stream without video.
     pub(super) start: bool,
     pub(super) time_us: i64,
@@ -32,7 +32,7 @@ impl Entry {
             id: 0,
             frame,
             published,
-            layout: 0,
+            lineup: 0,
             start: false,
             time_us: 0,
         }
@@ -40,8 +40,8 @@ impl Entry {
 
     /// Which list of tracks it belongs to: grows by one whenever a publisher with other tracks takes over
     /// ([`super::Event::Tracks`]).
-    pub fn layout(&self) -> u32 {
-        self.layout
+    pub fn lineup(&self) -> u32 {
+        self.lineup
     }
 
     /// What it counts for against the limits in bytes: its data and a flat sum for what stands around it. Data that is
@@ -113,7 +113,7 @@ impl Ring {
     }
 
     /// Other tracks from here on: what is in the ring stays readable, but nobody may start there.
-    pub(super) fn new_layout(&mut self) {
+    pub(super) fn new_lineup(&mut self) {
         self.newest_start = None;
     }
 

@@ -102,10 +102,10 @@ pub(super) struct Inner {
     pub(super) ring: Ring,
     pub(super) tracks: Arc<[Track]>,
     /// Counts lists of tracks that differ in more than formats.
-    pub(super) layout: u32,
-    /// The first id of the current layout.
-    pub(super) layout_start: u64,
-    /// Bit per video track of the current layout.
+    pub(super) lineup: u32,
+    /// The first id of the current lineup.
+    pub(super) lineup_start: u64,
+    /// Bit per video track of the current lineup.
     pub(super) video_tracks: u8,
     /// The video track whose keyframes are start points; `None`: no video, every frame is.
     pub(super) leading: Option<TrackIndex>,
@@ -192,16 +192,16 @@ impl Inner {
         woken
     }
 
-    /// Makes `tracks` the stream's. Formats alone may change under readers; anything else starts a new layout.
+    /// Makes `tracks` the stream's. Formats alone may change under readers; anything else starts a new lineup.
     pub(super) fn set_tracks(&mut self, tracks: Arc<[Track]>) {
         let same = self.tracks.len() == tracks.len()
             && (self.tracks.iter().zip(tracks.iter()))
                 .all(|(old, new)| old.format.codec() == new.format.codec() && old.timescale == new.timescale);
         self.tracks = tracks;
         if !same {
-            self.layout = self.layout.wrapping_add(1);
-            self.layout_start = self.ring.end();
-            self.ring.new_layout();
+            self.lineup = self.lineup.wrapping_add(1);
+            self.lineup_start = self.ring.end();
+            self.ring.new_lineup();
             (self.video_tracks, self.leading) = video_tracks(&self.tracks);
         }
     }
@@ -227,8 +227,8 @@ impl Stream {
                 limits,
                 ring: Ring::new(),
                 tracks,
-                layout: 0,
-                layout_start: 0,
+                lineup: 0,
+                lineup_start: 0,
                 video_tracks: bits,
                 leading,
                 owner: None,

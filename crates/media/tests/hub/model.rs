@@ -89,7 +89,7 @@ struct Transcript {
     events: Vec<Seen>,
     /// Events that were checked.
     checked: usize,
-    /// Id and layout of the last frame, and frames that it was told it lost since.
+    /// Id and lineup of the last frame, and frames that it was told it lost since.
     last: Option<(u64, u32)>,
     owed: Option<u64>,
     tracks_changed: bool,
@@ -138,10 +138,10 @@ impl Transcript {
                             self.owed
                         );
                     }
-                    if let Some((_, layout)) = self.last.filter(|_| !self.tracks_changed) {
+                    if let Some((_, lineup)) = self.last.filter(|_| !self.tracks_changed) {
                         assert_eq!(
-                            entry.layout(),
-                            layout,
+                            entry.lineup(),
+                            lineup,
                             "frames of other tracks come after they were told"
                         );
                     }
@@ -159,12 +159,12 @@ impl Transcript {
                         entry.id
                     );
                     let us = entry.frame.time.as_micros();
-                    let newest = self.newest_us.entry((entry.layout(), entry.frame.track)).or_insert(us);
+                    let newest = self.newest_us.entry((entry.lineup(), entry.frame.track)).or_insert(us);
                     // A second back is believed: B-frames are sent so. Keyframes and further steps are put right.
                     let back = if starts(entry) { 0 } else { 1_000_000 };
                     assert!(us >= *newest - back, "the clock went from {newest} to {us}");
                     *newest = us.max(*newest);
-                    (self.last, self.owed, self.tracks_changed) = (Some((entry.id, entry.layout())), None, false);
+                    (self.last, self.owed, self.tracks_changed) = (Some((entry.id, entry.lineup())), None, false);
                 }
                 Seen::Jumped(skipped) => {
                     assert!(*skipped > 0);

@@ -343,7 +343,7 @@ fn other_tracks_are_told_before_their_frames() {
             Seen::Frame(_)
         ]
     ));
-    assert_eq!(seen[3].frame().layout(), seen[1].frame().layout() + 1);
+    assert_eq!(seen[3].frame().lineup(), seen[1].frame().lineup() + 1);
     assert_eq!(world.join().ids(), [2, 3], "nobody starts with the old tracks");
 }
 

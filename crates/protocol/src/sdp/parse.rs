@@ -1,4 +1,7 @@
 //! Understanding what others describe.
+//!
+//! Belongs here: limits, the lines that matter, controls, which media are carried and why others are not. Does not belong here: what
+//! `rtpmap` and `fmtp` say of a codec (`encoding`).
 
 mod encoding;
 

@@ -150,7 +150,7 @@ impl Credentials {
     }
 
     /// Who it claims to be: tells two peers apart on one connection, proves nothing.
-    pub(crate) fn principal(&self) -> Option<&str> {
+    pub(crate) fn claimant(&self) -> Option<&str> {
         match self {
             Self::None => None,
             Self::Basic { user, .. } => Some(user),

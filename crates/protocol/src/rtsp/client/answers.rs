@@ -1,4 +1,7 @@
 //! What each response means, and what is asked next.
+//!
+//! Belongs here: success, refusal, challenge and redirect of every step, and the error that people read. Does not belong here: sending
+//! and deadlines (`session`), what the header of a login holds (`super::super::auth`).
 
 use bytes::Bytes;
 

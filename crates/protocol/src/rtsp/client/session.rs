@@ -1,4 +1,7 @@
 //! The session's in- and output, deadlines, and the requests it sends.
+//!
+//! Belongs here: the state of a session, what the driver calls, the order of the SETUPs, what a request is sent with. Does not belong
+//! here: what a response means (`answers`), when a sign of life is due (`keepalive`), how messages are written (`super::super::wire`).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

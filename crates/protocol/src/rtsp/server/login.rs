@@ -24,10 +24,10 @@ impl Session {
         stream: &StreamName,
     ) -> Option<Next> {
         let mut credentials = shown(request, target);
-        let principal = credentials.principal().map(str::to_owned);
+        let claimant = credentials.claimant().map(str::to_owned);
         // Players send their credentials with every request, some (VLC) with the first alone.
         let granted = self.grants.iter().any(|grant| {
-            grant.action == action && grant.stream == *stream && (principal.is_none() || grant.principal == principal)
+            grant.action == action && grant.stream == *stream && (claimant.is_none() || grant.claimant == claimant)
         });
         if granted {
             return None;
@@ -45,7 +45,7 @@ impl Session {
         let grant = Grant {
             action,
             stream: stream.clone(),
-            principal,
+            claimant,
         };
         let step = Step::Authorize {
             grant,
@@ -112,15 +112,15 @@ impl Session {
         self.waiting.take_if(|waiting| is_asked(&waiting.step))
     }
 
-    /// A session belongs to the principal that began it: another one on the same connection (a proxy's) does not see it.
+    /// A session belongs to the claimant that began it: another one on the same connection (a proxy's) does not see it.
     pub(super) fn is_foreign(&self, request: &Request) -> bool {
-        let owner = self.media.as_ref().and_then(|media| media.principal.as_deref());
+        let owner = self.media.as_ref().and_then(|media| media.claimant.as_deref());
         let target = Target::parse(&request.uri);
         let credentials = match &target {
             Some(target) => shown(request, target),
             None => from_header(request),
         };
-        match (owner, credentials.principal()) {
+        match (owner, credentials.claimant()) {
             (Some(owner), Some(claimed)) => owner != claimed,
             _ => false,
         }

@@ -1,4 +1,7 @@
 //! What each request does, and what the driver's answers make of it.
+//!
+//! Belongs here: one method of the protocol after the other, from the request to its response. Does not belong here: rights (`login`), the
+//! choice of a transport (`transports`), bytes and deadlines (`session`).
 
 use std::time::Instant;
 
@@ -239,7 +242,7 @@ impl Session {
         let mut grants = self.grants.iter();
         let grant = grants.find(|grant| grant.action == action && grant.stream == stream);
         Media {
-            principal: grant.and_then(|grant| grant.principal.clone()),
+            claimant: grant.and_then(|grant| grant.claimant.clone()),
             id: self.nonces.unguessable("session"),
             action,
             stream,

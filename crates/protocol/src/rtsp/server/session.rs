@@ -1,4 +1,7 @@
 //! The session's in- and output, deadlines, and what waits for the driver.
+//!
+//! Belongs here: the state of a connection, what the driver calls at any time, which message comes next, when the peer is given up. Does
+//! not belong here: what a request does (`requests`), who may do it (`login`).
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -79,7 +82,7 @@ pub(super) struct Grant {
     pub(super) action: Action,
     pub(super) stream: StreamName,
     /// Who the peer claimed to be.
-    pub(super) principal: Option<String>,
+    pub(super) claimant: Option<String>,
 }
 
 /// What ANNOUNCE or the first SETUP begins and TEARDOWN ends. It lives in its connection alone, so its id means nothing on any
@@ -92,7 +95,7 @@ pub(super) struct Media {
     pub(super) controls: Vec<String>,
     pub(super) tracks: Vec<SetTrack>,
     pub(super) phase: Phase,
-    pub(super) principal: Option<String>,
+    pub(super) claimant: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,7 @@
 //! From payload types, `rtpmap` and `fmtp` to the formats we carry.
+//!
+//! Belongs here: the parameters of each codec and which of its modes are carried. Does not belong here: the codec's own bits
+//! (`media::{h264, h265, audio}`), how its packets are read ([`crate::rtp`]).
 
 use std::str::FromStr;
 

@@ -217,7 +217,7 @@ fn guessing_ends_the_connection() {
 }
 
 #[test]
-fn a_session_belongs_to_its_principal() {
+fn a_session_belongs_to_its_claimant() {
     let mut pair = guarded();
     let basic = |login: &str| {
         use base64::Engine as _;
