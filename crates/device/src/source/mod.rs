@@ -7,6 +7,7 @@
 
 mod annexb;
 mod child;
+mod drawn;
 pub mod exec;
 pub mod file;
 #[cfg_attr(

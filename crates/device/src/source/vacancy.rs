@@ -1,16 +1,11 @@
 //! The slate as a source of its own: what a stream shows while nobody publishes it.
 //!
-//! Belongs here: delivering that one picture at its rate. Does not belong here: its looks ([`super::slate`]), who has to publish and since
+//! Belongs here: that a stream nobody publishes is a source. Does not belong here: its looks ([`super::slate`]), who has to publish and since
 //! when nobody does (the error that is handed in says it).
 
-use std::thread;
-use std::time::Duration;
-
-use media::CaptureSource;
-
+use super::drawn::Drawn;
 use super::slate::{Message, Slate};
-use super::test_pattern::Pacer;
-use super::{Captured, Description, Error, Kind, Open, Opening, Source, Taken};
+use super::{Error, Open, Opening, Source};
 use crate::picture::Picture;
 
 /// A slate for a stream, in the size and at the rate that are wanted.
@@ -44,66 +39,23 @@ impl Open for Vacancy {
                 "publish pictures of another size",
             ));
         }
-        Ok(Box::new(Showing {
-            description: Description {
-                text: format!("slate, {}×{}@{}", wanted.width, wanted.height, wanted.fps),
-                kind: Kind::Raw,
-                width: wanted.width,
-                height: wanted.height,
-                fps: wanted.fps,
-            },
-            pacer: Pacer::new(wanted.fps, with.clock.now()),
-            with: with.clone(),
-            slate: Slate::new(self.stream.as_str()),
-            message: self.message.clone(),
-        }))
-    }
-}
-
-struct Showing {
-    description: Description,
-    with: Opening,
-    pacer: Pacer,
-    slate: Slate,
-    message: Message,
-}
-
-impl Source for Showing {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn next(&mut self, timeout: Duration) -> Result<Option<Captured>, Error> {
-        let wait = self.pacer.due().saturating_duration_since(self.with.clock.now());
-        if wait > timeout {
-            thread::sleep(timeout);
-            return Ok(None);
-        }
-        thread::sleep(wait);
-        let at = self.with.clock.now();
-        self.pacer.taken(at);
-        let Some(mut picture) = self.with.pool.take(self.description.width, self.description.height) else {
-            return Ok(None);
-        };
-        self.slate.draw(&mut picture, &self.message, None);
-        let source = CaptureSource::Camera;
-        Ok(Some(Captured::Picture {
-            picture,
-            taken: Taken { at, source },
-        }))
+        let (mut slate, message) = (Slate::new(self.stream.as_str()), self.message.clone());
+        let draw = move |picture: &mut Picture, _| slate.draw(picture, &message, None);
+        Ok(Box::new(Drawn::new(&self.name(), with, draw)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use media::Clock as _;
     use testkit::clock::SystemClock;
 
     use super::*;
     use crate::picture::{FrameRate, Pool};
-    use crate::source::Wanted;
+    use crate::source::{Captured, Wanted};
 
     fn open(width: u32, height: u32) -> Result<Box<dyn Source>, Error> {
         let what = Error::lasting("nobody publishes this stream", "since 12:00", "publish to it");

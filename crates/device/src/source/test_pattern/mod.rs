@@ -1,6 +1,6 @@
 //! The source that is always there: `test` (a moving, textured, noisy scene) and `test:bars` (colour bars).
 //!
-//! Belongs here: drawing those two scenes and delivering them at an exact rate. Does not belong here: clock, frame rate and
+//! Belongs here: drawing those two scenes. Does not belong here: delivering them ([`super::drawn`]), clock, frame rate and
 //! latency as text, the stamp ([`crate::overlay`]).
 //!
 //! The scene is made to cost an encoder what a camera costs it: a texture that moves past, discs that move against it, and
@@ -9,14 +9,12 @@
 
 mod scene;
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use media::CaptureSource;
+use std::time::Duration;
 
 use self::scene::{Bars, Moving};
-use super::{Captured, Description, Error, Kind, Open, Opening, Source, Taken};
-use crate::picture::{FrameRate, Picture};
+use super::drawn::Drawn;
+use super::{Error, Open, Opening, Source};
+use crate::picture::Picture;
 
 /// Which test picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,25 +35,15 @@ impl Open for Pattern {
 
     fn open(&mut self, with: &Opening) -> Result<Box<dyn Source>, Error> {
         let wanted = with.wanted;
-        let scene = Scene::new(*self, wanted.width, wanted.height).ok_or_else(|| {
+        let mut scene = Scene::new(*self, wanted.width, wanted.height).ok_or_else(|| {
             Error::lasting(
                 format!("no {} of {}×{}", self.name(), wanted.width, wanted.height),
                 "both sizes must be even, and between 16 and 8192",
                 "choose another size, for example 640x480",
             )
         })?;
-        Ok(Box::new(TestSource {
-            description: Description {
-                text: format!("{}, {}×{}@{}", self.name(), wanted.width, wanted.height, wanted.fps),
-                kind: Kind::Raw,
-                width: wanted.width,
-                height: wanted.height,
-                fps: wanted.fps,
-            },
-            pacer: Pacer::new(wanted.fps, with.clock.now()),
-            with: with.clone(),
-            scene,
-        }))
+        let draw = move |picture: &mut Picture, at| scene.draw(picture, at);
+        Ok(Box::new(Drawn::new(&self.name(), with, draw)))
     }
 }
 
@@ -87,102 +75,9 @@ impl Scene {
     }
 }
 
-struct TestSource {
-    description: Description,
-    with: Opening,
-    pacer: Pacer,
-    scene: Scene,
-}
-
-impl Source for TestSource {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn next(&mut self, timeout: Duration) -> Result<Option<Captured>, Error> {
-        let now = self.with.clock.now();
-        let wait = self.pacer.due().saturating_duration_since(now);
-        if wait > timeout {
-            thread::sleep(timeout);
-            return Ok(None);
-        }
-        thread::sleep(wait);
-        let at = self.with.clock.now();
-        self.pacer.taken(at);
-        let Some(mut picture) = self.with.pool.take(self.description.width, self.description.height) else {
-            return Ok(None);
-        };
-        self.scene
-            .draw(&mut picture, at.saturating_duration_since(self.pacer.start));
-        let source = CaptureSource::Camera;
-        Ok(Some(Captured::Picture {
-            picture,
-            taken: Taken { at, source },
-        }))
-    }
-}
-
-/// When pictures are due: at absolute times from a start, so that lateness of one never adds to the next.
-pub(crate) struct Pacer {
-    start: Instant,
-    fps: FrameRate,
-    next: u64,
-}
-
-impl Pacer {
-    /// The first picture is due at `start`.
-    pub(crate) fn new(fps: FrameRate, start: Instant) -> Self {
-        Self { start, fps, next: 0 }
-    }
-
-    /// When the next picture is due.
-    pub(crate) fn due(&self) -> Instant {
-        self.start + self.fps.due(self.next)
-    }
-
-    /// The picture that was due has been taken at `now`. Pictures whose whole interval has passed are left out, never
-    /// delivered in a burst.
-    pub(crate) fn taken(&mut self, now: Instant) {
-        self.next += 1;
-        let since_start = now.saturating_duration_since(self.start);
-        let interval = self.fps.interval();
-        if since_start > self.fps.due(self.next) + interval {
-            let behind = (since_start - self.fps.due(self.next)).as_nanos() / interval.as_nanos().max(1);
-            self.next += u64::try_from(behind).unwrap_or(0);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pacing_keeps_its_phase_whatever_the_lateness() {
-        #[expect(clippy::disallowed_methods, reason = "any instant does")]
-        let start = Instant::now();
-        let fps = FrameRate::whole(30);
-        let mut pacer = Pacer::new(fps, start);
-        for n in 0..1_000_u64 {
-            assert_eq!(pacer.due(), start + fps.due(n));
-            // Up to 20 ms late each time.
-            pacer.taken(pacer.due() + Duration::from_micros(n * 7_919 % 20_000));
-        }
-    }
-
-    #[test]
-    fn a_long_stall_leaves_pictures_out_instead_of_bursting() {
-        #[expect(clippy::disallowed_methods, reason = "any instant does")]
-        let start = Instant::now();
-        let fps = FrameRate::whole(30);
-        let mut pacer = Pacer::new(fps, start);
-        let late = start + Duration::from_millis(1_010);
-        pacer.taken(late);
-        assert!(pacer.due() + fps.interval() > late, "more than one picture is overdue");
-        assert!(pacer.due() <= late + fps.interval(), "waits longer than an interval");
-        let phase = pacer.due().duration_since(start).as_nanos() % fps.interval().as_nanos();
-        assert!(phase < 100, "the phase is lost: {phase} ns");
-    }
 
     #[test]
     fn both_scenes_move_and_fill_every_size() {
