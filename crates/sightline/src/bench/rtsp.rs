@@ -79,6 +79,11 @@ pub struct ServerCost {
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The server to be measured does not run.
+    #[error(
+        "there is no such process: {0}; `pidof sightline` says which there are, and without --pid only the viewers measure"
+    )]
+    NoProcess(u32),
     /// The generator has no stream.
     #[error("cannot make the test stream: {0}")]
     Generate(#[from] super::source::Error),
@@ -103,6 +108,9 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 /// # Errors
 /// [`Error`].
 pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> {
+    if let Some(pid) = plan.pid.filter(|pid| !process::is_there(*pid)) {
+        return Err(Error::NoProcess(pid));
+    }
     let publishing = match plan.publish {
         Some(load) => Some(publish(&plan, load).await?),
         None => None,
