@@ -16,11 +16,15 @@ use crate::shutdown::{self, End};
 
 /// Measure servers and encoders
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_help = EXAMPLES)]
 pub(super) struct Bench {
     #[command(subcommand)]
     command: BenchCommand,
 }
+
+const EXAMPLES: &str = "Examples:
+  sightline bench encode
+  sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 100";
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
@@ -73,7 +77,8 @@ struct Rtsp {
 
 const RTSP_EXAMPLES: &str = "Examples:
   sightline bench rtsp rtsp://localhost:8554/zerolatency --viewers 100
-  sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 400 --pid $(pidof sightline) --json";
+  sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 400 --json
+  sightline bench rtsp rtsp://localhost:8554/load --pid $(pidof sightline)";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {

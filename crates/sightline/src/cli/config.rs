@@ -22,19 +22,35 @@ const EXAMPLES: &str = "Examples:
   sightline config check
   sightline config schema > sightline.schema.json";
 
+const INIT_EXAMPLES: &str = "Examples:
+  sightline config init                  to read
+  sightline config init sightline.toml   to keep";
+
+const CHECK_EXAMPLES: &str = "Examples:
+  sightline config check
+  sightline config check /etc/sightline/sightline.toml
+  SIGHTLINE_RTSP_PORT=9554 sightline config check";
+
+const SCHEMA_EXAMPLES: &str = "Examples:
+  sightline config schema
+  sightline config schema > sightline.schema.json";
+
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Write a settings file that explains itself
+    #[command(after_help = INIT_EXAMPLES)]
     Init {
         /// Where to; an existing file is never overwritten [default: standard output]
         file: Option<PathBuf>,
     },
     /// Say what is wrong with the settings, and what they change and where
+    #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// Settings file [default: the one that `sightline up` would take]
         file: Option<PathBuf>,
     },
     /// Print the JSON Schema of the settings file, for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
 }
 

@@ -26,9 +26,9 @@ pub(super) struct Publish {
 
 const EXAMPLES: &str = "Examples:
   sightline publish rtsp://192.168.1.5:8554/zerolatency
-  sightline publish rtsp://publisher:TOKEN@host:8554/door --source v4l2:/dev/video2
-  sightline publish --preview          with a window; q in it, or closing it, ends the publisher
-  sightline publish --name garden --size 1280x720 --fps 25 --bitrate 2M --token TOKEN";
+  sightline publish rtsp://publisher:TOKEN@host:8554/door --source libcamera
+  sightline publish --preview          with a window; q in it ends the publisher
+  sightline publish --name garden --size 1280x720 --fps 25 --token TOKEN";
 
 #[derive(Debug)]
 pub(super) struct Flags;

@@ -26,7 +26,7 @@ pub(super) struct Receive {
 const EXAMPLES: &str = "Examples:
   sightline receive rtsp://192.168.1.5:8554/zerolatency
   sightline receive --display-mode display
-  sightline receive rtsp://viewer:TOKEN@host:8554/door --display-mode save --output door.mp4
+  sightline receive rtsp://host:8554/door --display-mode save --output door.mp4
   sightline receive --test-connection";
 
 #[derive(Debug)]

@@ -47,6 +47,27 @@ fn help_documents_every_flag_from_the_definition() {
     }
 }
 
+/// README promises examples for every command. clap wraps what is wider than the terminal, and the rest of a command would then stand
+/// there as a command of its own.
+#[test]
+fn every_command_has_examples_that_fit_a_terminal() {
+    fn walk(path: &str, command: &clap::Command) {
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = after.strip_prefix("Examples:\n");
+        let examples = examples.unwrap_or_else(|| panic!("{path} --help has no examples: {after:?}"));
+        let examples: Vec<&str> = examples.lines().take_while(|line| !line.is_empty()).collect();
+        assert!(!examples.is_empty(), "{path}");
+        for line in examples {
+            assert!(line.starts_with("  "), "{path}: {line}");
+            assert!(line.chars().count() <= 80, "{path}: {line}");
+        }
+        for inner in command.get_subcommands() {
+            walk(&format!("{path} {}", inner.get_name()), inner);
+        }
+    }
+    walk("sightline", &documented());
+}
+
 #[test]
 fn flags_become_settings() {
     let cli = parsed("sightline up --source test --rtsp-port 0 --open --no-overlay").unwrap();
