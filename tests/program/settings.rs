@@ -123,6 +123,17 @@ fn what_to_do_next_is_said() {
             "write a whole number from 1 to 100000",
         ),
         (
+            // The kernel's numbers end far below.
+            &["bench", "rtsp", "rtsp://127.0.0.1:9/b", "--pid", "2147483647"],
+            1,
+            "there is no such process: 2147483647",
+        ),
+        (
+            &["up", "--source", "foo"],
+            2,
+            "\"foo\" is not a source; there are test, test:bars, v4l2:/dev/videoN, libcamera, exec:COMMAND, file:PATH, and auto",
+        ),
+        (
             &["bench", "encode", "--fps", "many"],
             2,
             "write a whole number from 1 to 240",
@@ -137,6 +148,44 @@ fn what_to_do_next_is_said() {
         let said = stderr(&output);
         assert!(said.contains(expected), "{arguments:?}: {said}");
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    }
+}
+
+/// Which of the places wins, and with what value; credentials are nobody's business.
+#[test]
+fn the_check_says_values_and_who_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[rtsp]\nport = 9001\n[auth]\ntoken = \"canary\"\n[camera.door]\nsource = \"exec:pull rtsp://me:canary@host/a\"\n";
+    std::fs::write(folder.path().join("sightline.toml"), file).unwrap();
+    std::fs::write(folder.path().join(".env"), "bad line\nSIGHTLINE_RTSP_PORT=9554\n").unwrap();
+    let said = stdout(&run(folder.path(), &["config", "check"]));
+    for expected in [
+        "Notice: .env:1: not of the form NAME=value",
+        "rtsp.port is set to 9554 by .env:2: SIGHTLINE_RTSP_PORT, over what was set to 9001 by sightline.toml:2:8\n",
+        "auth.token is set to [redacted] by sightline.toml:4:9\n",
+        "camera.door is set by sightline.toml:5:9\n",
+        "camera.door.source is set to \"exec:pull rtsp://***@host/a\" by sightline.toml:6:10\n",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert!(!said.contains("canary"), "{said}");
+}
+
+/// A line of `.env` that is not understood may be why the rest does not fit.
+#[test]
+fn an_odd_line_is_told_with_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), "bad line\nSIGHTLINE_RTSP_PORT=x\n").unwrap();
+    for command in [&["config", "check"][..], &["up"]] {
+        let output = run(folder.path(), command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let said = stderr(&output);
+        for expected in [
+            ".env:2: SIGHTLINE_RTSP_PORT: rtsp.port: ",
+            "notice: .env:1: not of the form NAME=value",
+        ] {
+            assert!(said.contains(expected), "{command:?}: {said}");
+        }
     }
 }
 
@@ -160,7 +209,7 @@ fn a_file_can_be_made_checked_and_used() {
     let output = run(folder.path(), &["config", "check"]);
     let said = stdout(&output);
     assert!(
-        said.contains("sightline.toml is fine") && said.contains("rtsp.port is set by sightline.toml:"),
+        said.contains("sightline.toml is fine") && said.contains("rtsp.port is set to 9554 by sightline.toml:"),
         "{said}"
     );
 

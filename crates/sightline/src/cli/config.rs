@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use crate::config::{Environment, Wanted, load, reference};
+use crate::config::{Environment, Given, Wanted, load, reference};
 
 /// Write, check and describe the settings
 #[derive(Debug, Args)]
@@ -105,10 +105,26 @@ fn check(file: Option<PathBuf>) -> Result<(), Failure> {
     for notice in &loaded.notices {
         text.push_str(&format!("Notice: {notice}\n"));
     }
-    for (key, origin) in loaded.given() {
-        text.push_str(&format!("{key} is set by {origin}\n"));
+    for (key, places) in loaded.given() {
+        text.push_str(&told(key, places));
     }
     print(&text)
+}
+
+/// What a setting is, by whom, and whom that overrules.
+fn told(key: &str, places: &[Given]) -> String {
+    let mut line = format!("{key} is set");
+    for (index, given) in places.iter().rev().enumerate() {
+        let before = match index {
+            0 => "",
+            1 => ", over what was set",
+            _ => " and",
+        };
+        let value = given.shown.as_ref().map(|value| format!(" to {value}"));
+        line.push_str(&format!("{before}{} by {}", value.unwrap_or_default(), given.origin));
+    }
+    line.push('\n');
+    line
 }
 
 /// To standard output. A reader that has seen enough (`| head`) is no failure.

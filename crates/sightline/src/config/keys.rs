@@ -150,6 +150,11 @@ impl Key {
         }
     }
 
+    /// Whether it is written as a text of a type of ours, such as a time span.
+    pub fn is_word(&self) -> bool {
+        self.is("string") && self.format.is_some()
+    }
+
     /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
         self.format.as_deref() == Some("secret")
@@ -245,6 +250,7 @@ mod tests {
         assert_eq!(key("log.format").unwrap().expects(), "one of \"human\", \"json\"");
         assert_eq!(key("camera.*.bitrate").unwrap().expects(), "a bitrate");
         assert_eq!(key("server.host").unwrap().expects(), "an address");
+        assert_eq!(key("limits.memory").unwrap().expects(), "an amount of bytes");
         assert_eq!(key("camera.*.exposure").unwrap().default, None);
         assert_eq!(key("auth.open").unwrap().expects(), "true or false");
         assert!(key("rtsp.prot").is_none());

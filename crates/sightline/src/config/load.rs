@@ -16,6 +16,7 @@ use super::problem::{Invalid, Origin, Problem};
 use super::settings::{Camera, Settings};
 use super::suggest;
 use super::units::Name;
+use crate::secret::redacted_url;
 
 /// What settings are made from.
 #[derive(Clone, Debug, Default)]
@@ -54,18 +55,30 @@ pub struct Loaded {
     pub camera: Option<StreamName>,
     /// What is odd but no reason to stop.
     pub notices: Vec<String>,
-    origins: BTreeMap<String, Origin>,
+    given: Places,
+}
+
+/// Each setting that was given, with all places that gave it; the last of them holds.
+type Places = BTreeMap<String, Vec<Given>>;
+
+/// One place that gives a setting.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Which.
+    pub origin: Origin,
+    /// The value as it may be shown, without secrets; `None` for a table, which has none of its own.
+    pub shown: Option<String>,
 }
 
 impl Loaded {
     /// Where a setting was given; `None` for a default.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
-        self.origins.get(key)
+        origin(&self.given, key)
     }
 
-    /// Every setting that was given, with its place.
-    pub fn given(&self) -> impl Iterator<Item = (&str, &Origin)> {
-        self.origins.iter().map(|(key, origin)| (key.as_str(), origin))
+    /// Every setting that was given, with its places; the last of them holds.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &[Given])> {
+        self.given.iter().map(|(key, places)| (key.as_str(), places.as_slice()))
     }
 
     /// The camera that flags and variables without a name mean.
@@ -116,23 +129,23 @@ pub fn load(wanted: &Wanted) -> Result<Loaded, Invalid> {
         }
         Settings::default()
     });
-    check_together(&settings, &merge.origins, &mut problems);
+    check_together(&settings, &merge.given, &mut problems);
     if !problems.is_empty() {
-        return Err(Invalid(problems));
+        return Err(Invalid { problems, notices });
     }
     Ok(Loaded {
         settings,
         file,
         camera: Some(camera),
         notices,
-        origins: merge.origins,
+        given: merge.given,
     })
 }
 
 #[derive(Default)]
 struct Merge {
     table: toml::Table,
-    origins: BTreeMap<String, Origin>,
+    given: Places,
     problems: Vec<Problem>,
 }
 
@@ -274,17 +287,34 @@ impl Merge {
         if let Err(message) = check(&path, &value) {
             return self.problems.push(problem(Some(origin), &dotted, &message));
         }
+        let shown = shown(key_of(&path), &value);
         insert(&mut self.table, &path, value);
-        self.origins.insert(dotted, origin);
+        self.given.entry(dotted).or_default().push(Given { origin, shown });
+    }
+}
+
+fn key_of(path: &[String]) -> Option<&'static Key> {
+    let (section, key) = path.first().zip(path.last())?;
+    keys::key(&format!("{section}.{key}"))
+}
+
+fn origin<'a>(given: &'a Places, key: &str) -> Option<&'a Origin> {
+    given.get(key)?.last().map(|given| &given.origin)
+}
+
+/// A value for people. What stands in a URL, a command's too, may be a password.
+fn shown(key: Option<&Key>, value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::Table(_) => None,
+        _ if key.is_some_and(Key::is_secret) => Some("[redacted]".to_owned()),
+        toml::Value::String(text) if text.contains("//") => Some(toml::Value::String(redacted_url(text)).to_string()),
+        _ => Some(value.to_string()),
     }
 }
 
 /// Whether the definition takes this value at this path.
 fn check(path: &[String], value: &toml::Value) -> Result<(), String> {
-    let key = path
-        .first()
-        .zip(path.last())
-        .and_then(|(section, key)| keys::key(&format!("{section}.{key}")));
+    let key = key_of(path);
     let mut table = toml::Table::new();
     insert(&mut table, path, value.clone());
     let secret = key.is_some_and(Key::is_secret);
@@ -309,7 +339,10 @@ fn explain(key: Option<&Key>, value: &toml::Value, message: &str, secret: bool) 
                 toml::Value::Array(_) => "a list".to_owned(),
                 other => other.to_string(),
             };
-            format!("expected {}, found {found}", key.expects())
+            // Our own types say more, with an example.
+            let own = first_line.split_once(", expected ").filter(|_| key.is_word());
+            let expects = own.map_or_else(|| key.expects(), |(_, expects)| expects.to_owned());
+            format!("expected {expects}, found {found}")
         }
         _ => first_line.to_owned(),
     }
@@ -333,10 +366,10 @@ fn insert(table: &mut toml::Table, path: &[String], value: toml::Value) {
 }
 
 /// What only several settings together can get wrong.
-fn check_together(settings: &Settings, origins: &BTreeMap<String, Origin>, problems: &mut Vec<Problem>) {
+fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Problem>) {
     let rtsp = &settings.rtsp;
     if rtsp.udp && rtsp.rtp_port == rtsp.rtcp_port && rtsp.rtp_port != 0 {
-        let origin = origins.get("rtsp.rtcp_port").or_else(|| origins.get("rtsp.rtp_port"));
+        let origin = origin(given, "rtsp.rtcp_port").or_else(|| origin(given, "rtsp.rtp_port"));
         let message = format!(
             "{} is rtsp.rtp_port already; RTP and RTCP need a port each",
             rtsp.rtcp_port

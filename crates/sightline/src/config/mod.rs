@@ -19,6 +19,6 @@ mod file;
 mod suggest;
 
 pub use environment::Environment;
-pub use load::{Flag, Loaded, Wanted, load};
+pub use load::{Flag, Given, Loaded, Wanted, load};
 pub use problem::{Invalid, Origin, Problem};
 pub use settings::Settings;

@@ -64,19 +64,20 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The settings cannot be used: everything that is wrong with them, one line each.
+/// The settings cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(pub Vec<Problem>);
+pub struct Invalid {
+    /// Everything that is wrong with them.
+    pub problems: Vec<Problem>,
+    /// What is odd besides, and perhaps the reason.
+    pub notices: Vec<String>,
+}
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
+        let problems = self.problems.iter().map(Problem::to_string);
+        let notices = self.notices.iter().map(|notice| format!("notice: {notice}"));
+        f.write_str(&problems.chain(notices).collect::<Vec<_>>().join("\n"))
     }
 }
 

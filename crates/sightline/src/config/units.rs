@@ -272,13 +272,20 @@ pub enum Source {
 }
 
 impl FromStr for Source {
-    type Err = device::source::InvalidWord;
+    type Err = InvalidWord;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.trim() {
-            "auto" => Ok(Self::Auto),
-            word => word.parse().map(Self::Word),
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        use device::source::InvalidWord as Wrong;
+        if text.trim() == "auto" {
+            return Ok(Self::Auto);
         }
+        text.parse().map(Self::Word).map_err(|error| match error {
+            // These list the words that name one source.
+            Wrong::Empty | Wrong::Unknown(_) => {
+                invalid(format!("{error}, and auto for the first camera that is found"))
+            }
+            _ => invalid(error.to_string()),
+        })
     }
 }
 
@@ -492,7 +499,7 @@ macro_rules! text_settings {
 text_settings! {
     Span as "time span" [] "a time span such as \"5s\"";
     Bitrate as "bitrate" ["number"] "a bitrate such as \"800k\"";
-    Bytes as "bytes" [] "an amount of bytes such as \"16MiB\"";
+    Bytes as "amount of bytes" [] "an amount of bytes such as \"16MiB\"";
     Size as "size" [] "a size such as \"640x480\"";
     Fps as "frame rate" ["number"] "a frame rate such as 30";
     Source as "source" [] "a source such as \"test\"";

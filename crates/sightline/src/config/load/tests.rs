@@ -45,7 +45,7 @@ impl Given {
 
     /// Problems, with the folder's name left out.
     fn problems(&self) -> Vec<String> {
-        let Invalid(problems) = load(&self.wanted).expect_err("nothing is wrong");
+        let Invalid { problems, .. } = load(&self.wanted).expect_err("nothing is wrong");
         let folder = format!("{}/", self.folder.path().display());
         problems
             .iter()
@@ -132,6 +132,14 @@ encoder = \"x265\"
 
 #[rstest]
 #[case("rtsp = 1\n", "sightline.toml:1:1: rtsp: this is a section; write [rtsp]")]
+#[case(
+    "[limits]\nhold = 5\n",
+    "sightline.toml:2:8: limits.hold: expected a time span such as \"5s\", found 5"
+)]
+#[case(
+    "[limits]\nmemory = 100\n",
+    "sightline.toml:2:10: limits.memory: expected an amount of bytes such as \"16MiB\", found 100"
+)]
 #[case(
     "[camera]\nsource = \"test\"\n",
     "sightline.toml:2:1: camera.source: it belongs to one of them; write [camera.NAME] above it"
