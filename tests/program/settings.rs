@@ -1,6 +1,6 @@
 //! Wrong settings, and the commands about settings.
 
-use crate::{run, stderr, stdout};
+use crate::{run, sightline, stderr, stdout};
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
@@ -169,6 +169,13 @@ fn the_check_says_values_and_who_wins() {
         assert!(said.contains(expected), "{expected}\n{said}");
     }
     assert!(!said.contains("canary"), "{said}");
+
+    let mut command = sightline();
+    let command = command.args(["config", "check"]).current_dir(folder.path());
+    let said = stdout(&command.env("SIGHTLINE_RTSP_PORT", "9777").output().unwrap());
+    let expected = "rtsp.port is set to 9777 by SIGHTLINE_RTSP_PORT (environment), \
+        over what was set to 9554 by .env:2: SIGHTLINE_RTSP_PORT and to 9001 by sightline.toml:2:8\n";
+    assert!(said.contains(expected), "{said}");
 }
 
 /// A line of `.env` that is not understood may be why the rest does not fit.

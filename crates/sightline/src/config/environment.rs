@@ -13,6 +13,8 @@ const MAX_BYTES: u64 = 64 << 10;
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, Variable>,
+    /// Those of the file that the process has too.
+    overruled: BTreeMap<String, Variable>,
     notices: Vec<String>,
 }
 
@@ -117,6 +119,12 @@ impl Environment {
         self.variables.get(name).map(|variable| &variable.from)
     }
 
+    /// What the file says of a variable that the process sets, and where; `None` when it says nothing.
+    pub fn overruled(&self, name: &str) -> Option<(&str, &From)> {
+        let variable = self.overruled.get(name)?;
+        Some((variable.value.as_str(), &variable.from)).filter(|(value, _)| !value.is_empty())
+    }
+
     /// All variables whose name starts so and that are not empty.
     pub fn starting_with(&self, prefix: &'static str) -> impl Iterator<Item = (&str, &str)> {
         let all = self.variables.iter().filter(move |(name, _)| name.starts_with(prefix));
@@ -130,11 +138,13 @@ impl Environment {
     }
 
     fn overlay(&mut self, variables: impl Iterator<Item = (String, String)>) {
-        let from = From::Process;
-        self.variables.extend(variables.map(|(name, value)| {
-            let from = from.clone();
-            (name, Variable { value, from })
-        }));
+        for (name, value) in variables {
+            let from = From::Process;
+            let before = self.variables.insert(name.clone(), Variable { value, from });
+            if let Some(before) = before {
+                self.overruled.insert(name, before);
+            }
+        }
     }
 
     fn note(&mut self, notice: String) {
@@ -159,6 +169,12 @@ mod tests {
         );
         assert_eq!(environment.get("A"), Some("process"));
         assert_eq!(environment.from("A"), Some(&From::Process));
+        let from = From::File {
+            path: path.clone(),
+            line: 1,
+        };
+        assert_eq!(environment.overruled("A"), Some(("file", &from)));
+        assert_eq!(environment.overruled("B"), None);
         assert_eq!(environment.get("B"), Some("file"));
         assert_eq!(environment.from("B"), Some(&From::File { path, line: 2 }));
         assert_eq!(environment.get("C"), None);

@@ -193,18 +193,23 @@ impl Merge {
                 .from(name)
                 .cloned()
                 .unwrap_or(super::environment::From::Process);
-            let origin = Origin::Variable {
+            let origin = |from| Origin::Variable {
                 name: name.to_owned(),
                 from,
             };
+            let overruled = environment.overruled(name);
+            let overruled = overruled.map(|(value, from)| (value, origin(from.clone())));
+            let origin = origin(from);
             let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, path)| *path);
             if let Some(path) = alias {
                 // The full name of the same setting wins over its short one.
                 let key = keys::key(path);
                 if key.is_none_or(|key| environment.get(&key.variable).is_none()) {
+                    self.overruled(path, key, camera, overruled);
                     self.word(path, key, camera, value, origin);
                 }
             } else if let Some((path, key)) = self.variable(name, camera) {
+                self.overruled(&path, Some(key), camera, overruled);
                 self.word(&path, Some(key), camera, value, origin);
             } else if name != FILE_VARIABLE {
                 // Not an error: variables are inherited, and the next version may know it.
@@ -266,18 +271,18 @@ impl Merge {
                 .problems
                 .push(problem(Some(origin), path, "there is no such setting"));
         };
-        let (section, rest) = path.split_once('.').unwrap_or((path, ""));
-        // The name between section and key may hold dots.
-        let name = rest.strip_suffix(&key.name).map(|name| name.trim_end_matches('.'));
-        let name = name.filter(|name| !name.is_empty());
-        let name = name.map(|name| if name == "*" { camera.as_str() } else { name });
-        let path = [Some(section), name, Some(&key.name)]
-            .into_iter()
-            .flatten()
-            .map(str::to_owned);
-        let path: Vec<String> = path.collect();
+        let path = full_path(path, key, camera);
         let value = key.value_of(text);
         self.set(Entry { path, value, origin });
+    }
+
+    /// Remembers a value that another of the same name wins over. It counts for nothing, so it may be wrong.
+    fn overruled(&mut self, path: &str, key: Option<&Key>, camera: &StreamName, given: Option<(&str, Origin)>) {
+        if let (Some(key), Some((text, origin))) = (key, given) {
+            let shown = shown(Some(key), &key.value_of(text));
+            let places = self.given.entry(full_path(path, key, camera).join("."));
+            places.or_default().push(Given { origin, shown });
+        }
     }
 
     /// Checks one value by itself and puts it over what was there.
@@ -291,6 +296,17 @@ impl Merge {
         insert(&mut self.table, &path, value);
         self.given.entry(dotted).or_default().push(Given { origin, shown });
     }
+}
+
+/// The path of a key in words; `*` stands for the camera meant.
+fn full_path(path: &str, key: &Key, camera: &StreamName) -> Vec<String> {
+    let (section, rest) = path.split_once('.').unwrap_or((path, ""));
+    // The name between section and key may hold dots.
+    let name = rest.strip_suffix(&key.name).map(|name| name.trim_end_matches('.'));
+    let name = name.filter(|name| !name.is_empty());
+    let name = name.map(|name| if name == "*" { camera.as_str() } else { name });
+    let path = [Some(section), name, Some(&key.name)].into_iter().flatten();
+    path.map(str::to_owned).collect()
 }
 
 fn key_of(path: &[String]) -> Option<&'static Key> {
