@@ -103,6 +103,47 @@ fn measures_the_rate_of_a_stream_and_not_that_of_its_burst() {
     assert!(joined["burst_frames"].as_u64() >= Some(60), "{joined}");
 }
 
+/// A burst is old by no fault of the way, and no picture of it is lost on our own side.
+#[test]
+fn the_burst_is_neither_measured_nor_lost() {
+    let mut server = Server::start(&[]);
+    // Joined four seconds into a GOP of ten, it gives a hundred pictures at once.
+    let _publisher = publish_stamped(&mut server, "cam", 300);
+    std::thread::sleep(Duration::from_secs(4));
+    let (status, said) = receive(&[&server.url("cam"), "--seconds", "3", "--json"]);
+    assert!(status.success(), "{said:?}");
+    let joined = server.wait_for_events("viewer joined", "cam", 1);
+    assert!(joined["burst_frames"].as_u64() >= Some(60), "{joined}");
+    let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let seconds: Vec<_> = seconds.iter().filter(|second| second.get("fps").is_some()).collect();
+    let [first, .., last] = seconds[..] else {
+        panic!("{said:?}")
+    };
+    println!("{first}\n{last}");
+    // A machine that is busy encodes less than the 30 it should.
+    assert!((5.0..36.0).contains(&first["fps"].as_f64().unwrap()), "{first}");
+    // The burst's pictures are up to four seconds old, and keep those behind them waiting.
+    assert!(first["latency"]["p95_ms"].as_f64().unwrap() < 500.0, "{first}");
+    let losses = ["packets_lost", "frames_lost", "frames_skipped"].map(|name| last[name].as_u64());
+    assert_eq!(losses, [Some(0); 3], "{last}");
+}
+
+#[test]
+fn a_short_look_has_figures_too() {
+    let server = Server::start(&["--source", "test"]);
+    for time in ["1", "0.5"] {
+        let (status, said) = receive(&[&server.url("zerolatency"), "--seconds", time, "--json"]);
+        assert!(status.success(), "{said:?}");
+        let second = said.iter().find_map(|line| {
+            let value: Value = serde_json::from_str(line).ok()?;
+            value.get("fps").is_some().then_some(value)
+        });
+        let second = second.unwrap_or_else(|| panic!("{said:?}"));
+        assert!(second["seconds"].as_f64().unwrap() <= 1.05, "{second}");
+        assert!(second["latency"]["p50_ms"].as_f64() > Some(0.0), "{second}");
+    }
+}
+
 #[test]
 fn tests_a_connection() {
     let server = Server::start(&["--source", "test"]);

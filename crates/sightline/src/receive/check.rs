@@ -7,6 +7,7 @@ use device::decode::Decoder;
 use media::{Codec, Kind, MediaTime};
 use serde::Serialize;
 
+use super::burst::{Burst, Coming};
 use super::{Error, Options};
 use crate::rtsp::client::Player;
 
@@ -73,7 +74,7 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
         .map_err(|error| no_picture(error.to_string()))?;
     let mut decoder = Decoder::new();
     let mut first = None;
-    let mut rate = Rate::default();
+    let (mut burst, mut rate) = (Burst::default(), Rate::default());
     let mut trouble = "none came within 10 s".to_owned();
     loop {
         let since = |start| clock.now().saturating_duration_since(start);
@@ -90,7 +91,7 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
         if frame.format.codec().kind() != Kind::Video {
             continue;
         }
-        rate.add(frame.time);
+        rate.add(frame.time, burst.take(frame.time, received.arrival.at));
         if first.is_some() {
             continue;
         }
@@ -126,8 +127,7 @@ pub async fn test_connection(options: &Options) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// Frames per second of a stream that may begin with a burst: pictures since the last keyframe, which come faster than they were taken,
-/// with their true times (other servers) or with times that are pressed together (ours, so that players do not stay behind).
+/// Frames per second of a stream that may begin with a burst, by the times that the stream states.
 #[derive(Default)]
 struct Rate {
     /// Frames after the first that counts, its time and the newest: in presentation order, which is not that of their coming.
@@ -135,19 +135,16 @@ struct Rate {
     span: Option<(i64, i64)>,
 }
 
-/// Frames closer than this at the beginning are pressed together: no camera takes 500 pictures a second.
-const PRESSED_MICROS: i64 = 2_000;
-
 impl Rate {
-    fn add(&mut self, time: MediaTime) {
+    /// Of what came early the times are true. Those pressed together count from the last of them on.
+    fn add(&mut self, time: MediaTime, coming: Coming) {
         let micros = time.as_micros();
         self.span = match self.span {
-            None => Some((micros, micros)),
-            Some((_, newest)) if self.frames == 0 && (newest - micros).abs() < PRESSED_MICROS => Some((micros, micros)),
-            Some((oldest, newest)) => {
+            Some((oldest, newest)) if coming != Coming::Pressed => {
                 self.frames += 1;
                 Some((oldest.min(micros), newest.max(micros)))
             }
+            _ => Some((micros, micros)),
         };
     }
 
@@ -167,17 +164,20 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use media::Timescale;
 
     use super::*;
 
-    /// Milliseconds after which a frame follows the one before.
+    /// Milliseconds after which a frame follows the one before, all coming at once.
     fn rate(steps: impl IntoIterator<Item = i64>) -> Rate {
-        let (mut rate, mut ticks) = (Rate::default(), 0);
-        rate.add(MediaTime::new(0, Timescale::VIDEO));
-        for step in steps {
+        let (mut burst, mut rate, mut ticks) = (Burst::default(), Rate::default(), 0);
+        let at = Instant::now();
+        for step in std::iter::once(0).chain(steps) {
             ticks += step * 90;
-            rate.add(MediaTime::new(ticks, Timescale::VIDEO));
+            let time = MediaTime::new(ticks, Timescale::VIDEO);
+            rate.add(time, burst.take(time, at));
         }
         rate
     }
@@ -213,7 +213,12 @@ mod tests {
         let mut reordered = Rate::default();
         for group in 0..10 {
             for at in [0, 3, 1, 2] {
-                reordered.add(MediaTime::new((group * 4 + at) * 3_600, Timescale::VIDEO));
+                let coming = if (group, at) == (0, 0) {
+                    Coming::Pressed
+                } else {
+                    Coming::Live
+                };
+                reordered.add(MediaTime::new((group * 4 + at) * 3_600, Timescale::VIDEO), coming);
             }
         }
         assert!((reordered.fps() - 25.0).abs() < 0.5, "{}", reordered.fps());

@@ -1,9 +1,10 @@
 //! `sightline receive`: a stream, measured, shown or saved.
 //!
-//! Belongs here: playing for ever ([`session`]), decoding and measuring ([`worker`]), what is said about it ([`report`], [`caption`]), the
+//! Belongs here: playing for ever ([`session`]), decoding and measuring ([`worker`]), what is live ([`burst`]), what is said about it ([`report`], [`caption`]), the
 //! file ([`save`]), the check of a connection ([`check`]). Does not belong here: RTSP ([`crate::rtsp::client`]), reading the stamp
 //! (`media::stamp`), decoding (`device::decode`), the window ([`crate::window`]).
 
+mod burst;
 mod caption;
 mod check;
 mod keys;

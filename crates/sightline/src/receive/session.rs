@@ -21,6 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time that a line is written for at the end.
+const SHORTEST_LINE: Duration = Duration::from_millis(250);
 
 /// Receives until `quit`, and takes leave of the server.
 pub(super) async fn run(options: &Options, sink: Sink, mut quit: watch::Receiver<bool>) -> Result<(), Error> {
@@ -36,6 +38,7 @@ pub(super) async fn run(options: &Options, sink: Sink, mut quit: watch::Receiver
         last_error: None,
         ever_played: false,
         is_unread: false,
+        has_line: false,
     };
     let ended = receiving.play_for_ever(&mut quit).await;
     let pictures = receiving.worker.shared.pictures.load(Relaxed);
@@ -75,6 +78,8 @@ struct Receiving<'a> {
     ever_played: bool,
     /// Who read the lines has seen enough (`| head`).
     is_unread: bool,
+    /// There was a line.
+    has_line: bool,
 }
 
 /// How a connection came to its end.
@@ -135,6 +140,7 @@ impl Receiving<'_> {
         self.reconnections += u64::from(self.ever_played);
         self.ever_played = true;
         self.bytes_before = 0;
+        self.worker.joined();
         let mut line = tokio::time::interval(LINE_INTERVAL);
         line.tick().await;
         self.last_line = self.options.client.clock.now();
@@ -152,7 +158,10 @@ impl Receiving<'_> {
                 _ = line.tick() => if let Err(error) = self.line(&player) {
                     break Over::Output(error);
                 },
-                _ = quit.wait_for(|&quit| quit) => break Over::Unwanted,
+                _ = quit.wait_for(|&quit| quit) => break match self.last_line(&player) {
+                    Ok(()) => Over::Unwanted,
+                    Err(error) => Over::Output(error),
+                },
             }
         };
         player.close().await;
@@ -164,16 +173,26 @@ impl Receiving<'_> {
         Over::Lost(error)
     }
 
+    /// The last line, of less than a second: nothing is told by a moment, unless it is all there was.
+    fn last_line(&mut self, player: &Player) -> io::Result<()> {
+        let now = self.options.client.clock.now();
+        if self.has_line && now.saturating_duration_since(self.last_line) < SHORTEST_LINE {
+            return Ok(());
+        }
+        self.line(player)
+    }
+
     fn line(&mut self, player: &Player) -> io::Result<()> {
         let now = self.options.client.clock.now();
-        let micros = media::time::micros(now.saturating_duration_since(self.last_line));
-        self.last_line = now;
+        let begun = std::mem::replace(&mut self.last_line, now);
+        self.has_line = true;
         let bytes: u64 = player.stats().map(|track| track.received.bytes).sum();
         let dropped: u64 = player.stats().map(|track| track.received.units_dropped).sum();
         let totals = Totals {
             bytes_in_second: bytes.saturating_sub(self.bytes_before),
             packets_lost: self.lost_before + lost(player),
             frames_lost: dropped + self.worker.shared.lost.load(Relaxed),
+            frames_skipped: self.worker.skipped(),
             reconnections: self.reconnections,
         };
         self.bytes_before = bytes;
@@ -183,7 +202,7 @@ impl Receiving<'_> {
             .collector
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take(micros, totals);
+            .take(begun, now, totals);
         let text = if self.options.json {
             // Cannot fail: numbers and fixed names.
             serde_json::to_string(&second).unwrap_or_default()
