@@ -245,3 +245,104 @@ fn without_a_display_it_says_what_to_do() {
         }
     }
 }
+
+/// `publish` to a URL without a path, as people write it who say the name beside it.
+#[test]
+fn the_name_stands_for_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = start(folder.path(), &["serve", "--log", "json"], &[]);
+    let port = port(&mut server);
+    for (path, name, expected) in [
+        ("", Some("garden"), "garden"),
+        ("/", Some("yard"), "yard"),
+        ("/", None, "zerolatency"),
+    ] {
+        let mut command = sightline();
+        command.args(["publish", &format!("rtsp://127.0.0.1:{port}{path}"), "--source", "test"]);
+        command.args(name.into_iter().flat_map(|name| ["--name", name]));
+        let _publisher = Process::start(command.current_dir(&folder));
+        server.wait_for(expected, |line| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            (event["event"] == "RTSP publisher began" && event["stream"] == expected).then_some(())
+        });
+    }
+}
+
+/// Nothing is tried again that cannot become better, and both sides say why.
+#[test]
+fn a_name_that_is_refused_ends_the_publisher() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = start(folder.path(), &["serve", "--log", "json"], &[]);
+    let port = port(&mut server);
+    let publish = |path: &str| {
+        let url = format!("rtsp://127.0.0.1:{port}/{path}");
+        run(folder.path(), &["publish", &url, "--source", "test"])
+    };
+    let output = publish("live/cam");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("cannot start or end with \"live\"") && !said.contains("the log of that server"),
+        "{said}"
+    );
+    let refused = wait_for_event(&mut server, "RTSP publisher refused");
+    assert_eq!(
+        (&refused["path"], &refused["status"]),
+        (&"live/cam".into(), &400.into())
+    );
+    assert!(refused["reason"].as_str().unwrap().contains("live"), "{refused}");
+    let output = publish("a%20b");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the stream name holds ' '"),
+        "{}",
+        stderr(&output)
+    );
+    let url = format!("rtsp://127.0.0.1:{port}/nobody");
+    assert_eq!(
+        run(folder.path(), &["receive", &url, "--test-connection"])
+            .status
+            .code(),
+        Some(1)
+    );
+    let refused = wait_for_event(&mut server, "RTSP viewer refused");
+    assert_eq!((&refused["path"], &refused["status"]), (&"nobody".into(), &404.into()));
+}
+
+#[test]
+fn who_joined_is_said_to_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = start(folder.path(), &["up", "--source", "test", "--log", "json"], &[]);
+    let port = port(&mut server);
+    let url = format!("rtsp://127.0.0.1:{port}/zerolatency");
+    for transport in ["tcp", "udp"] {
+        let output = run(
+            folder.path(),
+            &["receive", &url, "--seconds", "1", "--transport", transport],
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let other = format!("rtsp://127.0.0.1:{port}/other");
+    let mut publish = sightline();
+    publish.args(["publish", &other, "--source", "test", "--log", "json"]);
+    let mut publish = Process::start(publish.current_dir(&folder));
+    wait_for_event(&mut publish, "publishing");
+    signal(&publish, Signal::INT);
+    assert!(publish.finish().0.success());
+    wait_for_event(&mut server, "RTSP publisher left");
+    signal(&server, Signal::INT);
+    let (_, lines) = server.finish();
+    let events = |text: &str| -> Vec<serde_json::Value> {
+        let all = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+        all.filter(|event: &serde_json::Value| event["event"] == text).collect()
+    };
+    for (came, went, times) in [
+        ("RTSP viewer joined", "RTSP viewer left", 2),
+        ("RTSP publisher began", "RTSP publisher left", 1),
+    ] {
+        assert_eq!((events(came).len(), events(went).len()), (times, times), "{lines:#?}");
+        for event in events(went) {
+            assert_eq!(event["reason"], "the peer ended the session (TEARDOWN)");
+        }
+    }
+}

@@ -37,6 +37,18 @@ pub(super) fn settings(
     }
 }
 
+/// The URL with `name` as its path where it has none: streams without a name there are none.
+pub(super) fn named(mut url: Url, name: &StreamName) -> Url {
+    let (path, query) = match url.path.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (url.path.as_str(), String::new()),
+    };
+    if path.trim_matches('/').is_empty() {
+        url.path = format!("/{name}{query}");
+    }
+    url
+}
+
 /// Where the stream is: as given, else `name` (the default stream) on the server at `PI_VPN_IP`, else on this machine.
 pub(super) fn url(
     given: Option<&StreamUrl>,
@@ -77,6 +89,15 @@ mod tests {
         assert_eq!(url(&[]), "rtsp://localhost:8554/zerolatency");
         assert_eq!(url(&[("PI_VPN_IP", "10.9.0.2")]), "rtsp://10.9.0.2:8554/zerolatency");
         assert_eq!(url(&[("PI_VPN_IP", "fd00::2")]), "rtsp://[fd00::2]:8554/zerolatency");
+    }
+
+    #[test]
+    fn a_url_without_a_path_gets_the_name() {
+        let named = |url: &str| named(url.parse().unwrap(), &"garden".parse().unwrap()).to_string();
+        assert_eq!(named("rtsp://host:1"), "rtsp://host:1/garden");
+        assert_eq!(named("rtsp://host:1/"), "rtsp://host:1/garden");
+        assert_eq!(named("rtsp://host:1/?token=x"), "rtsp://host:1/garden?token=x");
+        assert_eq!(named("rtsp://host:1/house/door?a=b"), "rtsp://host:1/house/door?a=b");
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use clap::Args;
 use media::StreamName;
+use media::name::InvalidName;
+use protocol::rtsp::url::Target;
 
 use super::flags::{FlagSet, SettingFlags, flag, switch};
 use super::later::Old;
 use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, connect, flags, start_log};
 use crate::config::{Environment, Loaded, Wanted, load};
 use crate::publish::{self, Plan, Program};
+use crate::rtsp::client::Url;
 use crate::secret::Secret;
 
 /// Send a camera of this machine to another RTSP server
@@ -63,6 +66,8 @@ impl Publish {
         let settings = &ready.loaded.settings;
         let stream = ready.loaded.camera_name();
         let url = connect::url(settings.publish.url.as_ref(), Some(&stream), &ready.environment)?;
+        let url = connect::named(url, &stream);
+        check_path(&url)?;
         let token = settings.auth.token.as_ref().map(Secret::expose);
         let transport = settings.publish.transport.for_client();
         let program = Program {
@@ -94,6 +99,19 @@ fn stream(loaded: &Loaded) -> StreamName {
     by_name.or_else(by_url).unwrap_or_else(StreamName::default_stream)
 }
 
+/// Refuses a path that no server takes. Whether it may begin with `live` is for that server to say, which need not be ours.
+fn check_path(url: &Url) -> Result<(), Failure> {
+    let path = Target::parse(&url.to_string())
+        .map(|target| target.path)
+        .unwrap_or_default();
+    match path.parse::<StreamName>() {
+        Err(why @ InvalidName::Character(bad)) if !":@!$&'()*+,;=%".contains(bad) => {
+            Err(Failure::Usage(format!("cannot publish to {url:?}: {why}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +135,15 @@ mod tests {
             ..Wanted::default()
         };
         assert_eq!(stream(&load(&wanted).unwrap()).as_str(), expected);
+    }
+
+    #[rstest]
+    #[case("rtsp://host/live/door?a=b", true)]
+    #[case("rtsp://host/app:1/mp4:x", true)]
+    #[case("rtsp://host/a%20b", false)]
+    #[case("rtsp://host/tür", false)]
+    #[case("rtsp://host/a\\b", false)]
+    fn paths_that_no_server_takes_are_refused(#[case] url: &str, #[case] fine: bool) {
+        assert_eq!(check_path(&url.parse().unwrap()).is_ok(), fine);
     }
 }

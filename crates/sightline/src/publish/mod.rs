@@ -14,7 +14,8 @@ use std::time::Duration;
 use media::hub::{Hub, Reader, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName};
-use protocol::rtsp::client::Error as Refused;
+use protocol::rtsp::client::{Error as Refused, Step};
+use protocol::rtsp::message::Status;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::camera::Cameras;
@@ -166,7 +167,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Sends until `shutdown`, through whatever happens to the server.
 ///
 /// # Errors
-/// When the very first attempt shows that no other will do better: a wrong password, no right to the stream.
+/// When the very first attempt shows that no other will do better: a wrong password, no right to the stream, a name the server does not take.
 pub async fn keep_sending(plan: &Plan, hub: &Hub, shutdown: &Shutdown) -> Result<(), Error> {
     let clock = &plan.settings.clock;
     let mut backoff = Backoff::default();
@@ -271,7 +272,12 @@ fn is_final(error: &Error) -> bool {
                     | Refused::Forbidden { .. }
                     | Refused::Protocol { .. }
             )
-    )
+    ) || matches!(error, Error::Session(Refused::Refused { step: Step::Announce, status, .. }) if is_about_us(*status))
+}
+
+/// Whether a refusal is about what we ask for, and not about the server's present state.
+fn is_about_us(status: Status) -> bool {
+    matches!(status.0, 400 | 404 | 405 | 406 | 413 | 414 | 415 | 501 | 505 | 551)
 }
 
 #[cfg(test)]

@@ -168,3 +168,22 @@ async fn a_wrong_password_is_final_and_a_right_one_is_not() {
     assert!(server.sees_the_stream().await);
     publishing.abort();
 }
+
+#[tokio::test]
+async fn a_name_that_the_server_does_not_take_is_final() {
+    let (hub, _frames) = local_stream();
+    let server = Server::start(0, Mode::Open);
+    let (_stop, shutdown) = channel();
+    for (path, says) in [
+        ("live/cam", "400 a stream name cannot start"),
+        ("", "404 The URL names no stream"),
+    ] {
+        let mut plan = plan(server.port, None);
+        plan.url = format!("rtsp://127.0.0.1:{}/{path}", server.port).parse().unwrap();
+        let error = keep_sending(&plan, &hub, &shutdown).await.unwrap_err().to_string();
+        assert!(
+            error.contains(says) && !error.contains("the log of that server"),
+            "{error}"
+        );
+    }
+}

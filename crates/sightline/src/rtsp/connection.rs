@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
 use super::Shared;
-use super::notices::RefusedAccess;
+use super::notices::{RefusedAccess, RefusedRequest};
 use super::play::{Playing, SetUp};
 use super::record::Recording;
 use super::udp::{Datagram, Expecting, Port};
@@ -74,6 +74,12 @@ enum Ending {
     Stream(String),
     #[error("the server stops")]
     Stopping,
+    #[error("the peer ended the session (TEARDOWN)")]
+    TearDown,
+    #[error("the peer paused")]
+    Paused,
+    #[error("the peer begins anew")]
+    Anew,
 }
 
 enum Role {
@@ -136,6 +142,11 @@ impl Connection {
             while let Some(event) = self.session.poll() {
                 busy = true;
                 self.handle(event).await;
+            }
+            if let Some(refused) = self.session.take_refused() {
+                let remote = self.remote;
+                let notices = &self.shared.notices.requests;
+                notices.happened(RefusedRequest { remote, refused }, self.shared.clock.now());
             }
             let output = self.session.take_output();
             if !output.is_empty() {
@@ -243,9 +254,9 @@ impl Connection {
                 self.session.record(answer, now);
             }
             Event::Data { track, kind, bytes } => self.take(track, kind, &bytes),
-            Event::Pause => self.pause().await,
+            Event::Pause => self.pause(&Ending::Paused).await,
             Event::TearDown => {
-                self.pause().await;
+                self.pause(&Ending::TearDown).await;
                 self.forget();
             }
             Event::Close { reason } => self.closing = Some(Ending::Session(reason)),
@@ -357,6 +368,7 @@ impl Connection {
             .collect();
         match Playing::prepare(&self.shared, &stream, self.remote, agent, &set_up) {
             Ok((playing, rtp_info)) => {
+                self.tell_left(&Ending::Anew);
                 self.role = Role::Viewer(Box::new(playing));
                 self.session.play(Ok(&rtp_info), now);
             }
@@ -364,8 +376,19 @@ impl Connection {
         }
     }
 
+    /// Tells that a viewer or publisher is gone: once for each time that one joined or began.
+    fn tell_left(&self, reason: &Ending) {
+        let (who, stream) = match &self.role {
+            Role::Viewer(playing) => ("viewer", playing.stream()),
+            Role::Publisher(recording) if recording.has_begun() => ("publisher", recording.stream()),
+            Role::Idle | Role::Described(_) | Role::Publisher(_) => return,
+        };
+        tracing::info!(remote = %self.remote, %stream, %reason, "RTSP {who} left");
+    }
+
     /// Takes the write side back from the fan-out, with what it had begun to write.
-    async fn pause(&mut self) {
+    async fn pause(&mut self, reason: &Ending) {
+        self.tell_left(reason);
         let role = std::mem::replace(&mut self.role, Role::Idle);
         self.role = match role {
             Role::Viewer(playing) => {
@@ -457,21 +480,8 @@ impl Connection {
     }
 
     async fn end(mut self, ending: &Ending) {
-        let was = match &self.role {
-            Role::Viewer(_) => "viewer",
-            Role::Publisher(_) => "publisher",
-            Role::Idle | Role::Described(_) => "connection",
-        };
-        let log = |stream: &dyn std::fmt::Display| {
-            tracing::info!(remote = %self.remote, %stream, reason = %ending, "RTSP {was} left");
-        };
-        match &self.role {
-            Role::Viewer(playing) => log(playing.stream()),
-            Role::Publisher(recording) => log(recording.stream()),
-            Role::Idle | Role::Described(_) => {
-                tracing::debug!(remote = %self.remote, reason = %ending, "RTSP connection ended");
-            }
-        }
+        self.tell_left(ending);
+        tracing::debug!(remote = %self.remote, reason = %ending, "RTSP connection ended");
         if let Role::Viewer(playing) = std::mem::replace(&mut self.role, Role::Idle) {
             drop(playing);
         } else {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::{Clock, StreamName};
+use protocol::rtsp::server::Refused;
 
 /// Between two words about the same.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,6 +20,7 @@ pub(super) struct Notices {
     pub(super) accepting: Notice<String>,
     pub(super) connections: Notice<RefusedConnection>,
     pub(super) access: Notice<RefusedAccess>,
+    pub(super) requests: Notice<RefusedRequest>,
 }
 
 /// One connection more than there may be.
@@ -34,6 +36,13 @@ pub(super) struct RefusedAccess {
     pub(super) remote: SocketAddr,
     pub(super) stream: StreamName,
     pub(super) reason: String,
+}
+
+/// A stream that was asked for or announced in vain.
+#[derive(Debug)]
+pub(super) struct RefusedRequest {
+    pub(super) remote: SocketAddr,
+    pub(super) refused: Refused,
 }
 
 /// What a [`Notice`] tells, of the newest time it happened.
@@ -59,6 +68,16 @@ impl Tell for RefusedAccess {
     }
 }
 
+impl Tell for RefusedRequest {
+    fn tell(&self, times: u64) {
+        let Refused {
+            path, status, reason, ..
+        } = &self.refused;
+        let who = if self.refused.announces { "publisher" } else { "viewer" };
+        tracing::warn!(remote = %self.remote, %path, status = status.0, %reason, times, "RTSP {who} refused");
+    }
+}
+
 impl Notices {
     /// Tells what was held back, once a second, until dropped.
     pub(super) async fn keep_telling(&self, clock: &dyn Clock) {
@@ -68,6 +87,7 @@ impl Notices {
             self.accepting.tell_rest(now);
             self.connections.tell_rest(now);
             self.access.tell_rest(now);
+            self.requests.tell_rest(now);
         }
     }
 }

@@ -112,6 +112,11 @@ impl Recording {
         &self.name
     }
 
+    /// It publishes, or did until another took over.
+    pub(super) fn has_begun(&self) -> bool {
+        self.publisher.is_some()
+    }
+
     /// Begins to publish the tracks that are set up.
     pub(super) fn record(
         &mut self,

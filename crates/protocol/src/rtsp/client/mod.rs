@@ -279,7 +279,7 @@ pub enum Error {
         reason: String,
     },
     /// Any other refusal.
-    #[error("{host} answered {step} with {} {reason}; the log of that server should say why", .status.0)]
+    #[error("{host} answered {step} with {} {reason}{}", .status.0, ask_its_log(*status, reason))]
     Refused {
         /// Who refused.
         host: String,
@@ -348,6 +348,15 @@ pub enum Error {
         /// Whose stream.
         host: String,
     },
+}
+
+/// Where the reason is to be found when the reply has none but the standard phrase.
+fn ask_its_log(status: Status, reason: &str) -> &'static str {
+    if reason.is_empty() || reason.eq_ignore_ascii_case(status.phrase()) {
+        "; the log of that server should say why"
+    } else {
+        ""
+    }
 }
 
 fn transport_hint(tried: &str) -> &'static str {

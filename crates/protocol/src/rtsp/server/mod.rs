@@ -222,6 +222,19 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// A DESCRIBE or ANNOUNCE that was refused, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// ANNOUNCE, not DESCRIBE.
+    pub announces: bool,
+    /// What of the URL should have been the stream's name, in printable ASCII, cut.
+    pub path: String,
+    /// The answer.
+    pub status: Status,
+    /// Why.
+    pub reason: String,
+}
+
 impl Refusal {
     /// A refusal with the standard phrase of its status.
     pub fn new(status: Status) -> Self {

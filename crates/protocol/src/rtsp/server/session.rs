@@ -9,11 +9,12 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use media::StreamName;
 
-use super::super::message::{Request, Response, Status, printable};
+use super::super::message::{Method, Request, Response, Status, printable};
 use super::super::transport::Transport;
+use super::super::url::Target;
 use super::super::wire::{Decoder, Fault, Item, Part};
 use super::nonces::Nonces;
-use super::{Action, ChannelKind, CloseReason, Config, Event, SetUpTransport};
+use super::{Action, ChannelKind, CloseReason, Config, Event, Refused, SetUpTransport};
 
 /// The server's side of one RTSP connection. See the module for how it is driven. An answer that no event asked for is
 /// ignored.
@@ -43,6 +44,7 @@ pub struct Session {
     /// The stream described last, and its controls.
     pub(super) described: Option<(StreamName, Vec<String>)>,
     pub(super) media: Option<Media>,
+    refused: Option<Refused>,
 }
 
 /// A request that the driver must answer before the next is looked at.
@@ -135,6 +137,7 @@ impl Session {
             failed_logins: 0,
             described: None,
             media: None,
+            refused: None,
         }
     }
 
@@ -304,6 +307,28 @@ impl Session {
             whole.headers.push(name, value);
         }
         whole.write(&mut self.output);
+        self.note_refusal(request, whole.status, whole.reason);
+    }
+
+    fn note_refusal(&mut self, request: &Request, status: Status, reason: String) {
+        let begins = matches!(request.method, Method::Describe | Method::Announce);
+        // Who refused a login knows it.
+        let is_login = matches!(status, Status::UNAUTHORIZED | Status::FORBIDDEN | Status::UNAVAILABLE);
+        if !begins || is_login || status < Status::BAD_REQUEST {
+            return;
+        }
+        let path = Target::parse(&request.uri).map(|target| target.path);
+        self.refused = Some(Refused {
+            announces: request.method == Method::Announce,
+            path: printable(&path.unwrap_or_default(), MAX_NOTED_PATH),
+            status,
+            reason,
+        });
+    }
+
+    /// The newest DESCRIBE or ANNOUNCE that was refused for another reason than missing rights, for the log. Once.
+    pub fn take_refused(&mut self) -> Option<Refused> {
+        self.refused.take()
     }
 
     pub(super) fn close(&mut self, reason: CloseReason) {
@@ -343,4 +368,6 @@ impl SetUpTransport {
 }
 
 const MAX_AGENT_BYTES: usize = 128;
+/// Bytes of a refused path that are kept for the log: the longest name and more.
+const MAX_NOTED_PATH: usize = 220;
 const MAX_CSEQ_BYTES: usize = 32;
