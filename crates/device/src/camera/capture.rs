@@ -117,9 +117,8 @@ impl Capturing {
             };
             let silent = now.saturating_duration_since(last.unwrap_or(opened));
             if silent > patience {
-                let last_words = source.last_words();
                 return End::Failed {
-                    error: silence(&source.description().text, silent, last_words),
+                    error: silence(source, silent),
                     ran: first.map_or(Duration::ZERO, |first| now.saturating_duration_since(first)),
                 };
             }
@@ -177,15 +176,15 @@ impl Capturing {
     }
 }
 
-fn silence(source: &str, silent: Duration, last_words: Option<String>) -> source::Error {
+fn silence(source: &mut dyn Source, silent: Duration) -> source::Error {
     let mut why = format!("it has given none for {} s", silent.as_secs());
-    if let Some(words) = last_words {
+    if let Some(words) = source.last_words() {
         why = format!("{why}, after saying: {words}");
     }
     source::Error::retryable(
-        format!("no picture from {source}"),
+        format!("no picture from {}", source.description().text),
         why,
-        "look at its cable and power; it is opened anew",
+        format!("{}; it is opened anew", source.when_silent()),
     )
 }
 
@@ -204,6 +203,7 @@ mod tests {
     struct FallsSilent {
         clock: SimClock,
         left: u32,
+        words: Option<String>,
         description: Description,
     }
 
@@ -215,6 +215,7 @@ mod tests {
         fn open(&mut self, _: &Opening) -> Result<Box<dyn Source>, source::Error> {
             Ok(Box::new(Self {
                 clock: self.clock.clone(),
+                words: self.words.clone(),
                 description: self.description.clone(),
                 ..*self
             }))
@@ -238,13 +239,17 @@ mod tests {
                 taken: Taken { at, source },
             }))
         }
+
+        fn last_words(&mut self) -> Option<String> {
+            self.words.clone()
+        }
     }
 
-    fn silent_after(pictures: u32, fps: FrameRate) -> (String, Duration) {
-        let clock = SimClock::new();
-        let source = FallsSilent {
-            clock: clock.clone(),
-            left: pictures,
+    fn falls_silent(left: u32, fps: FrameRate, words: Option<String>) -> FallsSilent {
+        FallsSilent {
+            clock: SimClock::new(),
+            left,
+            words,
             description: Description {
                 text: "mute".to_owned(),
                 kind: Kind::Raw,
@@ -252,7 +257,12 @@ mod tests {
                 height: 16,
                 fps,
             },
-        };
+        }
+    }
+
+    fn silent_after(pictures: u32, fps: FrameRate) -> (String, Duration) {
+        let source = falls_silent(pictures, fps, None);
+        let clock = source.clock.clone();
         let settings = encode::Settings::default();
         let mut capturing = Capturing {
             mailbox: Arc::new(Mailbox::new(source.name(), settings, Drawing::default(), clock.now())),
@@ -271,7 +281,8 @@ mod tests {
     #[test]
     fn the_last_words_of_a_silent_source_are_passed_on() {
         let words = Some("Camera frontend has timed out".to_owned());
-        let error = silence("mute", Duration::from_secs(3), words).to_string();
+        let mut source = falls_silent(0, FrameRate::whole(30), words);
+        let error = silence(&mut source, Duration::from_secs(3)).to_string();
         assert!(
             error.contains("none for 3 s, after saying: Camera frontend has timed out; look"),
             "{error}"

@@ -145,6 +145,10 @@ impl Source for CodedChild {
     fn last_words(&mut self) -> Option<String> {
         self.child.last_words()
     }
+
+    fn when_silent(&self) -> &'static str {
+        self.hint
+    }
 }
 
 #[cfg(all(test, unix))]

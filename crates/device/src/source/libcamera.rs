@@ -21,6 +21,8 @@ use raw::RawChild;
 
 /// The program under its two names, the present one first.
 const PROGRAMS: [&str; 2] = ["rpicam-vid", "libcamera-vid"];
+/// Options that every version we can use has in its help.
+const NEEDED: [&str; 2] = ["--codec", "--inline"];
 /// How long it may take to tell about itself. On a Pi Zero 2 asking for the cameras takes some two seconds.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// Rows of raw pictures begin at multiples of 32 bytes (Pi 4) or 64 (Pi 5), chroma rows at half of that, and the program writes the gaps
@@ -172,15 +174,26 @@ impl Program {
             Some(path) => vec![path.clone()],
             None => PROGRAMS.iter().map(PathBuf::from).collect(),
         };
+        let mut lacks = Vec::new();
         for path in &candidates {
             let help = child::run(&name_of(path), path, &["--help"], clock, PATIENCE, give_up)
                 .map_err(|error| cannot_start(path, &error))?;
-            if help.contains("--codec") && help.contains("--inline") {
-                return Ok(Self {
-                    path: path.clone(),
-                    help,
-                });
+            let missing: Vec<&str> = NEEDED.into_iter().filter(|option| !help.contains(option)).collect();
+            if missing.is_empty() {
+                let path = path.clone();
+                return Ok(Self { path, help });
             }
+            // The shell's own words, where there is no such program, are no help text.
+            if help.contains("--") {
+                lacks.push(format!("{} lacks {}", path.display(), missing.join(" and ")));
+            }
+        }
+        if !lacks.is_empty() {
+            return Err(Error::lasting(
+                "no Raspberry Pi camera",
+                format!("{} in its --help", lacks.join(", ")),
+                "update it: sudo apt install rpicam-apps; or choose another source",
+            ));
         }
         let names: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         Err(Error::lasting(

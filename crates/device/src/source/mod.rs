@@ -91,6 +91,11 @@ pub trait Source: Send {
         None
     }
 
+    /// What people can do when it is there and gives nothing.
+    fn when_silent(&self) -> &'static str {
+        "look at its cable and power"
+    }
+
     /// Changes the brightness while running, as the camera counts it (usually −64..=64 or 0..=255). `false`: this source cannot.
     fn set_brightness(&mut self, value: i32) -> bool {
         let _ = value;

@@ -98,6 +98,7 @@ fn says_what_is_wrong_with_a_command() {
 #[test]
 fn a_command_that_says_nothing_is_no_error() {
     let mut source = open("sleep 100");
+    assert!(source.when_silent().starts_with("run the command by hand"));
     let began = SystemClock.now();
     assert!(matches!(source.next(Duration::from_millis(120)), Ok(None)));
     assert!((SystemClock.now() - began) >= Duration::from_millis(120));

@@ -265,6 +265,10 @@ impl Source for RawChild {
     fn last_words(&mut self) -> Option<String> {
         self.child.last_words()
     }
+
+    fn when_silent(&self) -> &'static str {
+        super::HINT
+    }
 }
 
 /// Lines of the metadata have the form `SensorTimestamp=123456789`, in nanoseconds of the boot clock; other names do not matter here.

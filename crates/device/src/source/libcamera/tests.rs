@@ -260,6 +260,29 @@ fn a_program_that_is_not_there_is_said() {
 }
 
 #[test]
+fn a_program_that_runs_and_is_another_one_is_told_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("rpicam-vid");
+    std::fs::write(
+        &program,
+        "#!/bin/sh\necho ' --width arg  Set the width'; echo ' --inline'\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let settings = Settings {
+        program: Some(program),
+        ..Settings::default()
+    };
+    let error = Camera::new(0, settings).open(&opening(true, 640, 480)).err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("/rpicam-vid lacks --codec in its --help; update it"),
+        "{error}"
+    );
+}
+
+#[test]
 fn ten_cameras_leave_no_files_and_no_processes() {
     let mut camera = install(Version::Bookworm, Behaviour::Works, |_| {});
     // The stand-in, and its FFmpeg by a size that no other test has.
