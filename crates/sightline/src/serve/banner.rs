@@ -59,7 +59,7 @@ impl Banner {
     pub(super) fn new(program: &Program, port: u16, auth: &Auth, cameras: Vec<CameraLine>) -> Self {
         let places = urls::places(&program.loaded.settings.server, &program.environment);
         let url = |place: &Place, name: &str, role| (urls::rtsp(place, port, name, auth, role), place.label);
-        // Every address for the first stream; the others can be reached at the same places.
+        // Every address for the first stream; of the others it is said that they can be reached at the same places.
         let mut names = cameras.iter().map(|camera| camera.name.as_str());
         let first = names.next();
         let mut watch: Vec<_> = places
@@ -104,6 +104,14 @@ impl Banner {
         row(&mut text, "Settings", &self.settings);
         text.push('\n');
         rows(&mut text, "Watch", &self.watch);
+        // One of them has more than one address.
+        if self.cameras.len() > 1 && self.watch.len() > self.cameras.len() {
+            row(
+                &mut text,
+                "",
+                "(each camera at each of these addresses, under its own name)",
+            );
+        }
         text.push('\n');
         rows(&mut text, "Publish", &self.publish);
         text.push('\n');
@@ -217,6 +225,17 @@ mod tests {
 
           Press Ctrl-C to stop.
         ");
+    }
+
+    #[test]
+    fn of_several_cameras_all_addresses_are_told() {
+        let rule = "\n            (each camera at each of these addresses, under its own name)\n";
+        let mut two = banner(&[("a", "", ""), ("b", "", "")]);
+        assert!(!two.text(false).contains(rule), "one address each");
+        two.watch
+            .push(("rtsp://192.168.1.5:8554/b".to_owned(), "local network"));
+        assert!(two.text(false).contains(rule), "{}", two.text(false));
+        assert!(!banner(&[("a", "", "")]).text(false).contains(rule));
     }
 
     #[test]
