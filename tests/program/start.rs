@@ -97,16 +97,23 @@ fn other_ports_do_for_rtp_where_none_was_chosen() {
         "{warning}"
     );
     port(&mut process);
-    let output = sightline()
-        .args(["serve", "--rtsp-port", "0"])
+    let mut command = sightline();
+    command
+        .args(["serve", "--rtsp-port", "0", "--log", "json"])
         .env("SIGHTLINE_RTSP_RTP_PORT", "8000")
         .env("HOME", folder.path())
-        .output();
+        .current_dir(folder.path());
+    let output = command.output().unwrap();
     assert_eq!(
-        output.unwrap().status.code(),
+        output.status.code(),
         Some(1),
         "a port that was asked for is not replaced"
     );
+    // What it advises does.
+    let advice = "SIGHTLINE_RTSP_RTP_PORT=0 SIGHTLINE_RTSP_RTCP_PORT=0";
+    assert!(stderr(&output).contains(advice), "{}", stderr(&output));
+    command.envs(advice.split(' ').filter_map(|setting| setting.split_once('=')));
+    port(&mut crate::support::Process::start(&mut command));
 }
 
 #[test]

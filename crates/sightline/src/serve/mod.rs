@@ -95,7 +95,7 @@ pub fn run(program: &Program) -> Result<(), Error> {
 /// The ports for RTP over UDP. Players learn them when they set up a session, so where nobody asked for particular ones and the usual ones are
 /// taken, others do as well.
 fn rtp_ports(program: &Program) -> Result<net::RtpPair, net::ListenError> {
-    const SETTINGS: &str = "rtsp.rtp_port and rtsp.rtcp_port";
+    const SETTINGS: &str = "rtsp.rtp_port and rtsp.rtcp_port; the system chooses both with SIGHTLINE_RTSP_RTP_PORT=0 SIGHTLINE_RTSP_RTCP_PORT=0";
     let settings = &program.loaded.settings;
     let host = settings.server.host.map(|address| address.0);
     let ports = [settings.rtsp.rtp_port, settings.rtsp.rtcp_port];
