@@ -159,16 +159,14 @@ fn encoding(settings: &settings::Camera) -> encode::Settings {
     }
 }
 
-/// Lines and stamp. `auto`: lines where pictures come raw from a camera of ours, the stamp on the test pattern.
+/// Lines and stamp. Settings that have both in one corner are refused, except where only the want of a camera brings the stamp: it is left out.
 fn drawing(word: &Word, settings: &settings::Camera) -> Drawing {
-    let test = matches!(word, Word::Test(_));
-    let camera = matches!(word, Word::V4l2(_) | Word::Libcamera(_));
+    let (lines, stamp) = settings.drawn(Some(word));
+    let lines = lines.then(|| corner(settings.overlay_corner));
+    let stamp = stamp.then(|| corner(settings.stamp_corner));
     Drawing {
-        lines: settings
-            .overlay
-            .or(test || camera)
-            .then(|| corner(settings.overlay_corner)),
-        stamp: settings.stamp.or(test).then(|| corner(settings.stamp_corner)),
+        lines,
+        stamp: stamp.filter(|stamp| lines != Some(*stamp)),
     }
 }
 

@@ -15,7 +15,7 @@ use super::keys::{self, Key};
 use super::problem::{Invalid, Origin, Problem};
 use super::settings::{Camera, Settings};
 use super::suggest;
-use super::units::Name;
+use super::units::{Name, Source};
 use crate::secret::redacted_url;
 
 /// What settings are made from.
@@ -391,6 +391,22 @@ fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Proble
             rtsp.rtcp_port
         );
         problems.push(problem(origin.cloned(), "rtsp.rtcp_port", &message));
+    }
+    for (name, camera) in &settings.camera {
+        let source = match &camera.source {
+            Source::Auto => None,
+            Source::Word(word) => Some(word),
+        };
+        let (lines, stamp) = camera.drawn(source);
+        if lines && stamp && camera.overlay_corner == camera.stamp_corner {
+            let key = |key: &str| format!("camera.{}.{key}", name.0);
+            let corners = [key("overlay_corner"), key("stamp_corner")];
+            let first = corners.iter().find(|key| origin(given, key).is_some());
+            let key = first.unwrap_or(&corners[0]);
+            let message =
+                "overlay and stamp cover each other in one corner; choose another for one of them, or turn one off";
+            problems.push(problem(origin(given, key).cloned(), key, message));
+        }
     }
 }
 

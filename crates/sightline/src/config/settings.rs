@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use device::picture::FrameRate;
+use device::source::Word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -232,6 +233,16 @@ pub struct Camera {
     pub vflip: Switch,
     /// Let a publisher from the network take over this stream.
     pub takeover: bool,
+}
+
+impl Camera {
+    /// Whether lines and stamp are drawn where the pictures come from this source; `None`: from a camera that is yet to be found. `auto`:
+    /// lines where pictures come raw from a camera of ours, the stamp on the test pattern.
+    pub fn drawn(&self, source: Option<&Word>) -> (bool, bool) {
+        let test = matches!(source, Some(Word::Test(_)));
+        let ours = test || matches!(source, None | Some(Word::V4l2(_) | Word::Libcamera(_)));
+        (self.overlay.or(ours), self.stamp.or(test))
+    }
 }
 
 impl Default for Camera {

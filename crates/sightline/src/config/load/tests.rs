@@ -89,6 +89,14 @@ fn later_wins_and_the_place_is_known() {
     );
 }
 
+#[rstest]
+#[case("source = \"exec:x\"\nstamp = \"on\"\nstamp_corner = \"top-left\"\n")]
+#[case("source = \"test\"\nstamp = \"off\"\noverlay_corner = \"bottom-right\"\n")]
+#[case("overlay_corner = \"bottom-right\"\n")]
+fn one_corner_is_enough_for_what_is_drawn(#[case] camera: &str) {
+    given().file(&format!("[camera.a]\n{camera}")).load();
+}
+
 #[test]
 fn everything_wrong_is_said_at_once_with_its_place() {
     let problems = given()
@@ -156,6 +164,14 @@ encoder = \"x265\"
 #[case(
     "[rtsp]\nrtp_port = 9\nrtcp_port = 9\n",
     "sightline.toml:3:13: rtsp.rtcp_port: 9 is rtsp.rtp_port already; RTP and RTCP need a port each"
+)]
+#[case(
+    "[camera.a]\nsource = \"test\"\noverlay_corner = \"bottom-right\"\n",
+    "sightline.toml:3:18: camera.a.overlay_corner: overlay and stamp cover each other in one corner; choose another for one of them, or turn one off"
+)]
+#[case(
+    "[camera.a]\nstamp = \"on\"\nstamp_corner = \"top-left\"\n",
+    "sightline.toml:3:16: camera.a.stamp_corner: overlay and stamp cover each other in one corner; choose another for one of them, or turn one off"
 )]
 fn broken_files(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(given().file(text).problems(), [expected]);
