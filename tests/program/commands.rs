@@ -1,6 +1,26 @@
 //! What old scripts type goes on working.
 
-use crate::{port, start, wait_for_event};
+use crate::{port, run, start, stderr, wait_for_event};
+
+/// Wrong use: exit code 2, and what to write instead.
+#[test]
+fn what_cannot_work_is_refused_with_what_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let film = "rtsp://127.0.0.1:1/door --display-mode save --output";
+    for (arguments, hint) in [
+        ("http://127.0.0.1/door", "must begin with rtsp://,"),
+        ("rtsps://127.0.0.1/door", "begin the URL with rtsp://"),
+        ("rtsp://::1:28554/door", "rtsp://[fd00::2]:8554/"),
+        (&format!("{film} film.mkv"), "--output film.mp4"),
+    ] {
+        let words = ["receive"].into_iter().chain(arguments.split(' '));
+        let output = run(folder.path(), &words.collect::<Vec<_>>());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {said}");
+        assert!(said.contains(hint), "{arguments}: {said}");
+    }
+    assert!(!folder.path().join("film.mkv").exists());
+}
 
 #[test]
 fn flags_of_the_old_publisher_are_answered_with_a_notice() {

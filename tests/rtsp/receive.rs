@@ -35,13 +35,13 @@ fn measures_by_the_stamp() {
     }
 }
 
-/// Red pixels at the top left of a picture that FFmpeg finds in `input`, of 640×480.
-fn red(input: &str, skip: u32) -> usize {
+/// Pixels of the colour at the top left of a picture that FFmpeg finds in `input`, of 640×480.
+fn colored(input: &str, skip: u32, is_colored: impl Fn(&[u8]) -> bool) -> usize {
     let mut command = tool("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-i", input]);
     command.args([
         "-vf",
-        &format!("select=gte(n\\,{skip}),crop=400:120:0:0"),
+        &format!("select=gte(n\\,{skip}),crop=400:160:0:0"),
         "-frames:v",
         "1",
     ]);
@@ -51,17 +51,24 @@ fn red(input: &str, skip: u32) -> usize {
         .unwrap();
     assert_eq!(
         output.stdout.len(),
-        400 * 120 * 3,
+        400 * 160 * 3,
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let is_red = |pixel: &&[u8]| pixel[0] > 130 && pixel[1] < 110 && pixel[2] < 110;
-    output.stdout.chunks_exact(3).filter(is_red).count()
+    output.stdout.chunks_exact(3).filter(|pixel| is_colored(pixel)).count()
+}
+
+fn is_red(pixel: &[u8]) -> bool {
+    pixel[0] > 130 && pixel[1] < 110 && pixel[2] < 110
+}
+
+fn is_green(pixel: &[u8]) -> bool {
+    pixel[1] > 130 && pixel[0] < 110 && pixel[2] < 110
 }
 
 #[test]
 fn draws_its_lines_into_the_file() {
-    // Without the publisher's lines, which are in the same place.
+    // Without the publisher's lines.
     let server = Server::start_with(
         &["--source", "test"],
         &[("SIGHTLINE_CAMERA_ZEROLATENCY_OVERLAY", "off")],
@@ -71,10 +78,28 @@ fn draws_its_lines_into_the_file() {
     let (url, path) = (server.url("zerolatency"), file.to_str().unwrap());
     let (status, said) = receive(&[&url, "--display-mode", "save", "--output", path, "--seconds", "3"]);
     assert!(status.success(), "{said:?}");
-    let (film, stream) = (red(path, 20), red(&url, 0));
+    let (film, stream) = (colored(path, 20, is_red), colored(&url, 0, is_red));
     assert!(
         film > 1_000 && stream < 500,
         "{film} red pixels in the file, {stream} in the stream"
+    );
+}
+
+#[test]
+fn its_lines_stand_beside_the_publishers() {
+    let server = Server::start(&["--source", "test"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("film.mp4");
+    let (url, path) = (server.url("zerolatency"), file.to_str().unwrap());
+    let (status, said) = receive(&[&url, "--display-mode", "save", "--output", path, "--seconds", "3"]);
+    assert!(status.success(), "{said:?}");
+    let (red, green) = (colored(path, 20, is_red), colored(path, 20, is_green));
+    let published = colored(&url, 0, is_green);
+    assert!(red > 1_000, "{red} red pixels");
+    // Encoded once more, and of another second.
+    assert!(
+        green > published / 2,
+        "{green} green pixels in the file, {published} in the stream"
     );
 }
 

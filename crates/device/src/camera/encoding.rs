@@ -345,7 +345,7 @@ impl Encoding {
         let Feed::Running { description } = feed else { return };
         let source = Arc::clone(description);
         let encoder = match (&self.encoder, passing) {
-            (_, true) => "the camera's own H.264".to_owned(),
+            (_, true) => "the source's own H.264".to_owned(),
             (Some(encoder), false) => format!("{}: {}", encoder.name(), self.choice.why()),
             (None, false) => return,
         };

@@ -496,7 +496,7 @@ fn the_cameras_own_h264_passes_from_a_keyframe_on() {
         stage.running(),
         Status::Running {
             source: "scripted Units(60, true)".to_owned(),
-            encoder: "the camera's own H.264".to_owned(),
+            encoder: "the source's own H.264".to_owned(),
             passing: true,
         }
     );

@@ -6,7 +6,10 @@ use media::WallTime;
 
 /// Lines of text that are written anew for every picture, in the same memory.
 #[derive(Debug, Default)]
-pub struct Lines([String; 3]);
+pub struct Lines([String; COUNT]);
+
+/// How many lines each of them writes.
+pub(super) const COUNT: usize = 3;
 
 /// What the second and third line say.
 #[derive(Clone, Copy, Debug, PartialEq)]

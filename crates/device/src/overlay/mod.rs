@@ -81,6 +81,8 @@ pub struct UnknownCorner;
 pub struct Overlay {
     color: Color,
     corner: Corner,
+    /// Lines that are left free for somebody else's.
+    free: usize,
     /// For the size of picture it was last used with.
     atlas: Option<(u32, Atlas)>,
 }
@@ -95,8 +97,16 @@ impl Overlay {
         Self {
             color,
             corner,
+            free: 0,
             atlas: None,
         }
+    }
+
+    /// Leaves room for the publisher's lines between its own and the edge: both can be read.
+    #[must_use]
+    pub fn beside_the_publishers(mut self) -> Self {
+        self.free = lines::COUNT;
+        self
     }
 
     /// Moves the text.
@@ -114,6 +124,7 @@ impl Overlay {
         let Some((_, atlas)) = &self.atlas else { return };
         let (cell_width, cell_height) = atlas.cell();
         let block = cell_height * lines.len() as i64;
+        let edge = MARGIN + self.free as i64 * cell_height;
         for (row, line) in (0..).zip(lines) {
             let line = line.as_ref();
             let length = cell_width * line.chars().count() as i64;
@@ -122,8 +133,8 @@ impl Overlay {
                 Corner::TopRight | Corner::BottomRight => i64::from(picture.width()) - length - MARGIN,
             };
             let top = match self.corner {
-                Corner::TopLeft | Corner::TopRight => MARGIN,
-                Corner::BottomLeft | Corner::BottomRight => i64::from(picture.height()) - block - MARGIN,
+                Corner::TopLeft | Corner::TopRight => edge,
+                Corner::BottomLeft | Corner::BottomRight => i64::from(picture.height()) - block - edge,
             };
             atlas.draw(picture, x, top + row * cell_height, line);
         }

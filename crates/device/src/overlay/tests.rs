@@ -154,6 +154,27 @@ fn lines_go_to_every_corner_and_stay_inside() {
 }
 
 #[test]
+fn a_receivers_lines_leave_the_publishers_as_they_are() {
+    for (width, height) in [(320, 240), (640, 480), (1_920, 1_080)] {
+        let mut picture = Picture::black(width, height).unwrap();
+        Overlay::new(Color::GREEN, Corner::TopLeft).draw(&mut picture, &LINES);
+        let published = picture.clone();
+        Overlay::new(Color::RED, Corner::TopLeft)
+            .beside_the_publishers()
+            .draw(&mut picture, &LINES);
+        let (before, after) = (published.planes()[0], picture.planes()[0]);
+        let mut kept = before.iter().zip(after).filter(|&(&was, _)| was > 60);
+        assert!(kept.all(|(was, is)| was == is), "{width}×{height}");
+        // All of them: as many red samples as without the publisher's.
+        let mut alone = Picture::black(width, height).unwrap();
+        Overlay::new(Color::RED, Corner::TopLeft).draw(&mut alone, &LINES);
+        let red = |picture: &Picture| picture.planes()[2].iter().filter(|&&chroma| chroma > 150).count();
+        let (both, alone) = (red(&picture), red(&alone));
+        assert!(both * 10 >= alone * 9, "{width}×{height}: {both} of {alone}");
+    }
+}
+
+#[test]
 fn tiny_pictures_and_foreign_letters_are_no_danger() {
     for (width, height) in [(16, 16), (16, 480), (640, 16)] {
         let mut picture = Picture::black(width, height).unwrap();

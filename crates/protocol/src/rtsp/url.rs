@@ -29,7 +29,7 @@ pub struct Url {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUrl {
     /// Not `rtsp://` or `rtsps://`.
-    #[error("the URL must begin with rtsp:// or rtsps://, such as rtsp://192.168.1.20:554/stream1")]
+    #[error("the URL must begin with rtsp://, such as rtsp://192.168.1.20:554/stream1")]
     Scheme,
     /// No host.
     #[error("the URL has no host; write it like rtsp://192.168.1.20:554/stream1")]

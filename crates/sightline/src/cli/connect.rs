@@ -7,11 +7,17 @@ use std::time::Duration;
 use media::{Clock, StreamName};
 
 use super::Failure;
+use super::flags::{Flag, flag};
 use crate::config::Environment;
 use crate::config::units::StreamUrl;
 use crate::random;
 use crate::rtsp::client::{Login, Settings, Transport, Url};
 use crate::shutdown;
+
+/// The token that is shown.
+pub(super) const TOKEN_FLAG: Flag = flag("--token", "auth.token", "TOKEN").documented(
+    "What the server asks for, as it prints it in its URLs. A user and password in the URL win over it. Also SIGHTLINE_TOKEN.",
+);
 
 /// Longest wait for a TCP connection: three SYNs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

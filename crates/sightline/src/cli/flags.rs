@@ -20,9 +20,17 @@ pub(super) struct Flag {
     pub(super) value_name: &'static str,
     /// The value that a switch gives.
     pub(super) switch_value: &'static str,
+    /// What help says of it; empty for what the setting's definition says.
+    pub(super) doc: &'static str,
 }
 
 impl Flag {
+    /// In this command's own words.
+    pub(super) const fn documented(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+
     fn id(&self) -> &'static str {
         self.name.trim_start_matches('-')
     }
@@ -39,6 +47,7 @@ pub(super) const fn flag(name: &'static str, key: &'static str, value_name: &'st
         key,
         value_name,
         switch_value: "",
+        doc: "",
     }
 }
 
@@ -49,6 +58,7 @@ pub(super) const fn switch(name: &'static str, key: &'static str, switch_value: 
         key,
         value_name: "",
         switch_value,
+        doc: "",
     }
 }
 
@@ -158,5 +168,6 @@ fn help(flag: &Flag) -> String {
         "" | "true" => String::new(),
         value => format!("Sets {} to {value:?}: ", key.name),
     };
-    format!("{sets}{} [{default}{path}, {}]", key.doc, key.variable)
+    let doc = if flag.doc.is_empty() { &key.doc } else { flag.doc };
+    format!("{sets}{doc} [{default}{path}, {}]", key.variable)
 }

@@ -44,7 +44,7 @@ impl FlagSet for Flags {
             flag("--name", "publish.name", "NAME"),
             flag("--transport", "publish.transport", "WORD"),
             switch("--preview", "publish.preview", "true"),
-            flag("--token", "auth.token", "TOKEN"),
+            connect::TOKEN_FLAG,
         ],
         CAMERA_FLAGS,
         COMMON_FLAGS,

@@ -1,6 +1,7 @@
 //! `sightline receive`: measure, show or save a stream.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl FlagSet for Flags {
             switch("--test-connection", "receive.test_connection", "true"),
             flag("--seconds", "receive.seconds", "SECONDS"),
             switch("--json", "receive.json", "true"),
-            flag("--token", "auth.token", "TOKEN"),
+            connect::TOKEN_FLAG,
         ],
         COMMON_FLAGS,
     ];
@@ -82,6 +83,13 @@ fn options(ready: &Ready) -> Result<Options, Failure> {
             let file = path.display();
             tracing::warn!("nothing is written to {file}: that takes --display-mode save");
         }
+        Some(path) if settings.display_mode == DisplayMode::Save && !is_named_as_mp4(path) => {
+            let (file, mp4) = (path.display(), path.with_extension("mp4"));
+            let mp4 = mp4.display();
+            return Err(Failure::Usage(format!(
+                "{file} would be written as MP4; name it so: --output {mp4}"
+            )));
+        }
         _ => {}
     }
     let mode = match settings.display_mode {
@@ -110,6 +118,12 @@ fn options(ready: &Ready) -> Result<Options, Failure> {
             .to_offset(jiff::Timestamp::from_microsecond(ready.clock.wall().unix_micros()).unwrap_or_default())
             .seconds(),
     })
+}
+
+/// Without an ending it may be a pipe or a device.
+fn is_named_as_mp4(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    ending.is_none_or(|ending| ending == "mp4" || ending == "m4v")
 }
 
 fn test_connection(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<(), Failure> {

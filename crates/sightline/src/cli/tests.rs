@@ -47,6 +47,16 @@ fn help_documents_every_flag_from_the_definition() {
     }
 }
 
+#[test]
+fn those_who_connect_are_told_of_the_token_they_show() {
+    for command in ["publish", "receive"] {
+        let help = parsed(&format!("sightline {command} --help")).unwrap_err().to_string();
+        assert!(help.contains("What the server asks for"), "{command}: {help}");
+        assert!(help.contains("SIGHTLINE_AUTH_TOKEN"), "{command}: {help}");
+        assert!(!help.contains("wins over `open`"), "{command}: {help}");
+    }
+}
+
 /// README promises examples for every command. clap wraps what is wider than the terminal, and the rest of a command would then stand
 /// there as a command of its own.
 #[test]

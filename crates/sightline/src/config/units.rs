@@ -340,10 +340,23 @@ impl fmt::Display for Address {
 pub struct StreamUrl(pub Url);
 
 impl FromStr for StreamUrl {
-    type Err = InvalidUrl;
+    type Err = InvalidWord;
 
-    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        text.parse().map(Self)
+    fn from_str(text: &str) -> Result<Self, InvalidWord> {
+        let url: Url = text.parse().map_err(|error: InvalidUrl| invalid(error.to_string()))?;
+        if url.tls {
+            return Err(invalid(
+                "rtsps:// is not spoken by this version; begin the URL with rtsp://".to_owned(),
+            ));
+        }
+        // Which of its numbers is the port cannot be told.
+        if url.host.contains(':') && !text.contains(&format!("[{}]", url.host)) {
+            return Err(invalid(
+                "an IPv6 address stands in brackets in a URL; write it like rtsp://[fd00::2]:8554/zerolatency"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self(url))
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Caption {
 impl Caption {
     pub(super) fn new(utc_offset_seconds: i32) -> Self {
         Self {
-            overlay: Overlay::new(Color::RED, Corner::TopLeft),
+            overlay: Overlay::new(Color::RED, Corner::TopLeft).beside_the_publishers(),
             lines: Lines::default(),
             utc_offset_seconds,
         }
