@@ -220,7 +220,7 @@ pub struct Camera {
     pub stamp: Switch,
     /// Where the overlay goes. Receivers of old look for it at the top left.
     pub overlay_corner: Corner,
-    /// Where the machine-readable clock goes.
+    /// Where the machine-readable clock goes; not where the overlay is.
     pub stamp_corner: Corner,
     /// Exposure as the camera counts it (V4L2: 100 µs). Left out: automatic.
     #[schemars(range(min = 1, max = 1_000_000))]
