@@ -40,8 +40,8 @@ impl Source {
 
     fn words(self) -> &'static str {
         match self {
-            Self::Stamp => "since capture, by the stamp in the picture",
-            Self::Sei => "since capture, by the capture time in the stream",
+            Self::Stamp => "glass to glass, by the stamp in the picture",
+            Self::Sei => "glass to glass, by the capture time in the stream",
             Self::SenderReport => "since the sender sent, by its reports",
             Self::Arrival => "since arrival only: the stream carries no time",
         }
@@ -194,7 +194,7 @@ mod tests {
         };
         let (begun, now) = second();
         let second = collector.take(begun, now, totals);
-        insta::assert_snapshot!(second, @" 30.0 fps   latency p50 11.5  p95 12.8  p99 12.9 ms (since capture, by the stamp in the picture)   800 kb/s   lost 1 packets, 2 frames   reconnected once");
+        insta::assert_snapshot!(second, @" 30.0 fps   latency p50 11.5  p95 12.8  p99 12.9 ms (glass to glass, by the stamp in the picture)   800 kb/s   lost 1 packets, 2 frames   reconnected once");
         assert!((second.decode_ms - 2.0).abs() < 1e-9);
         let empty = collector.take(begun, now, Totals::default());
         assert_eq!((empty.fps, empty.latency), (0.0, None));
@@ -213,7 +213,7 @@ mod tests {
         };
         let (begun, _) = second();
         let part = collector.take(begun, begun + Duration::from_millis(500), totals);
-        insta::assert_snapshot!(part, @" 30.0 fps   latency p50 10.0  p95 10.0  p99 10.0 ms (since capture, by the capture time in the stream)   800 kb/s   lost 0 packets, 0 frames   skipped 4 frames: this machine decodes too slowly   (in 0.5 s)");
+        insta::assert_snapshot!(part, @" 30.0 fps   latency p50 10.0  p95 10.0  p99 10.0 ms (glass to glass, by the capture time in the stream)   800 kb/s   lost 0 packets, 0 frames   skipped 4 frames: this machine decodes too slowly   (in 0.5 s)");
     }
 
     #[test]
