@@ -164,7 +164,12 @@ def load_command(options, *arguments):
 
 
 def report_of(process, limit):
-    said, complained = process.communicate(timeout=limit)
+    try:
+        said, complained = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     if process.returncode != 0:
         raise RuntimeError(complained.strip())
     return json.loads(said)
@@ -178,6 +183,8 @@ def join(options):
     """Viewers that come one by one, at no particular moment of the two seconds between keyframes."""
     publisher = start(load_command(options, "--publish", "--gop", 60, "--viewers", 0, "--seconds", 30))
     time.sleep(2.5)
+    if publisher.poll() is not None:
+        raise RuntimeError(publisher.communicate()[1].strip())
     viewers = []
     for _ in range(40):
         viewers.append(start(load_command(options, "--viewers", 1, "--seconds", 0.1)))
@@ -227,7 +234,9 @@ def measure(servers, name, row, options):
             if row == "join":
                 return {"machine_idle": idle, **join(options)}
             return {"machine_idle": idle, **load(options, server.pid, LOADS[row])}
-    except (RuntimeError, subprocess.TimeoutExpired, OSError) as error:
+    except subprocess.TimeoutExpired as error:
+        return {"error": f"not every viewer had a picture within {error.timeout:.0f} s"}
+    except (RuntimeError, OSError) as error:
         return {"error": str(error)}
 
 

@@ -56,3 +56,17 @@ fn ports_of_what_is_not_served_are_accepted() {
     );
     port(&mut process);
 }
+
+/// What the benchmark of first pictures does: one generator publishes, others come and go.
+#[test]
+fn the_load_generator_publishes_without_viewers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = start(folder.path(), &["serve", "--log", "json"], &[]);
+    let url = format!("rtsp://127.0.0.1:{}/load", port(&mut server));
+    let output = run(
+        folder.path(),
+        &["bench", "rtsp", &url, "--publish", "--viewers", "0", "--seconds", "0.5"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    wait_for_event(&mut server, "RTSP publisher left");
+}

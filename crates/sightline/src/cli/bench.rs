@@ -38,8 +38,8 @@ enum BenchCommand {
 struct Rtsp {
     /// The stream, as rtsp://host:8554/NAME
     url: StreamUrl,
-    /// How many viewers
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<1, 100_000>)]
+    /// How many viewers; 0 with --publish only publishes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<0, 100_000>)]
     viewers: u32,
     /// How media travels to them
     #[arg(long, value_name = "WORD", default_value = "tcp")]
