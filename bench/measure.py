@@ -255,7 +255,7 @@ def machine():
     return {
         "processor": cpu.group(1) if cpu else platform.machine(),
         "processors": os.cpu_count(),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
     }
 
 
