@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::delay::no_standing_delay;
 use super::killing::{viewer_of, wait_for_frames};
 use super::support::{
-    PATIENCE, Process, Server, h264_of_ffmpeg, publish_encoded_with_ffmpeg, publish_stamped, publish_with_ffmpeg,
-    sightline, tool,
+    PATIENCE, Process, Server, counting_ffmpeg, h264_of_ffmpeg, publish_encoded_with_ffmpeg, publish_stamped,
+    publish_with_ffmpeg, sightline, tool,
 };
 
 /// What ffprobe finds in the first second or two.
@@ -218,16 +218,7 @@ fn the_rate_is_the_one_that_was_set_behind_a_long_burst_too() {
         let probed = probe(&server.url("cam"), transport);
         assert_eq!(probed["streams"][0]["r_frame_rate"], "30/1", "over {transport}");
     }
-    let mut command = tool("ffmpeg");
-    command.args([
-        "-nostdin",
-        "-v",
-        "error",
-        "-progress",
-        "pipe:1",
-        "-rtsp_transport",
-        "tcp",
-    ]);
+    let mut command = counting_ffmpeg("tcp");
     command.args(["-i", &server.url("cam"), "-t", "3"]);
     command.args([
         "-c:v",

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::support::{Process, Server, publish_with_ffmpeg, sightline, test_tool, tool};
+use super::support::{Process, Server, counting_ffmpeg, publish_with_ffmpeg, sightline, test_tool, tool};
 
 /// How long a session lives here without a sign of life.
 const TIMEOUT: &str = "3s";
@@ -26,16 +26,7 @@ fn players_over_udp_stay_beyond_the_timeout() {
     let ours = start(sightline().args(["receive", &url, "--transport", "udp", "--seconds", SECONDS, "--json"]));
     let go = ["play", "-transport", "udp", "-seconds", SECONDS, &url];
     let go = start(Command::new(test_tool("gortsplib")).args(go));
-    let mut ffmpeg = tool("ffmpeg");
-    ffmpeg.args([
-        "-nostdin",
-        "-v",
-        "error",
-        "-progress",
-        "pipe:1",
-        "-rtsp_transport",
-        "udp",
-    ]);
+    let mut ffmpeg = counting_ffmpeg("udp");
     let ffmpeg = start(ffmpeg.args(["-i", &url, "-t", SECONDS, "-f", "null", "-"]));
     let mut gstreamer = tool("gst-launch-1.0");
     gstreamer.args([

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{PATIENCE, Process, Server, publish_with_ffmpeg, tool};
+use super::support::{PATIENCE, Process, Server, counting_ffmpeg, publish_with_ffmpeg};
 
 /// Viewers of the stream `cam`, the last two over UDP.
 const VIEWERS: usize = 10;
@@ -16,16 +16,7 @@ pub(crate) fn viewer(server: &Server, transport: &str) -> Process {
 
 /// The same of any stream.
 pub(crate) fn viewer_of(server: &Server, stream: &str, transport: &str) -> Process {
-    let mut command = tool("ffmpeg");
-    command.args([
-        "-nostdin",
-        "-v",
-        "error",
-        "-progress",
-        "pipe:1",
-        "-rtsp_transport",
-        transport,
-    ]);
+    let mut command = counting_ffmpeg(transport);
     command.args(["-i", &server.url(stream), "-f", "null", "-"]);
     let mut process = Process::start(&mut command);
     process.collect_stdout();

@@ -33,6 +33,14 @@ pub(crate) fn tool(program: &str) -> Command {
     Command::new(program)
 }
 
+/// FFmpeg that plays RTSP over `transport` and says on its standard output how far it is. What it plays is still to be added.
+pub(crate) fn counting_ffmpeg(transport: &str) -> Command {
+    let mut command = tool("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-progress", "pipe:1"]);
+    command.args(["-rtsp_transport", transport]);
+    command
+}
+
 /// A file that `scripts/setup test` makes.
 pub(crate) fn test_tool(name: &str) -> PathBuf {
     let tools = std::env::var_os("SIGHTLINE_TEST_TOOLS").map_or_else(
