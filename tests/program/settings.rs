@@ -118,9 +118,9 @@ fn what_to_do_next_is_said() {
             "nothing is written to a.mp4: that takes --display-mode save",
         ),
         (
-            &["bench", "rtsp", "rtsp://a/b", "--viewers", "0"],
+            &["bench", "rtsp", "rtsp://a/b", "--viewers", "100001"],
             2,
-            "write a whole number from 1 to 100000",
+            "write a whole number from 0 to 100000",
         ),
         (
             // The kernel's numbers end far below.
