@@ -57,7 +57,7 @@ pub use publisher::{Origin, Party, PublishError, Publisher, Publishing, Refused}
 pub use reader::{EndReason, Event, Position, Reader};
 pub use ring::Entry;
 pub use sessions::Viewing;
-pub use stream::{Start, State, Stream};
+pub use stream::{Pace, Start, State, Stream};
 
 use crate::name::StreamName;
 use crate::track::Track;

@@ -112,6 +112,14 @@ impl Ring {
         self.entries.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX))
     }
 
+    /// Entries published after `since`, newest first.
+    pub(super) fn newer_than(&self, since: Instant) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries
+            .iter()
+            .rev()
+            .take_while(move |entry| entry.published > since)
+    }
+
     /// Other tracks from here on: what is in the ring stays readable, but nobody may start there.
     pub(super) fn new_lineup(&mut self) {
         self.newest_start = None;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::keyframes::{self, Keyframes};
 use super::publisher::Owner;
@@ -55,6 +55,44 @@ pub struct Start {
     /// How many of the first frames read from there are older than now: the burst that brings the first picture at once.
     pub burst_frames: usize,
 }
+
+/// How frames come: [`Stream::pace`].
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    /// Pictures a second of the leading video track; 0 without one, and when none came for a second.
+    pub pictures_per_second: f64,
+    /// Bits a second of all tracks, without what protocols add. A stream that began less than two seconds ago shows less than it has.
+    pub bits_per_second: f64,
+    /// The newest picture, if one came at all.
+    pub newest_picture: Option<Arc<Entry>>,
+}
+
+/// The pictures of one window.
+struct Pictures {
+    first: Instant,
+    count: u32,
+    newest: Arc<Entry>,
+}
+
+impl Pictures {
+    /// From the intervals between them, so that it does not jump between 29 and 31 as counting those of a second would.
+    fn per_second(&self, now: Instant) -> f64 {
+        const SILENCE: Duration = Duration::from_secs(1);
+        let between = self
+            .newest
+            .published
+            .saturating_duration_since(self.first)
+            .as_secs_f64();
+        let silent = now.saturating_duration_since(self.newest.published) > SILENCE;
+        if silent || between <= 0.0 {
+            return 0.0;
+        }
+        f64::from(self.count.saturating_sub(1)) / between
+    }
+}
+
+/// How far back [`Stream::pace`] looks. The ring holds as much, unless limits in bytes cut it short.
+const PACE_WINDOW: Duration = Duration::from_secs(2);
 
 /// A stream. Handed out by the hub as `Arc<Stream>`; it outlives its name in the hub as long as someone holds it.
 pub struct Stream {
@@ -286,6 +324,31 @@ impl Stream {
         let inner = lock(&self.inner);
         let entry = inner.ring.get(inner.ring.newest_start()?)?;
         inner.leading.is_some().then(|| Arc::clone(entry))
+    }
+
+    /// How its frames came in the last two seconds.
+    pub fn pace(&self, now: Instant) -> Pace {
+        let inner = lock(&self.inner);
+        let Some(since) = now.checked_sub(PACE_WINDOW) else {
+            return Pace::default();
+        };
+        let (mut bytes, mut pictures) = (0_usize, None::<Pictures>);
+        for entry in inner.ring.newer_than(since) {
+            bytes = bytes.saturating_add(entry.frame.data.len());
+            if inner.leading == Some(entry.frame.track) {
+                let newer = pictures.take();
+                pictures = Some(Pictures {
+                    first: entry.published,
+                    count: newer.as_ref().map_or(1, |newer| newer.count.saturating_add(1)),
+                    newest: newer.map_or_else(|| Arc::clone(entry), |newer| newer.newest),
+                });
+            }
+        }
+        Pace {
+            pictures_per_second: pictures.as_ref().map_or(0.0, |pictures| pictures.per_second(now)),
+            bits_per_second: bytes as f64 * 8.0 / PACE_WINDOW.as_secs_f64(),
+            newest_picture: pictures.map(|pictures| pictures.newest),
+        }
     }
 
     /// Bytes that its ring holds, as counted against [`Limits::ring_bytes`].

@@ -78,3 +78,28 @@ fn an_extension_is_made_once_and_goes_with_its_stream() {
     drop(stream);
     assert_eq!(Arc::strong_count(&first), 1);
 }
+
+#[test]
+fn the_pace_is_that_of_the_last_seconds() {
+    let world = World::new();
+    let mut feed = world.video();
+    let stream = world.stream();
+    assert!(stream.pace(world.now()).newest_picture.is_none());
+    feed.pictures(90);
+    let pace = stream.pace(world.now());
+    assert!((pace.pictures_per_second - 30.0).abs() < 0.1, "{pace:?}");
+    let newest = pace.newest_picture.unwrap();
+    assert_eq!(newest.id, 89);
+    let bits = newest.frame.data.len() as f64 * 8.0 * 30.0;
+    assert!(
+        (0.3..3.0).contains(&(pace.bits_per_second / bits)),
+        "{} {bits}",
+        pace.bits_per_second
+    );
+    world.clock.advance(std::time::Duration::from_millis(1_100));
+    let pace = stream.pace(world.now());
+    assert!(
+        pace.pictures_per_second == 0.0 && pace.newest_picture.is_some(),
+        "silence is no pace: {pace:?}"
+    );
+}
