@@ -92,7 +92,9 @@ class Servers:
         program = self.programs[name]
         mediamtx, go2rtc = settings(PORT)
         if name == "sightline":
-            return [program, "serve", "--open", "--rtsp-port", str(PORT), "--state-dir", str(folder / "state")]
+            others = [word for port in ("http", "https", "hls", "webrtc") for word in (f"--{port}-port", "0")]
+            state = ["--state-dir", str(folder / "state")]
+            return [program, "serve", "--open", "--rtsp-port", str(PORT), *others, *state]
         if name == "floor":
             return [program, str(PORT)]
         if name == "mediamtx":

@@ -46,13 +46,13 @@ fn flags_of_the_old_publisher_are_answered_with_a_notice() {
 }
 
 #[test]
-fn ports_of_what_is_not_served_are_accepted() {
+fn the_port_of_what_is_not_served_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["serve", "--log", "json", "--hls-port", "8888", "--http-port", "8000"];
+    let arguments = ["serve", "--log", "json", "--ice-port", "8189"];
     let mut process = start(folder.path(), &arguments, &[]);
     wait_for_event(
         &mut process,
-        "--hls-port has no effect: this version does not serve HLS",
+        "webrtc.ice_port has no effect: this version does not serve WebRTC",
     );
     port(&mut process);
 }

@@ -13,7 +13,9 @@ fn tells_people_where_to_watch() {
     let said = process.said().join("\n");
     for expected in [
         "Camera    zerolatency: ",
-        "Access    free on this machine",
+        "Access    RTSP is free on this machine",
+        "Open      http://",
+        "/?token=",
         "rtsp://localhost:",
         "this machine",
     ] {
@@ -66,15 +68,29 @@ fn a_port_in_use_names_who_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("[::]:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let output = run(folder.path(), &["serve", "--rtsp-port", &port.to_string()]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = stderr(&output);
     let us = format!("(pid {})", std::process::id());
-    assert!(
-        said.contains(&format!("TCP port {port} is in use by ")) && said.contains(&us),
-        "{said}"
-    );
-    assert!(said.contains("--rtsp-port"), "{said}");
+    for flag in [
+        "--rtsp-port",
+        "--http-port",
+        "--https-port",
+        "--hls-port",
+        "--webrtc-port",
+    ] {
+        let mut arguments = vec!["serve", "--rtsp-port", "0"];
+        let port_text = port.to_string();
+        match flag {
+            "--rtsp-port" => arguments[2] = &port_text,
+            flag => arguments.extend([flag, &port_text]),
+        }
+        let output = run(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(1), "{flag}");
+        let said = stderr(&output);
+        assert!(
+            said.contains(&format!("TCP port {port} is in use by ")) && said.contains(&us),
+            "{said}"
+        );
+        assert!(said.contains(&format!("choose another port with {flag}")), "{said}");
+    }
 }
 
 #[test]

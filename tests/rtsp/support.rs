@@ -22,6 +22,10 @@ pub(crate) fn sightline() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SIGHTLINE_")) {
         command.env_remove(name);
     }
+    // Each server of each test takes what is free.
+    for port in ["HTTP_PORT", "HTTP_HTTPS_PORT", "HLS_PORT", "WEBRTC_PORT"] {
+        command.env(format!("SIGHTLINE_{port}"), "0");
+    }
     command
 }
 

@@ -1,36 +1,40 @@
 //! Who somebody is and what they may do.
 //!
 //! Belongs here: principals, rights, the one question [`may`], turning what a peer presents into a principal
-//! ([`Auth::rtsp`]), and the brake on guessing ([`Brake`]). Does not belong here: how credentials look on the wire
-//! (`protocol::rtsp::auth`), where tokens are kept ([`crate::state`]), which answer a protocol gives to a refusal.
+//! ([`Auth::rtsp`], [`Auth::http`]), what a browser shows after it signed in ([`Session`]), and the brake on guessing ([`Brake`]). Does
+//! not belong here: how credentials look on the wire (`protocol::rtsp::auth`, [`crate::http`]), where tokens are kept
+//! ([`crate::state`]), which answer a protocol gives to a refusal.
 //!
 //! Every route and every object asks [`may`]; nothing decides by itself.
 
 mod brake;
 mod network;
 mod policy;
+mod session;
 
 pub use brake::Brake;
 pub use network::{InvalidNetwork, Network};
 pub use policy::{Auth, Mode, Presented, Refusal, Tokens};
+pub use session::Session;
 
 use media::StreamName;
 
-/// What somebody wants to do to a stream.
+/// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Take its pictures.
+    /// Take a stream's pictures, and see how it and the machine are.
     View,
-    /// Give it pictures.
+    /// Give a stream pictures.
     Publish,
-    /// Steer it: keyframes, bitrate, recording.
+    /// Steer a stream: keyframes, bitrate, recording; see who views it.
     Operate,
     /// Change settings, users and tokens.
     Administer,
 }
 
 impl Action {
-    const ALL: [Self; 4] = [Self::View, Self::Publish, Self::Operate, Self::Administer];
+    /// All actions.
+    pub const ALL: [Self; 4] = [Self::View, Self::Publish, Self::Operate, Self::Administer];
 
     fn verb(self) -> &'static str {
         match self {
@@ -85,7 +89,7 @@ impl Role {
 pub enum Principal {
     /// Showed a credential that belongs to this role.
     Known(Role),
-    /// Showed none, and comes from where RTSP is free: this machine, or a trusted network.
+    /// Showed none, and comes from where none is needed: a trusted network or, for RTSP, this machine.
     Near,
     /// Showed none, and everything is open.
     Anyone,
@@ -101,7 +105,7 @@ impl Principal {
         }
     }
 
-    fn actions(&self) -> &'static [Action] {
+    pub(crate) fn actions(&self) -> &'static [Action] {
         match self {
             Self::Known(role) => role.actions(),
             Self::Near | Self::Anyone => &[Action::View, Action::Publish],
@@ -145,10 +149,25 @@ impl std::fmt::Display for Decision {
     }
 }
 
-/// Whether `who` may do `action` to `stream`. The one place where rights are decided.
-pub fn may(who: &Principal, action: Action, stream: &StreamName) -> Decision {
-    // Rights do not differ between streams yet; the name is asked for so that no caller has to change when they do.
-    let _ = stream;
+/// To what somebody wants to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// A stream.
+    Stream(&'a StreamName),
+    /// The program as a whole: its list of streams, the machine it runs on, its settings.
+    Program,
+}
+
+impl<'a> From<&'a StreamName> for Object<'a> {
+    fn from(stream: &'a StreamName) -> Self {
+        Self::Stream(stream)
+    }
+}
+
+/// Whether `who` may do `action` to an object. The one place where rights are decided.
+pub fn may<'a>(who: &Principal, action: Action, to: impl Into<Object<'a>>) -> Decision {
+    // Rights do not differ between streams yet; the object is asked for so that no caller has to change when they do.
+    let _ = to.into();
     if who.actions().contains(&action) {
         return Decision::Allow;
     }

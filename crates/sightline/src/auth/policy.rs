@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use media::StreamName;
 
-use super::{Action, Brake, Decision, Network, Principal, Role, may};
+use super::{Action, Brake, Decision, Network, Principal, Role, Session, may};
 use crate::secret::Secret;
 
 /// The generated tokens, one per user of the same name.
@@ -26,7 +26,7 @@ pub struct Tokens {
 /// Which rule is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Generated tokens; RTSP is free on this machine and in trusted networks.
+    /// Generated tokens; trusted networks are free, and RTSP on this machine.
     Tokens(Tokens),
     /// Nobody is asked for anything.
     Open,
@@ -101,7 +101,7 @@ impl Auth {
         &self.mode
     }
 
-    /// Networks that need no credential.
+    /// Networks from which no credential is needed.
     pub fn trusted_networks(&self) -> &[Network] {
         &self.trusted_networks
     }
@@ -114,6 +114,19 @@ impl Auth {
             Mode::Tokens(_) => {
                 remote.to_canonical().is_loopback()
                     || self.trusted_networks.iter().any(|network| network.contains(remote))
+            }
+        }
+    }
+
+    /// Who somebody without a credential is over HTTP; `None` where one is needed. This machine's own address means nothing here: a
+    /// proxy in front of us makes the whole Internet look like it.
+    fn http_is_free_for(&self, remote: IpAddr) -> Option<Principal> {
+        match self.mode {
+            Mode::Single(_) => None,
+            Mode::Open => Some(Principal::Anyone),
+            Mode::Tokens(_) => {
+                let trusted = self.trusted_networks.iter().any(|network| network.contains(remote));
+                trusted.then_some(Principal::Near)
             }
         }
     }
@@ -156,6 +169,34 @@ impl Auth {
         }
     }
 
+    /// Who an HTTP peer is. `session` is the one that its cookie proves; what it presents beside it counts more. Where no credential is
+    /// needed, one that gives more rights is heeded all the same, and a wrong one is no reason to turn somebody away.
+    ///
+    /// # Errors
+    /// [`Refusal`], but never [`Refusal::Forbidden`]: what a principal may do, [`may`] says.
+    pub fn http(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        session: Option<Session>,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        let free = self.http_is_free_for(remote);
+        if let Some(Principal::Anyone) = free {
+            // There is no credential that could be right.
+            return Ok(Principal::Anyone);
+        }
+        let known = match (presented, session) {
+            (Presented::Nothing, Some(session)) => Ok(Principal::Known(session.role)),
+            (presented, _) => self.known(remote, presented, now),
+        };
+        let Some(free) = free else {
+            return known;
+        };
+        let more = |known: &Principal| free.actions().iter().all(|action| known.actions().contains(action));
+        Ok(known.ok().filter(more).unwrap_or(free))
+    }
+
     /// Checks a credential, with the brake.
     fn known(&self, remote: IpAddr, presented: Presented<'_>, now: Instant) -> Result<Principal, Refusal> {
         if matches!(presented, Presented::Nothing) {
@@ -178,9 +219,9 @@ impl Auth {
         }
     }
 
-    /// The role whose credential this is. Every candidate is compared, so that the time says nothing about which is near.
-    fn role(&self, presented: Presented<'_>) -> Option<Role> {
-        let all: Vec<(Role, &Secret)> = match &self.mode {
+    /// Every credential there is.
+    pub(super) fn secrets(&self) -> Vec<(Role, &Secret)> {
+        match &self.mode {
             Mode::Open => Vec::new(),
             Mode::Single(token) => vec![(Role::Admin, token)],
             Mode::Tokens(tokens) => vec![
@@ -188,7 +229,12 @@ impl Auth {
                 (Role::Publisher, &tokens.publisher),
                 (Role::Viewer, &tokens.viewer),
             ],
-        };
+        }
+    }
+
+    /// The role whose credential this is. Every candidate is compared, so that the time says nothing about which is near.
+    fn role(&self, presented: Presented<'_>) -> Option<Role> {
+        let all = self.secrets();
         // The token says which role it is; the name in front of it only has to be one of ours, so that names stay free for people.
         let any_user = matches!(self.mode, Mode::Single(_));
         let named = |user: &str| any_user || Role::ALL.iter().any(|role| role.name() == user);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use media::StreamName;
+use media::{StreamName, WallTime};
 use rstest::rstest;
 
 use super::*;
@@ -52,6 +52,11 @@ fn roles_and_actions() {
     let stream = StreamName::default_stream();
     let table = |who: Principal| Action::ALL.map(|action| may(&who, action, &stream).is_allowed());
     //                                                        view   publish operate administer
+    for action in Action::ALL {
+        let decided = |who: &Principal| (may(who, action, &stream), may(who, action, Object::Program));
+        let (stream, program) = decided(&Principal::Known(Role::Viewer));
+        assert_eq!(stream, program, "{action:?}");
+    }
     assert_eq!(table(Principal::Known(Role::Admin)), [true, true, true, true]);
     assert_eq!(table(Principal::Known(Role::Operator)), [true, true, true, false]);
     assert_eq!(table(Principal::Known(Role::Publisher)), [false, true, false, false]);
@@ -187,4 +192,140 @@ fn urls_carry_the_least_credential_that_does() {
     assert_eq!(exposed(Role::Publisher), Some(("publisher", "p-token")));
     assert_eq!(exposed(Role::Admin), Some(("admin", "a-token")));
     assert_eq!(Auth::new(Mode::Open, Vec::new()).credential(Role::Viewer), None);
+}
+
+/// Who somebody is over HTTP who shows this.
+fn http(mode: &Mode, remote: &str, presented: Presented<'_>, session: Option<Session>) -> Result<Principal, Refusal> {
+    let auth = Auth::new(mode.clone(), trusted());
+    auth.http(remote.parse().unwrap(), presented, session, Instant::now())
+}
+
+fn noon() -> WallTime {
+    WallTime::from_unix_micros(1_800_000_000_000_000)
+}
+
+#[test]
+fn http_from_this_machine_is_from_anywhere() {
+    for remote in LOOPBACK.iter().chain(&ELSEWHERE) {
+        for mode in [tokens(), single()] {
+            assert_eq!(
+                http(&mode, remote, Presented::Nothing, None),
+                Err(Refusal::Missing),
+                "{remote}"
+            );
+            assert_eq!(
+                http(&mode, remote, Presented::Token("x"), None),
+                Err(Refusal::Wrong),
+                "{remote}"
+            );
+        }
+        let viewer = Ok(Principal::Known(Role::Viewer));
+        assert_eq!(
+            http(&tokens(), remote, Presented::Token("v-token"), None),
+            viewer,
+            "{remote}"
+        );
+        assert_eq!(
+            http(&tokens(), remote, basic("viewer", "v-token"), None),
+            viewer,
+            "{remote}"
+        );
+        assert_eq!(
+            http(&Mode::Open, remote, Presented::Token("x"), None),
+            Ok(Principal::Anyone)
+        );
+    }
+}
+
+#[test]
+fn http_from_a_trusted_network_is_free_and_a_credential_may_give_more() {
+    for remote in TRUSTED {
+        for (presented, expected) in [
+            (Presented::Nothing, Principal::Near),
+            (Presented::Token("x"), Principal::Near),
+            (Presented::Token("v-token"), Principal::Near),
+            (Presented::Token("a-token"), Principal::Known(Role::Admin)),
+        ] {
+            assert_eq!(http(&tokens(), remote, presented, None), Ok(expected), "{remote}");
+        }
+        assert_eq!(
+            http(&single(), remote, Presented::Nothing, None),
+            Err(Refusal::Missing),
+            "{remote}"
+        );
+    }
+}
+
+#[test]
+fn guessing_a_right_from_a_trusted_network_is_braked_too() {
+    let auth = Auth::new(tokens(), trusted());
+    let (remote, now) = ("10.9.0.2".parse().unwrap(), Instant::now());
+    for guess in 0..50 {
+        let guess = guess.to_string();
+        assert_eq!(
+            auth.http(remote, Presented::Token(&guess), None, now),
+            Ok(Principal::Near)
+        );
+    }
+    assert_eq!(
+        auth.http(remote, Presented::Token("a-token"), None, now),
+        Ok(Principal::Near)
+    );
+}
+
+#[test]
+fn a_session_proves_its_role_until_its_end() {
+    let auth = Auth::new(tokens(), Vec::new());
+    for role in [Role::Admin, Role::Publisher, Role::Viewer] {
+        let session = Session::new(role, noon());
+        let value = auth.seal(session).unwrap();
+        assert_eq!(auth.unseal(value.expose(), noon()), Some(session));
+        let after = |seconds: i64| noon().offset_micros(seconds * 1_000_000);
+        assert_eq!(auth.unseal(value.expose(), after(Session::LIFE_S - 1)), Some(session));
+        assert_eq!(auth.unseal(value.expose(), after(Session::LIFE_S)), None, "over");
+        assert!(!session.is_stale(noon()) && session.is_stale(after(Session::LIFE_S * 2 / 3)));
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        assert!(value.expose().chars().all(plain) && value.expose().len() <= 128);
+        let elsewhere = "192.168.1.7".parse().unwrap();
+        let who = auth.http(elsewhere, Presented::Nothing, Some(session), Instant::now());
+        assert_eq!(who, Ok(Principal::Known(role)));
+        let who = auth.http(elsewhere, Presented::Token("x"), Some(session), Instant::now());
+        assert_eq!(who, Err(Refusal::Wrong), "what is shown with the request counts more");
+    }
+    assert!(auth.seal(Session::new(Role::Operator, noon())).is_none());
+    assert!(
+        Auth::new(Mode::Open, Vec::new())
+            .seal(Session::new(Role::Viewer, noon()))
+            .is_none()
+    );
+}
+
+#[test]
+fn a_session_that_was_changed_or_whose_credential_is_gone_proves_nothing() {
+    let auth = Auth::new(tokens(), Vec::new());
+    let value = auth.seal(Session::new(Role::Viewer, noon())).unwrap();
+    let value = value.expose();
+    let other = Auth::new(single(), Vec::new());
+    assert_eq!(other.unseal(value, noon()), None);
+    let ends = Session::new(Role::Viewer, noon()).ends_s;
+    for changed in [
+        value.replace("viewer", "admin"),
+        value.replace(&ends.to_string(), &(ends + 1).to_string()),
+        value.replacen('1', "2", 1),
+        value[..value.len() - 1].to_owned(),
+        value.rsplit_once('.').unwrap().0.to_owned(),
+        format!("{value}."),
+        String::new(),
+        "1.viewer..".to_owned(),
+        "x".repeat(100_000),
+    ] {
+        assert_eq!(auth.unseal(&changed, noon()), None, "{changed:.200}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_is_a_session_by_chance(text in "(1\\.(viewer|admin)\\.)?[ -~]{0,100}") {
+        assert_eq!(Auth::new(tokens(), Vec::new()).unseal(&text, noon()), None);
+    }
 }

@@ -9,7 +9,7 @@ mod bench;
 mod config;
 mod connect;
 mod flags;
-mod later;
+mod old;
 mod publish;
 mod receive;
 mod serve;
@@ -183,6 +183,11 @@ const SERVER_FLAGS: &[Flag] = &[
     switch("--open", "auth.open", "true"),
     flag("--token", "auth.token", "TOKEN"),
     flag("--rtsp-port", "rtsp.port", "PORT"),
+    flag("--http-port", "http.port", "PORT"),
+    flag("--https-port", "http.https_port", "PORT"),
+    flag("--hls-port", "hls.port", "PORT"),
+    flag("--webrtc-port", "webrtc.port", "PORT"),
+    flag("--ice-port", "webrtc.ice_port", "PORT"),
     flag("--state-dir", "server.state_dir", "DIR"),
 ];
 

@@ -8,7 +8,7 @@ use media::name::InvalidName;
 use protocol::rtsp::url::Target;
 
 use super::flags::{FlagSet, SettingFlags, flag, switch};
-use super::later::Old;
+use super::old::Old;
 use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, connect, flags, start_log};
 use crate::config::{Environment, Loaded, Wanted, load};
 use crate::publish::{self, Plan, Program};

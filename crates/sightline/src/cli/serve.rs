@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::flags::{FlagSet, SettingFlags};
-use super::later::Later;
+use super::old::Old;
 use super::{COMMON_FLAGS, ConfigFile, Failure, SERVER_FLAGS, flags, ready};
 use crate::serve;
 
@@ -22,7 +22,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     flags: SettingFlags<Flags>,
     #[command(flatten)]
-    later: Later,
+    old: Old,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -52,7 +52,7 @@ impl Serve {
             )));
         }
         let ready = ready(file, self.flags.given())?;
-        self.later.notice();
+        self.old.notice();
         serve::run(&ready.into_program(began, false)).map_err(Failure::running)
     }
 }

@@ -116,7 +116,7 @@ fn wrong_use_goes_to_standard_error() {
 }
 
 #[test]
-fn old_flags_and_those_of_coming_ports_are_accepted() {
+fn old_flags_are_accepted_and_each_port_has_one() {
     let line =
         "sightline up --mediamtx-path /x --ffmpeg-path /y --hls-port 1 --webrtc-port 2 --ice-port 3 --http-port 4";
     assert!(parsed(line).is_ok());

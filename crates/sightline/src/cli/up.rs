@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::flags::{FlagSet, SettingFlags};
-use super::later::Later;
+use super::old::Old;
 use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, SERVER_FLAGS, flags, ready};
 use crate::serve;
 
@@ -18,7 +18,7 @@ pub(super) struct Up {
     #[command(flatten)]
     pub(super) flags: SettingFlags<Flags>,
     #[command(flatten)]
-    later: Later,
+    old: Old,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -38,7 +38,7 @@ impl FlagSet for Flags {
 impl Up {
     pub(super) fn run(self, began: Instant) -> Result<(), Failure> {
         let ready = ready(self.config.config, self.flags.given())?;
-        self.later.notice();
+        self.old.notice();
         serve::run(&ready.into_program(began, true)).map_err(Failure::running)
     }
 }

@@ -27,7 +27,13 @@ pub struct Settings {
     pub server: Server,
     /// RTSP, for players and publishers.
     pub rtsp: Rtsp,
-    /// Who may do what. Without a line here, RTSP is free on this machine, and everybody else needs the tokens that were made at the
+    /// The dashboard and the API, for browsers and programs.
+    pub http: Http,
+    /// LL-HLS, for players and browsers. This version opens the port and says there that it has none yet.
+    pub hls: Hls,
+    /// WebRTC, for browsers. This version opens the port and says there that it has none yet.
+    pub webrtc: Webrtc,
+    /// Who may do what. Without a line here, RTSP is free on this machine, and everything else needs the tokens that were made at the
     /// first start and that `sightline up` prints in each URL.
     pub auth: Auth,
     /// How much is kept for viewers, and when a viewer or stream is given up.
@@ -89,6 +95,58 @@ impl Default for Rtsp {
     }
 }
 
+/// The dashboard and the API, for browsers and programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// TCP port. 0, as for the other ports: the system chooses one.
+    pub port: u16,
+    /// TCP port for the same by HTTPS, with a certificate that is made at the first start and kept in the state folder.
+    pub https_port: u16,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            port: 8_000,
+            https_port: 8_443,
+        }
+    }
+}
+
+/// LL-HLS, for players and browsers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hls {
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Default for Hls {
+    fn default() -> Self {
+        Self { port: 8_888 }
+    }
+}
+
+/// WebRTC, for browsers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webrtc {
+    /// TCP port where sessions are asked for.
+    pub port: u16,
+    /// UDP port of the media. This version does not open it.
+    pub ice_port: u16,
+}
+
+impl Default for Webrtc {
+    fn default() -> Self {
+        Self {
+            port: 8_889,
+            ice_port: 8_189,
+        }
+    }
+}
+
 /// Who may do what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -100,7 +158,8 @@ pub struct Auth {
     /// Also SIGHTLINE_TOKEN.
     #[schemars(example = "a-long-secret")]
     pub token: Option<Secret>,
-    /// Networks in which RTSP needs no credential, such as ["192.168.1.0/24"]. Said at every start.
+    /// Networks from which no credential is needed, such as ["192.168.1.0/24"]. Said at every start. Behind a proxy everybody has the
+    /// proxy's address.
     pub trusted_networks: Vec<Network>,
 }
 
@@ -124,6 +183,9 @@ pub struct Limits {
     /// Connections to the RTSP port at a time, viewers and publishers together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: usize,
+    /// Connections to all HTTP ports at a time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub http_connections: usize,
     /// Memory for the newest pictures of one stream, from its last keyframe on.
     pub stream_memory: Bytes,
     /// Memory for the newest pictures of all streams together. Left out: no limit but those above.
@@ -141,6 +203,7 @@ impl Default for Limits {
             streams: hub.streams,
             viewers: hub.viewers_per_stream,
             connections: 20_000,
+            http_connections: 10_000,
             stream_memory: Bytes(hub.ring_bytes as u64),
             memory: None,
         }

@@ -1,7 +1,8 @@
 //! What the program tells about itself while it runs.
 //!
-//! Belongs here: the subscriber of `tracing` events, how a line looks (for people, or JSON), and the terminal that log lines share with the
-//! status line. Does not belong here: what is logged; results of commands (those go to standard output).
+//! Belongs here: the subscriber of `tracing` events, how a line looks (for people, or JSON), how often strangers can make it speak
+//! (`notice`), and the terminal that log lines share with the status line. Does not belong here: what is logged; results of commands
+//! (those go to standard output).
 //!
 //! Everything goes to standard error. Nothing on the path of a frame logs. Credentials are of types that do not show themselves
 //! ([`crate::secret`]); what peers send is escaped here.
@@ -9,6 +10,7 @@
 mod console;
 mod levels;
 mod line;
+pub(crate) mod notice;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;

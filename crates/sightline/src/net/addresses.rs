@@ -59,7 +59,6 @@ pub fn rank(interfaces: impl IntoIterator<Item = (String, IpAddr)>) -> Vec<(IpAd
 }
 
 fn reach(interface: &str, address: IpAddr) -> Option<Reach> {
-    const VIRTUAL: [&str; 9] = ["docker", "br-", "veth", "virbr", "lxc", "lxd", "cni", "podman", "vmnet"];
     const TUNNEL: [&str; 6] = ["wg", "tun", "tap", "tailscale", "zt", "ppp"];
     if address.is_unspecified() || is_link_local(address) {
         return None;
@@ -68,7 +67,7 @@ fn reach(interface: &str, address: IpAddr) -> Option<Reach> {
         return Some(Reach::Loopback);
     }
     let is_on = |prefixes: &[&str]| prefixes.iter().any(|prefix| interface.starts_with(prefix));
-    Some(if is_on(&VIRTUAL) {
+    Some(if is_virtual(interface) {
         Reach::Virtual
     } else if is_on(&TUNNEL) {
         Reach::Vpn
@@ -80,6 +79,32 @@ fn reach(interface: &str, address: IpAddr) -> Option<Reach> {
             _ => Reach::Global,
         }
     })
+}
+
+/// What others call this machine: its host name, as it is and as multicast DNS has it, and its addresses.
+pub fn names_of_this_machine() -> Vec<String> {
+    #[cfg(unix)]
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let host = std::env::var("COMPUTERNAME").unwrap_or_default();
+    let is_name = !host.is_empty()
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+    let names = is_name.then(|| {
+        let first = host.split('.').next().unwrap_or_default();
+        [host.clone(), format!("{first}.local")]
+    });
+    let addresses = interface_addresses()
+        .into_iter()
+        .map(|(address, _)| address.to_string());
+    names.into_iter().flatten().chain(addresses).collect()
+}
+
+/// Whether an interface of that name leads to containers and virtual machines on this machine.
+pub fn is_virtual(interface: &str) -> bool {
+    const VIRTUAL: [&str; 9] = ["docker", "br-", "veth", "virbr", "lxc", "lxd", "cni", "podman", "vmnet"];
+    VIRTUAL.iter().any(|prefix| interface.starts_with(prefix))
 }
 
 /// IPv4 link-local is kept: two machines on one cable have nothing else.
@@ -129,6 +154,16 @@ mod tests {
                 "169.254.1.1 containers",
                 "127.0.0.1 this machine",
             ]
+        );
+    }
+
+    #[test]
+    fn names_and_addresses_can_stand_in_a_certificate() {
+        let names = names_of_this_machine();
+        assert!(names.iter().any(|name| name == "127.0.0.1"), "{names:?}");
+        assert!(
+            names.iter().all(|name| !name.is_empty() && name.is_ascii()),
+            "{names:?}"
         );
     }
 

@@ -8,7 +8,7 @@ mod holder;
 mod listen;
 mod options;
 
-pub use addresses::{Reach, interface_addresses, rank};
+pub use addresses::{Reach, interface_addresses, is_virtual, names_of_this_machine, rank};
 pub use holder::{Holder, Transport, who_holds};
 pub use listen::{ListenError, RtpPair, bind_rtp_pair, listen_tcp};
-pub use options::{acknowledge_quickly, bound_unsent, raise_descriptor_limit, send_without_delay};
+pub use options::{acknowledge_quickly, bound_unsent, bound_unsent_time, raise_descriptor_limit, send_without_delay};

@@ -3,6 +3,7 @@
 //! Linux only where said; elsewhere those calls do nothing, which costs latency and nothing else.
 
 use std::io;
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -40,6 +41,20 @@ pub fn bound_unsent<'a>(socket: impl Into<SockRef<'a>>, bytes: u32) {
 /// Lets the kernel hold at most this much that it could not send yet: not on this system.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn bound_unsent<'a>(socket: impl Into<SockRef<'a>>, _bytes: u32) {
+    drop(socket.into());
+}
+
+/// Ends the connection when the peer has taken nothing for so long of what is ready to be sent (`TCP_USER_TIMEOUT`, RFC 5482): one that
+/// asks and never reads would hold its buffers for ever.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn bound_unsent_time<'a>(socket: impl Into<SockRef<'a>>, time: Duration) {
+    // What fails here leaves the kernel's own limit, some 15 minutes.
+    let _ = socket.into().set_tcp_user_timeout(Some(time));
+}
+
+/// Ends the connection when the peer has taken nothing for so long: not on this system.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn bound_unsent_time<'a>(socket: impl Into<SockRef<'a>>, _time: Duration) {
     drop(socket.into());
 }
 

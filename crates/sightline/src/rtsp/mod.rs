@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::auth::Auth;
 use crate::net::RtpPair;
-use notices::{Notices, RefusedConnection};
+use notices::{NotAccepted, Notices, RefusedConnection};
 use udp::RtpSockets;
 
 /// Settings of the server.
@@ -150,10 +150,9 @@ impl Server {
             let (socket, remote) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    self.shared
-                        .notices
-                        .accepting
-                        .happened(error.to_string(), self.shared.clock.now());
+                    let now = self.shared.clock.now();
+                    let accepting = &self.shared.notices.accepting;
+                    accepting.happened(NotAccepted(error.to_string()), now);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }

@@ -8,8 +8,8 @@ use qrcode::render::unicode::Dense1x2;
 
 use device::camera::Status;
 
-use super::Program;
 use super::urls::{self, Place};
+use super::{Ports, Program};
 use crate::auth::{Auth, Mode, Role};
 use crate::camera::Camera;
 
@@ -46,6 +46,7 @@ impl CameraLine {
 pub(super) struct Banner {
     cameras: Vec<CameraLine>,
     access: String,
+    open: Vec<(String, &'static str)>,
     watch: Vec<(String, &'static str)>,
     publish: Vec<(String, &'static str)>,
     settings: String,
@@ -56,9 +57,10 @@ pub(super) struct Banner {
 const ANY_NAME: &str = "NAME";
 
 impl Banner {
-    pub(super) fn new(program: &Program, port: u16, auth: &Auth, cameras: Vec<CameraLine>) -> Self {
+    pub(super) fn new(program: &Program, ports: Ports, auth: &Auth, cameras: Vec<CameraLine>) -> Self {
         let places = urls::places(&program.loaded.settings.server, &program.environment);
-        let url = |place: &Place, name: &str, role| (urls::rtsp(place, port, name, auth, role), place.label);
+        let url = |place: &Place, name: &str, role| (urls::rtsp(place, ports.rtsp, name, auth, role), place.label);
+        let open = |place: &Place| (urls::dashboard(place, ports.http.http, auth), place.label);
         // Every address for the first stream; of the others it is said that they can be reached at the same places.
         let mut names = cameras.iter().map(|camera| camera.name.as_str());
         let first = names.next();
@@ -75,6 +77,7 @@ impl Banner {
         let for_phone = for_phone.map(|(place, name)| url(place, name, Role::Viewer).0);
         Self {
             access: access(auth),
+            open: places.iter().map(open).collect(),
             watch,
             publish: publish.collect(),
             settings: match &program.loaded.file {
@@ -103,6 +106,8 @@ impl Banner {
         row(&mut text, "Access", &self.access);
         row(&mut text, "Settings", &self.settings);
         text.push('\n');
+        rows(&mut text, "Open", &self.open);
+        text.push('\n');
         rows(&mut text, "Watch", &self.watch);
         // One of them has more than one address.
         if self.cameras.len() > 1 && self.watch.len() > self.cameras.len() {
@@ -130,11 +135,13 @@ fn access(auth: &Auth) -> String {
     match auth.mode() {
         Mode::Open => "open: everyone may view and publish, without a credential".to_owned(),
         Mode::Single(_) => "everyone needs the token, on this machine too".to_owned(),
-        Mode::Tokens(_) if networks.is_empty() => "free on this machine; others need the token in the URL".to_owned(),
+        Mode::Tokens(_) if networks.is_empty() => {
+            "RTSP is free on this machine; all else needs the token in the URL".to_owned()
+        }
         Mode::Tokens(_) => {
             let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
             format!(
-                "free on this machine and in {}; others need the token in the URL",
+                "free in {}, and RTSP on this machine; all else needs the token in the URL",
                 networks.join(", ")
             )
         }
@@ -184,7 +191,8 @@ mod tests {
                     why: (*why).to_owned(),
                 })
                 .collect(),
-            access: "free on this machine".to_owned(),
+            access: "RTSP is free on this machine".to_owned(),
+            open: vec![("http://192.168.1.5:8000/?token=secret".to_owned(), "local network")],
             watch: vec![
                 (
                     "rtsp://viewer:secret@192.168.1.5:8554/zerolatency".to_owned(),
@@ -215,8 +223,10 @@ mod tests {
 
           Camera    zerolatency: test pattern, 640×480@30, openh264
                     (no camera was found)
-          Access    free on this machine
+          Access    RTSP is free on this machine
           Settings  sightline.toml
+
+          Open      http://192.168.1.5:8000/?token=secret  local network
 
           Watch     rtsp://viewer:secret@192.168.1.5:8554/zerolatency  local network
                     rtsp://localhost:8554/zerolatency                  this machine
@@ -260,8 +270,8 @@ mod tests {
         };
         let trusted = vec!["10.0.0.0/8".parse().unwrap()];
         assert!(access(&Auth::new(Mode::Open, Vec::new())).starts_with("open: everyone"));
-        assert!(access(&Auth::new(tokens(), trusted)).contains("in 10.0.0.0/8;"));
-        assert!(access(&Auth::new(tokens(), Vec::new())).starts_with("free on this machine; others"));
+        assert!(access(&Auth::new(tokens(), trusted)).starts_with("free in 10.0.0.0/8, and RTSP"));
+        assert!(access(&Auth::new(tokens(), Vec::new())).starts_with("RTSP is free on this machine; all else"));
         assert!(access(&Auth::new(Mode::Single(Secret::new("x")), Vec::new())).starts_with("everyone needs the token"));
     }
 }

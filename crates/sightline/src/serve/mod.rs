@@ -22,7 +22,7 @@ use crate::config::{Environment, Loaded};
 use crate::log::Console;
 use crate::shutdown::{self, End, Shutdown};
 use crate::state::{self, Folder, Place};
-use crate::{net, random, rtsp};
+use crate::{http, net, random, rtsp};
 use banner::{Banner, CameraLine};
 
 /// What to run.
@@ -65,15 +65,12 @@ pub enum Error {
 /// # Errors
 /// [`Error`].
 pub fn run(program: &Program) -> Result<(), Error> {
-    let settings = &program.loaded.settings;
-    let host = settings.server.host.map(|address| address.0);
     net::raise_descriptor_limit();
-    let listener = net::listen_tcp(host, settings.rtsp.port, "--rtsp-port")?;
-    let pair = settings.rtsp.udp.then(|| rtp_ports(program)).transpose()?;
+    let sockets = Sockets::bind(program)?;
     let auth = Arc::new(authorities(program)?);
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let work = |shutdown| serve(program, listener, pair, auth, shutdown);
+        let work = |shutdown| serve(program, sockets, auth, shutdown);
         shutdown::run(work).await
     });
     program.console.status("");
@@ -89,6 +86,41 @@ pub fn run(program: &Program) -> Result<(), Error> {
             what: "handle signals",
             error,
         }),
+    }
+}
+
+/// All that is listened on.
+struct Sockets {
+    rtsp: std::net::TcpListener,
+    rtp: Option<net::RtpPair>,
+    http: http::Sockets,
+}
+
+/// Where that is.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    rtsp: u16,
+    http: http::Ports,
+}
+
+impl Sockets {
+    fn bind(program: &Program) -> Result<Self, net::ListenError> {
+        let settings = &program.loaded.settings;
+        let host = settings.server.host.map(|address| address.0);
+        let listen = |port, setting| net::listen_tcp(host, port, setting);
+        if program.loaded.origin("webrtc.ice_port").is_some() {
+            tracing::warn!("webrtc.ice_port has no effect: this version does not serve WebRTC");
+        }
+        Ok(Self {
+            rtsp: listen(settings.rtsp.port, "--rtsp-port")?,
+            rtp: settings.rtsp.udp.then(|| rtp_ports(program)).transpose()?,
+            http: http::Sockets {
+                http: listen(settings.http.port, "--http-port")?,
+                https: listen(settings.http.https_port, "--https-port")?,
+                hls: listen(settings.hls.port, "--hls-port")?,
+                webrtc: listen(settings.webrtc.port, "--webrtc-port")?,
+            },
+        })
     }
 }
 
@@ -124,34 +156,39 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     })
 }
 
-async fn serve(
-    program: &Program,
-    listener: std::net::TcpListener,
-    pair: Option<net::RtpPair>,
-    auth: Arc<Auth>,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
+async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: Shutdown) -> Result<(), Error> {
     let settings = &program.loaded.settings;
     let clock = Arc::clone(&program.clock);
     let hub = Hub::new(settings.limits.for_hub());
-    let system = |error| Error::System {
-        what: "serve RTSP",
-        error,
-    };
     let wanted = wanted_cameras(program);
     let rtsp = rtsp::Server::new(
-        listener,
-        pair,
+        sockets.rtsp,
+        sockets.rtp,
         rtsp_settings(settings, &wanted),
         hub.clone(),
         Arc::clone(&auth),
         Arc::clone(&clock),
         random::bits,
     );
-    let rtsp = rtsp.map_err(system)?;
-    let port = rtsp.local_addr().map_err(system)?.port();
+    let what = |what| move |error| Error::System { what, error };
+    let rtsp = rtsp.map_err(what("serve RTSP"))?;
+    let rtsp_port = rtsp.local_addr().map_err(what("serve RTSP"))?.port();
+    let http_settings = http_settings(program, rtsp_port);
+    let http = http::Server::new(
+        sockets.http,
+        http_settings,
+        hub.clone(),
+        Arc::clone(&auth),
+        Arc::clone(&clock),
+    );
+    let http = http.map_err(what("serve HTTP"))?;
+    let ports = Ports {
+        rtsp: rtsp_port,
+        http: http.ports(),
+    };
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
-    report_start(program, port, &auth);
+    let answering = tokio::spawn(http.run(shutdown.clone()));
+    report_start(program, ports, &auth);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
     let zone = TimeZone::system();
     let standby = Standby::new(always_available(settings, &wanted), &hub, Arc::clone(&clock), zone);
@@ -159,7 +196,7 @@ async fn serve(
     let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&clock));
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        done = watch_cameras(program, port, &auth, &hub, &mut cameras) => done,
+        done = watch_cameras(program, ports, &auth, &hub, &mut cameras) => done,
     };
     tracing::info!("stopping");
     tick.abort();
@@ -170,17 +207,18 @@ async fn serve(
     if done.is_err() {
         // No signal came for them.
         serving.abort();
+        answering.abort();
         standby.abort();
     }
     // They end with the same signal; a panic in them was reported already.
-    let _ = (standby.await, serving.await);
+    let _ = (standby.await, serving.await, answering.await);
     done
 }
 
 /// Tells people about the cameras as soon as they are there, and keeps them informed until the program ends.
 async fn watch_cameras(
     program: &Program,
-    port: u16,
+    ports: Ports,
     auth: &Auth,
     hub: &Hub,
     cameras: &mut Cameras,
@@ -193,7 +231,7 @@ async fn watch_cameras(
     if program.loaded.settings.log.format == LogFormat::Human {
         settle(&running).await;
         let lines = running.iter().map(|camera| CameraLine::new(camera)).collect();
-        Banner::new(program, port, auth, lines).print();
+        Banner::new(program, ports, auth, lines).print();
     }
     status::show(&program.console, hub, &running).await;
     Ok(())
@@ -247,6 +285,27 @@ fn rtsp_settings(settings: &Settings, cameras: &[camera::Wanted]) -> rtsp::Setti
     rtsp
 }
 
+fn http_settings(program: &Program, rtsp_port: u16) -> http::Settings {
+    let settings = &program.loaded.settings;
+    let environment = program.environment.clone();
+    let place = state_place(program);
+    http::Settings {
+        connections: settings.limits.http_connections,
+        patience: http::Patience::default(),
+        host: urls::named_host(&settings.server, &program.environment),
+        rtsp_port,
+        folder: Arc::new(move || Folder::open(state::default_place(&place, &environment)?)),
+        names: net::names_of_this_machine,
+    }
+}
+
+fn state_place(program: &Program) -> Place {
+    Place {
+        named: program.loaded.settings.server.state_dir.clone(),
+        root: state::is_root(),
+    }
+}
+
 /// Ends streams whose publisher did not come back.
 async fn keep_time(hub: Hub, clock: Arc<dyn Clock>) {
     /// The hub wants to be asked at least once a second.
@@ -266,11 +325,7 @@ fn authorities(program: &Program) -> Result<Auth, Error> {
     } else if auth.open {
         Mode::Open
     } else {
-        let place = Place {
-            named: program.loaded.settings.server.state_dir.clone(),
-            root: state::is_root(),
-        };
-        let folder = Folder::open(state::default_place(&place, &program.environment)?)?;
+        let folder = Folder::open(state::default_place(&state_place(program), &program.environment)?)?;
         let (tokens, made) = state::load_or_make(&folder)?;
         if made {
             tracing::info!(folder = %folder.path().display(), "tokens made and kept");
@@ -281,16 +336,40 @@ fn authorities(program: &Program) -> Result<Auth, Error> {
 }
 
 /// What the log says of the start.
-fn report_start(program: &Program, port: u16, auth: &Auth) {
+fn report_start(program: &Program, ports: Ports, auth: &Auth) {
     warn_of_openness(auth);
     let start = program.clock.now().saturating_duration_since(program.began);
     let start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX);
     let file = program.loaded.file.as_ref().map(|path| path.display().to_string());
     let (version, config) = (env!("CARGO_PKG_VERSION"), file.as_deref());
+    let (
+        rtsp_port,
+        http::Ports {
+            http,
+            https,
+            hls,
+            webrtc,
+        },
+    ) = (ports.rtsp, ports.http);
+    macro_rules! listening {
+        ($level:ident) => {
+            tracing::$level!(
+                version,
+                rtsp_port,
+                http_port = http,
+                https_port = https,
+                hls_port = hls,
+                webrtc_port = webrtc,
+                config,
+                start_us,
+                "listening"
+            )
+        };
+    }
     // People read it in the banner.
     match program.loaded.settings.log.format {
-        LogFormat::Json => tracing::info!(version, rtsp_port = port, config, start_us, "listening"),
-        LogFormat::Human => tracing::debug!(version, rtsp_port = port, config, start_us, "listening"),
+        LogFormat::Json => listening!(info),
+        LogFormat::Human => listening!(debug),
     }
 }
 

@@ -56,10 +56,21 @@ pub(super) fn places(server: &Server, environment: &Environment) -> Vec<Place> {
     places
 }
 
+/// The host that URLs name whoever asks: what the settings or the two variables say.
+pub(super) fn named_host(server: &Server, environment: &Environment) -> Option<String> {
+    if let Some(named) = server.advertise.first() {
+        return Some(place(named, "").host);
+    }
+    // Without them the interfaces need not be looked at.
+    let is_set = VPN_VARIABLES.iter().any(|name| environment.get(name).is_some());
+    let places = is_set.then(|| vpn_addresses(environment, &net::interface_addresses()))?;
+    places.into_iter().next().map(|place| place.host)
+}
+
 /// The two variables name both ends of a tunnel. The one that is ours counts; if neither is (a container, NAT), the camera's, which is where the
 /// server ran when they were written.
 fn vpn_addresses(environment: &Environment, interfaces: &[(IpAddr, Reach)]) -> Vec<Place> {
-    let given: Vec<&str> = ["PI_VPN_IP", "WINDOWS_VPN_IP"]
+    let given: Vec<&str> = VPN_VARIABLES
         .into_iter()
         .filter_map(|name| environment.get(name))
         .collect();
@@ -99,6 +110,13 @@ pub(super) fn rtsp(place: &Place, port: u16, name: &str, auth: &Auth, role: Role
     format!("rtsp://{}{}:{port}/{name}", login.unwrap_or_default(), place.host)
 }
 
+/// `http://host:port/?token=TOKEN`, which signs in: over HTTP this machine needs the credential too.
+pub(super) fn dashboard(place: &Place, port: u16, auth: &Auth) -> String {
+    let credential = auth.credential(Role::Viewer);
+    let query = credential.map(|(_, token)| format!("?token={}", percent_encoded(token.expose())));
+    format!("http://{}:{port}/{}", place.host, query.unwrap_or_default())
+}
+
 /// For the password in a URL: all but the unreserved characters of RFC 3986 §2.3.
 fn percent_encoded(text: &str) -> String {
     text.bytes()
@@ -108,6 +126,9 @@ fn percent_encoded(text: &str) -> String {
         })
         .collect()
 }
+
+/// Addresses of the two ends of a tunnel, the camera's and the viewer's.
+const VPN_VARIABLES: [&str; 2] = ["PI_VPN_IP", "WINDOWS_VPN_IP"];
 
 #[cfg(test)]
 mod tests {
@@ -130,6 +151,36 @@ mod tests {
         let places = vpn_addresses(&Environment::of(variables.iter().copied()), &interfaces);
         let hosts: Vec<&str> = places.iter().map(|place| place.host.as_str()).collect();
         assert_eq!(hosts, expected);
+    }
+
+    #[test]
+    fn a_host_is_named_by_settings_then_by_variables() {
+        let host = |advertise: &[&str], variables: &[(&str, &str)]| {
+            let server = Server {
+                advertise: advertise.iter().map(|host| (*host).to_owned()).collect(),
+                ..Server::default()
+            };
+            named_host(&server, &Environment::of(variables.iter().copied()))
+        };
+        let variables = [("PI_VPN_IP", "10.8.0.7")];
+        assert_eq!(
+            host(&["cams.example", "b"], &variables).as_deref(),
+            Some("cams.example")
+        );
+        assert_eq!(host(&["fd00::1"], &[]).as_deref(), Some("[fd00::1]"));
+        assert_eq!(host(&[], &variables).as_deref(), Some("10.8.0.7"));
+        assert_eq!(host(&[], &[]), None);
+    }
+
+    #[test]
+    fn the_dashboard_needs_the_token_here_too() {
+        let single = Auth::new(Mode::Single(Secret::new("p@ss")), Vec::new());
+        assert_eq!(
+            dashboard(&place("localhost", ""), 8_000, &single),
+            "http://localhost:8000/?token=p%40ss"
+        );
+        let open = Auth::new(Mode::Open, Vec::new());
+        assert_eq!(dashboard(&place("fd00::1", ""), 8_000, &open), "http://[fd00::1]:8000/");
     }
 
     #[test]

@@ -1,0 +1,214 @@
+//! From a request to a principal.
+//!
+//! Belongs here: where credentials stand in a request (CONTRACT §7), and the session's cookie. Does not belong here: whether they are right,
+//! and what for ([`crate::auth`]).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use http::request::Parts;
+use http::{HeaderValue, Uri};
+use url::form_urlencoded;
+
+use super::Shared;
+use super::peer::Peer;
+use crate::auth::{Presented, Principal, Refusal, Session};
+use crate::secret::Secret;
+
+/// Somebody who may be here.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// Who it is.
+    pub(super) who: Principal,
+    /// What it showed.
+    pub(super) shown: Shown,
+}
+
+/// Where the credential stood that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// There was none.
+    Nothing,
+    /// In the header `Authorization`, which only whoever knows the credential can send.
+    Header,
+    /// In the URL.
+    Query,
+    /// In a cookie, which browsers send whoever asks them to.
+    Cookie(Session),
+}
+
+/// What a request shows, as it stands in it.
+#[derive(Debug, Default)]
+enum Found {
+    #[default]
+    Nothing,
+    Token(Secret),
+    Basic {
+        user: String,
+        password: Secret,
+    },
+}
+
+impl Found {
+    fn presented(&self) -> Presented<'_> {
+        match self {
+            Self::Nothing => Presented::Nothing,
+            Self::Token(token) => Presented::Token(token.expose()),
+            Self::Basic { user, password } => Presented::Basic {
+                user,
+                password: password.expose(),
+            },
+        }
+    }
+}
+
+/// Who makes this request. A header counts more than the URL, and the URL more than a cookie.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn identify(shared: &Shared, peer: Peer, request: &Parts) -> Result<Caller, Refusal> {
+    let (found, shown) = match by_header(&request.headers) {
+        Found::Nothing => match by_query(&request.uri) {
+            Found::Nothing => (Found::Nothing, Shown::Nothing),
+            found => (found, Shown::Query),
+        },
+        found => (found, Shown::Header),
+    };
+    let session = match shown {
+        Shown::Nothing => session(shared, peer, &request.headers),
+        _ => None,
+    };
+    let shown = session.map_or(shown, Shown::Cookie);
+    let who = shared
+        .auth
+        .http(peer.remote, found.presented(), session, shared.clock.now())?;
+    Ok(Caller { who, shown })
+}
+
+/// `Authorization`: Bearer (RFC 6750), `Token` as the seeds have it, or Basic (RFC 7617). Another scheme is meant for somebody else, such as
+/// a proxy.
+fn by_header(headers: &HeaderMap) -> Found {
+    let credential = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some((scheme, rest)) = credential.and_then(|value| value.split_once(' ')) else {
+        return Found::Nothing;
+    };
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") {
+        return Found::Token(Secret::new(rest));
+    }
+    if scheme.eq_ignore_ascii_case("basic")
+        && let Some(text) = STANDARD
+            .decode(rest)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+        && let Some((user, password)) = text.split_once(':')
+    {
+        return Found::Basic {
+            user: user.to_owned(),
+            password: Secret::new(password),
+        };
+    }
+    Found::Nothing
+}
+
+fn by_query(uri: &Uri) -> Found {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let token = form_urlencoded::parse(query).find(|(name, _)| name == "token");
+    token.map_or(Found::Nothing, |(_, token)| Found::Token(Secret::new(&*token)))
+}
+
+fn session(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Session> {
+    let name = cookie_name(peer.is_secure(headers));
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let wall = shared.clock.wall();
+    let ours = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
+        let (given, value) = cookie.trim().split_once('=')?;
+        (given == name).then_some(value)
+    });
+    // Another program on this host may have set one of the same name: any that is right will do, of the first few.
+    ours.take(MAX_COOKIES).find_map(|value| shared.auth.unseal(value, wall))
+}
+
+/// `Set-Cookie` for a session; `None` where nobody needs one.
+pub(super) fn cookie(shared: &Shared, session: Session, secure: bool) -> Option<HeaderValue> {
+    let value = shared.auth.seal(session)?;
+    set_cookie(value.expose(), Session::LIFE_S, secure)
+}
+
+/// `Set-Cookie` that removes it.
+pub(super) fn no_cookie(secure: bool) -> Option<HeaderValue> {
+    set_cookie("", 0, secure)
+}
+
+/// For no script, and not sent along when a page of another site posts something to us.
+fn set_cookie(value: &str, life_s: i64, secure: bool) -> Option<HeaderValue> {
+    let name = cookie_name(secure);
+    let secure = if secure { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}");
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Two names, since ports do not tell cookies apart: a browser that has a secure one would not take another of that name without TLS. The
+/// prefix keeps others from setting it (RFC 6265bis §4.1.3.2).
+fn cookie_name(secure: bool) -> &'static str {
+    if secure { "__Host-sightline" } else { "sightline" }
+}
+
+/// How many cookies of our name are looked at.
+const MAX_COOKIES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn shown(found: &Found) -> String {
+        match found.presented() {
+            Presented::Nothing => "nothing".to_owned(),
+            Presented::Token(token) => format!("token {token}"),
+            Presented::Basic { user, password } => format!("{user}:{password}"),
+            Presented::Digest { .. } => "digest".to_owned(),
+        }
+    }
+
+    #[rstest]
+    #[case("Bearer abc", "token abc")]
+    #[case("bearer  abc ", "token abc")]
+    #[case("Token abc", "token abc")]
+    #[case("Basic dmlld2VyOmE6Yg==", "viewer:a:b")]
+    #[case("basic OnB3", ":pw")]
+    #[case("Basic dmlld2Vy", "nothing")]
+    #[case("Basic !!!", "nothing")]
+    #[case("Basic /w==", "nothing")]
+    #[case("Digest username=\"x\"", "nothing")]
+    #[case("Negotiate abc", "nothing")]
+    #[case("Bearer", "nothing")]
+    #[case("", "nothing")]
+    fn headers(#[case] value: &'static str, #[case] expected: &str) {
+        let headers = [(AUTHORIZATION, HeaderValue::from_static(value))].into_iter().collect();
+        assert_eq!(shown(&by_header(&headers)), expected);
+    }
+
+    #[rstest]
+    #[case("/a?token=abc", "token abc")]
+    #[case("/a?x=1&token=a%2Fb+c&token=d", "token a/b c")]
+    #[case("/a?token=", "token ")]
+    #[case("/a?Token=abc", "nothing")]
+    #[case("/a", "nothing")]
+    fn queries(#[case] uri: Uri, #[case] expected: &str) {
+        assert_eq!(shown(&by_query(&uri)), expected);
+    }
+
+    #[test]
+    fn cookies_are_for_no_script() {
+        let text = |secure| set_cookie("v", 60, secure).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(text(false), "sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            text(true),
+            "__Host-sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
+        );
+        assert!(no_cookie(true).unwrap().to_str().unwrap().contains("Max-Age=0"));
+    }
+}

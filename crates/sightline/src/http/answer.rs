@@ -1,0 +1,86 @@
+//! What every answer looks like: JSON, pages, and the header fields that protect who reads them.
+
+use axum::response::{Html, IntoResponse as _, Response};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::problem::Problem;
+
+/// What a page may do: show what we send. No script, nothing from elsewhere, in nobody's frame.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// For what is no page, should somebody look at it in a browser.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// JSON with status 200.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response(),
+        // Keys that are no text, which ours are.
+        Err(_) => Problem::bug().into_response(),
+    }
+}
+
+/// A page.
+pub(super) fn page(status: StatusCode, html: String) -> Response {
+    let policy = [(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY))];
+    (status, policy, Html(html)).into_response()
+}
+
+/// Sends the browser to another place, by GET.
+pub(super) fn see(location: &'static str) -> Response {
+    (
+        StatusCode::SEE_OTHER,
+        [(http::header::LOCATION, HeaderValue::from_static(location))],
+    )
+        .into_response()
+}
+
+/// Adds what every answer carries, where its handler did not say otherwise.
+pub(super) async fn protected(mut response: Response) -> Response {
+    let usual: [(HeaderName, &'static str); 5] = [
+        // Most is for one client and now; what may be kept says so.
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // URLs may carry a token.
+        (REFERRER_POLICY, "no-referrer"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (CONTENT_SECURITY_POLICY, DATA_POLICY),
+    ];
+    for (name, value) in usual {
+        let entry = response.headers_mut().entry(name);
+        entry.or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A text made safe to stand in HTML, also in an attribute's value.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            _ => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_that_html_knows_is_left() {
+        assert_eq!(
+            super::escaped("<a href=\"x\" b='y'>&"),
+            "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
+//!
+//! Belongs here: listeners and connections with their limits (`listener`, `connection`), the one place where a request becomes a
+//! principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the certificate
+//! (`certificate`), the API (`api`), the pages (`pages`). Does not belong here: who may do what ([`crate::auth`]), what a protocol on top
+//! of HTTP says (`protocol`).
+//!
+//! Adding a route is one line in a table, which cannot be written without saying who may use it. Clippy forbids making a router elsewhere.
+
+mod access;
+mod answer;
+mod api;
+mod body;
+mod certificate;
+mod connection;
+mod listener;
+mod notices;
+mod pages;
+mod peer;
+mod problem;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use media::Clock;
+use media::hub::Hub;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::auth::Auth;
+use crate::machine::Machine;
+use crate::shutdown::Shutdown;
+use certificate::Certificate;
+pub use certificate::OpenFolder;
+use listener::Listener;
+use notices::Notices;
+use routes::Cors;
+
+/// What the HTTP ports need to know.
+pub struct Settings {
+    /// Connections to all of them at a time; one more is closed at once.
+    pub connections: usize,
+    /// How long peers may take.
+    pub patience: Patience,
+    /// The host that URLs name; `None`: the one that the client used.
+    pub host: Option<String>,
+    /// Where RTSP is served.
+    pub rtsp_port: u16,
+    /// The state folder, where the certificate is kept.
+    pub folder: OpenFolder,
+    /// Other names and addresses of this machine, for the certificate.
+    pub names: fn() -> Vec<String>,
+}
+
+/// How long peers may take. Whoever takes longer is disconnected.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the headers of a request, counted from the connection or the end of the request before: so it is also how long a connection
+    /// may idle.
+    pub headers: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+    /// For the TLS handshake, and for the first request over HTTP/2.
+    pub handshake: Duration,
+    /// Without taking anything of an answer.
+    pub answer: Duration,
+    /// For requests that are being answered when the program ends.
+    pub end: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            headers: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+            end: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Sockets that are bound already.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Dashboard and API.
+    pub http: std::net::TcpListener,
+    /// The same over TLS.
+    pub https: std::net::TcpListener,
+    /// LL-HLS.
+    pub hls: std::net::TcpListener,
+    /// WebRTC's signalling.
+    pub webrtc: std::net::TcpListener,
+}
+
+/// Where each of them listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Dashboard and API.
+    pub http: u16,
+    /// The same over TLS.
+    pub https: u16,
+    /// LL-HLS.
+    pub hls: u16,
+    /// WebRTC's signalling.
+    pub webrtc: u16,
+}
+
+/// What every request may need.
+struct Shared {
+    settings: Settings,
+    ports: Ports,
+    hub: Hub,
+    auth: Arc<Auth>,
+    clock: Arc<dyn Clock>,
+    began: Instant,
+    machine: Machine,
+    certificate: Certificate,
+    open: AtomicUsize,
+    panics: AtomicU64,
+    notices: Notices,
+}
+
+impl Shared {
+    /// A handler panicked, which is a bug of ours.
+    fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+        tracing::error!("an HTTP request ended by a bug of ours; please report the text above");
+    }
+}
+
+/// The HTTP ports of a program.
+pub struct Server {
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+}
+
+impl Server {
+    /// # Errors
+    /// When a socket cannot be used with the runtime.
+    pub fn new(
+        sockets: Sockets,
+        settings: Settings,
+        hub: Hub,
+        auth: Arc<Auth>,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let port = |socket: &std::net::TcpListener| socket.local_addr().map(|address: SocketAddr| address.port());
+        let ports = Ports {
+            http: port(&sockets.http)?,
+            https: port(&sockets.https)?,
+            hls: port(&sockets.hls)?,
+            webrtc: port(&sockets.webrtc)?,
+        };
+        let shared = Arc::new(Shared {
+            ports,
+            hub,
+            auth,
+            began: clock.now(),
+            clock,
+            machine: Machine::default(),
+            certificate: Certificate::new(settings.folder.clone(), settings.names),
+            open: AtomicUsize::new(0),
+            panics: AtomicU64::new(0),
+            notices: Notices::default(),
+            settings,
+        });
+        let dashboard = routes::router(routes::DASHBOARD, Cors::None, &shared);
+        // Players of other sites may play what is open, and read why not.
+        let players = routes::router(routes::PLAYERS, Cors::Everybody, &shared);
+        let listener = |socket, router: &axum::Router, secure| {
+            TcpListener::from_std(socket).map(|socket| Listener {
+                socket,
+                router: router.clone(),
+                secure,
+            })
+        };
+        let listeners = vec![
+            listener(sockets.http, &dashboard, false)?,
+            listener(sockets.https, &dashboard, true)?,
+            listener(sockets.hls, &players, false)?,
+            listener(sockets.webrtc, &players, false)?,
+        ];
+        Ok(Self { shared, listeners })
+    }
+
+    /// Where they listen.
+    pub fn ports(&self) -> Ports {
+        self.shared.ports
+    }
+
+    /// Serves until it is time to end, and then until the requests at hand are answered, but not for long.
+    pub async fn run(self, stop: Shutdown) {
+        let certificate = Arc::clone(&self.shared);
+        tokio::spawn(async move { certificate.certificate.make_if_missing(&*certificate.clock).await });
+        // Nothing is ever sent: it closes when the last connection has let go.
+        let (open, mut ended) = mpsc::channel(1);
+        for listener in self.listeners {
+            let (shared, stop, open) = (Arc::clone(&self.shared), stop.clone(), open.clone());
+            tokio::spawn(listener.run(shared, stop, open));
+        }
+        drop(open);
+        tokio::select! {
+            () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
+            () = stop.requested() => {}
+        }
+        let most = self.shared.settings.patience.end.saturating_mul(2);
+        let _ = tokio::time::timeout(most, ended.recv()).await;
+    }
+}

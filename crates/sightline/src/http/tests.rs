@@ -1,0 +1,262 @@
+//! The HTTP ports as their clients see them: by the router alone where no socket matters, else over loopback.
+
+mod api;
+mod limits;
+mod pages;
+mod routes;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use media::hub::{Limits, Origin, Publisher, Publishing};
+use media::stats::{Role as SessionRole, SessionInfo, SessionStats};
+use media::{StreamName, TrackIndex, WallTime};
+use serde_json::Value;
+use testkit::clock::SimClock;
+use testkit::stream::{Audio, Video};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+
+use super::peer::Peer;
+use super::*;
+use crate::auth::{Mode, Tokens};
+use crate::clock::SystemClock;
+use crate::secret::Secret;
+use crate::shutdown::{self, Trigger};
+use crate::{net, state};
+
+/// Longest wait for anything, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// No program runs there.
+const ELSEWHERE: &str = "192.0.2.7:5000";
+const TRUSTED: &str = "10.9.0.2:5000";
+
+fn tokens() -> Mode {
+    Mode::Tokens(Tokens {
+        viewer: Secret::new("v-token"),
+        publisher: Secret::new("p-token"),
+        admin: Secret::new("a-token"),
+    })
+}
+
+/// What a test may want otherwise.
+struct Wishes {
+    mode: Mode,
+    clock: Arc<dyn Clock>,
+    connections: usize,
+    patience: Patience,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            mode: tokens(),
+            clock: Arc::new(SystemClock),
+            connections: 100,
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// The HTTP ports of a program with a hub.
+struct World {
+    shared: Arc<Shared>,
+    dashboard: Router,
+    players: Router,
+    hub: Hub,
+    clock: Arc<dyn Clock>,
+    trigger: Trigger,
+    running: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    state: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Wishes::default())
+    }
+
+    fn with(wishes: Wishes) -> Self {
+        let listen = || net::listen_tcp(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0, "--http-port").unwrap();
+        let sockets = Sockets {
+            http: listen(),
+            https: listen(),
+            hls: listen(),
+            webrtc: listen(),
+        };
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join("state");
+        let settings = Settings {
+            connections: wishes.connections,
+            patience: wishes.patience,
+            host: None,
+            rtsp_port: 8_554,
+            folder: Arc::new(move || state::Folder::open(path.clone())),
+            names: Vec::new,
+        };
+        let hub = Hub::new(Limits::default());
+        let trusted = vec!["10.9.0.0/24".parse().unwrap()];
+        let auth = Arc::new(Auth::new(wishes.mode, trusted));
+        let server = Server::new(sockets, settings, hub.clone(), auth, Arc::clone(&wishes.clock)).unwrap();
+        let (shared, dashboard) = (Arc::clone(&server.shared), server.listeners[0].router.clone());
+        let players = server.listeners[2].router.clone();
+        let (trigger, stop) = shutdown::channel();
+        let running = tokio::spawn(server.run(stop));
+        Self {
+            shared,
+            dashboard,
+            players,
+            hub,
+            clock: wishes.clock,
+            trigger,
+            running: Mutex::new(Some(running)),
+            state,
+        }
+    }
+
+    /// Publishes a second of picture and a little sound, with a publisher and a viewer in their books.
+    fn publish(&self, name: &str, clock: Option<&SimClock>) -> Publisher {
+        let name: StreamName = name.parse().unwrap();
+        let info = |role, protocol, port: u16| SessionInfo {
+            stream: name.clone(),
+            role,
+            protocol,
+            remote: Some(SocketAddr::from(([192, 0, 2, 9], port))),
+            agent: Some("Lavf61".into()),
+            since: self.clock.wall(),
+        };
+        let (mut video, mut audio) = (
+            Video::new(testkit::stream::Settings::default()),
+            Audio::new(TrackIndex(1), 0),
+        );
+        let stats = Arc::new(SessionStats::new(info(SessionRole::Publisher, "RTSP/TCP", 6_000)));
+        stats.bytes.add(123_456);
+        stats.jitter_us.set(1_234);
+        let publishing = Publishing {
+            stats,
+            origin: Origin::Remote,
+            keyframe_requests: None,
+        };
+        let tracks = vec![video.track(), audio.track()];
+        let mut publisher = self.hub.publish(&name, tracks, publishing, self.clock.now()).unwrap();
+        for _ in 0..30 {
+            let captured: WallTime = self.clock.wall().offset_micros(-3_200);
+            publisher.publish(video.next_frame(captured), self.clock.now()).unwrap();
+            if let Some(clock) = clock {
+                clock.advance(Duration::from_micros(video.interval_us()));
+            }
+        }
+        publisher
+            .publish(audio.next_frame(self.clock.wall()), self.clock.now())
+            .unwrap();
+        let viewer = Arc::new(SessionStats::new(info(SessionRole::Viewer, "RTSP/UDP", 6_001)));
+        let stream = self.hub.stream(&name, self.clock.now()).unwrap();
+        // It stays for as long as the test.
+        std::mem::forget(stream.add_viewer(viewer).unwrap());
+        publisher
+    }
+
+    /// Asks the dashboard's router as somebody at `remote`.
+    async fn ask(&self, remote: &str, method: Method, path: &str, headers: &[(&str, &str)]) -> Reply {
+        ask(&self.dashboard, remote, method, path, headers, "").await
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.ask(ELSEWHERE, Method::GET, path, headers).await
+    }
+
+    async fn connect(&self) -> TcpStream {
+        connect(self.shared.ports.http).await
+    }
+
+    /// Tells it to end, and waits until it has.
+    async fn end(&self) {
+        self.trigger.request();
+        let running = self.running.lock().unwrap().take().unwrap();
+        tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
+    }
+}
+
+async fn connect(port: u16) -> TcpStream {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap()
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        self.json()["code"].as_str().unwrap().to_owned()
+    }
+}
+
+async fn ask(
+    router: &Router,
+    remote: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &'static str,
+) -> Reply {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "pi.local:8000");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Body::from(body)).unwrap();
+    let local = "192.0.2.1:8000".parse().unwrap();
+    request
+        .extensions_mut()
+        .insert(Peer::new(remote.parse().unwrap(), local, false));
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Reply {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
+
+fn bearer(token: &str) -> [(&'static str, String); 1] {
+    [("authorization", format!("Bearer {token}"))]
+}
+
+/// Sends these bytes and reads until the other end closes.
+async fn exchange(socket: &mut TcpStream, request: &[u8]) -> String {
+    socket.write_all(request).await.unwrap();
+    until_closed(socket).await
+}
+
+/// What comes until the other end closes, however it does so.
+async fn until_closed(socket: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    let mut buffer = [0; 4_096];
+    let reading = async {
+        while let Ok(count @ 1..) = socket.read(&mut buffer).await {
+            said.extend_from_slice(&buffer[..count]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("it is not closed");
+    String::from_utf8_lossy(&said).into_owned()
+}

@@ -1,0 +1,181 @@
+//! Signing in and out, as a browser does it.
+
+use super::*;
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+/// Posts the form of the sign-in page.
+async fn sign_in(world: &World, remote: &str, form: &'static str, headers: &[(&str, &str)]) -> Reply {
+    let headers = [&[FORM], headers].concat();
+    ask(&world.dashboard, remote, Method::POST, "/sign-in", &headers, form).await
+}
+
+/// Name and value of the cookie that was set.
+fn cookie(reply: &Reply) -> String {
+    reply.header("set-cookie").split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn signing_in_gives_a_session_and_signing_out_ends_it() {
+    let world = World::new();
+    let _publisher = world.publish("house/door", None);
+    let page = world.get("/", &[]).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(
+        page.text.contains("type=\"password\"") && page.text.contains("action=\"sign-in\""),
+        "{}",
+        page.text
+    );
+    // Nothing from elsewhere, no script.
+    assert!(
+        !page.text.contains("://") && !page.text.contains("<script"),
+        "{}",
+        page.text
+    );
+
+    let signed_in = sign_in(&world, ELSEWHERE, "user=sightline&token=+v-token+", &[]).await;
+    assert_eq!(
+        (signed_in.status, signed_in.header("location")),
+        (StatusCode::SEE_OTHER, "./")
+    );
+    for attribute in ["; HttpOnly", "; SameSite=Lax", "; Path=/", "; Max-Age=2592000"] {
+        assert!(signed_in.header("set-cookie").contains(attribute), "{signed_in:?}");
+    }
+    assert!(!signed_in.header("set-cookie").contains("v-token"));
+
+    let cookie = cookie(&signed_in);
+    let others = format!("theme=dark; sightline=of-another-program; {cookie}");
+    for cookies in [&cookie, &others] {
+        let home = world.get("/", &[("cookie", cookies)]).await;
+        assert!(home.text.contains("rtsp://pi.local:8554/house/door"), "{}", home.text);
+        assert!(home.text.contains("action=\"sign-out\""), "{}", home.text);
+        let streams = world.get("/api/v1/streams", &[("cookie", cookies)]).await;
+        assert_eq!(streams.status, StatusCode::OK);
+    }
+    let signed_out = world
+        .ask(ELSEWHERE, Method::POST, "/sign-out", &[("cookie", &cookie)])
+        .await;
+    assert!(
+        signed_out
+            .header("set-cookie")
+            .starts_with("sightline=; Path=/; Max-Age=0"),
+        "{signed_out:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_said_on_the_page_and_guessing_is_braked() {
+    let world = World::new();
+    let wrong = sign_in(&world, ELSEWHERE, "token=%3Cb%3E", &[("user-agent", "Mozilla/5.0")]).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(
+        wrong.text.contains("role=\"alert\">Wrong user or password"),
+        "{}",
+        wrong.text
+    );
+    assert!(wrong.headers.get("set-cookie").is_none() && !wrong.text.contains("<b>"));
+    assert_eq!(wrong.header("www-authenticate"), "Bearer realm=\"Sightline\"");
+    for _ in 0..10 {
+        sign_in(&world, ELSEWHERE, "token=guess", &[]).await;
+    }
+    let braked = sign_in(&world, ELSEWHERE, "token=v-token", &[]).await;
+    assert_eq!(braked.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(braked.text.contains("Too many wrong credentials") && !braked.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn a_link_with_a_token_signs_in_and_leaves_the_address_bar_clean() {
+    let world = World::new();
+    let link = world.get("/?token=v-token", &[]).await;
+    assert_eq!((link.status, link.header("location")), (StatusCode::SEE_OTHER, "./"));
+    let home = world.get("/", &[("cookie", &cookie(&link))]).await;
+    assert!(home.text.contains("No stream is published now."), "{}", home.text);
+}
+
+#[tokio::test]
+async fn by_tls_the_cookie_is_for_tls_alone() {
+    let world = World::new();
+    let tls = ("x-forwarded-proto", "https");
+    let signed_in = sign_in(&world, ELSEWHERE, "token=v-token", &[tls]).await;
+    assert!(
+        signed_in.header("set-cookie").starts_with("__Host-sightline="),
+        "{signed_in:?}"
+    );
+    assert!(signed_in.header("set-cookie").ends_with("; Secure"), "{signed_in:?}");
+    let cookie = cookie(&signed_in);
+    assert_eq!(
+        world.get("/api/v1/streams", &[("cookie", &cookie), tls]).await.status,
+        StatusCode::OK
+    );
+    let plain = cookie.replace("__Host-", "");
+    assert_eq!(
+        world.get("/api/v1/streams", &[("cookie", &plain), tls]).await.code(),
+        "credential-missing"
+    );
+}
+
+#[tokio::test]
+async fn a_session_ends_by_itself_and_is_renewed_by_who_comes_often() {
+    let clock = SimClock::new();
+    let world = World::with(Wishes {
+        clock: Arc::new(clock.clone()),
+        ..Wishes::default()
+    });
+    const DAY: Duration = Duration::from_secs(86_400);
+    let first = cookie(&sign_in(&world, ELSEWHERE, "token=v-token", &[]).await);
+    clock.advance(DAY * 10);
+    let early = world.get("/", &[("cookie", &first)]).await;
+    assert!(early.headers.get("set-cookie").is_none());
+    clock.advance(DAY * 10);
+    let second = cookie(&world.get("/", &[("cookie", &first)]).await);
+    assert!(second.starts_with("sightline=1.viewer.") && second != first, "{second}");
+    clock.advance(DAY * 11);
+    assert_eq!(
+        world.get("/api/v1/streams", &[("cookie", &first)]).await.code(),
+        "credential-missing"
+    );
+    assert_eq!(
+        world.get("/api/v1/streams", &[("cookie", &second)]).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn nobody_signs_in_where_nobody_needs_to() {
+    let world = World::new();
+    let home = world.ask(TRUSTED, Method::GET, "/", &[]).await;
+    assert!(
+        home.text.contains("No stream is published now.") && !home.text.contains("sign-out"),
+        "{}",
+        home.text
+    );
+    let viewer = sign_in(&world, TRUSTED, "token=v-token", &[]).await;
+    assert_eq!(
+        (viewer.status, viewer.headers.get("set-cookie")),
+        (StatusCode::SEE_OTHER, None)
+    );
+    let admin = sign_in(&world, TRUSTED, "token=a-token", &[]).await;
+    assert!(
+        admin.header("set-cookie").starts_with("sightline=1.admin."),
+        "{admin:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_of_ours_is_refused() {
+    let world = World::new();
+    let large: &'static str = Box::leak(format!("token={}", "x".repeat(5_000)).into_boxed_str());
+    assert_eq!(sign_in(&world, ELSEWHERE, large, &[]).await.code(), "too-large");
+    let reply = ask(
+        &world.dashboard,
+        ELSEWHERE,
+        Method::POST,
+        "/sign-in",
+        &[],
+        "token=v-token",
+    )
+    .await;
+    assert_eq!(reply.code(), "wrong-type");
+    let empty = sign_in(&world, ELSEWHERE, "", &[]).await;
+    assert_eq!(empty.status, StatusCode::UNAUTHORIZED);
+}

@@ -1,0 +1,440 @@
+//! Who gets through to what, and what every answer has in common.
+
+use std::fmt::Write as _;
+
+use axum::response::IntoResponse as _;
+
+use super::super::answer::json;
+use super::super::routes::{Answer, Call, Cors, DASHBOARD, PLAYERS, Route, Target, Verb, router};
+use super::*;
+use crate::auth::Action;
+
+/// Everybody there can be: what they show, and from where.
+const CALLERS: [(&str, &str, &str); 7] = [
+    ("nobody", ELSEWHERE, ""),
+    ("wrong", ELSEWHERE, "x-token"),
+    ("viewer", ELSEWHERE, "v-token"),
+    ("publisher", ELSEWHERE, "p-token"),
+    ("admin", ELSEWHERE, "a-token"),
+    ("near", TRUSTED, ""),
+    ("loopback", "127.0.0.1:5000", ""),
+];
+
+/// Each route once more for every new one: who may use it is read here, not only in the table.
+#[tokio::test]
+async fn every_route_and_every_role() {
+    let world = World::new();
+    let _publisher = world.publish("zerolatency", None);
+    let mut table = String::new();
+    for (port, tables, router) in [
+        ("dashboard", DASHBOARD, &world.dashboard),
+        ("players", PLAYERS, &world.players),
+    ] {
+        for route in tables.iter().copied().flatten() {
+            let path = route.path.replace("{name}", "zerolatency");
+            let method = match route.verb {
+                Verb::Get => Method::GET,
+                Verb::Post => Method::POST,
+            };
+            let _ = write!(table, "{port} {method} {path}:");
+            for (who, remote, token) in CALLERS {
+                let authorization = format!("Bearer {token}");
+                let headers: &[(&str, &str)] = match token {
+                    "" => &[],
+                    _ => &[("authorization", &authorization)],
+                };
+                let reply = ask(router, remote, method.clone(), &path, headers, "").await;
+                let _ = write!(table, " {who} {}", reply.status.as_u16());
+                if reply.text.contains("action=\"sign-in\"") {
+                    table.push('*');
+                }
+            }
+            table.push('\n');
+        }
+    }
+    // A star: the sign-in page in place of the page asked for.
+    insta::assert_snapshot!(table, @"
+    dashboard GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
+    dashboard POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
+    dashboard POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
+    dashboard GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    dashboard GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    dashboard GET /api/v1/streams: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    dashboard GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
+    players POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
+    players POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
+    players GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    players GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    ");
+}
+
+#[test]
+fn what_is_public_says_why() {
+    for route in [DASHBOARD, PLAYERS].concat().into_iter().flatten() {
+        if let Target::Public { why, .. } = route.target {
+            assert!(why.len() > 20, "{}", route.path);
+        }
+    }
+}
+
+/// A stock nginx on this machine makes the whole Internet look like loopback.
+#[tokio::test]
+async fn a_proxy_on_this_machine_lets_nobody_in() {
+    let world = World::new();
+    for headers in [
+        &[][..],
+        &[
+            ("x-forwarded-for", "10.9.0.2"),
+            ("x-real-ip", "10.9.0.2"),
+            ("forwarded", "for=10.9.0.2"),
+        ],
+        &[("x-forwarded-for", "127.0.0.1"), ("host", "localhost")],
+    ] {
+        for remote in ["127.0.0.1:5000", "[::1]:5000", "[::ffff:127.0.0.1]:5000"] {
+            let reply = world.ask(remote, Method::GET, "/api/v1/streams", headers).await;
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{remote} {headers:?}");
+        }
+    }
+    // And over the socket itself.
+    let mut socket = world.connect().await;
+    let request = b"GET /api/v1/streams HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(exchange(&mut socket, request).await.starts_with("HTTP/1.1 401 "));
+}
+
+#[tokio::test]
+async fn openness_and_a_single_token_are_as_set() {
+    let open = World::with(Wishes {
+        mode: Mode::Open,
+        ..Wishes::default()
+    });
+    for path in ["/", "/api/v1/streams", "/api/v1/system"] {
+        let reply = open.get(path, &[("authorization", "Bearer old")]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        assert!(!reply.text.contains("sign-in"), "{}", reply.text);
+    }
+    let single = World::with(Wishes {
+        mode: Mode::Single(Secret::new("mine")),
+        ..Wishes::default()
+    });
+    for remote in [ELSEWHERE, TRUSTED, "127.0.0.1:5000"] {
+        let reply = single.ask(remote, Method::GET, "/api/v1/streams", &[]).await;
+        assert_eq!(reply.code(), "credential-missing", "{remote}");
+        let reply = single.ask(remote, Method::GET, "/api/v1/streams?token=mine", &[]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{remote}");
+    }
+}
+
+#[tokio::test]
+async fn each_way_to_show_a_credential_works() {
+    let world = World::new();
+    for (path, header) in [
+        ("/api/v1/streams", "Bearer v-token"),
+        ("/api/v1/streams", "Token v-token"),
+        ("/api/v1/streams", "Basic dmlld2VyOnYtdG9rZW4="),
+        ("/api/v1/streams?token=v-token", "Negotiate abc"),
+        ("/api/v1/streams?x=1&token=v%2Dtoken", ""),
+    ] {
+        let reply = world.get(path, &[("authorization", header)]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path} {header}");
+    }
+    // What stands in the header counts.
+    let reply = world
+        .get("/api/v1/streams?token=v-token", &[("authorization", "Bearer x")])
+        .await;
+    assert_eq!(reply.code(), "credential-wrong");
+}
+
+#[tokio::test]
+async fn guessing_is_braked() {
+    let world = World::new();
+    let mut last = None;
+    for guess in 0..20 {
+        last = Some(world.get(&format!("/api/v1/streams?token={guess}"), &[]).await);
+    }
+    let braked = last.unwrap();
+    assert_eq!(
+        (braked.status, braked.code().as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, "too-many-guesses")
+    );
+    assert!(braked.header("retry-after").parse::<u64>().unwrap() >= 1);
+    let other = world
+        .ask("192.0.2.8:1", Method::GET, "/api/v1/streams?token=v-token", &[])
+        .await;
+    assert_eq!(other.status, StatusCode::OK, "others are not held up");
+}
+
+#[tokio::test]
+async fn problems_say_what_why_and_what_next() {
+    let world = World::new();
+    let viewer = ("authorization", "Bearer v-token");
+    let mut all = String::new();
+    for (method, path, headers) in [
+        (Method::GET, "/api/v1/streams", &[][..]),
+        (Method::GET, "/api/v1/streams?token=x", &[]),
+        (Method::GET, "/api/v1/streams?token=p-token", &[]),
+        (Method::GET, "/api/v1/streams/nothing", &[viewer]),
+        (Method::GET, "/api/v1/streams/a%20b", &[viewer]),
+        (Method::GET, "/api/v1/streams/%FF", &[viewer]),
+        (Method::GET, "/api/v2/streams", &[]),
+        (Method::DELETE, "/api/v1/streams", &[viewer]),
+        (Method::POST, "/sign-in", &[("content-type", "application/json")]),
+    ] {
+        let reply = world.ask(ELSEWHERE, method, path, headers).await;
+        let problem = reply.json();
+        assert_eq!(problem["status"], reply.status.as_u16());
+        for field in ["title", "detail", "next", "code"] {
+            assert!(!problem[field].as_str().unwrap().is_empty(), "{problem}");
+        }
+        let _ = writeln!(
+            all,
+            "{} {}: {}: {}: {}",
+            reply.status.as_u16(),
+            reply.code(),
+            problem["title"].as_str().unwrap(),
+            problem["detail"].as_str().unwrap(),
+            problem["next"].as_str().unwrap(),
+        );
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[tokio::test]
+async fn a_challenge_opens_no_window_in_a_browser() {
+    let world = World::new();
+    let challenges = |reply: &Reply| {
+        let all = reply.headers.get_all("www-authenticate").iter();
+        all.map(|value| value.to_str().unwrap().split(' ').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let program = world.get("/api/v1/streams", &[("user-agent", "VLC/3.0")]).await;
+    assert_eq!(challenges(&program), ["Bearer", "Basic"]);
+    let browser = world
+        .get("/api/v1/streams", &[("user-agent", "Mozilla/5.0 (X11)")])
+        .await;
+    assert_eq!(challenges(&browser), ["Bearer"]);
+    assert_eq!(
+        challenges(&world.get("/", &[]).await),
+        [""; 0],
+        "the page is no challenge"
+    );
+}
+
+#[tokio::test]
+async fn head_works_wherever_get_does() {
+    let world = World::new();
+    let _publisher = world.publish("zerolatency", None);
+    let mut heads = 0;
+    for route in DASHBOARD
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|route| route.verb == Verb::Get)
+    {
+        let path = route.path.replace("{name}", "zerolatency");
+        for headers in [&[][..], &[("authorization", "Bearer v-token")]] {
+            let get = world.get(&path, headers).await;
+            let head = world.ask(ELSEWHERE, Method::HEAD, &path, headers).await;
+            assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+            assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+            heads += 1;
+        }
+    }
+    assert!(heads >= 10);
+}
+
+#[tokio::test]
+async fn every_answer_is_protected() {
+    let world = World::new();
+    for (router, path) in [
+        (&world.dashboard, "/"),
+        (&world.dashboard, "/healthz"),
+        (&world.dashboard, "/api/v1/streams"),
+        (&world.dashboard, "/nothing"),
+        (&world.players, "/nothing"),
+    ] {
+        let reply = ask(router, ELSEWHERE, Method::GET, path, &[], "").await;
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(reply.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(reply.header("cache-control"), "no-store", "{path}");
+        let policy = reply.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}"
+        );
+        assert!(!policy.contains("unsafe"), "{path}");
+    }
+    let style = world.get("/assets/pages.css", &[]).await;
+    assert_eq!(style.header("cache-control"), "public, max-age=3600");
+}
+
+#[tokio::test]
+async fn other_sites_may_use_players_and_nothing_else() {
+    let world = World::new();
+    let asks = [
+        ("origin", "https://blog.example"),
+        ("access-control-request-method", "POST"),
+    ];
+    let preflight = |router| ask(router, ELSEWHERE, Method::OPTIONS, "/zerolatency/whep", &asks, "");
+    let reply = preflight(&world.players).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!(reply.header("access-control-allow-origin"), "*");
+    for header in ["Authorization", "Content-Type", "If-Match"] {
+        assert!(
+            reply.header("access-control-allow-headers").contains(header),
+            "{header}"
+        );
+    }
+    for header in ["Location", "ETag", "Link", "Accept-Patch"] {
+        assert!(
+            reply.header("access-control-expose-headers").contains(header),
+            "{header}"
+        );
+    }
+    assert!(
+        !reply.headers.contains_key("access-control-allow-credentials"),
+        "never with cookies"
+    );
+    let reply = ask(&world.players, ELSEWHERE, Method::GET, "/nothing", &[], "").await;
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        "*",
+        "players can read what is wrong"
+    );
+    for reply in [
+        preflight(&world.dashboard).await,
+        world.get("/api/v1/streams", &[]).await,
+    ] {
+        assert!(!reply.headers.contains_key("access-control-allow-origin"), "{reply:?}");
+        assert!(reply.status.is_client_error(), "{reply:?}");
+    }
+}
+
+/// A route that changes something, and one that has a bug.
+const PROBES: &[Route] = &[
+    Route {
+        verb: Verb::Post,
+        path: "/change",
+        target: Target::Program {
+            action: Action::Operate,
+            handler: |_, _| answer_ok(),
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/bug",
+        target: Target::Public {
+            why: "a test that wants to see a panic",
+            handler: |_| Box::pin(async { panic!("a bug that a test made") }),
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/early-bug",
+        target: Target::Public {
+            why: "a test that wants to see a panic",
+            handler: early_bug,
+        },
+    },
+];
+
+fn answer_ok() -> Answer {
+    Box::pin(async { json(&"done").into_response() })
+}
+
+fn early_bug(_: Call) -> Answer {
+    panic!("a bug that a test made")
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing_by_cookie_or_address() {
+    let world = World::new();
+    let probes = router(&[PROBES], Cors::None, &world.shared);
+    let session = crate::auth::Session::new(crate::auth::Role::Admin, world.clock.wall());
+    let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
+    let change = |remote, headers: Vec<(&'static str, String)>| {
+        let probes = probes.clone();
+        async move {
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            ask(&probes, remote, Method::POST, "/change", &headers, "").await
+        }
+    };
+    let text = str::to_owned;
+    let same = change(
+        ELSEWHERE,
+        vec![("cookie", cookie.clone()), ("origin", text("http://pi.local:8000"))],
+    )
+    .await;
+    assert_eq!(same.status, StatusCode::OK);
+    for foreign in [
+        ("origin", text("http://pi.local:3000")),
+        ("sec-fetch-site", text("cross-site")),
+    ] {
+        let reply = change(ELSEWHERE, vec![("cookie", cookie.clone()), foreign.clone()]).await;
+        assert_eq!(reply.code(), "another-site", "{foreign:?}");
+        // Whoever knows the token is nobody's tool.
+        let reply = change(ELSEWHERE, vec![("authorization", text("Bearer a-token")), foreign]).await;
+        assert_eq!(reply.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_request_alone_and_is_counted() {
+    let world = World::new();
+    let probes = router(&[PROBES], Cors::None, &world.shared);
+    for path in ["/bug", "/early-bug", "/bug"] {
+        let reply = ask(&probes, ELSEWHERE, Method::GET, path, &[], "").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (StatusCode::INTERNAL_SERVER_ERROR, "bug")
+        );
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+        assert!(!reply.text.contains("a test made"), "what it was about is for the log");
+    }
+    let headers = bearer("a-token");
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let reply = ask(&probes, ELSEWHERE, Method::POST, "/change", &headers, "").await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(
+        world.get("/api/v1/system", &headers).await.json()["program"]["http_panics"],
+        3
+    );
+}
+
+/// Whatever stands in a request, it is answered, and not by a bug of ours.
+#[test]
+fn nothing_that_peers_write_is_our_bug() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let world = runtime.block_on(async { World::new() });
+    let requests = (
+        "(GET|HEAD|POST|OPTIONS|X)",
+        "/(api/v1/streams/|assets/|)[!-~]{0,40}",
+        "(Basic |Bearer |Token |)[ -~]{0,40}",
+        "(sightline=|)[ -~]{0,60}",
+        "[ -~]{0,40}",
+    );
+    let ask = |(method, path, authorization, cookie, host): (String, String, String, String, String)| {
+        let request = Request::builder()
+            .method(method.as_str())
+            .uri(path.as_str())
+            .header("authorization", authorization)
+            .header("cookie", cookie)
+            .header("host", host);
+        // What is no URI does not come so far.
+        if let Ok(mut request) = request.body(Body::empty()) {
+            let peer = Peer::new(ELSEWHERE.parse().unwrap(), "192.0.2.1:8000".parse().unwrap(), false);
+            request.extensions_mut().insert(peer);
+            let response = runtime.block_on(world.dashboard.clone().oneshot(request)).unwrap();
+            assert!(!response.status().is_server_error(), "{response:?}");
+        }
+        Ok(())
+    };
+    proptest::test_runner::TestRunner::default()
+        .run(&requests, ask)
+        .unwrap();
+    assert_eq!(world.shared.panics.load(Relaxed), 0);
+}

@@ -1,0 +1,97 @@
+//! The API and the sign-in page, by curl.
+
+use serde_json::Value;
+
+use crate::support::PATIENCE;
+use crate::{Server, curl, jar};
+
+#[test]
+fn streams_and_system_are_told_to_who_shows_a_token() {
+    let server = Server::start(&[]);
+    let (status, text) = curl(&[&server.url("/api/v1/streams")]);
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (status, problem["code"].as_str()),
+        (401, Some("credential-missing")),
+        "{text}"
+    );
+
+    let token = server.token("viewer");
+    let bearer = format!("Authorization: Bearer {token}");
+    let begun = std::time::Instant::now();
+    // Two seconds of pictures make a rate.
+    let stream = loop {
+        let (status, text) = curl(&["--header", &bearer, &server.url("/api/v1/streams/zerolatency")]);
+        let stream: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(status, 200, "{text}");
+        if stream["fps"].as_f64().unwrap() > 25.0 && stream["bitrate_kbps"].as_f64().unwrap() > 100.0 {
+            break stream;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{text}");
+    };
+    assert_eq!(stream["publisher"]["protocol"], "camera");
+    assert_eq!((&stream["width"], &stream["height"]), (&640.into(), &480.into()));
+    assert_eq!(stream["latency"]["since"], "capture");
+    assert_eq!(
+        stream["urls"]["rtsp"],
+        format!("rtsp://127.0.0.1:{}/zerolatency", server.port("rtsp"))
+    );
+
+    for credential in [
+        ["--user", &format!("viewer:{token}")],
+        ["--header", &format!("Authorization: Token {token}")],
+    ] {
+        let (status, text) = curl(&[credential[0], credential[1], &server.url("/api/v1/system")]);
+        let system: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(status, 200, "{text}");
+        assert!(
+            system["cpu_percent"].is_number() && system["program"]["streams"] == 1,
+            "{text}"
+        );
+    }
+    let publisher = format!("Authorization: Bearer {}", server.token("publisher"));
+    assert_eq!(curl(&["--header", &publisher, &server.url("/api/v1/streams")]).0, 403);
+    // Tokens stay out of the log, also those that were part of a URL.
+    curl(&[&server.url(&format!("/api/v1/streams?token={token}"))]);
+    let log = server.process.said().join("\n");
+    assert!(!log.contains(&token), "{log}");
+}
+
+#[test]
+fn every_port_answers() {
+    let server = Server::start(&[]);
+    for name in ["http", "hls", "webrtc"] {
+        let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.port(name));
+        assert_eq!(
+            curl(&[&url("/healthz")]),
+            (200, "{\"status\":\"ok\"}".to_owned()),
+            "{name}"
+        );
+        let (status, page) = curl(&[&url("/")]);
+        assert!(status == 200 && page.contains("action=\"sign-in\""), "{name}: {page}");
+    }
+}
+
+#[test]
+fn a_session_outlives_a_restart() {
+    let server = Server::start(&[]);
+    let (jar, token) = (jar(server.folder.path()), format!("token={}", server.token("viewer")));
+    let form = ["--cookie-jar", &jar, "--location", "--data-urlencode", &token];
+    let (status, home) = curl(&[&form[..], &[&server.url("/sign-in")]].concat());
+    assert!(
+        status == 200 && home.contains("<b>zerolatency</b> <span>live</span>"),
+        "{home}"
+    );
+    let Server { process, folder, .. } = server;
+    drop(process);
+    let server = Server::start_in(folder, &[]);
+    let (status, _) = curl(&["--cookie", &jar, &server.url("/api/v1/streams")]);
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn with_open_nothing_is_asked() {
+    let server = Server::start(&["--open"]);
+    assert_eq!(curl(&[&server.url("/api/v1/streams")]).0, 200);
+    assert!(curl(&[&server.url("/")]).1.contains("<b>zerolatency</b>"));
+}
