@@ -10,6 +10,7 @@
 mod access;
 mod answer;
 mod api;
+mod below;
 mod body;
 mod certificate;
 mod connection;
@@ -171,7 +172,7 @@ impl Server {
             notices: Notices::default(),
             settings,
         });
-        let dashboard = routes::router(routes::DASHBOARD, Cors::None, &shared);
+        let dashboard = routes::router(routes::DASHBOARD, Cors::Live, &shared);
         // Players of other sites may play what is open, and read why not.
         let players = routes::router(routes::PLAYERS, Cors::Everybody, &shared);
         let listener = |socket, router: &axum::Router, secure| {

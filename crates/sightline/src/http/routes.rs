@@ -12,29 +12,48 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts as _, RawPathParams, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, any, on};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_LENGTH,
+    LOCATION,
 };
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use media::StreamName;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::access::{self, Caller, Shown};
+use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
 use super::peer::{self, Peer};
 use super::problem::Problem;
 use super::{Shared, answer, api, pages};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
-/// The dashboard's ports.
-pub(super) const DASHBOARD: &[&[Route]] = &[pages::ROUTES, api::ROUTES];
+/// What a port has.
+#[derive(Clone, Copy)]
+pub(super) struct Port {
+    pub(super) tables: &'static [&'static [Route]],
+    /// Where the routes below streams are.
+    pub(super) streams_at: &'static str,
+}
+
+/// The dashboard's ports. Streams are below `/live/`, so that one port behind a proxy is enough for everything.
+pub(super) const DASHBOARD: Port = Port {
+    tables: &[pages::ROUTES, api::ROUTES],
+    streams_at: LIVE,
+};
 /// The ports of HLS and WebRTC.
-pub(super) const PLAYERS: &[&[Route]] = &[pages::ROUTES];
+pub(super) const PLAYERS: Port = Port {
+    tables: &[pages::ROUTES],
+    streams_at: "/",
+};
+const LIVE: &str = "/live/";
 
 /// What a handler gives.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -43,7 +62,7 @@ pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 #[derive(Clone, Copy)]
 pub(super) struct Route {
     pub(super) verb: Verb,
-    /// As the router takes it, `/api/v1/streams/{name}`.
+    /// As the router takes it, `/api/v1/streams/{name}`; or below a stream, whose name may hold slashes, `/{+name}/whep`.
     pub(super) path: &'static str,
     pub(super) target: Target,
 }
@@ -53,6 +72,12 @@ pub(super) struct Route {
 pub(super) enum Verb {
     Get,
     Post,
+    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
+    Patch,
+    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
+    Delete,
+    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
+    Options,
 }
 
 /// Who may use a route, and what does the work.
@@ -70,12 +95,18 @@ pub(super) enum Target {
         action: Action,
         handler: fn(Call, Caller) -> Answer,
     },
+    /// Whoever may do this to the stream that the path names. Others are shown where to sign in.
+    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
+    StreamPage {
+        action: Action,
+        handler: fn(Call, Caller, StreamName) -> Answer,
+    },
     /// Whoever may do this to the program.
     Program {
         action: Action,
         handler: fn(Call, Caller) -> Answer,
     },
-    /// Whoever may do this to the stream that the path names, `{name}`.
+    /// Whoever may do this to the stream that the path names, `{name}` or `{+name}`.
     Stream {
         action: Action,
         handler: fn(Call, Caller, StreamName) -> Answer,
@@ -86,6 +117,9 @@ pub(super) enum Target {
 pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Peer,
+    /// What stands in the path where the route has parameters.
+    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
+    pub(super) params: Params,
     pub(super) request: Request,
 }
 
@@ -101,37 +135,52 @@ impl Call {
 /// Whether pages of other sites may read answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cors {
-    /// They may not.
-    None,
+    /// They may not, but below `/live/`.
+    Live,
     /// All may, but never with cookies: players and WHEP snippets stand on people's own pages (CONTRACT §3, §4).
     Everybody,
 }
 
-/// The router of these tables.
+/// The router of a port.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where routers are made, from tables alone"
 )]
-pub(super) fn router(tables: &[&'static [Route]], cors: Cors, shared: &Arc<Shared>) -> Router {
-    let routes = tables.iter().copied().flatten();
-    let router = routes.fold(Router::new(), |router, route| {
+pub(super) fn router(port: Port, cors: Cors, shared: &Arc<Shared>) -> Router {
+    let routes = || port.tables.iter().copied().flatten();
+    let ordinary = routes().filter(|route| !route.path.starts_with(below::NAME));
+    let router = ordinary.fold(Router::new(), |router, route| {
         let shared = Arc::clone(shared);
-        let pass = move |request: Request| pass(route, Arc::clone(&shared), request);
+        let pass = move |request: Request| pass_named(route, Arc::clone(&shared), request);
         router.route(route.path, on(route.verb.filter(), pass))
     });
+    let below = Below::new(routes());
+    let streams = Arc::new(Streams { below, port, cors });
     let counting = Arc::clone(shared);
     let on_panic = move |_: Box<dyn Any + Send>| {
         counting.panicked();
         Problem::bug().into_response()
     };
+    let shared = Arc::clone(shared);
     router
+        .route(
+            &format!("{}{{*path}}", port.streams_at),
+            any(move |request: Request| pass_below(Arc::clone(&streams), Arc::clone(&shared), request)),
+        )
         .fallback(move |request: Request| beside(cors, request, Problem::no_such_path))
         .method_not_allowed_fallback(move |request: Request| beside(cors, request, Problem::wrong_method))
         .layer(CatchPanicLayer::custom(on_panic))
-        .layer(axum::middleware::map_response(move |response: Response| {
-            shared_with(cors, response)
+        .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
+            shared_with(cors, request, next)
         }))
         .layer(axum::middleware::map_response(answer::protected))
+}
+
+impl Cors {
+    /// Whether pages of other sites may read what is at this path.
+    fn opens(self, path: &str) -> bool {
+        self == Self::Everybody || path.starts_with(LIVE)
+    }
 }
 
 impl Verb {
@@ -139,13 +188,103 @@ impl Verb {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Patch => MethodFilter::PATCH,
+            Self::Delete => MethodFilter::DELETE,
+            Self::Options => MethodFilter::OPTIONS,
         }
+    }
+
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Post => Method::POST,
+            Self::Patch => Method::PATCH,
+            Self::Delete => Method::DELETE,
+            Self::Options => Method::OPTIONS,
+        }
+    }
+
+    /// HEAD is GET.
+    fn takes(self, method: &Method) -> bool {
+        self.method() == *method || (self == Self::Get && *method == Method::HEAD)
     }
 }
 
-/// To the handler, for who may.
-async fn pass(route: &'static Route, shared: Arc<Shared>, request: Request) -> Response {
+/// To the handler of an ordinary route.
+async fn pass_named(route: &'static Route, shared: Arc<Shared>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    // What is no UTF-8 is no name, and its place is taken by the character that says so.
+    let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let params = params.map_or_else(
+        |_| [("name", "\u{FFFD}")].into_iter().collect(),
+        |params| params.iter().collect(),
+    );
+    pass(route, shared, params, Request::from_parts(parts, body)).await
+}
+
+/// What a port has below streams.
+struct Streams {
+    below: Below,
+    port: Port,
+    cors: Cors,
+}
+
+/// To the handler of a route below a stream.
+async fn pass_below(streams: Arc<Streams>, shared: Arc<Shared>, request: Request) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path());
+    let path = path.strip_prefix(streams.port.streams_at).unwrap_or_default();
+    let Some((pattern, params)) = streams.below.find(path) else {
+        if matches!(method, Method::GET | Method::HEAD) && streams.below.lacks_slash(path) {
+            return with_slash(path, request.uri().query());
+        }
+        return beside(streams.cors, request, Problem::no_such_path).await;
+    };
+    let Some(route) = pattern.routes.iter().find(|route| route.verb.takes(&method)) else {
+        let allowed: Vec<_> = pattern
+            .routes
+            .iter()
+            .map(|route| route.verb.method().to_string())
+            .collect();
+        let mut response = beside(streams.cors, request, Problem::wrong_method).await;
+        if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+            response.headers_mut().entry(ALLOW).or_insert(allowed);
+        }
+        return response;
+    };
+    let preflight = asks_for_others(streams.cors, &request);
+    let mut response = pass(route, shared, params, request).await;
+    if preflight {
+        response.headers_mut().extend(preflight_headers());
+    }
+    if method == Method::HEAD {
+        return without_body(response);
+    }
+    response
+}
+
+/// To the same path as a folder, so that what its page asks for is below it. Relative, for there may be a proxy in front.
+fn with_slash(path: &str, query: Option<&str>) -> Response {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    let location = HeaderValue::from_str(&format!("./{last}/{query}"));
+    match location {
+        Ok(location) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),
+        Err(_) => Problem::no_such_path().into_response(),
+    }
+}
+
+/// The answer to HEAD: all but the body.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// To the handler, for who may.
+async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
     let Some(peer) = parts.extensions.get::<Peer>().copied() else {
         return Problem::bug().into_response();
     };
@@ -154,30 +293,30 @@ async fn pass(route: &'static Route, shared: Arc<Shared>, request: Request) -> R
         shared: &shared,
         peer,
     };
-    let call = |parts| Call {
+    let call = |parts, params| Call {
         shared: Arc::clone(&shared),
         peer,
+        params,
         request: Request::from_parts(parts, body),
     };
     match route.target {
-        Target::Public { handler, .. } => handler(call(parts)).await,
+        Target::Public { handler, .. } => handler(call(parts, params)).await,
         Target::Page { action, handler } => match gate.enter(action, Object::Program, &parts) {
-            Ok(caller) => handler(call(parts), caller).await,
+            Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => pages::sign_in(&problem),
         },
         Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts) {
-            Ok(caller) => handler(call(parts), caller).await,
+            Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
-        Target::Stream { action, handler } => {
-            let name = stream_name(&mut parts).await;
-            // Whether a name is one is told to those alone who may ask at all.
-            let object = name.as_ref().map_or(Object::Program, Object::Stream);
-            match (gate.enter(action, object, &parts), name) {
-                (Ok(caller), Ok(name)) => handler(call(parts), caller, name).await,
-                (Err(problem), _) | (Ok(_), Err(problem)) => problem.into_response(),
-            }
-        }
+        Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts) {
+            Ok((caller, name)) => handler(call(parts, params), caller, name).await,
+            Err(problem) => pages::sign_in(&problem),
+        },
+        Target::Stream { action, handler } => match gate.enter_stream(action, &params, &parts) {
+            Ok((caller, name)) => handler(call(parts, params), caller, name).await,
+            Err(problem) => problem.into_response(),
+        },
     }
 }
 
@@ -205,11 +344,27 @@ impl Gate<'_> {
         }
         // What a browser adds by itself, cookie or address, says nothing about who wrote the page that asks.
         let by_itself = !matches!(caller.shown, Shown::Header | Shown::Query);
-        if by_itself && self.route.verb != Verb::Get && peer::is_from_another_site(headers) {
+        let changes = match action {
+            // Players of other sites POST to view.
+            Action::View => caller.shown != Shown::Nothing && self.route.verb != Verb::Get,
+            // Where all is open, that is for all pages too.
+            Action::Publish => caller.who != Principal::Anyone,
+            Action::Operate | Action::Administer => self.route.verb != Verb::Get,
+        };
+        if by_itself && changes && peer::is_from_another_site(headers) {
             self.tell("requested by a page of another site".to_owned());
             return Err(Problem::another_site());
         }
         Ok(caller)
+    }
+
+    /// The same for the stream that the path names.
+    fn enter_stream(&self, action: Action, params: &Params, request: &Parts) -> Result<(Caller, StreamName), Problem> {
+        match stream_name(params) {
+            Ok(name) => Ok((self.enter(action, Object::Stream(&name), request)?, name)),
+            // Whether a name is one is told to those alone who may ask at all.
+            Err(problem) => self.enter(action, Object::Program, request).and(Err(problem)),
+        }
     }
 
     fn tell(&self, reason: String) {
@@ -227,48 +382,52 @@ pub(super) fn refused(route: &'static str, shared: &Shared, peer: Peer, reason: 
     shared.notices.access.happened(word, shared.clock.now());
 }
 
-/// The stream that the path names, slashes in it percent-encoded.
-async fn stream_name(parts: &mut Parts) -> Result<StreamName, Problem> {
-    let bad = |why: String| {
+/// The stream that the path names.
+fn stream_name(params: &Params) -> Result<StreamName, Problem> {
+    params.get("name").parse().map_err(|error: media::name::InvalidName| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "bad-name",
             "Not the name of a stream",
-            why,
-            "write it as GET /api/v1/streams lists it, with %2F for a slash",
+            error.to_string(),
+            "write it as GET /api/v1/streams lists it, with %2F for a slash in the paths of the API",
         )
-    };
-    let params = RawPathParams::from_request_parts(parts, &()).await;
-    let params = params.map_err(|error| bad(error.to_string()))?;
-    let name = params.iter().find_map(|(key, value)| (key == "name").then_some(value));
-    name.unwrap_or_default()
-        .parse()
-        .map_err(|error: media::name::InvalidName| bad(error.to_string()))
+    })
 }
 
 /// Beside all routes: browsers ask before they let pages of other sites do more than read (Fetch §4.8); else there is a problem.
 async fn beside(cors: Cors, request: Request, problem: fn() -> Problem) -> Response {
-    let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if cors == Cors::None || !asks {
-        return problem().into_response();
+    if asks_for_others(cors, &request) {
+        return (StatusCode::NO_CONTENT, preflight_headers()).into_response();
     }
+    problem().into_response()
+}
+
+/// Whether a browser asks what pages of other sites may do, and they may.
+fn asks_for_others(cors: Cors, request: &Request) -> bool {
+    let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    asks && cors.opens(request.uri().path())
+}
+
+fn preflight_headers() -> HeaderMap {
     let says = [
-        (
-            ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
-        ),
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("Authorization, Content-Type, If-Match, Range"),
+            "Authorization, Content-Type, If-Match, Range",
         ),
-        (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
+        (ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
-    (StatusCode::NO_CONTENT, says).into_response()
+    says.into_iter()
+        .map(|(name, value)| (name, HeaderValue::from_static(value)))
+        .collect()
 }
 
 /// Lets other sites read an answer, where they may.
-async fn shared_with(cors: Cors, mut response: Response) -> Response {
-    if cors == Cors::Everybody {
+async fn shared_with(cors: Cors, request: Request, next: Next) -> Response {
+    let open = cors.opens(request.uri().path());
+    let mut response = next.run(request).await;
+    if open {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         let exposed = HeaderValue::from_static("Location, ETag, Link, Accept-Patch");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::response::IntoResponse as _;
 
 use super::super::answer::json;
-use super::super::routes::{Answer, Call, Cors, DASHBOARD, PLAYERS, Route, Target, Verb, router};
+use super::super::routes::{Answer, Call, Cors, DASHBOARD, PLAYERS, Port, Route, Target, Verb, router};
 use super::*;
 use crate::auth::Action;
 
@@ -26,17 +26,14 @@ async fn every_route_and_every_role() {
     let world = World::new();
     let _publisher = world.publish("zerolatency", None);
     let mut table = String::new();
-    for (port, tables, router) in [
+    for (which, port, router) in [
         ("dashboard", DASHBOARD, &world.dashboard),
         ("players", PLAYERS, &world.players),
     ] {
-        for route in tables.iter().copied().flatten() {
-            let path = route.path.replace("{name}", "zerolatency");
-            let method = match route.verb {
-                Verb::Get => Method::GET,
-                Verb::Post => Method::POST,
-            };
-            let _ = write!(table, "{port} {method} {path}:");
+        for route in port.tables.iter().copied().flatten() {
+            let path = example(port, route);
+            let method = route.verb.method();
+            let _ = write!(table, "{which} {method} {path}:");
             for (who, remote, token) in CALLERS {
                 let authorization = format!("Bearer {token}");
                 let headers: &[(&str, &str)] = match token {
@@ -70,9 +67,18 @@ async fn every_route_and_every_role() {
     ");
 }
 
+/// A path that the route has on this port.
+fn example(port: Port, route: &Route) -> String {
+    let path = match route.path.strip_prefix("/{+name}/") {
+        Some(end) => format!("{}zerolatency/{end}", port.streams_at),
+        None => route.path.replace("{name}", "zerolatency"),
+    };
+    path.replace(['{', '}'], "")
+}
+
 #[test]
 fn what_is_public_says_why() {
-    for route in [DASHBOARD, PLAYERS].concat().into_iter().flatten() {
+    for route in [DASHBOARD.tables, PLAYERS.tables].concat().into_iter().flatten() {
         if let Target::Public { why, .. } = route.target {
             assert!(why.len() > 20, "{}", route.path);
         }
@@ -227,12 +233,13 @@ async fn head_works_wherever_get_does() {
     let _publisher = world.publish("zerolatency", None);
     let mut heads = 0;
     for route in DASHBOARD
+        .tables
         .iter()
         .copied()
         .flatten()
         .filter(|route| route.verb == Verb::Get)
     {
-        let path = route.path.replace("{name}", "zerolatency");
+        let path = example(DASHBOARD, route);
         for headers in [&[][..], &[("authorization", "Bearer v-token")]] {
             let get = world.get(&path, headers).await;
             let head = world.ask(ELSEWHERE, Method::HEAD, &path, headers).await;
@@ -322,6 +329,46 @@ const PROBES: &[Route] = &[
         },
     },
     Route {
+        verb: Verb::Post,
+        path: "/{+name}/whep",
+        target: Target::Stream {
+            action: Action::View,
+            handler: |_, _, name| Box::pin(async move { json(&name.as_str()).into_response() }),
+        },
+    },
+    Route {
+        verb: Verb::Options,
+        path: "/{+name}/whep",
+        target: Target::Public {
+            why: "browsers ask without a credential",
+            handler: |_| Box::pin(async { ([("accept-post", "application/sdp")], "").into_response() }),
+        },
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/{+name}/whip",
+        target: Target::Stream {
+            action: Action::Publish,
+            handler: |_, _, _| answer_ok(),
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/{+name}/{file}.m4s",
+        target: Target::Stream {
+            action: Action::View,
+            handler: |call, _, _| Box::pin(async move { json(&call.params.get("file")).into_response() }),
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/{+name}/",
+        target: Target::StreamPage {
+            action: Action::View,
+            handler: |_, _, name| Box::pin(async move { json(&name.as_str()).into_response() }),
+        },
+    },
+    Route {
         verb: Verb::Get,
         path: "/bug",
         target: Target::Public {
@@ -339,6 +386,11 @@ const PROBES: &[Route] = &[
     },
 ];
 
+const PROBED: Port = Port {
+    tables: &[PROBES],
+    streams_at: "/live/",
+};
+
 fn answer_ok() -> Answer {
     Box::pin(async { json(&"done").into_response() })
 }
@@ -350,7 +402,7 @@ fn early_bug(_: Call) -> Answer {
 #[tokio::test]
 async fn a_page_of_another_site_changes_nothing_by_cookie_or_address() {
     let world = World::new();
-    let probes = router(&[PROBES], Cors::None, &world.shared);
+    let probes = router(PROBED, Cors::Live, &world.shared);
     let session = crate::auth::Session::new(crate::auth::Role::Admin, world.clock.wall());
     let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
     let change = |remote, headers: Vec<(&'static str, String)>| {
@@ -379,10 +431,103 @@ async fn a_page_of_another_site_changes_nothing_by_cookie_or_address() {
     }
 }
 
+/// Names with slashes, in each way of writing them.
+#[tokio::test]
+async fn streams_are_found_by_the_end_of_the_path() {
+    const VIEWER: &[(&str, &str)] = &[("authorization", "Bearer v-token")];
+    let world = World::new();
+    let probes = router(PROBED, Cors::Live, &world.shared);
+    let reply = |method: Method, path: &'static str, headers: &'static [(&'static str, &'static str)]| {
+        let probes = probes.clone();
+        async move { ask(&probes, ELSEWHERE, method, path, headers, "").await }
+    };
+    for (method, path, expected) in [
+        (Method::POST, "/live/cam/whep", "\"cam\""),
+        (Method::POST, "/live/house/cam/whep?latency=min", "\"house/cam\""),
+        (Method::POST, "/live/house%2Fcam/whep", "\"house/cam\""),
+        (Method::GET, "/live/house/cam/7.m4s", "\"7\""),
+        (Method::HEAD, "/live/house/cam/7.m4s", ""),
+        (Method::GET, "/live/house/cam/", "\"house/cam\""),
+    ] {
+        let reply = reply(method, path, VIEWER).await;
+        assert_eq!(
+            (reply.status, reply.text.as_str()),
+            (StatusCode::OK, expected),
+            "{path}"
+        );
+        assert_eq!(reply.header("access-control-allow-origin"), "*", "{path}");
+    }
+    assert_eq!(
+        reply(Method::HEAD, "/live/a/7.m4s", VIEWER)
+            .await
+            .header("content-length"),
+        "3"
+    );
+    let page = reply(Method::GET, "/live/house/cam?token=a%2Fb", &[]).await;
+    assert_eq!(
+        (page.status, page.header("location")),
+        (StatusCode::TEMPORARY_REDIRECT, "./cam/?token=a%2Fb")
+    );
+    assert!(reply(Method::GET, "/live/cam/", &[]).await.text.contains("sign-in"));
+    for (method, path, code) in [
+        (Method::POST, "/live/api/whep", "bad-name"),
+        (Method::POST, "/live/a%20b/whep", "bad-name"),
+        (Method::GET, "/live/cam/7.mp4/x y", "no-such-path"),
+        (Method::POST, "/live/cam", "no-such-path"),
+        (Method::GET, "/live/a%20b", "no-such-path"),
+        (Method::POST, "/cam/whep", "no-such-path"),
+        (Method::GET, "/live/cam/whep", "wrong-method"),
+        (Method::PUT, "/live/cam/whep", "wrong-method"),
+    ] {
+        let path = path.replace(' ', "%20").leak();
+        assert_eq!(reply(method, path, VIEWER).await.code(), code, "{path}");
+    }
+    let wrong = reply(Method::PUT, "/live/cam/whep", VIEWER).await;
+    assert_eq!(wrong.header("allow"), "POST, OPTIONS");
+    for path in ["/live/cam/whep", "/live/api/whep"] {
+        assert_eq!(
+            reply(Method::POST, path, &[]).await.code(),
+            "credential-missing",
+            "{path}"
+        );
+    }
+}
+
+/// Players of other sites may view what one needs no credential for; what such a page publishes is nobody's wish but its own.
+#[tokio::test]
+async fn other_sites_may_view_but_not_publish_by_address() {
+    const FOREIGN: &[(&str, &str)] = &[("origin", "https://blog.example"), ("sec-fetch-site", "cross-site")];
+    for (mode, whip) in [(tokens(), StatusCode::FORBIDDEN), (Mode::Open, StatusCode::OK)] {
+        let world = World::with(Wishes {
+            mode,
+            ..Wishes::default()
+        });
+        let probes = router(PROBED, Cors::Live, &world.shared);
+        let post = |path| ask(&probes, TRUSTED, Method::POST, path, FOREIGN, "");
+        assert_eq!(post("/live/cam/whep").await.status, StatusCode::OK);
+        assert_eq!(post("/live/cam/whip").await.status, whip);
+    }
+    let world = World::new();
+    let probes = router(PROBED, Cors::Live, &world.shared);
+    let asks = [FOREIGN[0], ("access-control-request-method", "POST")];
+    for (path, method) in [
+        ("/live/cam/whep", Method::OPTIONS),
+        ("/live/cam/7.m4s", Method::OPTIONS),
+    ] {
+        let reply = ask(&probes, ELSEWHERE, method, path, &asks, "").await;
+        assert!(reply.status.is_success(), "{path}");
+        assert!(reply.header("access-control-allow-methods").contains("PATCH"), "{path}");
+    }
+    let whep = ask(&probes, ELSEWHERE, Method::OPTIONS, "/live/cam/whep", &asks, "").await;
+    assert_eq!(whep.header("accept-post"), "application/sdp");
+    let outside = ask(&probes, ELSEWHERE, Method::OPTIONS, "/change", &asks, "").await;
+    assert!(!outside.headers.contains_key("access-control-allow-origin"));
+}
+
 #[tokio::test]
 async fn a_panic_ends_its_request_alone_and_is_counted() {
     let world = World::new();
-    let probes = router(&[PROBES], Cors::None, &world.shared);
+    let probes = router(PROBED, Cors::Live, &world.shared);
     for path in ["/bug", "/early-bug", "/bug"] {
         let reply = ask(&probes, ELSEWHERE, Method::GET, path, &[], "").await;
         assert_eq!(
