@@ -83,6 +83,26 @@ pub fn find(data: &[u8], codec: Codec) -> Option<WallTime> {
     }
 }
 
+/// The capture time of the last picture in bytes that hold many, framed in whatever way: the media data of a fragment. For codecs without
+/// SEI, `None`.
+pub fn find_last(data: &[u8], codec: Codec) -> Option<WallTime> {
+    // What is in front of the UUID in our NAL unit: its header, type and size of the message.
+    let front = match codec {
+        Codec::H264 => 3,
+        Codec::H265 => 4,
+        Codec::Aac | Codec::Opus | Codec::G711 => return None,
+    };
+    let ends = (0..=data.len().checked_sub(UUID.len())?).rev();
+    let mut found = ends.filter(|&at| data.get(at..at + UUID.len()) == Some(&UUID[..]));
+    found.find_map(|at| {
+        let unit = data.get(at.checked_sub(front)?..)?.get(..front + PAYLOAD_BYTES + 1)?;
+        match codec {
+            Codec::H264 => read_h264(unit),
+            _ => read_h265(unit),
+        }
+    })
+}
+
 /// The access unit with our message in it, behind the SEI messages that it has (a buffering period has to be the first, H.264
 /// §7.4.1.2.3). For pictures that are passed on as they came from a camera. Codecs without SEI, and pictures with a message of ours
 /// already, are given back as they are.

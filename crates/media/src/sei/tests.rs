@@ -67,6 +67,25 @@ fn it_is_found_in_frame_data() {
 }
 
 #[test]
+fn the_last_of_many_pictures_is_found_in_any_framing() {
+    let later = TIME.offset_micros(33_000);
+    let bytes = |first: &[u8], second: &[u8]| [&[1, 2, 3][..], first, &[0x65; 90], second, &[0x41; 40]].concat();
+    assert_eq!(find_last(&bytes(&h264(TIME), &h264(later)), Codec::H264), Some(later));
+    assert_eq!(find_last(&bytes(&h265(TIME), &h265(later)), Codec::H265), Some(later));
+    assert_eq!(find_last(&bytes(&h264(TIME), &h264(later)), Codec::Opus), None);
+    // One that is cut off, or has something else in front, is passed over.
+    let cut = h264(later);
+    assert_eq!(
+        find_last(&[&h264(TIME)[..], &[9; 8], &cut[..cut.len() - 2]].concat(), Codec::H264),
+        Some(TIME)
+    );
+    assert_eq!(find_last(&[&h264(TIME)[..], &UUID].concat(), Codec::H264), Some(TIME));
+    for bytes in [&[][..], &UUID[..15], &UUID[..], &h264(TIME)[1..]] {
+        assert_eq!(find_last(bytes, Codec::H264), None);
+    }
+}
+
+#[test]
 fn it_goes_behind_the_messages_that_are_there() {
     let framed = |units: &[&[u8]]| {
         let mut data = Vec::new();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigFile, Failure, connect, ready};
-use crate::bench::{encode, rtsp};
+use super::{ConfigFile, Failure, Ready, connect, ready};
+use crate::bench::{self, encode, hls, rtsp};
 use crate::config::Loaded;
 use crate::config::units::{Bitrate, Size, StreamUrl};
 use crate::net;
 use crate::rtsp::client;
+use crate::secret::Secret;
 use crate::shutdown::{self, End};
 
 /// Measure servers and encoders
@@ -24,11 +25,13 @@ pub(super) struct Bench {
 
 const EXAMPLES: &str = "Examples:
   sightline bench encode
-  sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 100";
+  sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 100
+  sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200";
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Rtsp(Rtsp),
+    Hls(Hls),
     Encode(Encode),
 }
 
@@ -38,19 +41,26 @@ enum BenchCommand {
 struct Rtsp {
     /// The stream, as rtsp://host:8554/NAME
     url: StreamUrl,
-    /// How many viewers; 0 with --publish only publishes
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<0, 100_000>)]
-    viewers: u32,
     /// How media travels to them
     #[arg(long, value_name = "WORD", default_value = "tcp")]
     transport: Transport,
-    /// How long to measure after all have joined
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    seconds: f64,
     /// Publish a test stream there first
     #[arg(long)]
     publish: bool,
-    /// Its width and height in pixels
+    #[command(flatten)]
+    crowd: Crowd,
+}
+
+/// What all loads of viewers have in common.
+#[derive(Debug, Args)]
+struct Crowd {
+    /// How many viewers; 0 with --publish only publishes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<0, 100_000>)]
+    viewers: u32,
+    /// How long to measure after all have joined
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// Width and height of the test stream in pixels
     #[arg(long, value_name = "WxH", default_value = "640x480")]
     size: Size,
     /// Its pictures per second
@@ -79,6 +89,24 @@ const RTSP_EXAMPLES: &str = "Examples:
   sightline bench rtsp rtsp://localhost:8554/zerolatency --viewers 100
   sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 400 --json
   sightline bench rtsp rtsp://localhost:8554/load --pid $(pidof sightline)";
+
+/// Many LL-HLS viewers of one server, which reload lists and fetch parts as browsers do
+#[derive(Debug, Args)]
+#[command(after_help = HLS_EXAMPLES)]
+struct Hls {
+    /// The playlist, as http://host:8888/NAME/index.m3u8
+    #[arg(value_parser = playlist_url)]
+    url: url::Url,
+    /// Publish a test stream first, by RTSP, at the URL that the server takes it at
+    #[arg(long, value_name = "URL")]
+    publish: Option<StreamUrl>,
+    #[command(flatten)]
+    crowd: Crowd,
+}
+
+const HLS_EXAMPLES: &str = "Examples:
+  sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
+  sightline bench hls http://localhost:8888/load/index.m3u8 --publish rtsp://localhost:8554/load --json";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {
@@ -160,6 +188,7 @@ impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
             BenchCommand::Rtsp(rtsp) => rtsp.run(),
+            BenchCommand::Hls(hls) => hls.run(),
             BenchCommand::Encode(encode) => encode.run(),
         }
     }
@@ -167,17 +196,64 @@ impl Bench {
 
 impl Rtsp {
     fn run(self) -> Result<(), Failure> {
+        let transport = match self.transport {
+            Transport::Tcp => client::Transport::Tcp,
+            Transport::Udp => client::Transport::Udp,
+        };
+        let url = self.url;
+        let publish = self.publish.then(|| url.0.clone());
+        self.crowd.run(|crowd, ready, progress| {
+            let plan = rtsp::Plan {
+                // With a stream of our own, the credential has to allow publishing too: a viewer's token would not.
+                settings: crowd.connect(&url.0, &ready.loaded, transport, &ready.clock),
+                viewers: crowd.viewers as usize,
+                duration: Duration::from_secs_f64(crowd.seconds),
+                publish: publish.map(|publish| crowd.publish(publish, ready)),
+                pid: crowd.pid,
+                url: url.0,
+            };
+            rtsp::run(plan, progress)
+        })
+    }
+}
+
+impl Hls {
+    fn run(self) -> Result<(), Failure> {
+        self.crowd.run(|crowd, ready, progress| {
+            let plan = hls::Plan {
+                url: self.url,
+                token: crowd.token(&ready.loaded).map(Secret::new),
+                viewers: crowd.viewers as usize,
+                duration: Duration::from_secs_f64(crowd.seconds),
+                publish: self.publish.map(|publish| crowd.publish(publish.0, ready)),
+                pid: crowd.pid,
+                clock: Arc::clone(&ready.clock),
+            };
+            hls::run(plan, progress)
+        })
+    }
+}
+
+impl Crowd {
+    /// Runs a load, shows how it goes, and prints what was measured.
+    fn run<Running, Report, Error>(
+        self,
+        load: impl FnOnce(&Self, &Ready, Box<dyn Fn(usize)>) -> Running,
+    ) -> Result<(), Failure>
+    where
+        Running: Future<Output = Result<Report, Error>>,
+        Report: serde::Serialize + std::fmt::Display,
+        Error: std::fmt::Display,
+    {
         let ready = ready(self.config.config.clone(), &[])?;
-        let json = self.json;
         net::raise_descriptor_limit();
-        let plan = self.plan(&ready.loaded, Arc::clone(&ready.clock));
         let runtime = connect::runtime()?;
-        let console = Arc::clone(&ready.console);
+        let (console, viewers) = (Arc::clone(&ready.console), self.viewers);
+        let progress = move |joined| console.status(&format!("{joined} of {viewers} viewers have joined"));
+        let running = load(&self, &ready, Box::new(progress));
         let report = runtime.block_on(shutdown::run(|shutdown| async move {
-            let viewers = plan.viewers;
-            let progress = move |joined| console.status(&format!("{joined} of {viewers} viewers have joined"));
             tokio::select! {
-                report = rtsp::run(plan, progress) => report.map(Some),
+                report = running => report.map(Some),
                 () = shutdown.requested() => Ok(None),
             }
         }));
@@ -190,34 +266,50 @@ impl Rtsp {
         let Some(report) = report else {
             return Ok(());
         };
-        print(&report, json)
+        print(&report, self.json)
     }
 
-    fn plan(self, loaded: &Loaded, clock: Arc<dyn media::Clock>) -> rtsp::Plan {
-        let token = self
-            .token
-            .as_deref()
-            .or(loaded.settings.auth.token.as_ref().map(crate::secret::Secret::expose));
-        let transport = match self.transport {
-            Transport::Tcp => client::Transport::Tcp,
-            Transport::Udp => client::Transport::Udp,
-        };
-        rtsp::Plan {
-            // With a stream of our own, the credential has to allow publishing too: a viewer's token would not.
-            settings: connect::settings(&self.url.0, token, "viewer", transport, clock),
-            url: self.url.0,
-            viewers: self.viewers as usize,
-            duration: Duration::from_secs_f64(self.seconds),
-            publish: self.publish.then_some(crate::bench::Load {
+    fn token<'a>(&'a self, loaded: &'a Loaded) -> Option<&'a str> {
+        let settings = loaded.settings.auth.token.as_ref();
+        self.token.as_deref().or(settings.map(Secret::expose))
+    }
+
+    fn connect(
+        &self,
+        url: &client::Url,
+        loaded: &Loaded,
+        transport: client::Transport,
+        clock: &Arc<dyn media::Clock>,
+    ) -> client::Settings {
+        connect::settings(url, self.token(loaded), "viewer", transport, Arc::clone(clock))
+    }
+
+    fn publish(&self, url: client::Url, ready: &Ready) -> bench::Publish {
+        bench::Publish {
+            settings: self.connect(&url, &ready.loaded, client::Transport::Tcp, &ready.clock),
+            url,
+            load: bench::Load {
                 size: (self.size.width, self.size.height),
                 fps: self.fps,
                 bitrate_kbps: self.bitrate.kbps(),
                 gop_frames: self.gop,
-            }),
-            pid: self.pid,
+            },
         }
     }
 }
+
+fn playlist_url(text: &str) -> Result<url::Url, String> {
+    let url: url::Url = text
+        .parse()
+        .map_err(|error| format!("{error}; write it like {PLAYLIST}"))?;
+    match (url.scheme(), url.host_str()) {
+        ("http", Some(_)) => Ok(url),
+        ("https", _) => Err(format!("this load speaks HTTP without TLS; write it like {PLAYLIST}")),
+        _ => Err(format!("write it like {PLAYLIST}")),
+    }
+}
+
+const PLAYLIST: &str = "http://localhost:8888/zerolatency/index.m3u8";
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
