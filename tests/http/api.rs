@@ -68,7 +68,7 @@ fn every_port_answers() {
             "{name}"
         );
         let (status, page) = curl(&[&url("/")]);
-        assert!(status == 200 && page.contains("action=\"sign-in\""), "{name}: {page}");
+        assert!(status == 200 && page.contains("action=\"./sign-in\""), "{name}: {page}");
     }
 }
 
@@ -78,10 +78,7 @@ fn a_session_outlives_a_restart() {
     let (jar, token) = (jar(server.folder.path()), format!("token={}", server.token("viewer")));
     let form = ["--cookie-jar", &jar, "--location", "--data-urlencode", &token];
     let (status, home) = curl(&[&form[..], &[&server.url("/sign-in")]].concat());
-    assert!(
-        status == 200 && home.contains("<b>zerolatency</b> <span>live</span>"),
-        "{home}"
-    );
+    assert!(status == 200 && home.contains("\"signed_in\":true"), "{home}");
     let Server { process, folder, .. } = server;
     drop(process);
     let server = Server::start_in(folder, &[]);
@@ -93,5 +90,24 @@ fn a_session_outlives_a_restart() {
 fn with_open_nothing_is_asked() {
     let server = Server::start(&["--open"]);
     assert_eq!(curl(&[&server.url("/api/v1/streams")]).0, 200);
-    assert!(curl(&[&server.url("/")]).1.contains("<b>zerolatency</b>"));
+    assert!(curl(&[&server.url("/")]).1.contains("\"signed_in\":false"));
+    let list = format!("http://127.0.0.1:{}/", server.port("webrtc"));
+    assert!(
+        curl(&[&list])
+            .1
+            .contains("<a href=\"zerolatency/\">zerolatency</a> <span>live</span>")
+    );
+}
+
+/// The page, and what it is made of, as a browser gets it.
+#[test]
+fn the_page_of_a_stream_is_in_the_program() {
+    let server = Server::start(&["--open"]);
+    let base = format!("http://127.0.0.1:{}", server.port("webrtc"));
+    let (status, page) = curl(&["--location", &format!("{base}/zerolatency")]);
+    assert!(status == 200 && page.contains("\"name\":\"zerolatency\""), "{page}");
+    let (_, script) = page.split_once("src=\"../").unwrap();
+    let script = script.split_once('"').unwrap().0;
+    let (status, script) = curl(&["--compressed", &format!("{base}/{script}")]);
+    assert!(status == 200 && script.contains("application/sdp"), "{status}");
 }

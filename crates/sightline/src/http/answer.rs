@@ -13,6 +13,9 @@ use super::problem::Problem;
 /// What a page may do: show what we send. No script, nothing from elsewhere, in nobody's frame.
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// What the page may do that plays and publishes: run our scripts, which talk to where they came from, and play what they put together.
+const APP_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; \
+     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// For what is no page, should somebody look at it in a browser.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
@@ -31,13 +34,19 @@ pub(super) fn page(status: StatusCode, html: String) -> Response {
     (status, policy, Html(html)).into_response()
 }
 
+/// The page that plays and publishes.
+pub(super) fn app(html: String) -> Response {
+    let policy = [(CONTENT_SECURITY_POLICY, HeaderValue::from_static(APP_POLICY))];
+    (policy, Html(html)).into_response()
+}
+
 /// Sends the browser to another place, by GET.
-pub(super) fn see(location: &'static str) -> Response {
-    (
-        StatusCode::SEE_OTHER,
-        [(http::header::LOCATION, HeaderValue::from_static(location))],
-    )
-        .into_response()
+pub(super) fn see(location: String) -> Response {
+    match HeaderValue::try_from(location) {
+        Ok(location) => (StatusCode::SEE_OTHER, [(http::header::LOCATION, location)]).into_response(),
+        // Only what is safe in a URL is ever given.
+        Err(_) => Problem::bug().into_response(),
+    }
 }
 
 /// Adds what every answer carries, where its handler did not say otherwise.

@@ -2,7 +2,8 @@
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), the one place where a request becomes a
 //! principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the certificate
-//! (`certificate`), the API (`api`), the pages (`pages`). Does not belong here: who may do what ([`crate::auth`]), what a protocol on top
+//! (`certificate`), the API (`api`), the pages (`pages`) and the files of
+//! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), what a protocol on top
 //! of HTTP says (`protocol`).
 //!
 //! Adding a route is one line in a table, which cannot be written without saying who may use it. Clippy forbids making a router elsewhere.
@@ -10,6 +11,7 @@
 mod access;
 mod answer;
 mod api;
+mod assets;
 mod below;
 mod body;
 mod certificate;

@@ -137,7 +137,7 @@ impl Problem {
             "no-such-path",
             "Nothing is here",
             "this port has nothing at this path",
-            "GET /api/v1/streams on the dashboard's port lists the streams; this version plays them by RTSP",
+            "GET /api/v1/streams on the dashboard's port lists the streams and where they play",
         )
     }
 

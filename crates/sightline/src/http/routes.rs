@@ -32,7 +32,7 @@ use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, answer, api, pages};
+use super::{Shared, answer, api, assets, pages};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -45,15 +45,21 @@ pub(super) struct Port {
 
 /// The dashboard's ports. Streams are below `/live/`, so that one port behind a proxy is enough for everything.
 pub(super) const DASHBOARD: Port = Port {
-    tables: &[pages::ROUTES, api::ROUTES],
+    tables: &[
+        pages::DASHBOARD_HOME,
+        pages::ROUTES,
+        assets::ROUTES,
+        api::STREAM,
+        api::ROUTES,
+    ],
     streams_at: LIVE,
 };
 /// The ports of HLS and WebRTC.
 pub(super) const PLAYERS: Port = Port {
-    tables: &[pages::ROUTES],
+    tables: &[pages::PLAYERS_HOME, pages::ROUTES, assets::ROUTES, api::STREAM],
     streams_at: "/",
 };
-const LIVE: &str = "/live/";
+pub(super) const LIVE: &str = "/live/";
 
 /// What a handler gives.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -96,7 +102,6 @@ pub(super) enum Target {
         handler: fn(Call, Caller) -> Answer,
     },
     /// Whoever may do this to the stream that the path names. Others are shown where to sign in.
-    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
     StreamPage {
         action: Action,
         handler: fn(Call, Caller, StreamName) -> Answer,
@@ -118,7 +123,6 @@ pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Peer,
     /// What stands in the path where the route has parameters.
-    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
     pub(super) params: Params,
     pub(super) request: Request,
 }
@@ -299,11 +303,12 @@ async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, reques
         params,
         request: Request::from_parts(parts, body),
     };
+    let page_path = parts.uri.path().to_owned();
     match route.target {
         Target::Public { handler, .. } => handler(call(parts, params)).await,
         Target::Page { action, handler } => match gate.enter(action, Object::Program, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
-            Err(problem) => pages::sign_in(&problem),
+            Err(problem) => pages::sign_in(&problem, &page_path),
         },
         Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
@@ -311,7 +316,7 @@ async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, reques
         },
         Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
-            Err(problem) => pages::sign_in(&problem),
+            Err(problem) => pages::sign_in(&problem, &page_path),
         },
         Target::Stream { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,

@@ -11,6 +11,17 @@ mod system;
 use super::routes::{Route, Target, Verb};
 use crate::auth::Action;
 
+/// One stream, for who may watch it: on every port, since the player that shows it says how old its pictures are, and where that is from.
+pub(super) const STREAM: &[Route] = &[Route {
+    verb: Verb::Get,
+    path: "/api/v1/streams/{name}",
+    target: Target::Stream {
+        action: Action::View,
+        handler: streams::one,
+    },
+}];
+
+/// What there is on the dashboard's ports alone.
 pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
@@ -18,14 +29,6 @@ pub(super) const ROUTES: &[Route] = &[
         target: Target::Program {
             action: Action::View,
             handler: streams::list,
-        },
-    },
-    Route {
-        verb: Verb::Get,
-        path: "/api/v1/streams/{name}",
-        target: Target::Stream {
-            action: Action::View,
-            handler: streams::one,
         },
     },
     Route {

@@ -1,7 +1,9 @@
 //! What people see who come with a browser: where to sign in, and what there is.
 //!
-//! Belongs here: pages made of text alone, without a script. Does not belong here: the player and the dashboard, which are written for
-//! themselves (docs/design/browser.md).
+//! Belongs here: signing in and out, pages made of text alone, and, in `app`, what the server writes into the page that plays and
+//! publishes. Does not belong here: that page itself (`web/`), and its files (`super::assets`).
+
+mod app;
 
 use std::future::ready;
 use std::time::Duration;
@@ -21,13 +23,41 @@ use super::routes::{self, Answer, Call, Route, Target, Verb, sees};
 use crate::auth::{Action, Presented, Principal, Session};
 use crate::secret::Secret;
 
+/// Where streams are listed on the dashboard's ports: the player.
+pub(super) const DASHBOARD_HOME: &[Route] = &[Route {
+    verb: Verb::Get,
+    path: "/",
+    target: Target::Page {
+        action: Action::View,
+        handler: |call, caller| home(call, caller, app::home),
+    },
+}];
+
+/// On the ports of HLS and WebRTC: a list that leads to the players.
+pub(super) const PLAYERS_HOME: &[Route] = &[Route {
+    verb: Verb::Get,
+    path: "/",
+    target: Target::Page {
+        action: Action::View,
+        handler: |call, caller| home(call, caller, list),
+    },
+}];
+
 pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
-        path: "/",
-        target: Target::Page {
+        path: "/{+name}/",
+        target: Target::StreamPage {
             action: Action::View,
-            handler: home,
+            handler: app::watch,
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/{+name}/publish",
+        target: Target::StreamPage {
+            action: Action::Publish,
+            handler: app::publish,
         },
     },
     Route {
@@ -64,19 +94,42 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-/// Where to sign in, in place of a page that is not shown. Without a credential that is no error: nobody has been asked for one yet.
-pub(super) fn sign_in(problem: &Problem) -> Response {
+/// Where to sign in, in place of a page that is not shown, and which is shown then. Without a credential that is no error: nobody has been
+/// asked for one yet.
+pub(super) fn sign_in(problem: &Problem, page_path: &str) -> Response {
+    form_page(problem, &root(page_path), page_path.trim_start_matches('/'))
+}
+
+fn form_page(problem: &Problem, root: &str, to: &str) -> Response {
+    let form = SIGN_IN
+        .replace("{root}", root)
+        .replace("{to}", if is_place(to) { to } else { "" });
     if problem.is_missing_credential() {
-        return page(StatusCode::OK, SIGN_IN.replace("{word}", ""));
+        return page(StatusCode::OK, form.replace("{word}", ""));
     }
     let word = format!("<p role=\"alert\">{}</p>", escaped(&problem.sentence()));
-    let mut response = page(problem.status(), SIGN_IN.replace("{word}", &word));
+    let mut response = page(problem.status(), form.replace("{word}", &word));
     response.headers_mut().extend(problem.headers().clone());
     response
 }
 
-/// The streams, as far as one may see them.
-fn home(call: Call, caller: Caller) -> Answer {
+/// From a page to where `/` is, as a relative reference: a proxy may have put it all below a path of its own.
+fn root(page_path: &str) -> String {
+    match page_path.matches('/').count() {
+        0 | 1 => "./".to_owned(),
+        slashes => "../".repeat(slashes - 1),
+    }
+}
+
+/// Whether this is the path of a page of ours below `/`, which somebody may be sent to.
+fn is_place(path: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-' | '/' | '%');
+    let odd = |part: &str| part.starts_with('.');
+    path.len() <= MAX_PLACE_BYTES && path.chars().all(fits) && !path.starts_with('/') && !path.split('/').any(odd)
+}
+
+/// The page at `/`, and the session that goes with it.
+fn home(call: Call, caller: Caller, show: fn(&Call, &Caller) -> Response) -> Answer {
     Box::pin(async move {
         let secure = call.peer.is_secure(call.request.headers());
         let wall = call.shared.clock.wall();
@@ -89,8 +142,8 @@ fn home(call: Call, caller: Caller) -> Answer {
         };
         // The token in the URL would stay in the browser's history and in bookmarks.
         let mut response = match (caller.shown, &cookie) {
-            (Shown::Query, Some(_)) => see("./"),
-            _ => page(StatusCode::OK, home_page(&call, &caller)),
+            (Shown::Query, Some(_)) => see("./".to_owned()),
+            _ => show(&call, &caller),
         };
         if let Some(cookie) = cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
@@ -99,7 +152,8 @@ fn home(call: Call, caller: Caller) -> Answer {
     })
 }
 
-fn home_page(call: &Call, caller: &Caller) -> String {
+/// The streams, as far as one may see them.
+fn list(call: &Call, caller: &Caller) -> Response {
     let host = call.host();
     let rtsp_port = call.shared.settings.rtsp_port;
     let streams = call.shared.hub.list();
@@ -114,7 +168,7 @@ fn home_page(call: &Call, caller: &Caller) -> String {
                 State::Ended(_) => "over",
             };
             let (name, url) = (escaped(stream.name().as_str()), escaped(&url));
-            format!("<li><b>{name}</b> <span>{state}</span><code>{url}</code></li>")
+            format!("<li><a href=\"{name}/\">{name}</a> <span>{state}</span><code>{url}</code></li>")
         });
     let rows: String = rows.collect();
     let rows = if rows.is_empty() {
@@ -126,7 +180,8 @@ fn home_page(call: &Call, caller: &Caller) -> String {
         Shown::Cookie(_) => "<form method=\"post\" action=\"sign-out\"><button>Sign out</button></form>",
         _ => "",
     };
-    HOME.replace("{rows}", &rows).replace("{sign-out}", sign_out)
+    let html = HOME.replace("{rows}", &rows).replace("{sign-out}", sign_out);
+    page(StatusCode::OK, html)
 }
 
 /// What the sign-in page sends.
@@ -134,8 +189,8 @@ fn take_credential(call: Call) -> Answer {
     Box::pin(async move {
         let secure = call.peer.is_secure(call.request.headers());
         let (parts, form) = call.request.into_parts();
-        let token = match token_of_form(&parts.headers, form, call.shared.settings.patience.body).await {
-            Ok(token) => token,
+        let SignIn { token, to } = match read_form(&parts.headers, form, call.shared.settings.patience.body).await {
+            Ok(form) => form,
             Err(problem) => return problem.into_response(),
         };
         let now = call.shared.clock.now();
@@ -146,24 +201,30 @@ fn take_credential(call: Call) -> Answer {
         match known {
             Ok(Principal::Known(role)) => {
                 let session = Session::new(role, call.shared.clock.wall());
-                let mut response = see("./");
+                let mut response = see(format!("./{to}"));
                 if let Some(cookie) = access::cookie(&call.shared, session, secure) {
                     response.headers_mut().append(SET_COOKIE, cookie);
                 }
                 response
             }
             // Nobody needs a credential here.
-            Ok(Principal::Near | Principal::Anyone) => see("./"),
+            Ok(Principal::Near | Principal::Anyone) => see(format!("./{to}")),
             Err(refusal) => {
                 routes::refused("/sign-in", &call.shared, call.peer, refusal.to_string());
-                sign_in(&Problem::refused(refusal, &parts.headers))
+                form_page(&Problem::refused(refusal, &parts.headers), "./", &to)
             }
         }
     })
 }
 
-/// The token in what the sign-in page sent.
-async fn token_of_form(headers: &HeaderMap, form: Body, patience: Duration) -> Result<Secret, Problem> {
+/// What the form of the sign-in page sends.
+struct SignIn {
+    token: Secret,
+    /// The page that was asked for, from `/` on.
+    to: String,
+}
+
+async fn read_form(headers: &HeaderMap, form: Body, patience: Duration) -> Result<SignIn, Problem> {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -178,13 +239,17 @@ async fn token_of_form(headers: &HeaderMap, form: Body, patience: Duration) -> R
         ));
     }
     let form = body::read(form, MAX_FORM_BYTES, patience).await?;
-    let token = form_urlencoded::parse(&form).find(|(name, _)| name == "token");
-    Ok(token.map_or_else(Secret::default, |(_, token)| Secret::new(token.trim())))
+    let field =
+        |wanted: &str| form_urlencoded::parse(&form).find_map(|(name, value)| (name == wanted).then_some(value));
+    Ok(SignIn {
+        token: field("token").map_or_else(Secret::default, |token| Secret::new(token.trim())),
+        to: field("to").filter(|to| is_place(to)).unwrap_or_default().into_owned(),
+    })
 }
 
 fn sign_out(call: Call) -> Answer {
     Box::pin(async move {
-        let mut response = see("./");
+        let mut response = see("./".to_owned());
         if let Some(cookie) = access::no_cookie(call.peer.is_secure(call.request.headers())) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
@@ -206,6 +271,8 @@ fn health(_: Call) -> Answer {
 
 /// A token is a few dozen bytes; what people choose themselves may be longer.
 const MAX_FORM_BYTES: usize = 4 << 10;
+/// A stream's name and what is around it, percent-encoded at the worst.
+const MAX_PLACE_BYTES: usize = 700;
 
 const SIGN_IN: &str = include_str!("sign_in.html");
 const HOME: &str = include_str!("home.html");

@@ -10,6 +10,13 @@ async fn sign_in(world: &World, remote: &str, form: &'static str, headers: &[(&s
     ask(&world.dashboard, remote, Method::POST, "/sign-in", &headers, form).await
 }
 
+/// What is written into the page that plays.
+fn config(reply: &Reply) -> Value {
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let (_, config) = reply.text.split_once("id=\"page-config\">").unwrap();
+    serde_json::from_str(config.split_once("</script>").unwrap().0).unwrap()
+}
+
 /// Name and value of the cookie that was set.
 fn cookie(reply: &Reply) -> String {
     reply.header("set-cookie").split(';').next().unwrap().to_owned()
@@ -22,7 +29,7 @@ async fn signing_in_gives_a_session_and_signing_out_ends_it() {
     let page = world.get("/", &[]).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(
-        page.text.contains("type=\"password\"") && page.text.contains("action=\"sign-in\""),
+        page.text.contains("type=\"password\"") && page.text.contains("action=\"./sign-in\""),
         "{}",
         page.text
     );
@@ -47,8 +54,11 @@ async fn signing_in_gives_a_session_and_signing_out_ends_it() {
     let others = format!("theme=dark; sightline=of-another-program; {cookie}");
     for cookies in [&cookie, &others] {
         let home = world.get("/", &[("cookie", cookies)]).await;
-        assert!(home.text.contains("rtsp://pi.local:8554/house/door"), "{}", home.text);
-        assert!(home.text.contains("action=\"sign-out\""), "{}", home.text);
+        assert_eq!(config(&home)["signed_in"], true);
+        let list = ask(&world.players, ELSEWHERE, Method::GET, "/", &[("cookie", cookies)], "").await;
+        assert!(list.text.contains("rtsp://pi.local:8554/house/door"), "{}", list.text);
+        assert!(list.text.contains("href=\"house/door/\""), "{}", list.text);
+        assert!(list.text.contains("action=\"sign-out\""), "{}", list.text);
         let streams = world.get("/api/v1/streams", &[("cookie", cookies)]).await;
         assert_eq!(streams.status, StatusCode::OK);
     }
@@ -89,7 +99,7 @@ async fn a_link_with_a_token_signs_in_and_leaves_the_address_bar_clean() {
     let link = world.get("/?token=v-token", &[]).await;
     assert_eq!((link.status, link.header("location")), (StatusCode::SEE_OTHER, "./"));
     let home = world.get("/", &[("cookie", &cookie(&link))]).await;
-    assert!(home.text.contains("No stream is published now."), "{}", home.text);
+    assert_eq!(config(&home)["view"], "home");
 }
 
 #[tokio::test]
@@ -144,10 +154,12 @@ async fn a_session_ends_by_itself_and_is_renewed_by_who_comes_often() {
 async fn nobody_signs_in_where_nobody_needs_to() {
     let world = World::new();
     let home = world.ask(TRUSTED, Method::GET, "/", &[]).await;
+    assert_eq!(config(&home)["signed_in"], false);
+    let list = ask(&world.players, TRUSTED, Method::GET, "/", &[], "").await;
     assert!(
-        home.text.contains("No stream is published now.") && !home.text.contains("sign-out"),
+        list.text.contains("No stream is published now.") && !list.text.contains("sign-out"),
         "{}",
-        home.text
+        list.text
     );
     let viewer = sign_in(&world, TRUSTED, "token=v-token", &[]).await;
     assert_eq!(
@@ -178,4 +190,105 @@ async fn a_form_that_is_none_of_ours_is_refused() {
     assert_eq!(reply.code(), "wrong-type");
     let empty = sign_in(&world, ELSEWHERE, "", &[]).await;
     assert_eq!(empty.status, StatusCode::UNAUTHORIZED);
+}
+
+/// Everything that a page asks for is found from where it stands, so that a proxy may put it anywhere.
+#[tokio::test]
+async fn pages_of_streams_know_where_they_are() {
+    let world = World::new();
+    for (path, view, root) in [
+        ("/cam/", "watch", "../"),
+        ("/cam/publish", "publish", "../"),
+        ("/house/cam/", "watch", "../../"),
+        ("/house%2Fcam/publish?x=1", "publish", "../"),
+    ] {
+        let name = if path.contains("house") { "house/cam" } else { "cam" };
+        for (router, prefix, streams, deeper) in [
+            (&world.players, "", "", ""),
+            (&world.dashboard, "/live", "live/", "../"),
+        ] {
+            let path = format!("{prefix}{path}");
+            let reply = ask(router, TRUSTED, Method::GET, &path, &[], "").await;
+            let root = format!("{root}{deeper}");
+            let expected = serde_json::json!({
+                "view": view, "name": name, "root": root, "streams": streams, "signed_in": false,
+                "https_port": world.shared.ports.https,
+            });
+            assert_eq!(config(&reply), expected, "{path}");
+            assert!(reply.text.contains(&format!("src=\"{root}assets/")), "{}", reply.text);
+            assert!(!reply.text.contains("\"./assets/") && reply.text.contains(&format!("<title>{name} ")));
+        }
+    }
+    let home = world.ask(TRUSTED, Method::GET, "/", &[]).await;
+    assert_eq!(
+        (&config(&home)["root"], &config(&home)["streams"]),
+        (&"./".into(), &"live/".into())
+    );
+    for directive in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(home.header("content-security-policy").contains(directive));
+    }
+    assert!(!home.header("content-security-policy").contains("unsafe"));
+}
+
+#[tokio::test]
+async fn signing_in_leads_to_the_page_that_was_asked_for() {
+    let world = World::new();
+    let page = world.get("/live/house/cam/?x=1", &[]).await;
+    assert!(page.text.contains("action=\"../../../sign-in\""), "{}", page.text);
+    assert!(
+        page.text.contains("href=\"../../../assets/pages.css\""),
+        "{}",
+        page.text
+    );
+    assert!(
+        page.text.contains("name=\"to\" value=\"live/house/cam/\""),
+        "{}",
+        page.text
+    );
+    let signed_in = sign_in(&world, ELSEWHERE, "to=live%2Fhouse%2Fcam%2F&token=v-token", &[]).await;
+    assert_eq!(signed_in.header("location"), "./live/house/cam/");
+    let wrong = sign_in(&world, ELSEWHERE, "to=live%2Fhouse%2Fcam%2F&token=x", &[]).await;
+    assert!(wrong.text.contains("action=\"./sign-in\""), "{}", wrong.text);
+    assert!(wrong.text.contains("value=\"live/house/cam/\""), "{}", wrong.text);
+}
+
+/// Nobody is sent elsewhere by a link to our sign-in page.
+#[tokio::test]
+async fn signing_in_leads_nowhere_else() {
+    let world = World::new();
+    for form in [
+        "to=https%3A%2F%2Fevil.example%2F&token=v-token",
+        "to=%2F%2Fevil.example%2F&token=v-token",
+        "to=..%2F..%2Fx&token=v-token",
+        "to=a%5Cb&token=v-token",
+        "to=a%0D%0Ab&token=v-token",
+        "to=%22%3E%3Cscript%3E&token=v-token",
+    ] {
+        let reply = sign_in(&world, ELSEWHERE, form, &[]).await;
+        assert_eq!(
+            (reply.status, reply.header("location")),
+            (StatusCode::SEE_OTHER, "./"),
+            "{form}"
+        );
+    }
+    for path in ["/live/a%22%3E%3Cb%3E/", "/live/a'b/"] {
+        let page = world.get(path, &[]).await;
+        assert!(
+            !page.text.contains("<b>") && !page.text.contains("a'b"),
+            "{}",
+            page.text
+        );
+    }
+}
+
+/// Who may view may not publish; a token in the URL is enough for either.
+#[tokio::test]
+async fn publishing_has_a_page_for_those_who_may() {
+    let world = World::new();
+    let get = async |path| ask(&world.players, ELSEWHERE, Method::GET, path, &[], "").await;
+    assert_eq!(config(&get("/cam/publish?token=p-token").await)["view"], "publish");
+    assert_eq!(config(&get("/cam/?token=v-token").await)["view"], "watch");
+    let viewer = get("/cam/publish?token=v-token").await;
+    assert_eq!(viewer.status, StatusCode::FORBIDDEN);
+    assert!(viewer.text.contains("role=\"alert\""), "{}", viewer.text);
 }

@@ -1,0 +1,82 @@
+//! The page that plays and publishes, with what differs from request to request written into it.
+
+use axum::response::Response;
+use media::StreamName;
+use serde::Serialize;
+
+use super::root;
+use crate::http::access::{Caller, Shown};
+use crate::http::answer::{app, escaped};
+use crate::http::assets;
+use crate::http::routes::{Answer, Call, LIVE};
+
+/// Lists the streams and plays one.
+pub(super) fn home(call: &Call, caller: &Caller) -> Response {
+    // It stands where nothing is below `/live/` but streams are.
+    filled_in(call, caller, View::Home, None, LIVE)
+}
+
+/// Plays the stream that the path names, whether it is there or not yet.
+pub(super) fn watch(call: Call, caller: Caller, name: StreamName) -> Answer {
+    Box::pin(async move { of_stream(&call, &caller, View::Watch, &name) })
+}
+
+/// Publishes camera or screen of the browser under the name in the path.
+pub(super) fn publish(call: Call, caller: Caller, name: StreamName) -> Answer {
+    Box::pin(async move { of_stream(&call, &caller, View::Publish, &name) })
+}
+
+fn of_stream(call: &Call, caller: &Caller, view: View, name: &StreamName) -> Response {
+    // No name begins with the first part of that path.
+    let streams_at = if call.request.uri().path().starts_with(LIVE) {
+        LIVE
+    } else {
+        "/"
+    };
+    filled_in(call, caller, view, Some(name), streams_at)
+}
+
+/// What the page is.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum View {
+    Home,
+    Watch,
+    Publish,
+}
+
+/// As `web/src/config.ts` reads it.
+#[derive(Serialize)]
+struct Config<'a> {
+    view: View,
+    name: Option<&'a str>,
+    /// From the page to where `/` is.
+    root: &'a str,
+    /// From there to the streams.
+    streams: &'a str,
+    signed_in: bool,
+    https_port: u16,
+}
+
+fn filled_in(call: &Call, caller: &Caller, view: View, name: Option<&StreamName>, streams_at: &str) -> Response {
+    let root = root(call.request.uri().path());
+    let name = name.map(StreamName::as_str);
+    let config = Config {
+        view,
+        name,
+        root: &root,
+        streams: streams_at.trim_start_matches('/'),
+        signed_in: matches!(caller.shown, Shown::Cookie(_)),
+        https_port: call.shared.ports.https,
+    };
+    let title = name.map_or_else(|| "Sightline".to_owned(), |name| format!("{name} · Sightline"));
+    // Texts, numbers and a flag, which always become JSON. It ends where HTML sees the end of a script.
+    let config = serde_json::to_string(&config)
+        .unwrap_or_default()
+        .replace('<', "\\u003c");
+    let html = assets::page()
+        .replace("\"./assets/", &format!("\"{root}assets/"))
+        .replace("{title}", &escaped(&title))
+        .replace("{config}", &config);
+    app(html)
+}

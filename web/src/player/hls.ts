@@ -1,0 +1,173 @@
+/** Playing by LL-HLS: hls.js where the browser has Media Source Extensions, else the browser itself. */
+import type HlsPlayer from 'hls.js';
+import type { Fragment, HlsConfig } from 'hls.js';
+import { watchPictures, type Picture } from './pictures';
+import { kindOf, wordsIn, type Failure, type Listener, type Session } from './session';
+
+/** Capture time of a picture by the list, and how much lies ready behind it. */
+export interface ListTimes {
+  /** Server's UTC, ms since 1970; `null` where the list does not say. */
+  readonly capturedMs: number | null;
+  readonly bufferedMs: number;
+}
+
+export function openHls(
+  url: URL,
+  video: HTMLVideoElement,
+  listener: Listener,
+  shown: (picture: Picture, times: ListTimes) => void,
+): Session {
+  let over = false;
+  let playing: Playing | null = null;
+
+  const fail = (failure: Failure): void => {
+    if (over) return;
+    over = true;
+    listener.failed(failure);
+  };
+  const unwatch = watchPictures(video, (picture) => {
+    if (over) return;
+    const bufferedMs = Math.max(0, bufferedEnd(video, picture.mediaTimeS) - picture.mediaTimeS) * 1_000;
+    shown(picture, { capturedMs: playing?.capturedMs(picture.mediaTimeS) ?? null, bufferedMs });
+    listener.picture();
+  });
+  const ended = (): void => fail({ kind: 'ended', message: 'the stream is over' });
+  video.addEventListener('ended', ended);
+
+  const begin = async (): Promise<void> => {
+    const begun = hasMediaSource() ? await byLibrary(url, video, listener, fail) : natively(url, video, fail);
+    if (over) begun.close();
+    else playing = begun;
+  };
+  begin().catch((error: unknown) => fail({ kind: 'unreachable', message: `the HLS player cannot be loaded (${String(error)})` }));
+
+  const quiet = (): void => {
+    over = true;
+    unwatch();
+    video.removeEventListener('ended', ended);
+  };
+  return {
+    via: 'hls',
+    arriving: () => video.buffered.length > 0,
+    silence: () => {
+      quiet();
+      playing?.silence();
+    },
+    close: () => {
+      quiet();
+      playing?.close();
+    },
+  };
+}
+
+interface Playing {
+  capturedMs(mediaTimeS: number): number | null;
+  silence(): void;
+  close(): void;
+}
+
+async function byLibrary(
+  url: URL,
+  video: HTMLVideoElement,
+  listener: Listener,
+  fail: (failure: Failure) => void,
+): Promise<Playing> {
+  const { default: Hls } = await import('hls.js');
+  if (!Hls.isSupported()) return natively(url, video, fail);
+  const hls = new Hls(SETTINGS);
+  let recovered = false;
+  hls.on(Hls.Events.MANIFEST_PARSED, () => listener.connected());
+  hls.on(Hls.Events.ERROR, (_, error) => {
+    if (!error.fatal) return;
+    if (error.type === Hls.ErrorTypes.MEDIA_ERROR && !recovered) {
+      recovered = true;
+      hls.recoverMediaError();
+      return;
+    }
+    const status = error.response?.code ?? 0;
+    const words = error.networkDetails instanceof XMLHttpRequest ? textOf(error.networkDetails) : '';
+    if (status >= 400) fail({ kind: kindOf(status), message: words || `the server answered ${status}` });
+    else if (error.type === Hls.ErrorTypes.NETWORK_ERROR) fail({ kind: 'unreachable', message: 'the server does not answer' });
+    else fail({ kind: 'broken', message: `LL-HLS stopped: ${error.details}` });
+  });
+  hls.loadSource(url.href);
+  hls.attachMedia(video);
+  return {
+    capturedMs: (mediaTimeS) => capturedByList(fragments(hls), mediaTimeS),
+    silence: () => hls.stopLoad(),
+    close: () => hls.destroy(),
+  };
+}
+
+function natively(url: URL, video: HTMLVideoElement, fail: (failure: Failure) => void): Playing {
+  const failed = (): void => fail({ kind: 'broken', message: video.error?.message || 'this browser cannot play it' });
+  video.addEventListener('error', failed);
+  video.src = url.href;
+  const dated = video as HTMLVideoElement & { getStartDate?: () => Date };
+  return {
+    capturedMs: (mediaTimeS) => {
+      const start = dated.getStartDate?.().getTime() ?? Number.NaN;
+      return Number.isFinite(start) ? start + mediaTimeS * 1_000 : null;
+    },
+    silence: () => video.removeEventListener('error', failed),
+    close: () => {
+      video.removeEventListener('error', failed);
+      video.removeAttribute('src');
+      video.load();
+    },
+  };
+}
+
+/** By `EXT-X-PROGRAM-DATE-TIME` of the segment that a position lies in. */
+export function capturedByList(list: readonly Pick<Fragment, 'start' | 'end' | 'programDateTime'>[], mediaTimeS: number): number | null {
+  // The newest first: what is shown is near the end.
+  for (let index = list.length - 1; index >= 0; index--) {
+    const fragment = list[index];
+    if (!fragment || mediaTimeS < fragment.start - SLACK_S) continue;
+    if (typeof fragment.programDateTime !== 'number') return null;
+    return fragment.programDateTime + (mediaTimeS - fragment.start) * 1_000;
+  }
+  return null;
+}
+
+function fragments(hls: HlsPlayer): readonly Fragment[] {
+  const details = hls.latestLevelDetails;
+  if (!details) return [];
+  // What is being loaded by parts is not in the list yet.
+  const loading = details.fragmentHint;
+  return loading ? [...details.fragments, loading] : details.fragments;
+}
+
+function bufferedEnd(video: HTMLVideoElement, at: number): number {
+  for (let index = 0; index < video.buffered.length; index++) {
+    if (video.buffered.start(index) <= at + SLACK_S && at <= video.buffered.end(index)) return video.buffered.end(index);
+  }
+  return at;
+}
+
+function hasMediaSource(): boolean {
+  return 'MediaSource' in window || 'ManagedMediaSource' in window;
+}
+
+function textOf(request: XMLHttpRequest): string {
+  try {
+    return wordsIn(request.responseText);
+  } catch {
+    return '';
+  }
+}
+
+/** The first sample of a segment may lie a little before where the list has it. */
+const SLACK_S = 0.005;
+const SETTINGS: Partial<HlsConfig> = {
+  lowLatencyMode: true,
+  // A worker would have to be made of text, which our policy forbids, and would add a hop to each part.
+  enableWorker: false,
+  // A page that is open for a day keeps no more than this.
+  backBufferLength: 4,
+  maxBufferLength: 8,
+  maxMaxBufferLength: 8,
+  liveDurationInfinity: true,
+  // After a pause in the network the live edge is reached again without a jump.
+  maxLiveSyncPlaybackRate: 1.1,
+};
