@@ -44,8 +44,8 @@ export class Api {
 
   async #get<T>(url: URL): Promise<T> {
     const headers = { accept: 'application/json', ...authorization(this.places.token) };
-    const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
-      throw { kind: 'unreachable', message: `the server does not answer (${String(error)})` } satisfies Failure;
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => {
+      throw { kind: 'unreachable', message: 'the server does not answer' } satisfies Failure;
     });
     if (!response.ok) throw await failureOf(response);
     return (await response.json()) as T;

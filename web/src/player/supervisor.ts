@@ -298,7 +298,7 @@ export class Supervisor {
     const shown = this.#shown;
     if (shown && !this.#isStill(STILL_MS)) return say(phaseOf(shown.via), shown.via === 'hls' ? why : null);
     if (webrtc?.kind === 'missing' || webrtc?.kind === 'denied') return say('gone', why);
-    if (lastPictureMs !== null) return say('held', why);
+    if (lastPictureMs !== null) return say('held', (shown && this.#ways[shown.via].failure?.message) ?? null);
     return say('connecting', why);
   }
 }
@@ -310,7 +310,7 @@ function phaseOf(via: Via): Phase {
 /** A still is called one after this. */
 export const STILL_MS = 2_000;
 /** hls.js looks after itself first. */
-const HLS_STILL_MS = 8_000;
+const HLS_STILL_MS = 4_000;
 const TICK_MS = 250;
 const CONNECT_MS: Record<Via, number> = { webrtc: 5_000, hls: 10_000 };
 const PICTURE_MS = 4_000;

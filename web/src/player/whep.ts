@@ -100,8 +100,8 @@ export function openWhep(
 
 function post(url: URL, token: string | null, sdp: string, signal: AbortSignal): Promise<Response> {
   const headers = { 'content-type': 'application/sdp', ...authorization(token) };
-  return fetch(url, { method: 'POST', headers, body: sdp, signal }).catch((error: unknown) => {
-    throw { kind: 'unreachable', message: `the server does not answer (${String(error)})` } satisfies Failure;
+  return fetch(url, { method: 'POST', headers, body: sdp, signal }).catch(() => {
+    throw { kind: 'unreachable', message: 'the server does not answer' } satisfies Failure;
   });
 }
 

@@ -100,8 +100,8 @@ export class Whip {
     const offer = await peer.createOffer();
     const headers = { 'content-type': 'application/sdp', ...authorization(token) };
     const body = offer.sdp ?? '';
-    const posted = fetch(url, { method: 'POST', headers, body, signal: this.#abort.signal }).catch((error: unknown) => {
-      throw { kind: 'unreachable', message: `the server does not answer (${String(error)})` } satisfies Failure;
+    const posted = fetch(url, { method: 'POST', headers, body, signal: this.#abort.signal }).catch(() => {
+      throw { kind: 'unreachable', message: 'the server does not answer' } satisfies Failure;
     });
     const [response] = await Promise.all([posted, peer.setLocalDescription(offer)]);
     if (response.status !== 201) throw await failureOf(response);

@@ -1,0 +1,188 @@
+/** The page: that it plays, says what it does, and comes back by itself. */
+import { becomes, check, isClean, moves, pause, phase, pictures, until, words } from './support.mjs';
+
+export async function plays_on_every_port(stage) {
+  const server = await stage.server();
+  for (const [port, path] of [
+    ['webrtc', 'zerolatency/'],
+    ['hls', 'zerolatency/'],
+    ['http', ''],
+    ['http', 'live/zerolatency/'],
+  ]) {
+    const page = await stage.page();
+    await page.goto(server.url(path, server.ports[port]));
+    await becomes(page, 'live');
+    await moves(page);
+    await isClean(page);
+    await page.close();
+  }
+}
+
+export async function a_name_may_hold_slashes(stage) {
+  const server = await stage.server(['--open']);
+  await stage.publisher(server, 'house/front/door');
+  const page = await stage.page();
+  await page.goto(server.url('house/front/door'));
+  await becomes(page, 'live');
+  await moves(page);
+  await isClean(page);
+}
+
+export async function says_what_is_not_there(stage) {
+  const server = await stage.server(['--open']);
+  const page = await stage.page();
+  await page.goto(server.url('nowhere/'));
+  await becomes(page, 'gone');
+  check((await words(page)).includes('“nowhere” cannot be shown now'), await words(page));
+  await isClean(page);
+}
+
+/** A link with a token needs no more; without one there is a form, and behind it the page that was asked for. */
+export async function asks_who_somebody_is(stage) {
+  const server = await stage.server(['--source', 'test']);
+  const path = '/live/zerolatency/';
+  const page = await stage.page();
+  await page.goto(server.url(path.slice(1), server.ports.http));
+  await page.fill('#token', server.token('viewer'));
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.live');
+  check(new URL(page.url()).pathname === path, page.url());
+  await page.goto(server.url('', server.ports.http));
+  await page.waitForSelector('#camera-select:enabled');
+  await page.click('text=Sign out');
+  await page.waitForSelector('#token');
+  await isClean(page);
+}
+
+export async function falls_back_and_returns(stage) {
+  const server = await stage.server();
+  const page = await stage.page();
+  // As a network does that lets no media through: the offer is answered, and nothing comes.
+  const lead_astray = (route) => route.fulfill({ status: 503, body: 'no sessions are left' });
+  await page.route(/\/whep$/, lead_astray);
+  await page.goto(server.url());
+  await becomes(page, 'fallen-back');
+  check((await words(page)).includes('no sessions are left'), 'the server’s reason is on the page');
+  await moves(page);
+  await page.unroute(/\/whep$/, lead_astray);
+  await becomes(page, 'live', 45_000);
+  await moves(page);
+  check((await page.locator('video').count()) === 1, 'what was replaced is gone');
+  await isClean(page);
+}
+
+export async function a_still_is_not_called_live(stage) {
+  const server = await stage.server(['--open']);
+  const publisher = await stage.publisher(server);
+  const page = await stage.page();
+  await page.goto(server.url());
+  await becomes(page, 'live');
+  await pause(1_000);
+  publisher.signal('SIGSTOP');
+  const waited = await becomes(page, ['held', 'gone']);
+  check(waited > 1_500 && waited < 3_500, `it said so after ${waited} ms`);
+  check(/No picture since \d\d:\d\d:\d\d/.test(await words(page)), await words(page));
+  publisher.signal('SIGCONT');
+  await becomes(page, 'live');
+  await moves(page);
+  await isClean(page);
+}
+
+export async function heals_when_the_publisher_returns(stage) {
+  const server = await stage.server(['--open']);
+  const first = await stage.publisher(server);
+  const page = await stage.page();
+  await page.goto(server.url());
+  await becomes(page, 'live');
+  await first.kill();
+  // Longer than the server holds viewers.
+  await becomes(page, 'gone');
+  const shown = await pictures(page);
+  await stage.publisher(server);
+  await becomes(page, 'live', 15_000);
+  await moves(page);
+  check(shown > 0, 'there was a picture before');
+  await isClean(page);
+}
+
+export async function heals_when_the_server_returns(stage) {
+  const server = await stage.server();
+  const pages = [];
+  for (const hls of [false, true]) {
+    const page = await stage.page();
+    if (hls) await page.route(/\/whep$/, (route) => route.fulfill({ status: 503, body: 'not now' }));
+    await page.goto(server.url());
+    await becomes(page, hls ? 'fallen-back' : 'live');
+    pages.push(page);
+  }
+  await pause(1_000);
+  await server.restart();
+  for (const [index, page] of pages.entries()) {
+    await until('the loss is noticed and mended', async () => {
+      const now = await phase(page);
+      return now === (index === 0 ? 'live' : 'fallen-back') && (await page.evaluate(() => document.querySelectorAll('video').length)) >= 1;
+    });
+    await moves(page);
+    await isClean(page);
+  }
+}
+
+export async function fits_a_telephone(stage) {
+  const server = await stage.server();
+  for (const [path, port] of [
+    ['', server.ports.http],
+    ['zerolatency/', server.ports.webrtc],
+    ['zerolatency/publish', server.ports.webrtc],
+  ]) {
+    const page = await stage.page({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+    await page.goto(server.url(path, port));
+    if (!path.endsWith('publish')) await becomes(page, ['live', 'fallen-back']);
+    await pause(500);
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    check(over <= 0, `/${path} is ${over} pixels too wide`);
+    await isClean(page);
+    await page.close();
+  }
+}
+
+/** Everything that can be clicked has a name and can be reached by keyboard alone. */
+export async function works_by_keyboard(stage) {
+  const server = await stage.server();
+  const page = await stage.page();
+  await page.goto(server.url('', server.ports.http));
+  await becomes(page, ['live', 'fallen-back']);
+  const reached = new Set();
+  for (let presses = 0; presses < 30; presses++) {
+    await page.keyboard.press('Tab');
+    reached.add(
+      await page.evaluate(() => {
+        const element = document.activeElement;
+        return element?.id || element?.getAttribute('aria-label') || element?.textContent?.trim() || '';
+      }),
+    );
+  }
+  for (const wanted of ['camera-select', 'connect-btn', 'Full screen']) {
+    check(reached.has(wanted), `${wanted} cannot be reached; these can: ${[...reached].join(', ')}`);
+  }
+  await page.focus('#connect-btn');
+  await page.keyboard.press('Enter');
+  await becomes(page, 'stopped');
+  await page.keyboard.press('Enter');
+  await becomes(page, ['live', 'fallen-back']);
+  await isClean(page);
+}
+
+/** What people's scripts read in the page (CONTRACT §8). */
+export async function keeps_the_ids_that_scripts_read(stage) {
+  const server = await stage.server();
+  const page = await stage.page();
+  await page.goto(server.url('', server.ports.http));
+  await becomes(page, ['live', 'fallen-back']);
+  const ids = ['cpu-usage', 'memory-usage', 'memory-used', 'memory-total', 'network-upload', 'frames-sent', 'frames-dropped', 'fps', 'viewer-count'];
+  for (const id of ids) {
+    await until(`#${id} holds a number`, async () => /\d/.test((await page.locator(`#${id}`).textContent()) ?? ''), 10_000);
+  }
+  for (const id of ['video-stream', 'camera-select', 'latency', 'connection-status', 'stream-time', 'activity-log', 'connect-btn']) {
+    check((await page.locator(`#${id}`).count()) === 1, `#${id} is there once`);
+  }
+}

@@ -1,0 +1,241 @@
+/** What scenarios share: the program under test, publishers, the browser, and looking at the page. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+/** Longest wait for anything on a machine that is busy with other tests. */
+export const PATIENCE_MS = 30_000;
+
+/** One scenario: what it started ends with it, in the reverse order. */
+export class Stage {
+  #ends = [];
+
+  atEnd(end) {
+    this.#ends.push(end);
+  }
+
+  async end() {
+    while (this.#ends.length > 0) await this.#ends.pop()();
+  }
+
+  folder() {
+    const folder = mkdtempSync(join(tmpdir(), 'sightline-browser-'));
+    this.atEnd(() => rmSync(folder, { recursive: true, force: true }));
+    return folder;
+  }
+
+  async process(program, args, env = {}) {
+    const child = new Process(program, args, env);
+    this.atEnd(() => child.kill());
+    await child.spawned;
+    return child;
+  }
+
+  /** `sightline up`, or `serve` where `args` name no source; open to everybody, on free ports that stay the same through restarts. */
+  async server(args = ['--source', 'test', '--open']) {
+    const server = new Server(this, await freePorts(), args, this.folder());
+    await server.start();
+    return server;
+  }
+
+  async publisher(server, name = 'zerolatency', args = ['--source', 'test']) {
+    const url = `rtsp://127.0.0.1:${server.ports.rtsp}/${name}`;
+    return this.process(process.env.SIGHTLINE, ['publish', ...args, url]);
+  }
+
+  /** A page of its own browser context. Everything that the browser complains about is kept. */
+  async page(options = {}) {
+    this.browser ??= await this.#launch();
+    const context = await this.browser.newContext({ viewport: { width: 1_280, height: 800 }, ...options });
+    this.atEnd(() => context.close());
+    const page = await context.newPage();
+    page.complaints = [];
+    page.on('pageerror', (error) => page.complaints.push(`error: ${error.message}`));
+    page.on('console', (message) => {
+      // What cannot be fetched is for the page to deal with, and it does.
+      const expected = /Failed to load resource|WebSocket connection/.test(message.text());
+      if (['error', 'warning'].includes(message.type()) && !expected) page.complaints.push(message.text());
+    });
+    await page.addInitScript(() => {
+      window.violations = [];
+      document.addEventListener('securitypolicyviolation', (event) => {
+        window.violations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sourceFile}`);
+      });
+    });
+    return page;
+  }
+
+  async #launch() {
+    const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+    // Tests may run as root, in containers with little shared memory, and without an output for sound.
+    const args = ['--no-sandbox', '--disable-dev-shm-usage', '--mute-audio', ...MEDIA_ARGS];
+    const browser = await chromium.launch({ executablePath, args });
+    this.atEnd(() => browser.close());
+    return browser;
+  }
+}
+
+/** A camera and a microphone that need nobody's permission. */
+const MEDIA_ARGS = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
+
+class Process {
+  lines = [];
+
+  constructor(program, args, env) {
+    this.name = `${program} ${args.join(' ')}`;
+    const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE')));
+    this.child = spawn(program, args, { env: { ...own, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.spawned = once(this.child, 'spawn');
+    this.ended = once(this.child, 'exit');
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      createInterface({ input: stream }).on('line', (line) => this.lines.push(line));
+    }
+  }
+
+  /** Waits for a line of which `wanted` makes something. */
+  async says(what, wanted) {
+    return until(`${this.name} says: ${what}`, () => {
+      const found = this.lines.map(wanted).find((made) => made !== undefined && made !== null);
+      if (found === undefined && this.child.exitCode !== null) throw new Error(`${this.name} ended:\n${this.lines.join('\n')}`);
+      return found;
+    });
+  }
+
+  signal(name) {
+    this.child.kill(name);
+  }
+
+  async kill() {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+}
+
+class Server {
+  constructor(stage, ports, args, folder) {
+    Object.assign(this, { stage, ports, args, folder });
+  }
+
+  async start() {
+    const { ports } = this;
+    const env = {
+      SIGHTLINE_RTSP_PORT: ports.rtsp,
+      SIGHTLINE_RTSP_RTP_PORT: 0,
+      SIGHTLINE_RTSP_RTCP_PORT: 0,
+      SIGHTLINE_HTTP_PORT: ports.http,
+      SIGHTLINE_HTTP_HTTPS_PORT: ports.https,
+      SIGHTLINE_HLS_PORT: ports.hls,
+      SIGHTLINE_WEBRTC_PORT: ports.webrtc,
+      SIGHTLINE_WEBRTC_ICE_PORT: ports.ice,
+    };
+    const command = this.args.includes('--source') ? ['up'] : ['serve'];
+    const args = [...command, '--log', 'json', '--state-dir', join(this.folder, 'state'), ...this.args];
+    this.process = await this.stage.process(process.env.SIGHTLINE, args, env);
+    await this.process.says('listening', (line) => (line.includes('"listening"') ? true : undefined));
+  }
+
+  async restart() {
+    await this.process.kill();
+    await this.start();
+  }
+
+  token(role) {
+    return JSON.parse(readFileSync(join(this.folder, 'state', 'tokens.json'), 'utf8'))[role];
+  }
+
+  /** What is at this path, on the port of WebRTC unless another is said. */
+  url(path = 'zerolatency/', port = this.ports.webrtc) {
+    return `http://127.0.0.1:${port}/${path}`;
+  }
+}
+
+async function freePorts() {
+  const names = ['rtsp', 'http', 'https', 'hls', 'webrtc', 'ice'];
+  const sockets = await Promise.all(
+    names.map(async () => {
+      const socket = createServer().listen(0, '127.0.0.1');
+      await once(socket, 'listening');
+      return socket;
+    }),
+  );
+  const ports = Object.fromEntries(names.map((name, index) => [name, sockets[index].address().port]));
+  await Promise.all(sockets.map((socket) => new Promise((closed) => socket.close(closed))));
+  return ports;
+}
+
+/** Asks until there is an answer other than undefined, null and false. */
+export async function until(what, ask, patienceMs = PATIENCE_MS) {
+  const end = performance.now() + patienceMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined && answer !== null && answer !== false) return answer;
+    if (performance.now() > end) throw new Error(`waited ${patienceMs} ms in vain until ${what}`);
+    await pause(20);
+  }
+}
+
+export function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What the page says about the stream it shows. */
+export function phase(page) {
+  return page.evaluate(() => document.querySelector('.notice')?.dataset.phase ?? null);
+}
+
+export function words(page) {
+  return page.evaluate(() => document.querySelector('.notice')?.innerText ?? '');
+}
+
+/** Waits until the page says one of these. Says how long it took and what else it said, in milliseconds. */
+export async function becomes(page, wanted, patienceMs = PATIENCE_MS) {
+  const list = [wanted].flat();
+  const began = performance.now();
+  let last = null;
+  await until(`the page says ${list.join(' or ')}`, async () => list.includes((last = await phase(page))), patienceMs).catch(async (error) => {
+    throw new Error(`${error.message}; it says ${last}: ${await words(page)}`);
+  });
+  return performance.now() - began;
+}
+
+/** How many pictures the page has shown. */
+export function pictures(page) {
+  return page.evaluate(() => document.getElementById('video-stream')?.getVideoPlaybackQuality().totalVideoFrames ?? 0);
+}
+
+/** Fails unless pictures come onto the screen, with different content. */
+export async function moves(page) {
+  const look = () =>
+    page.evaluate(() => {
+      const video = document.getElementById('video-stream');
+      const canvas = new OffscreenCanvas(64, 48);
+      const context = canvas.getContext('2d');
+      context.drawImage(video, 0, 0, 64, 48);
+      return [...context.getImageData(0, 0, 64, 48).data].join();
+    });
+  const first = await look();
+  await until('the picture moves', async () => (await look()) !== first, 5_000);
+}
+
+/** Nothing was refused by the policy of the page, and nothing went wrong in it. */
+export async function isClean(page) {
+  const violations = await page.evaluate(() => window.violations);
+  const wrong = [...violations, ...page.complaints];
+  if (wrong.length > 0) throw new Error(`the browser complains:\n${wrong.join('\n')}`);
+}
+
+/** Fails, with what was expected. */
+export function check(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))];
+}
