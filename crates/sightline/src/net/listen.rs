@@ -111,6 +111,17 @@ pub fn bind_rtp_pair(
     })
 }
 
+/// A non-blocking UDP socket, with buffers as [`bind_rtp_pair`] has them.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn bind_udp(host: Option<IpAddr>, port: u16, setting: &'static str) -> Result<std::net::UdpSocket, ListenError> {
+    let socket = bind(Transport::Udp, host, port, setting)?;
+    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+    Ok(socket.into())
+}
+
 /// Takes what the system gives until it is an even port whose neighbour is free too.
 fn bind_any_pair(host: Option<IpAddr>, setting: &'static str) -> Result<(Socket, Socket), ListenError> {
     /// Half of all ports are odd, and neighbours are seldom taken: 64 in a row fail once in 2^60 starts.

@@ -4,11 +4,13 @@
 //! latency depends on, and who holds a port. Does not belong here: any protocol.
 
 mod addresses;
+mod datagrams;
 mod holder;
 mod listen;
 mod options;
 
 pub use addresses::{Reach, interface_addresses, is_virtual, names_of_this_machine, rank};
+pub use datagrams::{Datagrams, Received};
 pub use holder::{Holder, Transport, who_holds};
-pub use listen::{ListenError, RtpPair, bind_rtp_pair, listen_tcp};
+pub use listen::{ListenError, RtpPair, bind_rtp_pair, bind_udp, listen_tcp};
 pub use options::{acknowledge_quickly, bound_unsent, bound_unsent_time, raise_descriptor_limit, send_without_delay};

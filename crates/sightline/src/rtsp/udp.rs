@@ -4,24 +4,19 @@
 //! to. Does not belong here: which frames go out, what RTCP says.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use protocol::rtp::PacketRanges;
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use crate::net::RtpPair;
+use crate::net::{Datagrams, RtpPair};
 
 /// Datagrams that wait for a connection's task, 1.2 KB each: half a second of 8 Mb/s. What comes beyond is dropped, as the
 /// network would.
 const QUEUE_DATAGRAMS: usize = 512;
-/// Largest datagram taken in.
-const MAX_DATAGRAM_BYTES: usize = 65_536;
 
 /// Media or reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,49 +74,9 @@ impl Inbox {
 
 /// Both sockets, and who expects datagrams from where.
 pub(crate) struct RtpSockets {
-    rtp: Socket,
-    rtcp: Socket,
+    rtp: Datagrams,
+    rtcp: Datagrams,
     expected: Mutex<Expected>,
-}
-
-struct Socket {
-    io: UdpSocket,
-    state: UdpSocketState,
-    /// Bound to both families: IPv4 peers are written `::ffff:a.b.c.d`.
-    dual_stack: bool,
-    port: u16,
-}
-
-impl Socket {
-    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new((&socket).into())?;
-        let address = socket.local_addr()?;
-        Ok(Self {
-            io: UdpSocket::from_std(socket)?,
-            state,
-            dual_stack: address.is_ipv6(),
-            port: address.port(),
-        })
-    }
-
-    fn destination(&self, address: SocketAddr) -> SocketAddr {
-        match address.ip() {
-            IpAddr::V4(v4) if self.dual_stack => SocketAddr::new(v4.to_ipv6_mapped().into(), address.port()),
-            _ => address,
-        }
-    }
-
-    fn send(&self, contents: &[u8], segment_size: Option<usize>, destination: SocketAddr) -> io::Result<()> {
-        let transmit = Transmit {
-            destination: self.destination(destination),
-            ecn: None,
-            contents,
-            segment_size,
-            src_ip: None,
-        };
-        self.io
-            .try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
-    }
 }
 
 /// Keeps a peer's addresses expected, two for each of its tracks; dropping it ends that.
@@ -137,37 +92,31 @@ impl RtpSockets {
     /// As the operating system says.
     pub(crate) fn new(pair: RtpPair) -> io::Result<Self> {
         Ok(Self {
-            rtp: Socket::new(pair.rtp)?,
-            rtcp: Socket::new(pair.rtcp)?,
+            rtp: Datagrams::new(pair.rtp)?,
+            rtcp: Datagrams::new(pair.rtcp)?,
             expected: Mutex::default(),
         })
     }
 
     /// The ports, RTP first.
     pub(crate) fn ports(&self) -> (u16, u16) {
-        (self.rtp.port, self.rtcp.port)
+        (self.rtp.port(), self.rtcp.port())
     }
 
     /// Sends the packets of a frame, a run of equal ones per system call. Returns whether some could not be sent: the
     /// operating system's buffer is full, which the viewer sees as loss.
     pub(crate) fn send(&self, bytes: &[u8], ranges: &PacketRanges, destination: SocketAddr) -> bool {
         let mut dropped = false;
-        let most = self.rtp.state.max_gso_segments();
         for run in ranges.runs() {
-            let Some(contents) = bytes.get(run.range()) else {
-                continue;
-            };
-            for chunk in contents.chunks(run.packet_bytes().saturating_mul(most).max(1)) {
-                let segment_size = (chunk.len() > run.packet_bytes()).then_some(run.packet_bytes());
-                dropped |= self.rtp.send(chunk, segment_size, destination).is_err();
-            }
+            let packets = bytes.get(run.range()).unwrap_or_default();
+            dropped |= self.rtp.send(packets, run.packet_bytes(), destination, None);
         }
         dropped
     }
 
     /// Sends one RTCP packet. One that is lost is followed by the next in a few seconds.
     pub(crate) fn send_report(&self, packet: &[u8], destination: SocketAddr) {
-        let _ = self.rtcp.send(packet, None, destination);
+        let _ = self.rtcp.send(packet, packet.len(), destination, None);
     }
 
     /// Receives on both ports until the task is dropped.
@@ -180,21 +129,11 @@ impl RtpSockets {
             Port::Rtp => &self.rtp,
             Port::Rtcp => &self.rtcp,
         };
-        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        let mut buffer = vec![0; Datagrams::MAX_BYTES];
         loop {
-            let mut meta = [RecvMeta::default()];
-            let received = socket.io.async_io(Interest::READABLE, || {
-                let mut buffers = [IoSliceMut::new(&mut buffer)];
-                socket.state.recv((&socket.io).into(), &mut buffers, &mut meta)
-            });
-            // An error here is an ICMP answer to something sent earlier: it belongs to no one.
-            if received.await.is_err() {
-                continue;
-            }
-            let [meta] = meta;
-            let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
-            let datagrams = buffer.get(..meta.len).unwrap_or_default();
-            self.hand_over(port, from, datagrams, meta.stride);
+            let received = socket.receive(&mut buffer).await;
+            let datagrams = buffer.get(..received.bytes).unwrap_or_default();
+            self.hand_over(port, received.from, datagrams, received.each);
         }
     }
 
@@ -281,7 +220,7 @@ impl Drop for Expecting {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
