@@ -9,3 +9,4 @@
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;
+pub mod webrtc;

@@ -419,6 +419,16 @@ impl Receiver {
         }
     }
 
+    /// Takes a sender report that was read elsewhere.
+    pub(crate) fn receive_sender_report(&mut self, info: SenderInfo, arrival: Arrival) {
+        self.sender_report(info, arrival);
+    }
+
+    /// The payload type of the packets it takes.
+    pub(crate) fn payload_type(&self) -> u8 {
+        self.config.payload_type
+    }
+
     /// A report counts when it is about the source we hear, or, since there are cameras whose reports carry another SSRC than
     /// their packets, when none of ours came and its timestamp is near ours. One that comes before the first packet is kept
     /// until then.

@@ -26,14 +26,14 @@ pub struct Run {
 }
 
 impl PacketRanges {
-    pub(super) fn new(framing_bytes: usize) -> Self {
+    pub(crate) fn new(framing_bytes: usize) -> Self {
         Self {
             framing_bytes,
             ..Self::default()
         }
     }
 
-    pub(super) fn push(&mut self, start: usize, end: usize) {
+    pub(crate) fn push(&mut self, start: usize, end: usize) {
         self.packets = self.packets.wrapping_add(1);
         self.last_start = start;
         let bytes = end.saturating_sub(start);

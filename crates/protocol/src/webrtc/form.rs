@@ -1,0 +1,95 @@
+//! A frame's packets without the numbers of a session, so that all viewers share their bytes.
+//!
+//! Belongs here: payloads and their timestamps. Does not belong here: headers, which each session writes for itself.
+
+use std::sync::Arc;
+
+use media::{Capture, Format, Frame};
+
+use crate::rtp::{Framing, HEADER_BYTES, Packet, Packetizer, PacketizerConfig};
+
+/// Largest payload with its RTP header. Header extensions (28 bytes), the number of a repeated packet (2), and the seal (16) come on top,
+/// and together make no more than [`PacketizerConfig::DEFAULT_MAX_PACKET_BYTES`].
+const MAX_PACKET_BYTES: usize = 1_154;
+
+/// One packet of a frame.
+#[derive(Clone, Debug)]
+pub(super) struct Payload {
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) marker: bool,
+    pub(super) timestamp: u32,
+}
+
+/// The packets of one frame.
+#[derive(Clone, Debug)]
+pub struct Form {
+    pub(super) payloads: Vec<Payload>,
+    pub(super) capture: Capture,
+    pub(super) keyframe: bool,
+    pub(super) reorders: bool,
+}
+
+impl Form {
+    /// How many packets.
+    pub fn packets(&self) -> usize {
+        self.payloads.len()
+    }
+
+    /// It begins a group of pictures.
+    pub fn is_keyframe(&self) -> bool {
+        self.keyframe
+    }
+
+    /// The frame is shown in another order than it is sent in, which no browser plays by WebRTC.
+    pub fn reorders(&self) -> bool {
+        self.reorders
+    }
+}
+
+/// Makes the forms of a track's frames.
+#[derive(Clone, Debug)]
+pub struct Former {
+    packetizer: Packetizer,
+}
+
+impl Former {
+    /// For frames of this format's codec. `timestamp_offset` should be random (RFC 3550 §5.1).
+    pub fn new(format: &Format, timestamp_offset: u32) -> Self {
+        let config = PacketizerConfig {
+            payload_type: 0,
+            ssrc: 0,
+            first_sequence: 0,
+            timestamp_offset,
+            max_packet_bytes: MAX_PACKET_BYTES,
+        };
+        Self {
+            packetizer: Packetizer::new(format, config),
+        }
+    }
+
+    /// The packets of `frame`; none for a frame of another codec.
+    pub fn form(&self, frame: &Frame) -> Form {
+        let mut bytes = Vec::new();
+        let timestamp = self.packetizer.timestamp(frame.time);
+        let ranges = self
+            .packetizer
+            .render(frame, 0, timestamp, Framing::Datagram, &mut bytes);
+        let payload = |range: std::ops::Range<usize>| {
+            let packet = Packet::parse(bytes.get(range)?).ok()?;
+            Some(Payload {
+                bytes: packet.payload.into(),
+                marker: packet.header.marker,
+                timestamp: packet.header.timestamp,
+            })
+        };
+        Form {
+            payloads: ranges.packets().filter_map(payload).collect(),
+            capture: frame.capture,
+            keyframe: frame.keyframe,
+            reorders: super::reorders(frame),
+        }
+    }
+}
+
+const _: () = assert!(MAX_PACKET_BYTES + 28 + 2 + 16 <= PacketizerConfig::DEFAULT_MAX_PACKET_BYTES);
+const _: () = assert!(MAX_PACKET_BYTES > HEADER_BYTES);

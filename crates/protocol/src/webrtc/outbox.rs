@@ -1,0 +1,135 @@
+//! Datagrams that sessions want sent, in runs of equal size.
+
+use std::net::SocketAddr;
+
+use super::Transport;
+use crate::rtp::{PacketRanges, Run};
+
+/// Datagrams on their way out, of one or many sessions. Lent to each call that may send; emptied by whoever has the sockets, who keeps it, so
+/// that nothing is allocated for a packet.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    batches: Vec<Batch>,
+}
+
+/// Datagrams from one address of ours to one of a peer.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// By what they go.
+    pub transport: Transport,
+    /// Our address, at which the peer expects them from.
+    pub from: SocketAddr,
+    /// The peer's.
+    pub to: SocketAddr,
+    ranges: PacketRanges,
+}
+
+impl Batch {
+    /// Runs of datagrams of equal size, in order: what segmentation offload takes in one call.
+    pub fn runs(&self) -> &[Run] {
+        self.ranges.runs()
+    }
+
+    /// How many datagrams.
+    pub fn len(&self) -> usize {
+        self.runs().iter().map(Run::len).sum()
+    }
+
+    /// Never true for one that an outbox hands out.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+impl Outbox {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a datagram.
+    pub(super) fn push(&mut self, transport: Transport, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        let end = self.bytes.len();
+        let goes_on = |batch: &&mut Batch| (batch.transport, batch.from, batch.to) == (transport, from, to);
+        if let Some(batch) = self.batches.last_mut().filter(goes_on) {
+            batch.ranges.push(start, end);
+            return;
+        }
+        let mut ranges = PacketRanges::new(0);
+        ranges.push(start, end);
+        self.batches.push(Batch {
+            transport,
+            from,
+            to,
+            ranges,
+        });
+    }
+
+    /// What waits, in order.
+    pub fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// The bytes of a run.
+    pub fn bytes(&self, run: &Run) -> &[u8] {
+        self.bytes.get(run.range()).unwrap_or_default()
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Forgets what was sent. Room for more than a usual frame is given back.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.batches.clear();
+    }
+}
+
+/// Room that is kept between frames.
+const KEPT_BYTES: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_datagrams_to_one_peer_are_one_run() {
+        let (ours, a, b) = (
+            "10.0.0.1:8189".parse().unwrap(),
+            "10.0.0.2:1".parse().unwrap(),
+            "10.0.0.2:2".parse().unwrap(),
+        );
+        let mut out = Outbox::new();
+        for size in [100, 100, 40, 100] {
+            out.push(Transport::Udp, ours, a, &vec![size as u8; size]);
+        }
+        out.push(Transport::Udp, ours, b, &[7; 100]);
+        let sizes =
+            |batch: &Batch| -> Vec<_> { batch.runs().iter().map(|run| (run.packet_bytes(), run.len())).collect() };
+        let [first, second] = out.batches() else {
+            panic!("{out:?}")
+        };
+        assert_eq!((sizes(first), first.len()), (vec![(100, 3), (100, 1)], 4));
+        assert_eq!((sizes(second), second.to), (vec![(100, 1)], b));
+        assert_eq!(out.bytes(&second.runs()[0]), [7; 100]);
+        out.clear();
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_large_burst_leaves_no_room_behind() {
+        let here = "10.0.0.1:1".parse().unwrap();
+        let mut out = Outbox::new();
+        for _ in 0..1_000 {
+            out.push(Transport::Udp, here, here, &[0; 1_200]);
+        }
+        out.clear();
+        assert!(out.bytes.capacity() <= KEPT_BYTES);
+    }
+}
