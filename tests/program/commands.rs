@@ -45,16 +45,31 @@ fn flags_of_the_old_publisher_are_answered_with_a_notice() {
     port(&mut process);
 }
 
+/// The number is the same by UDP and TCP.
 #[test]
-fn the_port_of_what_is_not_served_is_accepted() {
+fn the_ice_port_is_the_one_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["serve", "--log", "json", "--ice-port", "8189"];
+    let chosen = free_port().to_string();
+    let arguments = ["serve", "--log", "json", "--ice-port", &chosen];
     let mut process = start(folder.path(), &arguments, &[]);
-    wait_for_event(
-        &mut process,
-        "webrtc.ice_port has no effect: this version does not serve WebRTC",
-    );
-    port(&mut process);
+    let listening = process.wait_for("listening", |line| line.contains("ice_port").then(|| line.to_owned()));
+    assert!(listening.contains(&format!("\"ice_port\":{chosen}")), "{listening}");
+    // Somebody asked for it, so it is that one or none.
+    let mut second = start(folder.path(), &arguments, &[]);
+    second.wait_for("why not", |line| {
+        line.contains(&format!("UDP port {chosen} is in use")).then_some(())
+    });
+}
+
+/// A port that nobody has, by UDP and TCP.
+fn free_port() -> u16 {
+    loop {
+        let udp = std::net::UdpSocket::bind("[::]:0").unwrap();
+        let port = udp.local_addr().unwrap().port();
+        if std::net::TcpListener::bind(("::", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// What the benchmark of first pictures does: one generator publishes, others come and go.

@@ -23,7 +23,13 @@ pub(crate) fn sightline() -> Command {
         command.env_remove(name);
     }
     // Each server of each test takes what is free.
-    for port in ["HTTP_PORT", "HTTP_HTTPS_PORT", "HLS_PORT", "WEBRTC_PORT"] {
+    for port in [
+        "HTTP_PORT",
+        "HTTP_HTTPS_PORT",
+        "HLS_PORT",
+        "WEBRTC_PORT",
+        "WEBRTC_ICE_PORT",
+    ] {
         command.env(format!("SIGHTLINE_{port}"), "0");
     }
     command

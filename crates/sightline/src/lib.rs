@@ -27,4 +27,5 @@ pub mod secret;
 pub mod serve;
 pub mod shutdown;
 pub mod state;
+pub mod webrtc;
 pub mod window;

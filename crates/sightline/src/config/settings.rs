@@ -31,7 +31,7 @@ pub struct Settings {
     pub http: Http,
     /// LL-HLS, for players and browsers. This version opens the port and says there that it has none yet.
     pub hls: Hls,
-    /// WebRTC, for browsers. This version opens the port and says there that it has none yet.
+    /// WebRTC, for browsers.
     pub webrtc: Webrtc,
     /// Who may do what. Without a line here, RTSP is free on this machine, and everything else needs the tokens that were made at the
     /// first start and that `sightline up` prints in each URL.
@@ -134,8 +134,11 @@ impl Default for Hls {
 pub struct Webrtc {
     /// TCP port where sessions are asked for.
     pub port: u16,
-    /// UDP port of the media. This version does not open it.
+    /// UDP port of the media, and TCP port for those who cannot send by UDP.
     pub ice_port: u16,
+    /// Names and addresses at which browsers reach this machine besides those of its interfaces: what a router forwards from, or the host of a
+    /// container, such as ["camera.example", "203.0.113.5"].
+    pub additional_hosts: Vec<String>,
 }
 
 impl Default for Webrtc {
@@ -143,6 +146,7 @@ impl Default for Webrtc {
         Self {
             port: 8_889,
             ice_port: 8_189,
+            additional_hosts: Vec::new(),
         }
     }
 }
@@ -186,6 +190,9 @@ pub struct Limits {
     /// Connections to all HTTP ports at a time.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub http_connections: usize,
+    /// WebRTC sessions at a time, viewers and publishers together.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub webrtc_sessions: usize,
     /// Memory for the newest pictures of one stream, from its last keyframe on.
     pub stream_memory: Bytes,
     /// Memory for the newest pictures of all streams together. Left out: no limit but those above.
@@ -204,6 +211,7 @@ impl Default for Limits {
             viewers: hub.viewers_per_stream,
             connections: 20_000,
             http_connections: 10_000,
+            webrtc_sessions: 1_000,
             stream_memory: Bytes(hub.ring_bytes as u64),
             memory: None,
         }

@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod webrtc;
 
 use std::io;
 use std::net::SocketAddr;
@@ -121,6 +122,7 @@ struct Shared {
     ports: Ports,
     hub: Hub,
     auth: Arc<Auth>,
+    webrtc: Arc<crate::webrtc::Service>,
     clock: Arc<dyn Clock>,
     began: Instant,
     machine: Machine,
@@ -152,6 +154,7 @@ impl Server {
         settings: Settings,
         hub: Hub,
         auth: Arc<Auth>,
+        webrtc: Arc<crate::webrtc::Service>,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let port = |socket: &std::net::TcpListener| socket.local_addr().map(|address: SocketAddr| address.port());
@@ -165,6 +168,7 @@ impl Server {
             ports,
             hub,
             auth,
+            webrtc,
             began: clock.now(),
             clock,
             machine: Machine::default(),
@@ -176,7 +180,8 @@ impl Server {
         });
         let dashboard = routes::router(routes::DASHBOARD, Cors::Live, &shared);
         // Players of other sites may play what is open, and read why not.
-        let players = routes::router(routes::PLAYERS, Cors::Everybody, &shared);
+        let hls = routes::router(routes::HLS, Cors::Everybody, &shared);
+        let webrtc = routes::router(routes::WEBRTC, Cors::Everybody, &shared);
         let listener = |socket, router: &axum::Router, secure| {
             TcpListener::from_std(socket).map(|socket| Listener {
                 socket,
@@ -187,8 +192,8 @@ impl Server {
         let listeners = vec![
             listener(sockets.http, &dashboard, false)?,
             listener(sockets.https, &dashboard, true)?,
-            listener(sockets.hls, &players, false)?,
-            listener(sockets.webrtc, &players, false)?,
+            listener(sockets.hls, &hls, false)?,
+            listener(sockets.webrtc, &webrtc, false)?,
         ];
         Ok(Self { shared, listeners })
     }

@@ -32,7 +32,7 @@ use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, answer, api, assets, pages};
+use super::{Shared, answer, api, assets, pages, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -51,12 +51,26 @@ pub(super) const DASHBOARD: Port = Port {
         assets::ROUTES,
         api::STREAM,
         api::ROUTES,
+        webrtc::WHEP,
+        webrtc::WHIP,
     ],
     streams_at: LIVE,
 };
-/// The ports of HLS and WebRTC.
-pub(super) const PLAYERS: Port = Port {
+/// The port of HLS.
+pub(super) const HLS: Port = Port {
     tables: &[pages::PLAYERS_HOME, pages::ROUTES, assets::ROUTES, api::STREAM],
+    streams_at: "/",
+};
+/// The port of WebRTC.
+pub(super) const WEBRTC: Port = Port {
+    tables: &[
+        pages::PLAYERS_HOME,
+        pages::ROUTES,
+        assets::ROUTES,
+        api::STREAM,
+        webrtc::WHEP,
+        webrtc::WHIP,
+    ],
     streams_at: "/",
 };
 pub(super) const LIVE: &str = "/live/";
@@ -78,11 +92,8 @@ pub(super) struct Route {
 pub(super) enum Verb {
     Get,
     Post,
-    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
     Patch,
-    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
     Delete,
-    #[allow(dead_code, reason = "its first routes come with WebRTC, HLS and the page")]
     Options,
 }
 

@@ -4,6 +4,7 @@ mod api;
 mod limits;
 mod pages;
 mod routes;
+mod webrtc;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
@@ -49,6 +50,7 @@ struct Wishes {
     mode: Mode,
     clock: Arc<dyn Clock>,
     connections: usize,
+    webrtc_sessions: usize,
     patience: Patience,
 }
 
@@ -58,6 +60,7 @@ impl Default for Wishes {
             mode: tokens(),
             clock: Arc::new(SystemClock),
             connections: 100,
+            webrtc_sessions: 10,
             patience: Patience::default(),
         }
     }
@@ -67,7 +70,8 @@ impl Default for Wishes {
 struct World {
     shared: Arc<Shared>,
     dashboard: Router,
-    players: Router,
+    hls: Router,
+    webrtc: Router,
     hub: Hub,
     clock: Arc<dyn Clock>,
     trigger: Trigger,
@@ -100,16 +104,26 @@ impl World {
         };
         let hub = Hub::new(Limits::default());
         let trusted = vec!["10.9.0.0/24".parse().unwrap()];
+        let sessions = sessions(&hub, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));
-        let server = Server::new(sockets, settings, hub.clone(), auth, Arc::clone(&wishes.clock)).unwrap();
+        let server = Server::new(
+            sockets,
+            settings,
+            hub.clone(),
+            auth,
+            sessions,
+            Arc::clone(&wishes.clock),
+        )
+        .unwrap();
         let (shared, dashboard) = (Arc::clone(&server.shared), server.listeners[0].router.clone());
-        let players = server.listeners[2].router.clone();
+        let [hls, webrtc] = [2, 3].map(|at: usize| server.listeners[at].router.clone());
         let (trigger, stop) = shutdown::channel();
         let running = tokio::spawn(server.run(stop));
         Self {
             shared,
             dashboard,
-            players,
+            hls,
+            webrtc,
             hub,
             clock: wishes.clock,
             trigger,
@@ -181,6 +195,22 @@ impl World {
     }
 }
 
+/// WebRTC on loopback.
+fn sessions(hub: &Hub, wishes: &Wishes) -> Arc<crate::webrtc::Service> {
+    let host = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let sockets = crate::webrtc::Sockets {
+        udp: net::bind_udp(host, 0, "--ice-port").unwrap(),
+        tcp: net::listen_tcp(host, 0, "--ice-port").unwrap(),
+    };
+    let settings = crate::webrtc::Settings {
+        sessions: wishes.webrtc_sessions,
+        host,
+        ..crate::webrtc::Settings::default()
+    };
+    let clock = Arc::clone(&wishes.clock);
+    crate::webrtc::Service::new(sockets, settings, hub.clone(), clock, crate::random::bits).unwrap()
+}
+
 async fn connect(port: u16) -> TcpStream {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap()
 }
@@ -208,14 +238,7 @@ impl Reply {
     }
 }
 
-async fn ask(
-    router: &Router,
-    remote: &str,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &'static str,
-) -> Reply {
+async fn ask(router: &Router, remote: &str, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -223,7 +246,7 @@ async fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut request = request.body(Body::from(body)).unwrap();
+    let mut request = request.body(Body::from(body.to_owned())).unwrap();
     let local = "192.0.2.1:8000".parse().unwrap();
     request
         .extensions_mut()

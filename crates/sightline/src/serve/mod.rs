@@ -7,6 +7,7 @@ mod banner;
 pub(crate) mod status;
 mod urls;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::config::{Environment, Loaded};
 use crate::log::Console;
 use crate::shutdown::{self, End, Shutdown};
 use crate::state::{self, Folder, Place};
-use crate::{http, net, random, rtsp};
+use crate::{http, net, random, rtsp, webrtc};
 use banner::{Banner, CameraLine};
 
 /// What to run.
@@ -94,6 +95,7 @@ struct Sockets {
     rtsp: std::net::TcpListener,
     rtp: Option<net::RtpPair>,
     http: http::Sockets,
+    ice: webrtc::Sockets,
 }
 
 /// Where that is.
@@ -101,6 +103,8 @@ struct Sockets {
 struct Ports {
     rtsp: u16,
     http: http::Ports,
+    /// UDP, and nearly always TCP.
+    ice: u16,
 }
 
 impl Sockets {
@@ -108,9 +112,6 @@ impl Sockets {
         let settings = &program.loaded.settings;
         let host = settings.server.host.map(|address| address.0);
         let listen = |port, setting| net::listen_tcp(host, port, setting);
-        if program.loaded.origin("webrtc.ice_port").is_some() {
-            tracing::warn!("webrtc.ice_port has no effect: this version does not serve WebRTC");
-        }
         Ok(Self {
             rtsp: listen(settings.rtsp.port, "--rtsp-port")?,
             rtp: settings.rtsp.udp.then(|| rtp_ports(program)).transpose()?,
@@ -120,8 +121,37 @@ impl Sockets {
                 hls: listen(settings.hls.port, "--hls-port")?,
                 webrtc: listen(settings.webrtc.port, "--webrtc-port")?,
             },
+            ice: ice_port(program)?,
         })
     }
+}
+
+/// The ICE port. Browsers learn it from the answer, so where nobody asked for a particular one and the usual one is taken, another does as well.
+fn ice_port(program: &Program) -> Result<webrtc::Sockets, net::ListenError> {
+    let settings = &program.loaded.settings;
+    let host = settings.server.host.map(|address| address.0);
+    let port = settings.webrtc.ice_port;
+    match ice_sockets(host, port) {
+        Err(error @ net::ListenError::InUse { .. }) if program.loaded.origin("webrtc.ice_port").is_none() => {
+            let sockets = ice_sockets(host, 0)?;
+            let ice_port = sockets.udp.local_addr().map_or(0, |address| address.port());
+            tracing::warn!(reason = %error, ice_port, "WebRTC uses another port");
+            Ok(sockets)
+        }
+        sockets => sockets,
+    }
+}
+
+/// By UDP and TCP. Where the system chooses it, the number that UDP got may be taken by TCP: then TCP has another, which answers tell.
+fn ice_sockets(host: Option<IpAddr>, port: u16) -> Result<webrtc::Sockets, net::ListenError> {
+    const SETTING: &str = "--ice-port";
+    let udp = net::bind_udp(host, port, SETTING)?;
+    let number = udp.local_addr().map_or(port, |address| address.port());
+    let tcp = match net::listen_tcp(host, number, SETTING) {
+        Err(net::ListenError::InUse { .. }) if port == 0 => net::listen_tcp(host, 0, SETTING)?,
+        tcp => tcp?,
+    };
+    Ok(webrtc::Sockets { udp, tcp })
 }
 
 /// The ports for RTP over UDP. Players learn them when they set up a session, so where nobody asked for particular ones and the usual ones are
@@ -173,21 +203,31 @@ async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: S
     let what = |what| move |error| Error::System { what, error };
     let rtsp = rtsp.map_err(what("serve RTSP"))?;
     let rtsp_port = rtsp.local_addr().map_err(what("serve RTSP"))?.port();
-    let http_settings = http_settings(program, rtsp_port);
+    let webrtc = webrtc::Service::new(
+        sockets.ice,
+        webrtc_settings(settings, &wanted),
+        hub.clone(),
+        Arc::clone(&clock),
+        random::bits,
+    );
+    let webrtc = webrtc.map_err(what("serve WebRTC"))?;
     let http = http::Server::new(
         sockets.http,
-        http_settings,
+        http_settings(program, rtsp_port),
         hub.clone(),
         Arc::clone(&auth),
+        Arc::clone(&webrtc),
         Arc::clone(&clock),
     );
     let http = http.map_err(what("serve HTTP"))?;
     let ports = Ports {
         rtsp: rtsp_port,
         http: http.ports(),
+        ice: webrtc.port(),
     };
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
     let answering = tokio::spawn(http.run(shutdown.clone()));
+    let sending = tokio::spawn(webrtc.run(shutdown.clone()));
     report_start(program, ports, &auth);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
     let zone = TimeZone::system();
@@ -208,10 +248,11 @@ async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: S
         // No signal came for them.
         serving.abort();
         answering.abort();
+        sending.abort();
         standby.abort();
     }
     // They end with the same signal; a panic in them was reported already.
-    let _ = (standby.await, serving.await, answering.await);
+    let _ = (standby.await, serving.await, answering.await, sending.await);
     done
 }
 
@@ -283,6 +324,17 @@ fn rtsp_settings(settings: &Settings, cameras: &[camera::Wanted]) -> rtsp::Setti
     rtsp.session.udp = settings.rtsp.udp;
     rtsp.session.session_timeout = settings.rtsp.timeout.0;
     rtsp
+}
+
+fn webrtc_settings(settings: &Settings, cameras: &[camera::Wanted]) -> webrtc::Settings {
+    let soon = cameras.iter().map(|(name, _)| name.clone());
+    webrtc::Settings {
+        sessions: settings.limits.webrtc_sessions,
+        host: settings.server.host.map(|address| address.0),
+        additional_hosts: settings.webrtc.additional_hosts.clone(),
+        soon: soon.chain(always_available(settings, cameras)).collect(),
+        ..webrtc::Settings::default()
+    }
 }
 
 fn http_settings(program: &Program, rtsp_port: u16) -> http::Settings {
@@ -360,6 +412,7 @@ fn report_start(program: &Program, ports: Ports, auth: &Auth) {
                 https_port = https,
                 hls_port = hls,
                 webrtc_port = webrtc,
+                ice_port = ports.ice,
                 config,
                 start_us,
                 "listening"

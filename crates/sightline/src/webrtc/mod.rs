@@ -1,0 +1,135 @@
+//! WebRTC: the driver of `protocol::webrtc` on sockets.
+//!
+//! Belongs here: the ICE port by UDP ([`sockets`]) and TCP ([`tcp`]), which session a datagram is for ([`sessions`]), viewers and the frames they are
+//! given ([`fanout`], [`viewer`], [`forms`]), publishers ([`publish`]), what requests by HTTP do to sessions ([`service`]). Does not belong
+//! here: HTTP itself ([`crate::http`]), the rules of ICE, DTLS, RTP (`protocol`), who may do what ([`crate::auth`]).
+
+mod candidates;
+mod fanout;
+mod forms;
+mod publish;
+mod service;
+mod sessions;
+mod sockets;
+mod tcp;
+mod viewer;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use media::hub::Hub;
+use media::{Clock, StreamName};
+use protocol::webrtc::{Identity, Moment, NoCertificate};
+use tokio::net::TcpListener;
+
+use crate::net::Datagrams;
+use crate::shutdown::Shutdown;
+use candidates::Candidates;
+pub(crate) use service::{Asked, Created, Patched, Refused, Which};
+use sessions::Sessions;
+
+/// Settings of the driver.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Sessions at a time, viewers and publishers together; one more is asked to come again.
+    pub sessions: usize,
+    /// Fan-out tasks per stream: as many as threads that run tasks.
+    pub shards: usize,
+    /// Where it listens; `None`: everywhere.
+    pub host: Option<IpAddr>,
+    /// Names and addresses at which peers reach this machine besides those of its interfaces.
+    pub additional_hosts: Vec<String>,
+    /// Streams that cameras and slates of this machine will give, if not at once.
+    pub soon: Vec<StreamName>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sessions: 1_000,
+            shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            host: None,
+            additional_hosts: Vec::new(),
+            soon: Vec::new(),
+        }
+    }
+}
+
+/// The ICE port, bound already: the same number by UDP and TCP.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Media.
+    pub udp: std::net::UdpSocket,
+    /// Media of those who cannot send by UDP.
+    pub tcp: std::net::TcpListener,
+}
+
+/// The sessions of a program.
+pub struct Service {
+    settings: Settings,
+    hub: Hub,
+    clock: Arc<dyn Clock>,
+    random: fn() -> u64,
+    identity: OnceLock<Result<Arc<Identity>, NoCertificate>>,
+    udp: Datagrams,
+    tcp: TcpListener,
+    candidates: Candidates,
+    sessions: Arc<Sessions>,
+}
+
+impl Service {
+    /// `random` must be unpredictable: the names of sessions come from it.
+    ///
+    /// # Errors
+    /// When a socket cannot be used with the runtime.
+    pub fn new(
+        sockets: Sockets,
+        settings: Settings,
+        hub: Hub,
+        clock: Arc<dyn Clock>,
+        random: fn() -> u64,
+    ) -> io::Result<Arc<Self>> {
+        let udp = Datagrams::new(sockets.udp)?;
+        let tcp = TcpListener::from_std(sockets.tcp)?;
+        Ok(Arc::new(Self {
+            candidates: Candidates::new(&settings, udp.port(), tcp.local_addr()?.port()),
+            sessions: Arc::new(Sessions::new(settings.sessions)),
+            identity: OnceLock::new(),
+            settings,
+            hub,
+            clock,
+            random,
+            udp,
+            tcp,
+        }))
+    }
+
+    /// The number of the UDP port.
+    pub fn port(&self) -> u16 {
+        self.udp.port()
+    }
+
+    /// Serves until it is time to end. Sessions end with their streams.
+    pub async fn run(self: Arc<Self>, stop: Shutdown) {
+        tokio::select! {
+            () = sockets::receive(&self) => {}
+            () = tcp::accept(&self) => {}
+            () = self.candidates.keep_resolving() => {}
+            () = stop.requested() => {}
+        }
+        self.sessions.end_all();
+    }
+
+    /// Made when the first peer comes: it costs the start nothing.
+    fn identity(&self) -> Result<Arc<Identity>, NoCertificate> {
+        self.identity.get_or_init(|| Identity::generate().map(Arc::new)).clone()
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            at: self.clock.now(),
+            wall: self.clock.wall(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! End to end: the real program's WebRTC against other people's clients: Chromium and aiortc.
+//!
+//! Does not belong here: what is answered to which request (`sightline::http`, beside the code), sessions over simulated links
+//! (`protocol::webrtc`).
+
+#[path = "../rtsp/support.rs"]
+#[allow(dead_code, reason = "the other tests' support is larger than what is needed here")]
+mod support;
+
+mod aiortc;
+mod browser;
+mod chromium;
+
+use serde_json::Value;
+use support::Server;
+
+/// What the server said of where it listens.
+fn port(server: &Server, name: &str) -> u64 {
+    let said = server.process.said();
+    let listening = said.iter().find_map(|line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        event.get(name)?.as_u64()
+    });
+    listening.unwrap_or_else(|| panic!("no {name} in {said:#?}"))
+}
+
+/// Where sessions of a stream are asked for: `whep` or `whip`.
+fn endpoint(server: &Server, stream: &str, which: &str) -> String {
+    format!("http://127.0.0.1:{}/{stream}/{which}", port(server, "webrtc_port"))
+}
+
+/// What the API tells of a stream; null when it is not there.
+fn described(server: &Server, stream: &str) -> Value {
+    let path = stream.replace('/', "%2F");
+    let url = format!("http://127.0.0.1:{}/api/v1/streams/{path}", port(server, "http_port"));
+    let output = support::tool("curl")
+        .args(["--silent", "--max-time", "20", &url])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+}
