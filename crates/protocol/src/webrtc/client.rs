@@ -48,7 +48,12 @@ pub struct Client {
 
 impl Client {
     /// A session and its offer. `local` is where datagrams to it arrive.
-    pub fn offer(identity: &Identity, local: SocketAddr, random: &mut dyn FnMut() -> u64, now: Instant) -> (Self, String) {
+    pub fn offer(
+        identity: &Identity,
+        local: SocketAddr,
+        random: &mut dyn FnMut() -> u64,
+        now: Instant,
+    ) -> (Self, String) {
         let mut peer = Peer::offering(identity, local, now);
         let mut api = peer.rtc().sdp_api();
         let video = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
