@@ -8,6 +8,7 @@ use media::Clock as _;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use testkit::clock::{SimClock, SystemClock};
 use testkit::link::{Link, Quality};
@@ -44,7 +45,12 @@ impl World {
     pub(super) fn new(down: Quality, seed: u64, rtp_mode: bool) -> Self {
         // str0m's sender reports are in the wall time of this machine.
         let clock = SimClock::at(SystemClock.wall());
+        // As Chromium offers them, the second when a page asks for it.
+        let mut extensions = ExtensionMap::standard();
+        extensions.set(5, Extension::PlayoutDelay);
+        extensions.set(12, Extension::AbsoluteCaptureTime);
         let mut rtc = RtcConfig::new()
+            .set_extension_map(extensions)
             .set_crypto_provider(IDENTITY.crypto.clone())
             .set_rtp_mode(rtp_mode)
             .set_reordering_size_video(300)
@@ -87,6 +93,10 @@ impl World {
 
     pub(super) fn set_quality(&mut self, down: Quality) {
         self.down.set_quality(down);
+    }
+
+    pub(super) fn set_up_quality(&mut self, up: Quality) {
+        self.up.set_quality(up);
     }
 
     /// Puts what we sent on its way.

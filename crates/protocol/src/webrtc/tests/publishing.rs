@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::{CaptureSource, Clock as _, Frame};
+use rstest::rstest;
 use str0m::Event;
 use str0m::media::{Direction, Mid};
 use str0m::rtp::RtpWrite;
@@ -162,4 +163,38 @@ fn a_keyframe_can_be_asked_for() {
     publishing.publisher.request_keyframe(now, &mut publishing.world.out);
     publishing.play(5);
     assert_eq!(keyframes(&publishing), before + 1);
+}
+
+#[rstest]
+#[case::two_percent(0.02)]
+#[case::five_percent(0.05)]
+fn what_is_lost_on_the_way_here_is_asked_for_again(#[case] loss: f64) {
+    let mut publishing = Publishing::new(24);
+    let way = Quality {
+        loss,
+        reorder: 0.02,
+        reorder_by: Duration::from_millis(5),
+        delay: Duration::from_millis(10),
+        ..Quality::default()
+    };
+    publishing.world.set_quality(way);
+    publishing.world.set_up_quality(way);
+    publishing.play(600);
+    publishing.run(Duration::from_secs(1));
+    // Only what came whole, with all before it since the last keyframe, can be shown.
+    let (mut shown, mut last, mut seen, mut longest) = (0_usize, None::<usize>, 0_usize, 0_usize);
+    for frame in &publishing.came {
+        let Some(number) = publishing.sent.iter().position(|sent| sent.data == frame.data) else {
+            continue;
+        };
+        if frame.keyframe || last == number.checked_sub(1) {
+            shown += 1;
+            longest = longest.max(number - seen);
+            (seen, last) = (number, Some(number));
+        }
+    }
+    assert!(shown >= 585, "{shown} of 600 pictures");
+    // 15 pictures are half a second.
+    assert!(longest <= 15, "{longest} pictures in a row are missing");
+    assert!(publishing.publisher.stats().packets > 1_000);
 }
