@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigFile, Failure, Ready, connect, ready};
-use crate::bench::{self, encode, hls, rtsp, whep};
+use crate::bench::{self, encode, hls, rtsp};
 use crate::config::Loaded;
 use crate::config::units::{Bitrate, Size, StreamUrl};
 use crate::net;
@@ -26,14 +26,12 @@ pub(super) struct Bench {
 const EXAMPLES: &str = "Examples:
   sightline bench encode
   sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 100
-  sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
-  sightline bench whep http://localhost:8889/zerolatency/whep --viewers 150";
+  sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200";
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Rtsp(Rtsp),
     Hls(Hls),
-    Whep(Whep),
     Encode(Encode),
 }
 
@@ -109,24 +107,6 @@ struct Hls {
 const HLS_EXAMPLES: &str = "Examples:
   sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
   sightline bench hls http://localhost:8888/load/index.m3u8 --publish rtsp://localhost:8554/load --json";
-
-/// Many WebRTC viewers of one server, each with its own ICE, DTLS and SRTP
-#[derive(Debug, Args)]
-#[command(after_help = WHEP_EXAMPLES)]
-struct Whep {
-    /// Where offers are posted, as http://host:8889/NAME/whep
-    #[arg(value_parser = whep_url)]
-    url: url::Url,
-    /// Publish a test stream first, by RTSP, at the URL that the server takes it at
-    #[arg(long, value_name = "URL")]
-    publish: Option<StreamUrl>,
-    #[command(flatten)]
-    crowd: Crowd,
-}
-
-const WHEP_EXAMPLES: &str = "Examples:
-  sightline bench whep http://localhost:8889/zerolatency/whep --viewers 150
-  sightline bench whep http://localhost:8889/load/whep --publish rtsp://localhost:8554/load --json";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {
@@ -209,7 +189,6 @@ impl Bench {
         match self.command {
             BenchCommand::Rtsp(rtsp) => rtsp.run(),
             BenchCommand::Hls(hls) => hls.run(),
-            BenchCommand::Whep(whep) => whep.run(),
             BenchCommand::Encode(encode) => encode.run(),
         }
     }
@@ -251,23 +230,6 @@ impl Hls {
                 clock: Arc::clone(&ready.clock),
             };
             hls::run(plan, progress)
-        })
-    }
-}
-
-impl Whep {
-    fn run(self) -> Result<(), Failure> {
-        self.crowd.run(|crowd, ready, progress| {
-            let plan = whep::Plan {
-                url: self.url,
-                token: crowd.token(&ready.loaded).map(Secret::new),
-                viewers: crowd.viewers as usize,
-                duration: Duration::from_secs_f64(crowd.seconds),
-                publish: self.publish.map(|publish| crowd.publish(publish.0, ready)),
-                pid: crowd.pid,
-                clock: Arc::clone(&ready.clock),
-            };
-            whep::run(plan, progress)
         })
     }
 }
@@ -337,23 +299,17 @@ impl Crowd {
 }
 
 fn playlist_url(text: &str) -> Result<url::Url, String> {
-    http_url(text, "http://localhost:8888/zerolatency/index.m3u8")
-}
-
-fn whep_url(text: &str) -> Result<url::Url, String> {
-    http_url(text, "http://localhost:8889/zerolatency/whep")
-}
-
-fn http_url(text: &str, example: &str) -> Result<url::Url, String> {
     let url: url::Url = text
         .parse()
-        .map_err(|error| format!("{error}; write it like {example}"))?;
+        .map_err(|error| format!("{error}; write it like {PLAYLIST}"))?;
     match (url.scheme(), url.host_str()) {
         ("http", Some(_)) => Ok(url),
-        ("https", _) => Err(format!("this load speaks HTTP without TLS; write it like {example}")),
-        _ => Err(format!("write it like {example}")),
+        ("https", _) => Err(format!("this load speaks HTTP without TLS; write it like {PLAYLIST}")),
+        _ => Err(format!("write it like {PLAYLIST}")),
     }
 }
+
+const PLAYLIST: &str = "http://localhost:8888/zerolatency/index.m3u8";
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));

@@ -391,6 +391,7 @@ impl Task {
         if self.viewers.is_empty() {
             // Another shard may still want them; it makes them again.
             self.forms.clear();
+            self.out = Outbox::new();
         }
     }
 }

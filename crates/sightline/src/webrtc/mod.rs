@@ -12,6 +12,8 @@ mod service;
 mod sessions;
 mod sockets;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod viewer;
 
 use std::io;

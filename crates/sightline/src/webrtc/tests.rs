@@ -1,0 +1,357 @@
+//! Sessions over loopback against str0m's client side: what one that is slow, gone or wrong costs the others.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use media::hub::{Limits, Origin, Publisher, Publishing};
+use media::stats::{Role, SessionInfo, SessionStats};
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaKind};
+use str0m::net::{Protocol, Receive, TcpType};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use testkit::stream::{Settings as VideoSettings, Video};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::net;
+use crate::shutdown;
+
+/// Longest wait for anything, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    service: Arc<Service>,
+    hub: Hub,
+    publisher: Publisher,
+    video: Video,
+    _stop: shutdown::Trigger,
+}
+
+impl World {
+    /// A stream of 60 pictures a second, so large that the buffers of a connection are full in a moment.
+    fn new(video: VideoSettings) -> Self {
+        let hub = Hub::new(Limits {
+            lag: Duration::from_millis(500),
+            ..Limits::default()
+        });
+        let host = Some(Ipv4Addr::LOCALHOST.into());
+        let sockets = Sockets {
+            udp: net::bind_udp(host, 0, "--ice-port").unwrap(),
+            tcp: net::listen_tcp(host, 0, "--ice-port").unwrap(),
+        };
+        let settings = Settings {
+            host,
+            shards: 1,
+            ..Settings::default()
+        };
+        let clock = Arc::new(SystemClock);
+        let service = Service::new(sockets, settings, hub.clone(), clock, crate::random::bits).unwrap();
+        let (stop, requested) = shutdown::channel();
+        tokio::spawn(Arc::clone(&service).run(requested));
+        let video = Video::new(video);
+        let info = SessionInfo {
+            stream: "cam".parse().unwrap(),
+            role: Role::Publisher,
+            protocol: "test",
+            remote: None,
+            agent: None,
+            since: SystemClock.wall(),
+        };
+        let publishing = Publishing {
+            stats: Arc::new(SessionStats::new(info)),
+            origin: Origin::Remote,
+            keyframe_requests: None,
+        };
+        let name = "cam".parse().unwrap();
+        let publisher = hub
+            .publish(&name, vec![video.track()], publishing, SystemClock.now())
+            .unwrap();
+        Self {
+            service,
+            hub,
+            publisher,
+            video,
+            _stop: stop,
+        }
+    }
+
+    async fn play(&mut self, frames: usize) {
+        for _ in 0..frames {
+            let frame = self.video.next_frame(SystemClock.wall());
+            self.publisher.publish(frame, SystemClock.now()).unwrap();
+            tokio::time::sleep(Duration::from_micros(self.video.interval_us())).await;
+        }
+    }
+
+    /// A client's offer, answered.
+    async fn answered(&self, rtc: &mut Rtc, keep: &str) {
+        let mut api = rtc.sdp_api();
+        api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = api.apply().unwrap();
+        let asked = Asked {
+            stream: "cam".parse().unwrap(),
+            offer: offer.to_sdp_string().into(),
+            remote: Ipv4Addr::LOCALHOST.into(),
+            agent: Some("test".into()),
+            at_once: false,
+        };
+        let Ok(created) = self.service.view(asked).await else {
+            panic!("no session")
+        };
+        let kept = |line: &&str| !line.starts_with("a=candidate:") || line.contains(keep);
+        let sdp: String = created
+            .sdp
+            .lines()
+            .filter(kept)
+            .map(|line| format!("{line}\r\n"))
+            .collect();
+        let answer = SdpAnswer::from_sdp_string(&sdp).unwrap();
+        rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    }
+
+    fn viewers(&self) -> Vec<Arc<SessionStats>> {
+        let stream = self.hub.stream(&"cam".parse().unwrap(), SystemClock.now()).unwrap();
+        let sessions = stream.sessions().into_iter();
+        sessions.filter(|session| session.info.role == Role::Viewer).collect()
+    }
+
+    async fn until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !wanted(self) {
+            assert!(begun.elapsed() < PATIENCE, "never {what}");
+            self.play(1).await;
+        }
+    }
+}
+
+/// What a client tells, and is told.
+#[derive(Default)]
+struct Shared {
+    /// RTP packets that came.
+    packets: AtomicUsize,
+    /// It takes nothing out of its socket.
+    paused: AtomicBool,
+}
+
+struct Client {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Client {
+    fn packets(&self) -> usize {
+        self.shared.packets.load(Relaxed)
+    }
+
+    async fn by_udp(world: &World) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let local = socket.local_addr().unwrap();
+        let mut rtc = client();
+        rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
+        world.answered(&mut rtc, " udp ").await;
+        let shared = Arc::new(Shared::default());
+        let counting = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            let mut buffer = vec![0; 2_000];
+            loop {
+                let until = step(&mut rtc, &counting, |to, bytes| drop(socket.try_send_to(bytes, to)));
+                tokio::select! {
+                    came = socket.recv_from(&mut buffer) => {
+                        let (length, from) = came.unwrap();
+                        take(&mut rtc, Protocol::Udp, from, local, &buffer[..length]);
+                    }
+                    () = tokio::time::sleep_until(until.into()) => rtc.handle_input(Input::Timeout(Instant::now())).unwrap(),
+                }
+            }
+        });
+        Self { shared, task }
+    }
+
+    async fn by_tcp(world: &World) -> Self {
+        let to = world.service.tcp.local_addr().unwrap();
+        let mut socket = TcpStream::connect(to).await.unwrap();
+        let local = socket.local_addr().unwrap();
+        let mut rtc = client();
+        let candidate = Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build();
+        rtc.add_local_candidate(candidate.unwrap());
+        world.answered(&mut rtc, " tcp ").await;
+        let shared = Arc::new(Shared::default());
+        let counting = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            let (mut buffer, mut waiting) = (vec![0; 65_536], Vec::new());
+            loop {
+                let until = step(&mut rtc, &counting, |_, bytes| {
+                    let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+                    // Little is sent, so it always fits.
+                    drop(socket.try_write(&[&length[..], bytes].concat()));
+                });
+                let paused = counting.paused.load(Relaxed);
+                tokio::select! {
+                    came = socket.read(&mut buffer), if !paused => {
+                        waiting.extend_from_slice(&buffer[..came.unwrap()]);
+                        while let Some(&[high, low]) = waiting.first_chunk::<2>() {
+                            let end = 2 + usize::from(u16::from_be_bytes([high, low]));
+                            if waiting.len() < end { break }
+                            take(&mut rtc, Protocol::Tcp, to, local, &waiting[2..end]);
+                            waiting.drain(..end);
+                        }
+                    }
+                    () = tokio::time::sleep_until(until.min(Instant::now() + Duration::from_millis(20)).into()) => {
+                        rtc.handle_input(Input::Timeout(Instant::now())).unwrap();
+                    }
+                }
+            }
+        });
+        Self { shared, task }
+    }
+}
+
+fn client() -> Rtc {
+    let crypto = Arc::new(str0m::crypto::from_feature_flags());
+    RtcConfig::new()
+        .set_crypto_provider(crypto)
+        .set_rtp_mode(true)
+        .build(Instant::now())
+}
+
+fn take(rtc: &mut Rtc, protocol: Protocol, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    let received = Receive::new(protocol, from, to, bytes).unwrap();
+    rtc.handle_input(Input::Receive(Instant::now(), received)).unwrap();
+}
+
+/// Sends what is to be sent, counts what came, and says until when nothing is to be done.
+fn step(rtc: &mut Rtc, shared: &Shared, mut send: impl FnMut(SocketAddr, &[u8])) -> Instant {
+    loop {
+        match rtc.poll_output().unwrap() {
+            Output::Timeout(at) => return at.min(Instant::now() + Duration::from_secs(1)),
+            Output::Transmit(transmit) => send(transmit.destination, &transmit.contents),
+            Output::Event(Event::RtpPacket(_)) => {
+                shared.packets.fetch_add(1, Relaxed);
+            }
+            Output::Event(_) => {}
+        }
+    }
+}
+
+/// 60 pictures a second of 30 KB: 14 Mb/s, a keyframe every half second.
+fn large() -> VideoSettings {
+    VideoSettings {
+        fps: 60,
+        gop_frames: 30,
+        idr_bytes: 60_000,
+        frame_bytes: 30_000,
+        ..VideoSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_that_takes_nothing_jumps_and_disturbs_nobody() {
+    let mut world = World::new(large());
+    world.play(1).await;
+    let (slow, quick) = (Client::by_tcp(&world).await, Client::by_udp(&world).await);
+    world
+        .until("connected", |_| slow.packets() > 0 && quick.packets() > 0)
+        .await;
+    let stats = |world: &World, protocol: &str| {
+        let viewers = world.viewers();
+        viewers
+            .into_iter()
+            .find(|viewer| viewer.info.protocol == protocol)
+            .unwrap()
+    };
+    let (slows, quicks) = (stats(&world, "WebRTC/TCP"), stats(&world, "WebRTC"));
+    slow.shared.paused.store(true, Relaxed);
+    // Until its buffers and the kernel's are full, and then for longer than a viewer may be behind.
+    let sent = |stats: &SessionStats| stats.frames.get();
+    let mut before = sent(&slows);
+    loop {
+        world.play(30).await;
+        let now = sent(&slows);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    let (at, came) = (sent(&quicks), quick.packets());
+    world.play(90).await;
+    assert_eq!(sent(&slows), before, "nothing is sent to who takes nothing");
+    assert!(sent(&quicks) >= at + 85, "{} of 90 frames", sent(&quicks) - at);
+    assert!(quick.packets() > came + 1_500, "{} packets", quick.packets() - came);
+    slow.shared.paused.store(false, Relaxed);
+    world.until("going on", |_| sent(&slows) > before + 60).await;
+    assert!(slows.jumps.get() >= 1 && slows.frames_dropped.get() > 30, "{slows:?}");
+    assert_eq!((quicks.jumps.get(), quicks.frames_dropped.get()), (0, 0));
+}
+
+#[tokio::test]
+async fn viewers_are_counted_while_they_are_there() {
+    let mut world = World::new(VideoSettings::default());
+    world.play(1).await;
+    let clients = [Client::by_udp(&world).await, Client::by_udp(&world).await];
+    world.until("two viewers", |world| world.viewers().len() == 2).await;
+    world
+        .until("pictures", |_| clients.iter().all(|client| client.packets() > 20))
+        .await;
+    assert!(
+        world
+            .viewers()
+            .iter()
+            .all(|viewer| viewer.info.agent.as_deref() == Some("test"))
+    );
+    let [first, second] = clients;
+    // Killed: it says nothing, and is not heard of again.
+    drop(first);
+    world.hub.end(&"cam".parse().unwrap());
+    let begun = Instant::now();
+    while world.service.sessions.len() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "sessions outlive their stream");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(second);
+}
+
+#[tokio::test]
+async fn noise_on_the_port_is_nobodys() {
+    let mut world = World::new(VideoSettings::default());
+    world.play(1).await;
+    let client = Client::by_udp(&world).await;
+    world.until("pictures", |_| client.packets() > 5).await;
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, world.service.port()));
+    let mut rng = fastrand::Rng::with_seed(1);
+    for number in 0..2_000_usize {
+        let mut bytes: Vec<u8> = (0..rng.usize(0..1_400)).map(|_| rng.u8(..)).collect();
+        // Such as STUN, DTLS and RTP begin with.
+        if let Some(first) = bytes.first_mut() {
+            *first = [0, 1, 20, 22, 128, 144][number % 6];
+        }
+        let _ = stranger.send_to(&bytes, to).await;
+    }
+    let came = client.packets();
+    world
+        .until("pictures after the noise", |_| client.packets() > came + 20)
+        .await;
+    let mut answer = [0; 100];
+    assert!(stranger.try_recv_from(&mut answer).is_err(), "a stranger is answered");
+    // By TCP a stranger has to name its session first, and at once.
+    let mut connection = TcpStream::connect(world.service.tcp.local_addr().unwrap())
+        .await
+        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut connection, &[0, 3, 1, 2, 3])
+        .await
+        .unwrap();
+    let closed = tokio::time::timeout(PATIENCE, connection.read(&mut answer))
+        .await
+        .unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
