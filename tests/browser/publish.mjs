@@ -1,5 +1,5 @@
 /** Publishing from the page. */
-import { becomes, check, isClean, moves, until } from './support.mjs';
+import { PATIENCE_MS, becomes, check, isClean, moves, until } from './support.mjs';
 
 export async function a_camera_of_the_browser(stage) {
   const server = await stage.server(['--open']);
@@ -13,9 +13,9 @@ export async function a_camera_of_the_browser(stage) {
   await moves(viewer);
   // The publisher comes back by itself, and with it the picture.
   await server.restart();
-  await until('it is on air again', async () => (await page.locator('#connection-status').innerText()) === 'On air');
+  await moves(viewer, PATIENCE_MS);
+  check((await page.locator('#connection-status').innerText()) === 'On air', 'the page says that it publishes');
   await becomes(viewer, 'live');
-  await moves(viewer);
   await page.click('#connect-btn');
   await becomes(viewer, ['held', 'gone']);
   for (const one of [page, viewer]) await isClean(one);

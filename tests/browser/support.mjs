@@ -210,17 +210,18 @@ export function pictures(page) {
 }
 
 /** Fails unless pictures come onto the screen, with different content. */
-export async function moves(page) {
+export async function moves(page, patienceMs = 5_000) {
   const look = () =>
     page.evaluate(() => {
       const video = document.getElementById('video-stream');
+      if (!video) return '';
       const canvas = new OffscreenCanvas(64, 48);
       const context = canvas.getContext('2d');
       context.drawImage(video, 0, 0, 64, 48);
       return [...context.getImageData(0, 0, 64, 48).data].join();
     });
   const first = await look();
-  await until('the picture moves', async () => (await look()) !== first, 5_000);
+  await until('the picture moves', async () => (await look()) !== first, patienceMs);
 }
 
 /** Nothing was refused by the policy of the page, and nothing went wrong in it. */

@@ -26,6 +26,7 @@ export class Whip {
   #resource: URL | null = null;
   #abort = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #listening: ReturnType<typeof setTimeout> | undefined;
   #backoff = new Backoff(500, 5_000, Math.random);
   #over = false;
   #bytes = { sent: 0, atMs: 0 };
@@ -79,6 +80,7 @@ export class Whip {
         clearTimeout(this.#timer);
         this.#backoff.reset();
         this.options.changed('live', null);
+        this.#listen(peer, 0, performance.now());
       }
       if (peer.connectionState === 'disconnected') {
         this.#timer = setTimeout(() => this.#failed(peer, LOST), DISCONNECTED_MS);
@@ -117,6 +119,19 @@ export class Whip {
     await limit(peer, this.options.maxKbps);
   }
 
+  /** A server that was restarted says nothing more, and the browser takes long to notice: what comes back is counted. */
+  #listen(peer: RTCPeerConnection, heard: number, heardMs: number): void {
+    clearTimeout(this.#listening);
+    this.#listening = setTimeout(() => {
+      void received(peer).then((now) => {
+        if (peer !== this.#peer) return;
+        if (now !== heard) this.#listen(peer, now, performance.now());
+        else if (performance.now() - heardMs < SILENT_MS) this.#listen(peer, heard, heardMs);
+        else this.#failed(peer, LOST);
+      });
+    }, 1_000);
+  }
+
   #failed(peer: RTCPeerConnection, failure: Failure): void {
     if (this.#over || peer !== this.#peer) return;
     this.#end();
@@ -127,6 +142,7 @@ export class Whip {
 
   #end(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#listening);
     this.#abort.abort();
     this.#peer?.close();
     this.#peer = null;
@@ -144,6 +160,17 @@ function preferH264(transceiver: RTCRtpTransceiver): void {
   if (h264.length > 0) transceiver.setCodecPreferences([...h264, ...repair]);
 }
 
+/** A number that grows with whatever comes from the other end: reports, and answers to the browser's checks. */
+async function received(peer: RTCPeerConnection): Promise<number> {
+  let sum = 0;
+  for (const entry of (await peer.getStats()).values() as Iterable<Record<string, unknown>>) {
+    const number = (field: string): number => (typeof entry[field] === 'number' ? entry[field] : 0);
+    if (entry['type'] === 'candidate-pair') sum += number('responsesReceived');
+    if (entry['type'] === 'transport') sum += number('bytesReceived');
+  }
+  return sum;
+}
+
 async function limit(peer: RTCPeerConnection, maxKbps: number): Promise<void> {
   const sender = peer.getSenders().find((candidate) => candidate.track?.kind === 'video');
   if (!sender) return;
@@ -154,6 +181,8 @@ async function limit(peer: RTCPeerConnection, maxKbps: number): Promise<void> {
 
 const CONNECT_MS = 8_000;
 const DISCONNECTED_MS = 4_000;
+/** Reports come about every second, answers to checks every few. */
+const SILENT_MS = 5_000;
 const DENIED_PAUSE_MS = 60_000;
 const LOST: Failure = { kind: 'broken', message: 'the connection for media was lost' };
 const NO_CONNECTION: Failure = {
