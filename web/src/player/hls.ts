@@ -1,6 +1,7 @@
 /** Playing by LL-HLS: hls.js where the browser has Media Source Extensions, else the browser itself. */
 import type HlsPlayer from 'hls.js';
 import type { Fragment, HlsConfig } from 'hls.js';
+import { Edge } from './edge';
 import { watchPictures, type Picture } from './pictures';
 import { kindOf, wordsIn, type Failure, type Listener, type Session } from './session';
 
@@ -19,6 +20,7 @@ export function openHls(
 ): Session {
   let over = false;
   let playing: Playing | null = null;
+  const edge = new Edge();
 
   const fail = (failure: Failure): void => {
     if (over) return;
@@ -30,7 +32,13 @@ export function openHls(
     const bufferedMs = Math.max(0, bufferedEnd(video, picture.mediaTimeS) - picture.mediaTimeS) * 1_000;
     shown(picture, { capturedMs: playing?.capturedMs(picture.mediaTimeS) ?? null, bufferedMs });
     listener.picture();
+    if (!playing?.ours) return;
+    const { rate, skipMs } = edge.add(picture.callbackMs, bufferedMs);
+    if (video.playbackRate !== rate) video.playbackRate = rate;
+    if (skipMs > 0) video.currentTime += skipMs / 1_000;
   });
+  const waiting = (): void => edge.stalled(performance.now());
+  video.addEventListener('waiting', waiting);
   const ended = (): void => fail({ kind: 'ended', message: 'the stream is over' });
   video.addEventListener('ended', ended);
 
@@ -45,6 +53,7 @@ export function openHls(
     over = true;
     unwatch();
     video.removeEventListener('ended', ended);
+    video.removeEventListener('waiting', waiting);
   };
   return {
     via: 'hls',
@@ -61,6 +70,8 @@ export function openHls(
 }
 
 interface Playing {
+  /** Whether how near to the edge it plays is ours to decide. */
+  readonly ours: boolean;
   capturedMs(mediaTimeS: number): number | null;
   silence(): void;
   close(): void;
@@ -93,6 +104,7 @@ async function byLibrary(
   hls.loadSource(url.href);
   hls.attachMedia(video);
   return {
+    ours: true,
     capturedMs: (mediaTimeS) => capturedByList(fragments(hls), mediaTimeS),
     silence: () => hls.stopLoad(),
     close: () => hls.destroy(),
@@ -105,6 +117,7 @@ function natively(url: URL, video: HTMLVideoElement, fail: (failure: Failure) =>
   video.src = url.href;
   const dated = video as HTMLVideoElement & { getStartDate?: () => Date };
   return {
+    ours: false,
     capturedMs: (mediaTimeS) => {
       const start = dated.getStartDate?.().getTime() ?? Number.NaN;
       return Number.isFinite(start) ? start + mediaTimeS * 1_000 : null;
@@ -168,6 +181,6 @@ const SETTINGS: Partial<HlsConfig> = {
   maxBufferLength: 8,
   maxMaxBufferLength: 8,
   liveDurationInfinity: true,
-  // After a pause in the network the live edge is reached again without a jump.
-  maxLiveSyncPlaybackRate: 1.1,
+  // Not its business: see `edge`.
+  maxLiveSyncPlaybackRate: 1,
 };
