@@ -3,11 +3,19 @@ import { untrack } from 'svelte';
 import { Api, poll, type Stream, type System } from './api';
 import type { Places } from './config';
 import type { Estimate } from './player/clock';
-import { StatusSocket } from './player/socket';
+import { StatusSocket, type Message } from './player/socket';
 
 export interface Entry {
   readonly id: number;
   readonly at: Date;
+  readonly text: string;
+}
+
+/** Of the chat. */
+export interface Line {
+  readonly id: number;
+  readonly at: Date;
+  readonly from: string;
   readonly text: string;
 }
 
@@ -20,6 +28,7 @@ export class Server {
   /** Why the streams cannot be listed. */
   trouble = $state<string | null>(null);
   activity = $state.raw<readonly Entry[]>([]);
+  chat = $state.raw<readonly Line[]>([]);
 
   #socket: StatusSocket;
   #ends: (() => void)[] = [];
@@ -39,6 +48,7 @@ export class Server {
         if (this.reachable) this.log('Server lost');
         this.reachable = false;
       },
+      message: (message) => this.#heard(message),
     });
   }
 
@@ -78,6 +88,24 @@ export class Server {
     this.activity = [entry, ...untrack(() => this.activity)].slice(0, MAX_ENTRIES);
   }
 
+  /** To everybody who looks at a page of this server. The server tells it to the others alone. */
+  say(text: string): void {
+    this.#socket.send({ type: 'chat', text });
+    this.#line('you', text, new Date());
+  }
+
+  #heard(message: Message): void {
+    const { type, from, text, at } = message;
+    if (type !== 'chat' || typeof text !== 'string') return;
+    const said = new Date(typeof at === 'string' || typeof at === 'number' ? at : Date.now());
+    this.#line(typeof from === 'string' ? from : 'somebody', text, Number.isNaN(said.getTime()) ? new Date() : said);
+  }
+
+  #line(from: string, text: string, at: Date): void {
+    const line = { id: ++this.#entries, at, from, text: text.slice(0, MAX_LINE) };
+    this.chat = [...this.chat, line].slice(-MAX_ENTRIES);
+  }
+
   close(): void {
     this.#socket.close();
     for (const end of this.#ends) end();
@@ -89,3 +117,4 @@ export function wordsOf(failure: unknown): string {
 }
 
 const MAX_ENTRIES = 50;
+const MAX_LINE = 1_000;

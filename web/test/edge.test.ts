@@ -38,7 +38,7 @@ describe('the live edge', () => {
     const edge = new Edge();
     play(edge, 30, state);
     const { leastMs, rates } = play(edge, 10, state);
-    expect(leastMs).toBeGreaterThan(20);
+    expect(leastMs).toBeGreaterThan(0);
     expect(leastMs).toBeLessThan(130);
     expect(rates.every((rate) => rate === 1)).toBe(true);
   });
