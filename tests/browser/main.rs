@@ -44,5 +44,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    page: says_what_is_not_there, asks_who_somebody_is;
+    page: plays_on_every_port, a_name_may_hold_slashes, says_what_is_not_there, asks_who_somebody_is, a_still_is_not_called_live,
+        heals_when_the_publisher_returns, heals_when_the_server_returns, fits_a_telephone, works_by_keyboard,
+        keeps_the_ids_that_scripts_read;
+    publish: a_camera_of_the_browser;
 }

@@ -180,8 +180,7 @@ impl Server {
         });
         let dashboard = routes::router(routes::DASHBOARD, Cors::Live, &shared);
         // Players of other sites may play what is open, and read why not.
-        let hls = routes::router(routes::HLS, Cors::Everybody, &shared);
-        let webrtc = routes::router(routes::WEBRTC, Cors::Everybody, &shared);
+        let players = routes::router(routes::PLAYERS, Cors::Everybody, &shared);
         let listener = |socket, router: &axum::Router, secure| {
             TcpListener::from_std(socket).map(|socket| Listener {
                 socket,
@@ -192,8 +191,8 @@ impl Server {
         let listeners = vec![
             listener(sockets.http, &dashboard, false)?,
             listener(sockets.https, &dashboard, true)?,
-            listener(sockets.hls, &hls, false)?,
-            listener(sockets.webrtc, &webrtc, false)?,
+            listener(sockets.hls, &players, false)?,
+            listener(sockets.webrtc, &players, false)?,
         ];
         Ok(Self { shared, listeners })
     }

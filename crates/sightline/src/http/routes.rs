@@ -56,13 +56,8 @@ pub(super) const DASHBOARD: Port = Port {
     ],
     streams_at: LIVE,
 };
-/// The port of HLS.
-pub(super) const HLS: Port = Port {
-    tables: &[pages::PLAYERS_HOME, pages::ROUTES, assets::ROUTES, api::STREAM],
-    streams_at: "/",
-};
-/// The port of WebRTC.
-pub(super) const WEBRTC: Port = Port {
+/// The ports of HLS and WebRTC. Both have both: a page falls back from one to the other where it came from, with the cookie that it has.
+pub(super) const PLAYERS: Port = Port {
     tables: &[
         pages::PLAYERS_HOME,
         pages::ROUTES,

@@ -70,8 +70,7 @@ impl Default for Wishes {
 struct World {
     shared: Arc<Shared>,
     dashboard: Router,
-    hls: Router,
-    webrtc: Router,
+    players: Router,
     hub: Hub,
     clock: Arc<dyn Clock>,
     trigger: Trigger,
@@ -116,14 +115,13 @@ impl World {
         )
         .unwrap();
         let (shared, dashboard) = (Arc::clone(&server.shared), server.listeners[0].router.clone());
-        let [hls, webrtc] = [2, 3].map(|at: usize| server.listeners[at].router.clone());
+        let players = server.listeners[2].router.clone();
         let (trigger, stop) = shutdown::channel();
         let running = tokio::spawn(server.run(stop));
         Self {
             shared,
             dashboard,
-            hls,
-            webrtc,
+            players,
             hub,
             clock: wishes.clock,
             trigger,

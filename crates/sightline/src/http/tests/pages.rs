@@ -55,7 +55,7 @@ async fn signing_in_gives_a_session_and_signing_out_ends_it() {
     for cookies in [&cookie, &others] {
         let home = world.get("/", &[("cookie", cookies)]).await;
         assert_eq!(config(&home)["signed_in"], true);
-        let list = ask(&world.hls, ELSEWHERE, Method::GET, "/", &[("cookie", cookies)], "").await;
+        let list = ask(&world.players, ELSEWHERE, Method::GET, "/", &[("cookie", cookies)], "").await;
         assert!(list.text.contains("rtsp://pi.local:8554/house/door"), "{}", list.text);
         assert!(list.text.contains("href=\"house/door/\""), "{}", list.text);
         assert!(list.text.contains("action=\"sign-out\""), "{}", list.text);
@@ -155,7 +155,7 @@ async fn nobody_signs_in_where_nobody_needs_to() {
     let world = World::new();
     let home = world.ask(TRUSTED, Method::GET, "/", &[]).await;
     assert_eq!(config(&home)["signed_in"], false);
-    let list = ask(&world.hls, TRUSTED, Method::GET, "/", &[], "").await;
+    let list = ask(&world.players, TRUSTED, Method::GET, "/", &[], "").await;
     assert!(
         list.text.contains("No stream is published now.") && !list.text.contains("sign-out"),
         "{}",
@@ -203,8 +203,10 @@ async fn pages_of_streams_know_where_they_are() {
         ("/house%2Fcam/publish?x=1", "publish", "../"),
     ] {
         let name = if path.contains("house") { "house/cam" } else { "cam" };
-        for (router, prefix, streams, deeper) in [(&world.hls, "", "", ""), (&world.dashboard, "/live", "live/", "../")]
-        {
+        for (router, prefix, streams, deeper) in [
+            (&world.players, "", "", ""),
+            (&world.dashboard, "/live", "live/", "../"),
+        ] {
             let path = format!("{prefix}{path}");
             let reply = ask(router, TRUSTED, Method::GET, &path, &[], "").await;
             let root = format!("{root}{deeper}");
@@ -283,7 +285,7 @@ async fn signing_in_leads_nowhere_else() {
 #[tokio::test]
 async fn publishing_has_a_page_for_those_who_may() {
     let world = World::new();
-    let get = async |path| ask(&world.hls, ELSEWHERE, Method::GET, path, &[], "").await;
+    let get = async |path| ask(&world.players, ELSEWHERE, Method::GET, path, &[], "").await;
     assert_eq!(config(&get("/cam/publish?token=p-token").await)["view"], "publish");
     assert_eq!(config(&get("/cam/?token=v-token").await)["view"], "watch");
     let viewer = get("/cam/publish?token=v-token").await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::response::IntoResponse as _;
 
 use super::super::answer::json;
-use super::super::routes::{Answer, Call, Cors, DASHBOARD, HLS, Port, Route, Target, Verb, WEBRTC, router};
+use super::super::routes::{Answer, Call, Cors, DASHBOARD, PLAYERS, Port, Route, Target, Verb, router};
 use super::*;
 use crate::auth::Action;
 
@@ -28,8 +28,7 @@ async fn every_route_and_every_role() {
     let mut table = String::new();
     for (which, port, router) in [
         ("dashboard", DASHBOARD, &world.dashboard),
-        ("hls", HLS, &world.hls),
-        ("webrtc", WEBRTC, &world.webrtc),
+        ("players", PLAYERS, &world.players),
     ] {
         for route in port.tables.iter().copied().flatten() {
             let path = example(port, route);
@@ -74,34 +73,25 @@ async fn every_route_and_every_role() {
     dashboard PATCH /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
     dashboard DELETE /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
     dashboard OPTIONS /live/zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    hls GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    hls GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    hls GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 near 200 loopback 200*
-    hls POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
-    hls POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
-    hls GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    hls GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    hls GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    hls GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    webrtc GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    webrtc GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    webrtc GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 near 200 loopback 200*
-    webrtc POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
-    webrtc POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
-    webrtc GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    webrtc GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    webrtc GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    webrtc GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    webrtc POST /zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 near 415 loopback 401
-    webrtc OPTIONS /zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    webrtc PATCH /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    webrtc DELETE /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    webrtc OPTIONS /zerolatency/whep/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    webrtc POST /zerolatency/whip: nobody 401 wrong 401 viewer 403 publisher 415 admin 415 near 415 loopback 401
-    webrtc OPTIONS /zerolatency/whip: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    webrtc PATCH /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    webrtc DELETE /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    webrtc OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
+    players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
+    players GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
+    players GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 near 200 loopback 200*
+    players POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
+    players POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
+    players GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    players GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    players GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
+    players GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    players POST /zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 near 415 loopback 401
+    players OPTIONS /zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
+    players PATCH /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
+    players DELETE /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
+    players OPTIONS /zerolatency/whep/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
+    players POST /zerolatency/whip: nobody 401 wrong 401 viewer 403 publisher 415 admin 415 near 415 loopback 401
+    players OPTIONS /zerolatency/whip: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
+    players PATCH /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
+    players DELETE /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
+    players OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
     ");
 }
 
@@ -123,11 +113,7 @@ fn script() -> String {
 
 #[test]
 fn what_is_public_says_why() {
-    for route in [DASHBOARD.tables, HLS.tables, WEBRTC.tables]
-        .concat()
-        .into_iter()
-        .flatten()
-    {
+    for route in [DASHBOARD.tables, PLAYERS.tables].concat().into_iter().flatten() {
         if let Target::Public { why, .. } = route.target {
             assert!(why.len() > 20, "{}", route.path);
         }
@@ -308,7 +294,7 @@ async fn every_answer_is_protected() {
         (&world.dashboard, "/healthz"),
         (&world.dashboard, "/api/v1/streams"),
         (&world.dashboard, "/nothing"),
-        (&world.hls, "/nothing"),
+        (&world.players, "/nothing"),
     ] {
         let reply = ask(router, ELSEWHERE, Method::GET, path, &[], "").await;
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
@@ -333,7 +319,7 @@ async fn other_sites_may_use_players_and_nothing_else() {
         ("access-control-request-method", "POST"),
     ];
     let preflight = |router| ask(router, ELSEWHERE, Method::OPTIONS, "/zerolatency/whep", &asks, "");
-    let reply = preflight(&world.hls).await;
+    let reply = preflight(&world.players).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
     assert_eq!(reply.header("access-control-allow-origin"), "*");
     for header in ["Authorization", "Content-Type", "If-Match"] {
@@ -352,7 +338,7 @@ async fn other_sites_may_use_players_and_nothing_else() {
         !reply.headers.contains_key("access-control-allow-credentials"),
         "never with cookies"
     );
-    let reply = ask(&world.hls, ELSEWHERE, Method::GET, "/nothing", &[], "").await;
+    let reply = ask(&world.players, ELSEWHERE, Method::GET, "/nothing", &[], "").await;
     assert_eq!(
         reply.header("access-control-allow-origin"),
         "*",

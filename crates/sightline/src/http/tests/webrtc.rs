@@ -22,7 +22,7 @@ fn offer(direction: &str, codec: &str) -> String {
 impl World {
     /// Asks the WebRTC port from elsewhere.
     async fn signal(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        ask(&self.webrtc, ELSEWHERE, method, path, headers, body).await
+        ask(&self.players, ELSEWHERE, method, path, headers, body).await
     }
 
     async fn watch(&self) -> Reply {
