@@ -250,6 +250,7 @@ impl Inner {
         self.held_since = None;
         self.keyframes = Keyframes::new(publishing.keyframe_requests.clone());
         self.timeline.new_publisher();
+        self.ring.new_publisher();
         self.set_tracks(Arc::clone(tracks));
     }
 
@@ -279,6 +280,7 @@ impl Inner {
         entry.time_us = frame.time.as_micros();
         entry.id = self.ring.end();
         entry.lineup = self.lineup;
+        entry.publisher = self.owner.as_ref().map_or(0, |owner| owner.id);
         entry.start = match self.leading {
             Some(leading) => frame.keyframe && frame.track == leading,
             None => true,

@@ -20,6 +20,8 @@ pub struct Entry {
     pub frame: Frame,
     /// When it was published.
     pub published: Instant,
+    /// Which publisher of the stream it is from, counted from 0 in the order in which they came.
+    pub publisher: u64,
     pub(super) lineup: u32,
     /// A reader may start here: keyframe of the first video track, or any frame of a stream without video.
     pub(super) start: bool,
@@ -32,6 +34,7 @@ impl Entry {
             id: 0,
             frame,
             published,
+            publisher: 0,
             lineup: 0,
             start: false,
             time_us: 0,
@@ -63,6 +66,28 @@ pub(super) struct Ring {
     newest_start: Option<u64>,
     newest_us: i64,
     newest_published: Option<Instant>,
+    gops: Gops,
+}
+
+/// How far the last start points were apart.
+#[derive(Debug, Default)]
+struct Gops {
+    last_us: Option<i64>,
+    lengths_us: VecDeque<i64>,
+}
+
+impl Gops {
+    /// More are not looked at: encoders that put a keyframe at each new scene still keep their longest distance most of the time.
+    const MOST: usize = 8;
+
+    fn start(&mut self, at_us: i64) {
+        if let Some(last_us) = self.last_us.replace(at_us) {
+            if self.lengths_us.len() >= Self::MOST {
+                self.lengths_us.pop_front();
+            }
+            self.lengths_us.push_back(at_us.saturating_sub(last_us));
+        }
+    }
 }
 
 impl Ring {
@@ -74,6 +99,7 @@ impl Ring {
             newest_start: None,
             newest_us: i64::MIN,
             newest_published: None,
+            gops: Gops::default(),
         }
     }
 
@@ -99,6 +125,22 @@ impl Ring {
     /// The newest entry at which a reader of the current tracks may start.
     pub(super) fn newest_start(&self) -> Option<u64> {
         self.newest_start
+    }
+
+    /// The oldest entry at which a reader of the current tracks may start without falling behind at once.
+    pub(super) fn oldest_start(&self, lineup: u32, lag: Duration) -> Option<u64> {
+        let fits = |entry: &&Arc<Entry>| entry.start && entry.lineup == lineup && !self.lagging(entry, lag);
+        self.entries.iter().find(fits).map(|entry| entry.id)
+    }
+
+    /// The longest of the last few distances between start points of one publisher, in microseconds of media time.
+    pub(super) fn longest_gop_us(&self) -> Option<i64> {
+        self.gops.lengths_us.iter().copied().max()
+    }
+
+    /// Another publisher from here on: its keyframes come as it likes.
+    pub(super) fn new_publisher(&mut self) {
+        self.gops = Gops::default();
     }
 
     /// When the newest entry was published.
@@ -150,6 +192,7 @@ impl Ring {
         self.newest_published = Some(entry.published);
         if entry.start {
             self.newest_start = Some(entry.id);
+            self.gops.start(entry.time_us);
         }
         self.entries.push_back(entry);
         let time_us = micros(limits.ring_time);

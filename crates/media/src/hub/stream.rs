@@ -378,6 +378,28 @@ impl Stream {
         Position::live(&lock(&self.inner))
     }
 
+    /// How far keyframes are apart: the longest of the publisher's last few distances. `None` before its second keyframe.
+    pub fn keyframe_distance(&self) -> Option<Duration> {
+        let micros = lock(&self.inner).ring.longest_gop_us()?;
+        u64::try_from(micros).ok().map(Duration::from_micros)
+    }
+
+    /// A reader that starts with all there is: at the oldest keyframe in the ring that is not further behind than
+    /// [`Limits::lag`], or where [`Stream::start`] says when there is none. For who keeps more than the newest frames itself.
+    ///
+    /// # Errors
+    /// [`Full`] when [`Limits::readers_per_stream`] are there.
+    pub fn replay(self: &Arc<Self>, now: Instant) -> Result<Reader, Full> {
+        let mut reader = self.join(now)?;
+        let inner = lock(&self.inner);
+        if let Some(start) = inner.ring.oldest_start(inner.lineup, inner.limits.lag) {
+            reader.position = Position::burst(&inner, start);
+            reader.burst_frames = usize::try_from(inner.ring.end().saturating_sub(start)).unwrap_or(usize::MAX);
+        }
+        drop(inner);
+        Ok(reader)
+    }
+
     /// A reader that starts where [`Stream::start`] says.
     ///
     /// # Errors

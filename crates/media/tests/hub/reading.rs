@@ -9,7 +9,7 @@ use media::TrackIndex;
 use media::hub::{Entry, Event, Limits, Position, Stream};
 use testkit::stream::{Audio, Settings};
 
-use crate::world::{Seen, Terms, World, push_seen};
+use crate::world::{Seen, Terms, Viewer, World, push_seen};
 
 /// A GOP of two seconds.
 fn long_gop() -> Settings {
@@ -31,6 +31,65 @@ fn read_all(stream: &Stream, position: &mut Position, max: usize) -> Vec<Seen> {
 
 fn ids(seen: &[Seen]) -> Vec<u64> {
     seen.iter().map(|seen| seen.frame().id).collect()
+}
+
+/// For HLS, which keeps more than the last GOP.
+#[test]
+fn a_replay_begins_with_all_there_is() {
+    let world = World::new();
+    let mut feed = world.feed(Settings::default(), Terms::remote());
+    feed.pictures(35);
+    let replay = |world: &World| Viewer::new(world.stream().replay(world.now()).unwrap());
+    let mut viewer = replay(&world);
+    assert_eq!(viewer.ids(), (0..35).collect::<Vec<_>>());
+    // As long as it is not too far behind: two seconds, and from a keyframe on.
+    feed.pictures(100);
+    let ids = replay(&world).ids();
+    assert_eq!((ids[0], ids[ids.len() - 1]), (80, 134), "{ids:?}");
+}
+
+#[test]
+fn the_distance_of_keyframes_is_that_of_one_publisher() {
+    let world = World::new();
+    let mut feed = world.feed(Settings::default(), Terms::remote());
+    feed.pictures(10);
+    assert_eq!(world.stream().keyframe_distance(), None, "one is not enough");
+    feed.pictures(21);
+    let near = |distance: Option<Duration>, ms: u64| {
+        let distance = distance.unwrap();
+        assert!(
+            distance.abs_diff(Duration::from_millis(ms)) < Duration::from_millis(2),
+            "{distance:?}"
+        );
+    };
+    near(world.stream().keyframe_distance(), 333);
+    // The longest of the last few: what is in between are scenes that change.
+    feed.keyframe().unwrap();
+    feed.pictures(9);
+    near(world.stream().keyframe_distance(), 333);
+    drop(feed);
+    let mut feed = world.feed(long_gop(), Terms::remote().on_port(9));
+    feed.pictures(1);
+    assert_eq!(
+        world.stream().keyframe_distance(),
+        None,
+        "nothing is known of the next one's"
+    );
+    feed.pictures(60);
+    near(world.stream().keyframe_distance(), 2_000);
+}
+
+#[test]
+fn frames_tell_which_publisher_they_are_from() {
+    let world = World::new();
+    let mut feed = world.video();
+    feed.pictures(3);
+    drop(feed);
+    let mut feed = world.feed(Settings::default(), Terms::remote().on_port(9));
+    feed.pictures(2);
+    let mut viewer = Viewer::new(world.stream().replay(world.now()).unwrap());
+    let publishers: Vec<_> = viewer.frames().iter().map(|entry| entry.publisher).collect();
+    assert_eq!(publishers, [0, 0, 0, 1, 1]);
 }
 
 #[test]
