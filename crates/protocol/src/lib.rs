@@ -6,6 +6,7 @@
 //! Does not belong here: sockets, threads, an async runtime, files, reading a clock, randomness. Bytes come in, bytes and
 //! events go out, `now` is an argument; the drivers are in the `sightline` crate.
 
+pub mod hls;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;

@@ -310,8 +310,7 @@ fn expect(peer: &mut Peer, offer: &Offer, accepted: &[(Accepted<'_>, Mid)]) {
             let repeats = repeats.filter(|repeats| accepted.rtx && !known.contains(repeats));
             known.extend(repeats);
             let stream = direct.expect_stream_rx(source.into(), repeats.map(Into::into), *mid, None);
-            // Without RTX what is asked for comes again as it was (OBS does so).
-            stream.suppress_nack(!accepted.codec.nack);
+            stream.suppress_nack(!accepted.rtx);
         }
     }
     if accepted

@@ -1,0 +1,308 @@
+//! The text of the lists.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use media::WallTime;
+
+use super::Identity;
+use super::lineup::LeftOut;
+use super::shelf::{Segment, Shelf};
+use super::targets::Targets;
+
+/// A list as it is sent. Shared by all who are sent it.
+#[derive(Debug)]
+pub struct Text {
+    plain: Bytes,
+    gzip: OnceLock<Bytes>,
+}
+
+impl Text {
+    pub(super) fn new(text: String) -> Self {
+        Self {
+            plain: text.into(),
+            gzip: OnceLock::new(),
+        }
+    }
+
+    /// As it is.
+    pub fn plain(&self) -> &Bytes {
+        &self.plain
+    }
+
+    /// Compressed (RFC 1952) by the first who asks.
+    pub fn gzip(&self) -> &Bytes {
+        self.gzip.get_or_init(|| {
+            let mut encoder = GzEncoder::new(Vec::with_capacity(self.plain.len() / 4), Compression::new(GZIP_LEVEL));
+            // Writing to memory does not fail.
+            let _ = encoder.write_all(&self.plain);
+            encoder.finish().unwrap_or_default().into()
+        })
+    }
+}
+
+/// A list of names that all begin alike shrinks to a sixth at any level.
+const GZIP_LEVEL: u32 = 1;
+
+/// What a media list is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Media<'a> {
+    pub(super) shelf: &'a Shelf,
+    pub(super) targets: &'a Targets,
+    pub(super) identity: &'a Identity,
+    pub(super) ended: bool,
+}
+
+impl Media<'_> {
+    /// `delta`: without what the client has. Every URI carries `token`.
+    pub(super) fn text(&self, delta: bool, token: Option<&str>) -> String {
+        let mut out = String::with_capacity(8 << 10);
+        let uris = Uris::new(self.identity, token);
+        self.head(&mut out);
+        let skipped = if delta { self.skippable() } else { 0 };
+        if skipped > 0 {
+            let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
+        }
+        let mut init = self.shelf.listed().take(skipped).last().map(|segment| segment.init);
+        let mut left_us = self.shelf.listed().map(|segment| segment.duration_us).sum::<i64>()
+            + self.shelf.open().map_or(0, |segment| segment.duration_us);
+        for (index, segment) in self.shelf.listed().enumerate() {
+            left_us -= segment.duration_us;
+            if index < skipped {
+                continue;
+            }
+            begin(segment, &mut init, &uris, &mut out);
+            if left_us <= 3 * self.targets.target_us() {
+                parts(segment, &uris, &mut out);
+            }
+            let _ = write!(out, "#EXTINF:{},\n{}", seconds(segment.duration_us), uris.start);
+            let _ = writeln!(out, "{}.mp4{}", segment.number, uris.end);
+        }
+        if let Some(segment) = self.shelf.open() {
+            begin(segment, &mut init, &uris, &mut out);
+            parts(segment, &uris, &mut out);
+        }
+        if self.ended {
+            out.push_str("#EXT-X-ENDLIST\n");
+        } else {
+            let (number, part) = self.shelf.edge();
+            let Uris { start, end } = &uris;
+            let _ = writeln!(
+                out,
+                "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{start}{number}.{part}.mp4{end}\""
+            );
+        }
+        out
+    }
+
+    fn head(&self, out: &mut String) {
+        let Targets {
+            part_us,
+            seconds: target,
+            skip_until_us,
+            ..
+        } = self.targets;
+        let _ = write!(out, "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{target}\n");
+        let _ = write!(
+            out,
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={}",
+            seconds(3 * part_us)
+        );
+        if let Some(skip_until_us) = skip_until_us {
+            let _ = write!(out, ",CAN-SKIP-UNTIL={}", seconds(*skip_until_us));
+        }
+        let _ = write!(out, "\n#EXT-X-PART-INF:PART-TARGET={}\n", seconds(*part_us));
+        let (first, discontinuities) = (self.shelf.first_listed(), self.shelf.discontinuity_sequence());
+        let _ = writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}");
+        let _ = writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuities}");
+    }
+
+    /// Segments beyond the skip boundary, counted from the end of the last whole one (§6.2.5.1).
+    fn skippable(&self) -> usize {
+        let Some(until_us) = self.targets.skip_until_us.filter(|_| !self.ended) else {
+            return 0;
+        };
+        let mut left_us: i64 = self.shelf.listed().map(|segment| segment.duration_us).sum();
+        let beyond = self.shelf.listed().take_while(|segment| {
+            left_us -= segment.duration_us;
+            left_us >= until_us
+        });
+        beyond.count()
+    }
+}
+
+/// How every URI of a list begins and ends.
+struct Uris {
+    start: String,
+    end: String,
+}
+
+impl Uris {
+    fn new(identity: &Identity, token: Option<&str>) -> Self {
+        Self {
+            start: format!("{}_", identity.name),
+            end: token.map_or_else(String::new, |token| format!("?token={token}")),
+        }
+    }
+}
+
+/// What applies to a segment, in front of its first part.
+fn begin(segment: &Segment, init: &mut Option<u32>, uris: &Uris, out: &mut String) {
+    let Uris { start, end } = uris;
+    if segment.discontinuity {
+        out.push_str("#EXT-X-DISCONTINUITY\n");
+    }
+    if segment.discontinuity || *init != Some(segment.init) {
+        let _ = writeln!(out, "#EXT-X-MAP:URI=\"{start}i{}.mp4{end}\"", segment.init);
+        *init = Some(segment.init);
+    }
+    out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
+    date(segment.date, out);
+    out.push('\n');
+}
+
+fn parts(segment: &Segment, uris: &Uris, out: &mut String) {
+    let Uris { start, end } = uris;
+    for (index, part) in segment.parts.iter().enumerate() {
+        let (number, independent) = (segment.number, if part.independent { ",INDEPENDENT=YES" } else { "" });
+        let _ = writeln!(
+            out,
+            "#EXT-X-PART:DURATION={},URI=\"{start}{number}.{index}.mp4{end}\"{independent}",
+            seconds(part.duration_us)
+        );
+    }
+}
+
+/// What the multivariant list says of the one variant there is.
+pub(super) struct Variant<'a> {
+    pub(super) bits_per_second: u64,
+    pub(super) average_bits_per_second: u64,
+    pub(super) codecs: &'a [String],
+    pub(super) dimensions: Option<(u32, u32)>,
+    pub(super) frames_per_second: Option<f64>,
+    pub(super) left_out: &'a [LeftOut],
+}
+
+/// The multivariant list, whose one variant is the list at `uri`.
+pub(super) fn multivariant(variant: &Variant<'_>, uri: &str, token: Option<&str>) -> String {
+    let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:9\n");
+    for track in variant.left_out {
+        let _ = writeln!(out, "# {track}");
+    }
+    let (peak, average) = (variant.bits_per_second, variant.average_bits_per_second);
+    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average}");
+    if !variant.codecs.is_empty() {
+        let _ = write!(out, ",CODECS=\"{}\"", variant.codecs.join(","));
+    }
+    if let Some((width, height)) = variant.dimensions {
+        let _ = write!(out, ",RESOLUTION={width}x{height}");
+    }
+    if let Some(rate) = variant.frames_per_second {
+        let _ = write!(out, ",FRAME-RATE={rate:.3}");
+    }
+    let token = token.map_or_else(String::new, |token| format!("?token={token}"));
+    let _ = writeln!(out, "\n{uri}{token}");
+    out
+}
+
+/// A decimal number of seconds, as short as it goes.
+fn seconds(micros: i64) -> String {
+    let text = format!("{}.{:06}", micros.max(0) / 1_000_000, micros.max(0) % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// RFC 3339 in UTC with milliseconds. By hand: no calendar of another crate is needed for the one direction.
+fn date(at: WallTime, out: &mut String) {
+    const DAY_MS: i64 = 86_400_000;
+    let ms = at
+        .unix_micros()
+        .div_euclid(1_000)
+        .clamp(FIRST_DAY * DAY_MS, (LAST_DAY + 1) * DAY_MS - 1);
+    let (days, ms) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    // Days since 0000-03-01, so that the leap day is the last of its year; 400 years have 146,097.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months of 153 days, from March on.
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (
+        day - (153 * month + 2) / 5 + 1,
+        if month < 10 { month + 3 } else { month - 9 },
+    );
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hours, minutes) = (ms / 3_600_000, ms / 60_000 % 60);
+    let (seconds, ms) = (ms / 1_000 % 60, ms % 1_000);
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{ms:03}Z"
+    );
+}
+
+/// 1970-01-01 and 9999-12-31 in days of Unix time: what the format can say of camera clocks.
+const FIRST_DAY: i64 = 0;
+const LAST_DAY: i64 = 2_932_896;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use std::io::Read as _;
+
+    #[rstest]
+    #[case(0, "1970-01-01T00:00:00.000Z")]
+    #[case(951_782_399_999_999, "2000-02-28T23:59:59.999Z")]
+    #[case(951_782_400_000_000, "2000-02-29T00:00:00.000Z")]
+    #[case(951_868_800_000_000, "2000-03-01T00:00:00.000Z")]
+    #[case(1_735_689_599_001_000, "2024-12-31T23:59:59.001Z")]
+    #[case(1_763_752_962_123_456, "2025-11-21T19:22:42.123Z")]
+    #[case(-1, "1970-01-01T00:00:00.000Z")]
+    #[case(i64::MAX, "9999-12-31T23:59:59.999Z")]
+    #[case(i64::MIN, "1970-01-01T00:00:00.000Z")]
+    fn dates(#[case] micros: i64, #[case] expected: &str) {
+        let mut out = String::new();
+        date(WallTime::from_unix_micros(micros), &mut out);
+        assert_eq!(out, expected);
+    }
+
+    #[rstest]
+    #[case(0, "0")]
+    #[case(1, "0.000001")]
+    #[case(100_000, "0.1")]
+    #[case(1_000_000, "1")]
+    #[case(10_000_000, "10")]
+    #[case(1_333_333, "1.333333")]
+    fn durations(#[case] micros: i64, #[case] expected: &str) {
+        assert_eq!(seconds(micros), expected);
+    }
+
+    #[test]
+    fn gzip_is_the_same_text() {
+        let text = Text::new("#EXTM3U\n".repeat(500));
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&text.gzip()[..])
+            .read_to_string(&mut read)
+            .unwrap();
+        assert_eq!(read.as_bytes(), text.plain());
+        assert!(text.gzip().len() < 100);
+    }
+
+    proptest! {
+        #[test]
+        fn dates_grow_with_the_time(one in 0_i64..253_402_300_799_999_999, step in 1_000_i64..100_000_000_000) {
+            let text = |micros| {
+                let mut out = String::new();
+                date(WallTime::from_unix_micros(micros), &mut out);
+                out
+            };
+            let later = one.saturating_add(step).min(253_402_300_799_999_999);
+            prop_assert!(text(one) < text(later) || later - one < 1_000);
+            prop_assert_eq!(text(one).len(), 24);
+        }
+    }
+}
