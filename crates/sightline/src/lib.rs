@@ -15,6 +15,7 @@ pub mod camera;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod hls;
 pub mod http;
 pub mod log;
 pub mod machine;

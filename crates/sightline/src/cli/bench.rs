@@ -106,7 +106,7 @@ struct Hls {
 
 const HLS_EXAMPLES: &str = "Examples:
   sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
-  sightline bench hls http://localhost:8888/load/index.m3u8 --publish rtsp://localhost:8554/load --json";
+  sightline bench hls http://pi:8888/a/index.m3u8 --publish rtsp://pi:8554/a";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {

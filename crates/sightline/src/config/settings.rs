@@ -29,7 +29,7 @@ pub struct Settings {
     pub rtsp: Rtsp,
     /// The dashboard and the API, for browsers and programs.
     pub http: Http,
-    /// LL-HLS, for players and browsers. This version opens the port and says there that it has none yet.
+    /// LL-HLS, for players and browsers.
     pub hls: Hls,
     /// WebRTC, for browsers.
     pub webrtc: Webrtc,
@@ -120,11 +120,36 @@ impl Default for Http {
 pub struct Hls {
     /// TCP port.
     pub port: u16,
+    /// How long a part lasts: what a player is behind the newest picture is three to four of them. A part holds whole pictures.
+    pub part_duration: Span,
+    /// How long a segment lasts. It holds whole groups of pictures, from keyframe to keyframe, where those are short enough.
+    pub segment_duration: Span,
+    /// Segments that stay listed; more where they are shorter than three seconds together.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub segment_count: usize,
 }
 
 impl Default for Hls {
     fn default() -> Self {
-        Self { port: 8_888 }
+        let hls = protocol::hls::Config::default();
+        Self {
+            port: 8_888,
+            part_duration: Span(hls.part),
+            segment_duration: Span(hls.segment),
+            segment_count: hls.segments,
+        }
+    }
+}
+
+impl Hls {
+    /// As streams are cut.
+    pub fn for_muxer(&self, limits: &Limits) -> protocol::hls::Config {
+        protocol::hls::Config {
+            part: self.part_duration.0,
+            segment: self.segment_duration.0,
+            segments: self.segment_count,
+            memory_bytes: usize::try_from(limits.stream_memory.0).unwrap_or(usize::MAX),
+        }
     }
 }
 
@@ -193,7 +218,8 @@ pub struct Limits {
     /// WebRTC sessions at a time, viewers and publishers together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub webrtc_sessions: usize,
-    /// Memory for the newest pictures of one stream, from its last keyframe on.
+    /// Memory for the newest pictures of one stream, from its last keyframe on; and once more for its parts and segments while somebody plays
+    /// it by HLS.
     pub stream_memory: Bytes,
     /// Memory for the newest pictures of all streams together. Left out: no limit but those above.
     #[schemars(example = "256MiB")]

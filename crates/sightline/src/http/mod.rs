@@ -16,6 +16,7 @@ mod below;
 mod body;
 mod certificate;
 mod connection;
+mod hls;
 mod listener;
 mod notices;
 mod pages;
@@ -38,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::auth::Auth;
+use crate::hls::Hls;
 use crate::machine::Machine;
 use crate::shutdown::Shutdown;
 use certificate::Certificate;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// Where RTSP is served.
     pub rtsp_port: u16,
+    /// How streams are cut for LL-HLS.
+    pub hls: protocol::hls::Config,
     /// The state folder, where the certificate is kept.
     pub folder: OpenFolder,
     /// Other names and addresses of this machine, for the certificate.
@@ -121,6 +125,7 @@ struct Shared {
     settings: Settings,
     ports: Ports,
     hub: Hub,
+    hls: Arc<Hls>,
     auth: Arc<Auth>,
     webrtc: Arc<crate::webrtc::Service>,
     clock: Arc<dyn Clock>,
@@ -166,6 +171,7 @@ impl Server {
         };
         let shared = Arc::new(Shared {
             ports,
+            hls: Hls::new(hub.clone(), Arc::clone(&clock), settings.hls),
             hub,
             auth,
             webrtc,

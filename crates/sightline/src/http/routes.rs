@@ -32,7 +32,7 @@ use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, answer, api, assets, pages, webrtc};
+use super::{Shared, answer, api, assets, hls, pages, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -51,6 +51,7 @@ pub(super) const DASHBOARD: Port = Port {
         assets::ROUTES,
         api::STREAM,
         api::ROUTES,
+        hls::ROUTES,
         webrtc::WHEP,
         webrtc::WHIP,
     ],
@@ -63,6 +64,7 @@ pub(super) const PLAYERS: Port = Port {
         pages::ROUTES,
         assets::ROUTES,
         api::STREAM,
+        hls::ROUTES,
         webrtc::WHEP,
         webrtc::WHIP,
     ],

@@ -1,6 +1,7 @@
 //! The HTTP ports as their clients see them: by the router alone where no socket matters, else over loopback.
 
 mod api;
+mod hls;
 mod limits;
 mod pages;
 mod routes;
@@ -98,6 +99,7 @@ impl World {
             patience: wishes.patience,
             host: None,
             rtsp_port: 8_554,
+            hls: protocol::hls::Config::default(),
             folder: Arc::new(move || state::Folder::open(path.clone())),
             names: Vec::new,
         };

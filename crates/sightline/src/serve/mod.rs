@@ -346,6 +346,7 @@ fn http_settings(program: &Program, rtsp_port: u16) -> http::Settings {
         patience: http::Patience::default(),
         host: urls::named_host(&settings.server, &program.environment),
         rtsp_port,
+        hls: settings.hls.for_muxer(&settings.limits),
         folder: Arc::new(move || Folder::open(state::default_place(&place, &environment)?)),
         names: net::names_of_this_machine,
     }

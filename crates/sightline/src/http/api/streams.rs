@@ -140,6 +140,7 @@ struct Session {
 #[derive(Debug, Serialize)]
 struct Urls {
     rtsp: String,
+    hls: String,
 }
 
 /// What one caller sees at one time.
@@ -149,6 +150,7 @@ struct View<'a> {
     clock: &'a dyn Clock,
     host: String,
     rtsp_port: u16,
+    hls_port: u16,
 }
 
 impl<'a> View<'a> {
@@ -159,6 +161,7 @@ impl<'a> View<'a> {
             clock: &*call.shared.clock,
             host: call.host(),
             rtsp_port: call.shared.settings.rtsp_port,
+            hls_port: call.shared.ports.hls,
         }
     }
 
@@ -192,6 +195,7 @@ impl<'a> View<'a> {
             latency: self.latency(&pace),
             urls: Urls {
                 rtsp: format!("rtsp://{}:{}/{}", self.host, self.rtsp_port, stream.name()),
+                hls: format!("http://{}:{}/{}/index.m3u8", self.host, self.hls_port, stream.name()),
             },
             sessions: (steers && detail == Detail::Whole).then(viewers),
         }

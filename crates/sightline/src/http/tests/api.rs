@@ -21,8 +21,12 @@ fn pretty(reply: &Reply) -> String {
         (StatusCode::OK, "application/json"),
         "{reply:?}"
     );
+    // A port that was free.
+    let (before, rest) = reply.text.split_once("http://pi.local:").unwrap();
+    let path = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    let text = format!("{before}http://pi.local:PORT{path}");
     // Its order is that of the text, which is what people read.
-    reply.text.replace(",\"", ",\n\"").replace("{\"", "{\n\"")
+    text.replace(",\"", ",\n\"").replace("{\"", "{\n\"")
 }
 
 #[tokio::test]

@@ -63,6 +63,9 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
     dashboard GET /api/v1/streams: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
     dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    dashboard GET /live/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    dashboard GET /live/zerolatency/stream.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    dashboard GET /live/zerolatency/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 near 404 loopback 401
     dashboard POST /live/zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 near 415 loopback 401
     dashboard OPTIONS /live/zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
     dashboard PATCH /live/zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
@@ -82,6 +85,9 @@ async fn every_route_and_every_role() {
     players GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
     players GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
     players GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    players GET /zerolatency/index.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    players GET /zerolatency/stream.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
+    players GET /zerolatency/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 near 404 loopback 401
     players POST /zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 near 415 loopback 401
     players OPTIONS /zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
     players PATCH /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404

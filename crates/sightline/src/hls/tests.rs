@@ -1,0 +1,123 @@
+//! When channels begin and end.
+
+use media::Clock;
+use media::hub::{Limits, Origin, Publisher, Publishing};
+use media::stats::{Role, SessionInfo, SessionStats};
+use protocol::hls::Query;
+use testkit::stream::{Settings, Video};
+
+use super::*;
+use crate::clock::SystemClock;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn publish(hub: &Hub, frames: usize) -> (StreamName, Publisher) {
+    let name: StreamName = "cam".parse().unwrap();
+    let info = SessionInfo {
+        stream: name.clone(),
+        role: Role::Publisher,
+        protocol: "test",
+        remote: None,
+        agent: None,
+        since: SystemClock.wall(),
+    };
+    let publishing = Publishing {
+        stats: Arc::new(SessionStats::new(info)),
+        origin: Origin::Remote,
+        keyframe_requests: None,
+    };
+    let mut video = Video::new(Settings::default());
+    let mut publisher = hub
+        .publish(&name, vec![video.track()], publishing, SystemClock.now())
+        .unwrap();
+    for _ in 0..frames {
+        publisher
+            .publish(video.next_frame(SystemClock.wall()), SystemClock.now())
+            .unwrap();
+    }
+    (name, publisher)
+}
+
+fn quick() -> Times {
+    Times {
+        silence: Duration::from_millis(200),
+        linger: Duration::from_millis(200),
+        look: Duration::from_millis(20),
+    }
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect(what);
+}
+
+#[tokio::test]
+async fn a_channel_that_nobody_asks_is_gone() {
+    let hub = Hub::new(Limits::default());
+    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Config::default(), quick());
+    let (name, publisher) = publish(&hub, 60);
+    assert_eq!(publisher.stream().readers(), 0, "nothing is done for who does not ask");
+    let channel = hls.begin(&name).unwrap();
+    assert_eq!(publisher.stream().readers(), 1);
+    assert!(Arc::ptr_eq(&channel, &hls.begin(&name).unwrap()), "one for all");
+    // Asking keeps it.
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(Arc::ptr_eq(&channel, &hls.follow(&name).unwrap()));
+    }
+    until("nobody reads", || publisher.stream().readers() == 0).await;
+    assert!(hls.existing(&name).is_none());
+    assert_eq!(Arc::strong_count(&channel), 1, "nothing of it is left");
+    assert!(
+        !Arc::ptr_eq(&channel, &hls.begin(&name).unwrap()),
+        "and another can begin"
+    );
+}
+
+#[tokio::test]
+async fn an_ended_channel_says_so_for_a_while() {
+    let hub = Hub::new(Limits::default());
+    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Config::default(), quick());
+    let (name, publisher) = publish(&hub, 60);
+    let channel = hls.begin(&name).unwrap();
+    hub.end(&name);
+    until("it ends", || channel.has_ended()).await;
+    assert!(matches!(hls.begin(&name), Err(Error::NotFound(_))));
+    assert!(Arc::ptr_eq(&channel, &hls.follow(&name).unwrap()));
+    until("it is forgotten", || {
+        matches!(hls.follow(&name), Err(Error::NotFound(_)))
+    })
+    .await;
+    assert_eq!(publisher.stream().readers(), 0);
+}
+
+/// A viewer that is gone while it waited leaves nothing behind.
+#[tokio::test]
+async fn abandoned_waiters_cost_nothing() {
+    let hub = Hub::new(Limits::default());
+    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Config::default(), Times::default());
+    let (name, _publisher) = publish(&hub, 60);
+    let channel = hls.begin(&name).unwrap();
+    let query = {
+        let list = channel.list(&Query::default(), None).await.unwrap();
+        let list = String::from_utf8(list.plain().to_vec()).unwrap();
+        let hint = list.rsplit_once('_').unwrap().1;
+        let (msn, part) = hint.split_once(".mp4").unwrap().0.split_once('.').unwrap();
+        Query::parse(&format!("_HLS_msn={msn}&_HLS_part={part}")).unwrap()
+    };
+    let before = Arc::strong_count(&channel);
+    let waiters: Vec<_> = (0..1_000)
+        .map(|_| {
+            let channel = Arc::clone(&channel);
+            tokio::spawn(async move { channel.list(&query, None).await.map(|_| ()) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+    waiters.iter().for_each(tokio::task::JoinHandle::abort);
+    until("they are gone", || Arc::strong_count(&channel) == before).await;
+}

@@ -1,0 +1,449 @@
+//! LL-HLS over HTTP: lists, headers, parts and segments.
+//!
+//! Belongs here: paths, caching, compression, ranges. Does not belong here: what is in the lists ([`protocol::hls`]), when a stream is made
+//! into parts ([`crate::hls`]).
+//!
+//! **Caching** (CONTRACT §4). Where everything is open, all may be kept by whoever stands in front of us: media for long, since its names
+//! never come again, a list that was waited for as long as it may be asked for, any other for a moment. What is behind a credential is
+//! `private`, and lists are not kept.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, HttpBody};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE,
+    RETRY_AFTER, USER_AGENT, VARY,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::body::{Frame, SizeHint};
+use media::StreamName;
+use media::stats::SessionStats;
+use protocol::hls::{Query, Text};
+use url::form_urlencoded;
+
+use super::access::{Caller, Shown};
+use super::problem::Problem;
+use super::routes::{Answer, Call, Route, Target, Verb};
+use crate::auth::{Action, Principal};
+use crate::hls::{Channel, Client, Error, Unavailable};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/{+name}/index.m3u8",
+        target: Target::Stream {
+            action: Action::View,
+            handler: multivariant,
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/{+name}/stream.m3u8",
+        target: Target::Stream {
+            action: Action::View,
+            handler: list,
+        },
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/{+name}/{media}.mp4",
+        target: Target::Stream {
+            action: Action::View,
+            handler: media,
+        },
+    },
+];
+
+/// The media list, relative to the multivariant list.
+const LIST: &str = "stream.m3u8";
+/// How long media may be kept: its names never come again, and by then nobody asks for it any more.
+const MEDIA_LIFE_S: u64 = 3_600;
+
+/// `GET /NAME/index.m3u8`.
+fn multivariant(call: Call, caller: Caller, name: StreamName) -> Answer {
+    Box::pin(async move {
+        let channel = match call.shared.hls.begin(&name) {
+            Ok(channel) => channel,
+            Err(error) => return problem(&error).into_response(),
+        };
+        let token = token(&call, &caller);
+        match channel.multivariant(LIST, token.as_deref()).await {
+            Ok(text) => list_answer(&call, &caller, &channel, &text, Life::Moment),
+            Err(unavailable) => unavailable_answer(&unavailable),
+        }
+    })
+}
+
+/// `GET /NAME/stream.m3u8`.
+fn list(call: Call, caller: Caller, name: StreamName) -> Answer {
+    Box::pin(async move {
+        let query = match Query::parse(call.request.uri().query().unwrap_or_default()) {
+            Ok(query) => query,
+            Err(error) => return bad_directive(&error.to_string()).into_response(),
+        };
+        let channel = match call.shared.hls.follow(&name) {
+            Ok(channel) => channel,
+            Err(error) => return problem(&error).into_response(),
+        };
+        let token = token(&call, &caller);
+        let life = match query.msn {
+            Some(_) => Life::WhileAsked,
+            None => Life::Moment,
+        };
+        match channel.list(&query, token.as_deref()).await {
+            Ok(text) => list_answer(&call, &caller, &channel, &text, life),
+            Err(unavailable) => unavailable_answer(&unavailable),
+        }
+    })
+}
+
+/// `GET /NAME/FILE.mp4`: a header, a segment or a part.
+fn media(call: Call, caller: Caller, name: StreamName) -> Answer {
+    Box::pin(async move {
+        let Some(channel) = call.shared.hls.existing(&name) else {
+            return no_such_media().into_response();
+        };
+        let chunks = match channel.media(call.params.get("media")).await {
+            Ok(chunks) => chunks,
+            Err(unavailable) => return unavailable_answer(&unavailable),
+        };
+        let stats = match seen(&call, &channel) {
+            Ok(stats) => stats,
+            Err(full) => return full.into_response(),
+        };
+        let mut response = media_answer(chunks, call.request.headers());
+        stats.bytes.add(response.body().size_hint().exact().unwrap_or_default());
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, cache_control(&caller, Some(MEDIA_LIFE_S)));
+        response
+    })
+}
+
+/// How long a list may be kept.
+#[derive(Clone, Copy)]
+enum Life {
+    /// It is the newest there is.
+    Moment,
+    /// It answers a question that is asked once by everybody.
+    WhileAsked,
+}
+
+fn list_answer(call: &Call, caller: &Caller, channel: &Channel, text: &Arc<Text>, life: Life) -> Response {
+    let stats = match seen(call, channel) {
+        Ok(stats) => stats,
+        Err(full) => return full.into_response(),
+    };
+    let target_s = channel.target_duration().map_or(1, |target| target.as_secs());
+    // As §6.2.6 and appendix B.1 of the draft advise: half a target duration, at least the second that can be said, or six of them.
+    let life_s = match life {
+        Life::Moment => (target_s / 2).max(1),
+        Life::WhileAsked => 6 * target_s,
+    };
+    let open = caller.who == Principal::Anyone;
+    let compressed = takes_gzip(call.request.headers());
+    let bytes = if compressed { text.gzip() } else { text.plain() };
+    stats.bytes.add(bytes.len() as u64);
+    let mut response = Response::new(Body::from(bytes.clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
+    headers.insert(CACHE_CONTROL, cache_control(caller, open.then_some(life_s)));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if compressed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// Counts who asks.
+fn seen(call: &Call, channel: &Channel) -> Result<Arc<SessionStats>, Problem> {
+    let agent = call.request.headers().get(USER_AGENT);
+    let client = Client {
+        address: call.peer.remote,
+        agent: agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default(),
+    };
+    let clock = &call.shared.clock;
+    let seen = channel.clients().seen(client, clock.now(), clock.wall());
+    seen.map_err(|full| problem(&full.into()))
+}
+
+/// The credential in the URL, as every URI of the list is to carry it.
+fn token(call: &Call, caller: &Caller) -> Option<String> {
+    if caller.shown != Shown::Query {
+        return None;
+    }
+    let query = call.request.uri().query().unwrap_or_default();
+    let (_, token) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token")?;
+    Some(form_urlencoded::byte_serialize(token.as_bytes()).collect())
+}
+
+fn cache_control(caller: &Caller, life_s: Option<u64>) -> HeaderValue {
+    let who = if caller.who == Principal::Anyone {
+        "public"
+    } else {
+        "private"
+    };
+    let text = match life_s {
+        Some(life_s) => format!("{who}, max-age={life_s}"),
+        None => format!("{who}, no-cache"),
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("no-store"))
+}
+
+/// RFC 9110 §12.5.3, as far as it concerns gzip.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(ACCEPT_ENCODING).iter();
+    let offers = all
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    offers.into_iter().any(|offer| {
+        let (coding, weight) = offer.split_once(';').unwrap_or((offer, ""));
+        let refused = weight.trim().strip_prefix("q=").and_then(|q| q.parse().ok()) == Some(0.0_f32);
+        coding.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// All of it, or the range that is asked for (RFC 9110 §14.2).
+fn media_answer(chunks: Vec<Bytes>, headers: &HeaderMap) -> Response {
+    let length: usize = chunks.iter().map(Bytes::len).sum();
+    // What is conditional on a version that we never named does not hold.
+    let range = headers.get(RANGE).filter(|_| !headers.contains_key(IF_RANGE));
+    let range = range.and_then(|range| Range::parse(range.to_str().ok()?, length));
+    let (status, content_range, chunks) = match range {
+        None => (StatusCode::OK, None, chunks),
+        Some(Range::Outside) => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            Some(format!("bytes */{length}")),
+            Vec::new(),
+        ),
+        Some(Range::Part { first, last }) => (
+            StatusCode::PARTIAL_CONTENT,
+            Some(format!("bytes {first}-{last}/{length}")),
+            slice(chunks, first, last),
+        ),
+    };
+    let mut response = Response::new(Body::new(Chunks::new(chunks)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(range) = content_range.and_then(|range| HeaderValue::from_str(&range).ok()) {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    response
+}
+
+/// A range of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Range {
+    /// Both included.
+    Part { first: usize, last: usize },
+    /// It lies behind the end.
+    Outside,
+}
+
+impl Range {
+    /// `None`: not one that we know, and so not one to keep to. Several at once are not.
+    fn parse(text: &str, length: usize) -> Option<Self> {
+        let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(first) || !digits(last) {
+            return None;
+        }
+        let end = length.checked_sub(1);
+        let (first, last) = match (first, last) {
+            ("", "") => return None,
+            // The last so many.
+            ("", count) => {
+                let count: usize = count.parse().unwrap_or(usize::MAX);
+                let first = length.saturating_sub(count);
+                (first, if count == 0 { None } else { end })
+            }
+            (first, "") => (first.parse().unwrap_or(usize::MAX), end),
+            (first, last) => {
+                let (first, last) = (first.parse().unwrap_or(usize::MAX), last.parse().unwrap_or(usize::MAX));
+                if last < first {
+                    return None;
+                }
+                (first, end.map(|end: usize| end.min(last)))
+            }
+        };
+        match last.filter(|last| first <= *last) {
+            Some(last) => Some(Self::Part { first, last }),
+            None => Some(Self::Outside),
+        }
+    }
+}
+
+/// What of these lies between two bytes, both included.
+fn slice(chunks: Vec<Bytes>, first: usize, last: usize) -> Vec<Bytes> {
+    let mut begins = 0;
+    let mut cut = Vec::new();
+    for chunk in chunks {
+        let ends = begins + chunk.len();
+        let (from, to) = (first.max(begins), (last + 1).min(ends));
+        if from < to {
+            cut.push(chunk.slice(from - begins..to - begins));
+        }
+        begins = ends;
+    }
+    cut
+}
+
+/// Shared buffers one after the other, none of them copied.
+struct Chunks {
+    chunks: VecDeque<Bytes>,
+    left: u64,
+}
+
+impl Chunks {
+    fn new(chunks: Vec<Bytes>) -> Self {
+        Self {
+            left: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            chunks: chunks.into(),
+        }
+    }
+}
+
+impl HttpBody for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.chunks.pop_front();
+        self.left -= next.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Poll::Ready(next.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+fn problem(error: &Error) -> Problem {
+    match error {
+        Error::NotFound(missing) => Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-such-stream",
+            "No such stream",
+            missing.to_string(),
+            "publish it, or look at GET /api/v1/streams on the dashboard's port for those there are",
+        ),
+        Error::NothingToPlay(why) => Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "nothing-to-play",
+            "Nothing that HLS can play",
+            why.to_string(),
+            "play it by RTSP, or publish it in H.264 or H.265, AAC or Opus",
+        ),
+        Error::Full(full) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-viewers",
+            "Too many viewers",
+            full.to_string(),
+            "try again later; limits.viewers sets how many there may be",
+        )
+        .with(RETRY_AFTER, HeaderValue::from(5)),
+    }
+}
+
+fn unavailable_answer(unavailable: &Unavailable) -> Response {
+    let problem = match unavailable {
+        Unavailable::Refused(why) => bad_directive(why),
+        Unavailable::Gone => no_such_media(),
+        Unavailable::TooLate => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-news",
+            "Nothing new in time",
+            "no picture came for three target durations",
+            "ask again: the list goes on when the publisher does",
+        )
+        .with(RETRY_AFTER, HeaderValue::from(1)),
+    };
+    problem.into_response()
+}
+
+fn bad_directive(why: &str) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "bad-directive",
+        "Not a directive that can be followed",
+        why,
+        "ask for the list without directives, then for what follows its last part",
+    )
+}
+
+fn no_such_media() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-such-media",
+        "No such part or segment",
+        "it is not there, or no longer",
+        "ask for the list again, which names those there are",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("bytes=0-0", Some((0, 0)))]
+    #[case("bytes=2-", Some((2, 9)))]
+    #[case("bytes=2-100", Some((2, 9)))]
+    #[case("bytes=-3", Some((7, 9)))]
+    #[case("bytes=-300", Some((0, 9)))]
+    #[case("bytes=3-5", Some((3, 5)))]
+    fn ranges(#[case] text: &str, #[case] expected: Option<(usize, usize)>) {
+        let expected = expected.map(|(first, last)| Range::Part { first, last });
+        assert_eq!(Range::parse(text, 10), expected);
+        let chunks = vec![
+            Bytes::from_static(b"0123"),
+            Bytes::from_static(b"456"),
+            Bytes::from_static(b"789"),
+        ];
+        let Some(Range::Part { first, last }) = expected else {
+            unreachable!()
+        };
+        assert_eq!(slice(chunks, first, last).concat(), b"0123456789"[first..=last]);
+    }
+
+    #[rstest]
+    #[case("bytes=10-", Some(Range::Outside))]
+    #[case("bytes=99999999999999999999999-", Some(Range::Outside))]
+    #[case("bytes=-0", Some(Range::Outside))]
+    #[case("bytes=5-3", None)]
+    #[case("bytes=0-1,3-4", None)]
+    #[case("bytes=-", None)]
+    #[case("bytes=a-b", None)]
+    #[case("lines=1-2", None)]
+    #[case("", None)]
+    fn ranges_that_are_none(#[case] text: &str, #[case] expected: Option<Range>) {
+        assert_eq!(Range::parse(text, 10), expected);
+    }
+
+    #[rstest]
+    #[case("gzip", true)]
+    #[case("gzip, deflate, br, zstd", true)]
+    #[case("br;q=1.0, GZIP;q=0.5", true)]
+    #[case("gzip;q=0", false)]
+    #[case("identity", false)]
+    #[case("", false)]
+    fn gzip_is_for_those_who_take_it(#[case] value: &'static str, #[case] takes: bool) {
+        let headers = [(ACCEPT_ENCODING, HeaderValue::from_static(value))]
+            .into_iter()
+            .collect();
+        assert_eq!(takes_gzip(&headers), takes);
+    }
+}

@@ -1,0 +1,159 @@
+//! A player without pictures: asks for lists and media over one connection, as its checker is told.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
+use testkit::hls::{Checker, Fetch, Settings};
+
+use crate::support::{PATIENCE, wall};
+
+/// What was answered.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// One connection that stays open.
+pub(crate) struct Connection {
+    socket: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub(crate) fn new(port: u16) -> Self {
+        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self {
+            socket: BufReader::new(socket),
+        }
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: checker\r\n\r\n");
+        self.socket.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        self.socket.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let mut length = 0;
+        loop {
+            line.clear();
+            self.socket.read_line(&mut line).unwrap();
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.socket.read_exact(&mut body).unwrap();
+        Reply {
+            status: status.unwrap(),
+            body,
+        }
+    }
+}
+
+/// Plays one stream and has everything checked.
+pub(crate) struct Player {
+    connection: Connection,
+    name: String,
+    checker: Checker,
+    /// What follows the last list.
+    next: String,
+    fetched: BTreeSet<String>,
+    requests: usize,
+    pub(crate) list: String,
+}
+
+impl Player {
+    pub(crate) fn start(port: u16, name: &str) -> Self {
+        let mut player = Self {
+            connection: Connection::new(port),
+            name: name.to_owned(),
+            // Where a machine that is busy with other tests drops pictures, dates go on and durations do not.
+            checker: Checker::new(Settings {
+                date_tolerance_us: 1_000_000,
+                ..Settings::default()
+            }),
+            next: String::new(),
+            fetched: BTreeSet::new(),
+            requests: 0,
+            list: String::new(),
+        };
+        let index = player.get("index.m3u8");
+        assert_eq!(index.status, 200, "{}", index.text());
+        player
+    }
+
+    fn get(&mut self, file: &str) -> Reply {
+        let uri = format!("/{}/{file}", self.name);
+        let asked = wall();
+        let reply = self.connection.get(&uri);
+        self.checker.see(&Fetch {
+            uri: &uri,
+            asked,
+            answered: wall(),
+            status: reply.status,
+            body: &reply.body,
+        });
+        reply
+    }
+
+    /// The next list, and all that is new in it. Says whether it goes on.
+    pub(crate) fn look(&mut self) -> bool {
+        self.requests += 1;
+        let skip = if self.requests.is_multiple_of(5) {
+            "&_HLS_skip=YES"
+        } else {
+            ""
+        };
+        let query = format!("stream.m3u8?{}{skip}", self.next);
+        let reply = self.get(if self.next.is_empty() { "stream.m3u8" } else { &query });
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        self.list = reply.text().to_owned();
+        for uri in self.list.clone().lines().filter_map(media) {
+            if self.fetched.insert(uri.to_owned()) {
+                self.get(uri);
+            }
+        }
+        let hint = self
+            .list
+            .lines()
+            .find_map(|line| line.strip_prefix("#EXT-X-PRELOAD-HINT:TYPE=PART,URI="));
+        let Some((_, next)) = hint.and_then(|hint| hint.split_once('_')) else {
+            return false;
+        };
+        let (msn, part) = next.split_once(".mp4").unwrap().0.split_once('.').unwrap();
+        self.next = format!("_HLS_msn={msn}&_HLS_part={part}");
+        true
+    }
+
+    pub(crate) fn look_for(&mut self, time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            assert!(self.look(), "it ended");
+        }
+    }
+
+    /// What was wrong.
+    pub(crate) fn complaints(self) -> Vec<String> {
+        self.checker.finish().iter().map(ToString::to_string).collect()
+    }
+}
+
+/// The URI that a line names, unless it is a list or not there yet.
+fn media(line: &str) -> Option<&str> {
+    if line.starts_with("#EXT-X-PART:") || line.starts_with("#EXT-X-MAP:") {
+        return line.split_once("URI=\"")?.1.split('"').next();
+    }
+    (!line.starts_with('#')).then_some(line)
+}
