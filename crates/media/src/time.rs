@@ -127,6 +127,33 @@ impl WallTime {
         }
     }
 
+    /// `2026-11-21T19:43:26.123Z`: RFC 3339 in UTC, milliseconds rounded down. Years from 0 to 9999, beyond which it is the nearest of those.
+    pub fn to_rfc3339(self) -> String {
+        const YEAR_0_MICROS: i64 = -62_167_219_200_000_000;
+        const LAST_MICROS: i64 = 253_402_300_799_999_999;
+        let micros = self.unix_micros.clamp(YEAR_0_MICROS, LAST_MICROS);
+        let (days, millis) = (
+            micros.div_euclid(86_400_000_000),
+            micros.rem_euclid(86_400_000_000) / 1_000,
+        );
+        // Days since 0000-03-01: with the leap day last in its year, months follow a straight line.
+        let days = days + 719_468;
+        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 {
+            from_march + 3
+        } else {
+            from_march - 9
+        };
+        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        let (seconds, millis) = (millis / 1_000, millis % 1_000);
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+
     /// The 64-bit NTP timestamp of RTCP sender reports (RFC 3550 §4): seconds since 1900 in the upper half, fraction in
     /// the lower. Wraps in 2036 as the format does; see [`WallTime::from_ntp`].
     pub const fn to_ntp(self) -> u64 {
@@ -191,6 +218,22 @@ mod tests {
         let time = WallTime::from_unix_micros(1_704_067_200_500_000);
         assert_eq!(time.to_ntp() >> 32, 1_704_067_200 + 2_208_988_800);
         assert_eq!(time.to_ntp() & 0xffff_ffff, 0x8000_0000);
+    }
+
+    #[test]
+    fn dates_as_text() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_704_067_200_500_999, "2024-01-01T00:00:00.500Z"),
+            (1_709_164_799_999_999, "2024-02-28T23:59:59.999Z"),
+            (1_709_164_800_000_000, "2024-02-29T00:00:00.000Z"),
+            (951_868_800_000_000, "2000-03-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (i64::MIN, "0000-01-01T00:00:00.000Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(WallTime::from_unix_micros(micros).to_rfc3339(), text);
+        }
     }
 
     #[test]

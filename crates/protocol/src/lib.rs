@@ -10,4 +10,5 @@ pub mod hls;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;
+pub mod status;
 pub mod webrtc;

@@ -34,6 +34,8 @@ pub struct Camera {
     /// What it is and why this one.
     pub why: String,
     status: Arc<Mutex<Option<Status>>>,
+    /// As it was set; `None` where the source has none to set.
+    brightness: Option<Mutex<Option<i32>>>,
 }
 
 impl Camera {
@@ -87,17 +89,36 @@ impl Camera {
         )?;
         // The sink asks for it only when a viewer asks for a keyframe.
         let _ = handle.set(camera.handle());
+        let brightness = matches!(word, Word::V4l2(_)).then(|| Mutex::new(settings.brightness));
         Ok(Self {
             camera,
             name,
             why,
             status,
+            brightness,
         })
     }
 
     /// Steers it and reads its counters.
     pub fn handle(&self) -> Handle {
         self.camera.handle()
+    }
+
+    /// The brightness that was set last, as the camera counts it; `None` where nobody set any, or there is none to set.
+    pub fn brightness(&self) -> Option<i32> {
+        *(self.brightness.as_ref()?)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets it; false where there is none to set.
+    pub fn set_brightness(&self, value: i32) -> bool {
+        let Some(brightness) = &self.brightness else {
+            return false;
+        };
+        *brightness.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.camera.handle().set_brightness(value);
+        true
     }
 
     /// What it is doing.

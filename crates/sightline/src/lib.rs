@@ -28,5 +28,6 @@ pub mod secret;
 pub mod serve;
 pub mod shutdown;
 pub mod state;
+pub mod status;
 pub mod webrtc;
 pub mod window;

@@ -12,6 +12,7 @@ mod process;
 mod publish;
 pub mod rtsp;
 mod source;
+pub mod status;
 
 pub use crowd::{CostPerUnit, NoProcess, ServerCost};
 pub use figures::{Percentiles, Samples};

@@ -7,13 +7,15 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigFile, Failure, Ready, connect, ready};
-use crate::bench::{self, encode, hls, rtsp};
+use crate::bench::{self, encode, hls, rtsp, status};
 use crate::config::Loaded;
+use crate::config::socket_url::SocketUrl;
 use crate::config::units::{Bitrate, Size, StreamUrl};
 use crate::net;
 use crate::rtsp::client;
 use crate::secret::Secret;
 use crate::shutdown::{self, End};
+use crate::status::client::Target;
 
 /// Measure servers and encoders
 #[derive(Debug, Args)]
@@ -26,12 +28,14 @@ pub(super) struct Bench {
 const EXAMPLES: &str = "Examples:
   sightline bench encode
   sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 100
-  sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200";
+  sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
+  sightline bench status ws://localhost:8000 --token TOKEN --clients 2000";
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Rtsp(Rtsp),
     Hls(Hls),
+    Status(Status),
     Encode(Encode),
 }
 
@@ -107,6 +111,41 @@ struct Hls {
 const HLS_EXAMPLES: &str = "Examples:
   sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
   sightline bench hls http://pi:8888/a/index.m3u8 --publish rtsp://pi:8554/a";
+
+/// Many dashboards on one status socket, and a camera that says how it is
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLES)]
+struct Status {
+    /// The socket, as ws://host:8000
+    url: SocketUrl,
+    /// How many dashboards
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole::<1, 50_000>)]
+    clients: u32,
+    /// How many besides that never read
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<0, 50_000>)]
+    silent: u32,
+    /// Statuses a second
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = whole::<1, 100>)]
+    rate: u32,
+    /// How long to measure after all have come
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// Process of the server on this machine, to measure what it costs
+    #[arg(long, value_name = "PID", value_parser = whole::<1, { i32::MAX as u32 }>)]
+    pid: Option<u32>,
+    /// Token to show the server, of somebody who may publish and view [SIGHTLINE_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+const STATUS_EXAMPLES: &str = "Examples:
+  sightline bench status ws://localhost:8000 --clients 2000 --silent 1
+  sightline bench status ws://pi.local:8000 --token TOKEN --rate 1 --json";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {
@@ -189,7 +228,48 @@ impl Bench {
         match self.command {
             BenchCommand::Rtsp(rtsp) => rtsp.run(),
             BenchCommand::Hls(hls) => hls.run(),
+            BenchCommand::Status(status) => status.run(),
             BenchCommand::Encode(encode) => encode.run(),
+        }
+    }
+}
+
+impl Status {
+    fn run(self) -> Result<(), Failure> {
+        let ready = ready(self.config.config, &[])?;
+        net::raise_descriptor_limit();
+        let token = self.token.as_deref().map(Secret::new);
+        let plan = status::Plan {
+            target: Target {
+                url: self.url,
+                token: token.or_else(|| ready.loaded.settings.auth.token.clone()),
+                named: true,
+                per_second: self.rate,
+            },
+            clients: self.clients as usize,
+            silent: self.silent as usize,
+            duration: Duration::from_secs_f64(self.seconds),
+            pid: self.pid,
+            clock: Arc::clone(&ready.clock),
+        };
+        let runtime = connect::runtime()?;
+        let console = Arc::clone(&ready.console);
+        let report = runtime.block_on(shutdown::run(|shutdown| async move {
+            let all = plan.clients + plan.silent;
+            let progress = move |there| console.status(&format!("{there} of {all} clients are there"));
+            tokio::select! {
+                report = status::run(plan, progress) => report.map(Some),
+                () = shutdown.requested() => Ok(None),
+            }
+        }));
+        ready.console.status("");
+        runtime.shutdown_background();
+        match report.map_err(Failure::running)? {
+            End::Done(report) => match report.map_err(Failure::running)? {
+                Some(report) => print(&report, self.json),
+                None => Ok(()),
+            },
+            End::Abandoned => Ok(()),
         }
     }
 }

@@ -8,11 +8,15 @@ use media::{Clock, StreamName};
 
 use super::Failure;
 use super::flags::{Flag, flag};
-use crate::config::Environment;
+use crate::auth::Role;
+use crate::config::socket_url::SocketUrl;
 use crate::config::units::StreamUrl;
+use crate::config::{self, Environment};
 use crate::random;
 use crate::rtsp::client::{Login, Settings, Transport, Url};
+use crate::secret::Secret;
 use crate::shutdown;
+use crate::status::client::Target;
 
 /// The token that is shown.
 pub(super) const TOKEN_FLAG: Flag = flag("--token", "auth.token", "TOKEN").documented(
@@ -21,6 +25,9 @@ pub(super) const TOKEN_FLAG: Flag = flag("--token", "auth.token", "TOKEN").docum
 
 /// Longest wait for a TCP connection: three SYNs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the status socket is unless something else is said.
+const SOCKET_PORT: u16 = 8_000;
 
 /// How to connect. User and password of the URL win over the token: they were given for this server.
 pub(super) fn settings(
@@ -74,6 +81,53 @@ pub(super) fn url(
     url.map_err(|error| Failure::Usage(format!("PI_VPN_IP: {error}")))
 }
 
+/// What `WEBSOCKET_PORT` says: where publishers of old find the status socket.
+pub(super) fn websocket_port(environment: &Environment) -> Result<Option<u16>, Failure> {
+    let Some(text) = environment.get("WEBSOCKET_PORT") else {
+        return Ok(None);
+    };
+    match text.trim().parse() {
+        Ok(port @ 1..) => Ok(Some(port)),
+        _ => Err(Failure::Usage(format!(
+            "WEBSOCKET_PORT: {text:?} is not a port; write a number from 1 to 65535"
+        ))),
+    }
+}
+
+/// The status socket to report to: as given, else on the server at `WINDOWS_VPN_IP`, else at `PI_VPN_IP`, else where the stream goes.
+pub(super) fn status_target(
+    settings: &config::Settings,
+    stream: &Url,
+    environment: &Environment,
+) -> Result<Target, Failure> {
+    let given = settings.publish.ws_url.as_ref();
+    let by_variable = ["WINDOWS_VPN_IP", "PI_VPN_IP"]
+        .into_iter()
+        .find_map(|name| environment.get(name));
+    let port = websocket_port(environment)?;
+    let url = match given {
+        Some(url) => Ok(url.clone()),
+        None => SocketUrl::on(by_variable.unwrap_or(&stream.host), port.unwrap_or(SOCKET_PORT)),
+    };
+    // The password of a URL was given for that server, and Digest does not show it to anybody. It is one of our tokens if its user is one of
+    // our roles.
+    let is_ours = |user: &str| Role::ALL.iter().any(|role| role.name() == user);
+    let password = stream
+        .user
+        .as_deref()
+        .filter(|user| is_ours(user))
+        .and(stream.password.as_deref());
+    let password = password
+        .filter(|_| given.is_none() && by_variable.is_none())
+        .map(Secret::new);
+    Ok(Target {
+        url: url.map_err(|error| Failure::Usage(error.to_string()))?,
+        token: password.or_else(|| settings.auth.token.clone()),
+        named: given.is_some() || by_variable.is_some() || port.is_some(),
+        per_second: settings.status.rate,
+    })
+}
+
 /// As many threads as the machine has cores.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -95,6 +149,46 @@ mod tests {
         assert_eq!(url(&[]), "rtsp://localhost:8554/zerolatency");
         assert_eq!(url(&[("PI_VPN_IP", "10.9.0.2")]), "rtsp://10.9.0.2:8554/zerolatency");
         assert_eq!(url(&[("PI_VPN_IP", "fd00::2")]), "rtsp://[fd00::2]:8554/zerolatency");
+    }
+
+    #[test]
+    fn the_status_goes_where_the_seeds_had_it() {
+        let target = |stream: &str, set: &[(&str, &str)], ws_url: Option<&str>| {
+            let mut settings = config::Settings::default();
+            settings.publish.ws_url = ws_url.map(|url| url.parse().unwrap());
+            settings.auth.token = Some(Secret::new("t"));
+            let environment = Environment::of(set.iter().copied());
+            let target = status_target(&settings, &stream.parse().unwrap(), &environment);
+            let target = target.map_err(|failure| failure.to_string())?;
+            Ok::<_, String>(format!(
+                "{} {} {}",
+                target.url,
+                target.token.unwrap().expose(),
+                target.named
+            ))
+        };
+        let vpn = [("PI_VPN_IP", "10.9.0.2"), ("WEBSOCKET_PORT", "9000")];
+        let both = [("PI_VPN_IP", "10.9.0.2"), ("WINDOWS_VPN_IP", "10.9.0.1")];
+        let stream = "rtsp://publisher:secret@cam.local:9554/a";
+        for (stream, set, given, expected) in [
+            (stream, &[][..], None, "ws://cam.local:8000/ws/camera/ secret false"),
+            (
+                "rtsp://me:secret@[fd00::2]/a",
+                &[],
+                None,
+                "ws://[fd00::2]:8000/ws/camera/ t false",
+            ),
+            (stream, &vpn, None, "ws://10.9.0.2:9000/ws/camera/ t true"),
+            (stream, &both, None, "ws://10.9.0.1:8000/ws/camera/ t true"),
+            (stream, &vpn, Some("ws://other:1/x"), "ws://other:1/x t true"),
+        ] {
+            assert_eq!(target(stream, set, given).unwrap(), expected);
+        }
+        let wrong = target(stream, &[("WEBSOCKET_PORT", "http")], None).unwrap_err();
+        assert_eq!(
+            wrong,
+            "WEBSOCKET_PORT: \"http\" is not a port; write a number from 1 to 65535"
+        );
     }
 
     #[test]

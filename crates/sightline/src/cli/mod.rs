@@ -176,6 +176,7 @@ const CAMERA_FLAGS: &[Flag] = &[
     flag("--bitrate", "camera.*.bitrate", "BITS"),
     flag("--gop", "camera.*.gop", "PICTURES"),
     switch("--no-overlay", "camera.*.overlay", "off"),
+    flag("--status-rate", "status.rate", "N"),
 ];
 
 /// The server's settings as flags.
@@ -209,15 +210,16 @@ struct Ready {
 }
 
 impl Ready {
-    fn into_program(self, began: Instant, wants_camera: bool) -> Program {
-        Program {
+    fn into_program(self, began: Instant, wants_camera: bool) -> Result<Program, Failure> {
+        Ok(Program {
+            websocket_port: connect::websocket_port(&self.environment)?,
             loaded: self.loaded,
             environment: self.environment,
             clock: self.clock,
             console: self.console,
             began,
             wants_camera,
-        }
+        })
     }
 }
 

@@ -7,8 +7,22 @@ pub(super) struct Old {
     mediamtx_path: Option<std::ffi::OsString>,
     #[arg(long, value_name = "PATH", hide = true)]
     ffmpeg_path: Option<std::ffi::OsString>,
+}
+
+/// The same, for commands that have the status socket themselves.
+#[derive(Debug, clap::Args)]
+pub(super) struct OldSocket {
     #[arg(long, value_name = "URL", hide = true)]
     ws_url: Option<std::ffi::OsString>,
+}
+
+impl OldSocket {
+    /// Says in the log that it was given.
+    pub(super) fn notice(&self) {
+        if self.ws_url.is_some() {
+            tracing::warn!("--ws-url has no effect: this program has the status socket itself");
+        }
+    }
 }
 
 impl Old {
@@ -22,9 +36,6 @@ impl Old {
             if path.is_some() {
                 tracing::warn!("{flag} is no longer needed: {what} is not used");
             }
-        }
-        if self.ws_url.is_some() {
-            tracing::warn!("--ws-url has no effect: this version does not send camera status");
         }
     }
 }

@@ -43,6 +43,7 @@ impl FlagSet for Flags {
             flag("--rtsp-url", "publish.url", "URL"),
             flag("--name", "publish.name", "NAME"),
             flag("--transport", "publish.transport", "WORD"),
+            flag("--ws-url", "publish.ws_url", "URL"),
             switch("--preview", "publish.preview", "true"),
             connect::TOKEN_FLAG,
         ],
@@ -70,6 +71,7 @@ impl Publish {
         check_path(&url)?;
         let token = settings.auth.token.as_ref().map(Secret::expose);
         let transport = settings.publish.transport.for_client();
+        let report = connect::status_target(settings, &url, &ready.environment)?;
         let program = Program {
             camera: ready.loaded.camera(),
             plan: Plan {
@@ -78,6 +80,7 @@ impl Publish {
                 url,
             },
             preview: settings.publish.preview,
+            report,
             console: ready.console,
         };
         let runtime = connect::runtime()?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::flags::{FlagSet, SettingFlags};
-use super::old::Old;
+use super::old::{Old, OldSocket};
 use super::{COMMON_FLAGS, ConfigFile, Failure, SERVER_FLAGS, flags, ready};
 use crate::serve;
 
@@ -23,6 +23,8 @@ pub(super) struct Serve {
     flags: SettingFlags<Flags>,
     #[command(flatten)]
     old: Old,
+    #[command(flatten)]
+    old_socket: OldSocket,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -53,7 +55,8 @@ impl Serve {
         }
         let ready = ready(file, self.flags.given())?;
         self.old.notice();
-        serve::run(&ready.into_program(began, false)).map_err(Failure::running)
+        self.old_socket.notice();
+        serve::run(&ready.into_program(began, false)?).map_err(Failure::running)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::flags::{FlagSet, SettingFlags};
-use super::old::Old;
+use super::old::{Old, OldSocket};
 use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, SERVER_FLAGS, flags, ready};
 use crate::serve;
 
@@ -19,6 +19,8 @@ pub(super) struct Up {
     pub(super) flags: SettingFlags<Flags>,
     #[command(flatten)]
     old: Old,
+    #[command(flatten)]
+    old_socket: OldSocket,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -39,6 +41,7 @@ impl Up {
     pub(super) fn run(self, began: Instant) -> Result<(), Failure> {
         let ready = ready(self.config.config, self.flags.given())?;
         self.old.notice();
-        serve::run(&ready.into_program(began, true)).map_err(Failure::running)
+        self.old_socket.notice();
+        serve::run(&ready.into_program(began, true)?).map_err(Failure::running)
     }
 }

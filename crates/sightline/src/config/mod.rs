@@ -13,6 +13,7 @@ pub mod load;
 pub mod problem;
 pub mod reference;
 pub mod settings;
+pub mod socket_url;
 pub mod units;
 
 mod file;

@@ -13,6 +13,7 @@ use device::source::Word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::socket_url::SocketUrl;
 use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, StreamUrl, Switch};
 use crate::auth::Network;
 use crate::log::Levels;
@@ -36,6 +37,8 @@ pub struct Settings {
     /// Who may do what. Without a line here, RTSP is free on this machine, and everything else needs the tokens that were made at the
     /// first start and that `sightline up` prints in each URL.
     pub auth: Auth,
+    /// The status socket, by which cameras and dashboards know of each other.
+    pub status: Status,
     /// How much is kept for viewers, and when a viewer or stream is given up.
     pub limits: Limits,
     /// What is written to the log.
@@ -192,6 +195,22 @@ pub struct Auth {
     pub trusted_networks: Vec<Network>,
 }
 
+/// The status socket, by which cameras and dashboards know of each other: ws://HOST:8000/ws/camera/, and on all other HTTP ports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Status {
+    /// How many times a second a camera of this machine says how it is; at once when something changes. 1 is enough for our page; old
+    /// dashboards count messages as frames, and want the camera's frame rate here.
+    #[schemars(range(min = 1, max = 60))]
+    pub rate: u32,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self { rate: 1 }
+    }
+}
+
 /// How much is kept for viewers, and when a viewer or stream is given up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -218,6 +237,9 @@ pub struct Limits {
     /// WebRTC sessions at a time, viewers and publishers together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub webrtc_sessions: usize,
+    /// Clients of the status socket at a time: pages, dashboards, publishers.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub status_clients: usize,
     /// Memory for the newest pictures of one stream, from its last keyframe on; and once more for its parts and segments while somebody plays
     /// it by HLS.
     pub stream_memory: Bytes,
@@ -238,6 +260,7 @@ impl Default for Limits {
             connections: 20_000,
             http_connections: 10_000,
             webrtc_sessions: 1_000,
+            status_clients: 5_000,
             stream_memory: Bytes(hub.ring_bytes as u64),
             memory: None,
         }
@@ -429,6 +452,10 @@ pub struct Publish {
     pub name: Option<Name>,
     /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
     pub transport: Transport,
+    /// Status socket to report the camera to, such as "ws://192.168.1.5:8000/ws/camera/". Left out: that of the server at WINDOWS_VPN_IP, else
+    /// at PI_VPN_IP, else of the server that gets the stream, at WEBSOCKET_PORT or 8000.
+    #[schemars(example = "ws://192.168.1.5:8000/ws/camera/")]
+    pub ws_url: Option<SocketUrl>,
     /// Show what is sent in a window. `q` in it, or closing it, ends the publisher.
     pub preview: bool,
 }

@@ -11,6 +11,7 @@ use device::picture::FrameRate;
 use media::StreamName;
 use protocol::rtsp::url::{InvalidUrl, Url};
 
+use super::socket_url::SocketUrl;
 use crate::auth::Network;
 use crate::log::Levels;
 use crate::secret::{Secret, redacted_url};
@@ -522,6 +523,7 @@ text_settings! {
     Switch as "switch" ["boolean"] "\"auto\", \"on\" or \"off\"";
     Levels as "log level" [] "a log level such as \"info\"";
     StreamUrl as "URL" [] "a URL such as \"rtsp://host:8554/zerolatency\"";
+    SocketUrl as "socket URL" [] "a URL such as \"ws://host:8000/ws/camera/\"";
     Secret as "secret" [] "a text in quotes";
 }
 

@@ -1,8 +1,9 @@
 //! One connection: TLS, HTTP/1.1 or HTTP/2, its limits and its end.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -13,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -89,7 +89,7 @@ struct Serve<'a> {
 
 impl Serve<'_> {
     /// Without asking whether it might be HTTP/2: nobody speaks that without TLS, and looking would have to be limited in time as well.
-    async fn http1(self, socket: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    async fn http1(self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let router = self.router;
         let peer = self.peer;
         let service = service_fn(move |request| answer(router.clone(), peer, request));
@@ -98,8 +98,9 @@ impl Serve<'_> {
             .header_read_timeout(self.shared.settings.patience.headers)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(socket), service);
-        until_stopped(connection, self.shared, self.stop).await;
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        until_stopped(connection, |it| it.graceful_shutdown(), self.shared, self.stop).await;
     }
 
     async fn http2(self, socket: TlsStream<TcpStream>) {
@@ -122,7 +123,7 @@ impl Serve<'_> {
             .initial_stream_window_size(stream_bytes)
             .initial_connection_window_size(connection_bytes)
             .serve_connection(TokioIo::new(socket), service);
-        let connection = until_stopped(connection, self.shared, self.stop);
+        let connection = until_stopped(connection, |it| it.graceful_shutdown(), self.shared, self.stop);
         // The library waits for the peer's first word for ever.
         let silent = async {
             tokio::time::sleep(patience.handshake).await;
@@ -138,14 +139,14 @@ impl Serve<'_> {
 }
 
 /// Drives a connection. When it is time to end, requests at hand are answered, for a while.
-async fn until_stopped(connection: impl GracefulConnection, shared: &Shared, stop: &Shutdown) {
+async fn until_stopped<C: Future>(connection: C, end: fn(Pin<&mut C>), shared: &Shared, stop: &Shutdown) {
     let mut connection = pin!(connection);
     tokio::select! {
         // How it ended is the peer's affair: it went away, or did not keep to the protocol or the limits.
         _ = connection.as_mut() => return,
         () = stop.requested() => {}
     }
-    connection.as_mut().graceful_shutdown();
+    end(connection.as_mut());
     let _ = tokio::time::timeout(shared.settings.patience.end, connection).await;
 }
 

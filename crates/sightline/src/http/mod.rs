@@ -23,6 +23,7 @@ mod pages;
 mod peer;
 mod problem;
 mod routes;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod webrtc;
@@ -42,6 +43,7 @@ use crate::auth::Auth;
 use crate::hls::Hls;
 use crate::machine::Machine;
 use crate::shutdown::Shutdown;
+use crate::status;
 use certificate::Certificate;
 pub use certificate::OpenFolder;
 use listener::Listener;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub hls: protocol::hls::Config,
     /// The state folder, where the certificate is kept.
     pub folder: OpenFolder,
+    /// Where status sockets end.
+    pub status: Arc<status::Server>,
     /// Other names and addresses of this machine, for the certificate.
     pub names: fn() -> Vec<String>,
 }
@@ -105,6 +109,8 @@ pub struct Sockets {
     pub hls: std::net::TcpListener,
     /// WebRTC's signalling.
     pub webrtc: std::net::TcpListener,
+    /// The dashboard's routes once more, where old publishers look for the status socket.
+    pub websocket: Option<std::net::TcpListener>,
 }
 
 /// Where each of them listens.
@@ -118,6 +124,8 @@ pub struct Ports {
     pub hls: u16,
     /// WebRTC's signalling.
     pub webrtc: u16,
+    /// The dashboard's once more.
+    pub websocket: Option<u16>,
 }
 
 /// What every request may need.
@@ -168,6 +176,7 @@ impl Server {
             https: port(&sockets.https)?,
             hls: port(&sockets.hls)?,
             webrtc: port(&sockets.webrtc)?,
+            websocket: sockets.websocket.as_ref().map(port).transpose()?,
         };
         let shared = Arc::new(Shared {
             ports,
@@ -194,12 +203,15 @@ impl Server {
                 secure,
             })
         };
-        let listeners = vec![
+        let mut listeners = vec![
             listener(sockets.http, &dashboard, false)?,
             listener(sockets.https, &dashboard, true)?,
             listener(sockets.hls, &players, false)?,
             listener(sockets.webrtc, &players, false)?,
         ];
+        if let Some(socket) = sockets.websocket {
+            listeners.push(listener(socket, &dashboard, false)?);
+        }
         Ok(Self { shared, listeners })
     }
 

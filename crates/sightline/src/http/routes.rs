@@ -32,7 +32,7 @@ use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, answer, api, assets, hls, pages, webrtc};
+use super::{Shared, answer, api, assets, hls, pages, socket, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -54,6 +54,7 @@ pub(super) const DASHBOARD: Port = Port {
         hls::ROUTES,
         webrtc::WHEP,
         webrtc::WHIP,
+        socket::ROUTES,
     ],
     streams_at: LIVE,
 };
@@ -67,6 +68,7 @@ pub(super) const PLAYERS: Port = Port {
         hls::ROUTES,
         webrtc::WHEP,
         webrtc::WHIP,
+        socket::ROUTES,
     ],
     streams_at: "/",
 };
@@ -117,6 +119,11 @@ pub(super) enum Target {
     /// Whoever may do this to the program.
     Program {
         action: Action,
+        handler: fn(Call, Caller) -> Answer,
+    },
+    /// A WebSocket, for whoever may do one of these to the program. What is said on it is checked there.
+    Socket {
+        actions: &'static [Action],
         handler: fn(Call, Caller) -> Answer,
     },
     /// Whoever may do this to the stream that the path names, `{name}` or `{+name}`.
@@ -322,6 +329,10 @@ async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, reques
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
+        Target::Socket { actions, handler } => match gate.enter_socket(actions, &parts) {
+            Ok(caller) => handler(call(parts, params), caller).await,
+            Err(problem) => problem.into_response(),
+        },
         Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
             Err(problem) => pages::sign_in(&problem, &page_path),
@@ -344,13 +355,7 @@ impl Gate<'_> {
     /// Who asks, if they may do this, and if it is themselves who ask.
     fn enter(&self, action: Action, object: Object<'_>, request: &Parts) -> Result<Caller, Problem> {
         let headers = &request.headers;
-        let caller = access::identify(self.shared, self.peer, request).map_err(|refusal| {
-            // Whoever shows nothing has not been told yet that it must.
-            if refusal != Refusal::Missing {
-                self.tell(refusal.to_string());
-            }
-            Problem::refused(refusal, headers)
-        })?;
+        let caller = self.identify(request)?;
         if let denied @ Decision::Deny { .. } = may(&caller.who, action, object) {
             self.tell(denied.to_string());
             return Err(Problem::refused(Refusal::Forbidden(denied), headers));
@@ -364,11 +369,46 @@ impl Gate<'_> {
             Action::Publish => caller.who != Principal::Anyone,
             Action::Operate | Action::Administer => self.route.verb != Verb::Get,
         };
-        if by_itself && changes && peer::is_from_another_site(headers) {
+        if by_itself && changes {
+            self.refuse_other_sites(headers)?;
+        }
+        Ok(caller)
+    }
+
+    /// For a socket, on which anything may be said later: what a browser adds by itself opens it for our own pages alone, but where all is
+    /// open to everybody.
+    fn enter_socket(&self, actions: &[Action], request: &Parts) -> Result<Caller, Problem> {
+        let caller = self.identify(request)?;
+        let decisions: Vec<Decision> = actions
+            .iter()
+            .map(|action| may(&caller.who, *action, Object::Program))
+            .collect();
+        if let (false, Some(denied)) = (decisions.contains(&Decision::Allow), decisions.first()) {
+            self.tell(denied.to_string());
+            return Err(Problem::refused(Refusal::Forbidden(*denied), &request.headers));
+        }
+        if !matches!(caller.shown, Shown::Header | Shown::Query) && caller.who != Principal::Anyone {
+            self.refuse_other_sites(&request.headers)?;
+        }
+        Ok(caller)
+    }
+
+    fn identify(&self, request: &Parts) -> Result<Caller, Problem> {
+        access::identify(self.shared, self.peer, request).map_err(|refusal| {
+            // Whoever shows nothing has not been told yet that it must.
+            if refusal != Refusal::Missing {
+                self.tell(refusal.to_string());
+            }
+            Problem::refused(refusal, &request.headers)
+        })
+    }
+
+    fn refuse_other_sites(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if peer::is_from_another_site(headers) {
             self.tell("requested by a page of another site".to_owned());
             return Err(Problem::another_site());
         }
-        Ok(caller)
+        Ok(())
     }
 
     /// The same for the stream that the path names.

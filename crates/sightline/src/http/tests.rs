@@ -5,6 +5,7 @@ mod hls;
 mod limits;
 mod pages;
 mod routes;
+mod socket;
 mod webrtc;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -52,6 +53,7 @@ struct Wishes {
     clock: Arc<dyn Clock>,
     connections: usize,
     webrtc_sessions: usize,
+    status_clients: usize,
     patience: Patience,
 }
 
@@ -62,6 +64,7 @@ impl Default for Wishes {
             clock: Arc::new(SystemClock),
             connections: 100,
             webrtc_sessions: 10,
+            status_clients: 100,
             patience: Patience::default(),
         }
     }
@@ -91,9 +94,11 @@ impl World {
             https: listen(),
             hls: listen(),
             webrtc: listen(),
+            websocket: Some(listen()),
         };
         let state = tempfile::tempdir().unwrap();
         let path = state.path().join("state");
+        let status = status::Server::new(wishes.status_clients, Arc::clone(&wishes.clock));
         let settings = Settings {
             connections: wishes.connections,
             patience: wishes.patience,
@@ -101,6 +106,7 @@ impl World {
             rtsp_port: 8_554,
             hls: protocol::hls::Config::default(),
             folder: Arc::new(move || state::Folder::open(path.clone())),
+            status: Arc::clone(&status),
             names: Vec::new,
         };
         let hub = Hub::new(Limits::default());
@@ -119,6 +125,7 @@ impl World {
         let (shared, dashboard) = (Arc::clone(&server.shared), server.listeners[0].router.clone());
         let players = server.listeners[2].router.clone();
         let (trigger, stop) = shutdown::channel();
+        tokio::spawn(status.run(stop.clone()));
         let running = tokio::spawn(server.run(stop));
         Self {
             shared,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Waits of attempts that follow each other.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
@@ -17,7 +17,7 @@ const GOOD: Duration = Duration::from_secs(10);
 
 impl Backoff {
     /// The wait after an attempt that lasted this long.
-    pub(super) fn next(&mut self, lasted: Duration) -> Duration {
+    pub(crate) fn next(&mut self, lasted: Duration) -> Duration {
         if lasted >= GOOD {
             self.failures = 0;
         }

@@ -24,8 +24,10 @@ use crate::log::Console;
 use crate::rtsp::client::{Error, Sender, Settings, Url};
 use crate::serve::status;
 use crate::shutdown::{self, End, Shutdown};
+use crate::status::client;
+use crate::status::report::Reporter;
 use crate::window::{self, Screen, Window};
-use backoff::Backoff;
+pub(crate) use backoff::Backoff;
 use preview::Preview;
 
 /// A camera and where its stream goes.
@@ -36,6 +38,8 @@ pub struct Program {
     pub plan: Plan,
     /// Show what is sent in a window.
     pub preview: bool,
+    /// Where the camera's status goes.
+    pub report: client::Target,
     /// Where people look.
     pub console: Arc<Console>,
 }
@@ -111,8 +115,13 @@ fn with_window(program: Program, runtime: &Runtime) -> Result<(), Failure> {
 
 async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -> Result<(), Failure> {
     let Program {
-        camera, plan, console, ..
+        camera,
+        plan,
+        console,
+        report,
+        ..
     } = program;
+    let clock = Arc::clone(&plan.settings.clock);
     let hub = Hub::new(media::hub::Limits::default());
     let wanted = vec![(plan.stream.clone(), camera)];
     let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&plan.settings.clock));
@@ -133,7 +142,7 @@ async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -
     };
     let done = tokio::select! {
         done = keep_sending(&plan, &hub, &shutdown) => done.map_err(Failure::from),
-        done = watch_camera(&console, &hub, &mut cameras) => done,
+        done = watch_camera(&console, &hub, &report, clock, &mut cameras) => done,
         () = stopped => Ok(()),
     };
     cameras.end().await;
@@ -143,10 +152,22 @@ async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -
     done
 }
 
-/// Waits for the camera and shows what it does.
-async fn watch_camera(console: &Console, hub: &Hub, cameras: &mut Cameras) -> Result<(), Failure> {
+/// Waits for the camera, shows what it does, and reports it.
+async fn watch_camera(
+    console: &Console,
+    hub: &Hub,
+    report: &client::Target,
+    clock: Arc<dyn Clock>,
+    cameras: &mut Cameras,
+) -> Result<(), Failure> {
     let running = cameras.started().await.map_err(system("start a camera's threads"))?;
-    status::show(console, hub, &running).await;
+    let queue = client::Queue::default();
+    let reporter = Reporter::new(&running, hub.clone(), clock, report.per_second);
+    tokio::join!(
+        status::show(console, hub, &running),
+        reporter.run(|_, status| queue.push(status)),
+        client::run(report, &queue, running.first()),
+    );
     Ok(())
 }
 

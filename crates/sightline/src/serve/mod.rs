@@ -23,7 +23,7 @@ use crate::config::{Environment, Loaded};
 use crate::log::Console;
 use crate::shutdown::{self, End, Shutdown};
 use crate::state::{self, Folder, Place};
-use crate::{http, net, random, rtsp, webrtc};
+use crate::{http, net, random, rtsp, status as socket, webrtc};
 use banner::{Banner, CameraLine};
 
 /// What to run.
@@ -40,6 +40,8 @@ pub struct Program {
     pub began: Instant,
     /// Start a camera when none is configured.
     pub wants_camera: bool,
+    /// Where the status socket is served besides, for old publishers.
+    pub websocket_port: Option<u16>,
 }
 
 /// Why it could not start, or ended. The texts say what to do.
@@ -120,6 +122,9 @@ impl Sockets {
                 https: listen(settings.http.https_port, "--https-port")?,
                 hls: listen(settings.hls.port, "--hls-port")?,
                 webrtc: listen(settings.webrtc.port, "--webrtc-port")?,
+                websocket: websocket_port(program)
+                    .map(|port| listen(port, "WEBSOCKET_PORT"))
+                    .transpose()?,
             },
             ice: ice_port(program)?,
         })
@@ -152,6 +157,13 @@ fn ice_sockets(host: Option<IpAddr>, port: u16) -> Result<webrtc::Sockets, net::
         tcp => tcp?,
     };
     Ok(webrtc::Sockets { udp, tcp })
+}
+
+/// The port of `WEBSOCKET_PORT`, unless it has the status socket anyway.
+fn websocket_port(program: &Program) -> Option<u16> {
+    let settings = &program.loaded.settings;
+    let have_it = [settings.http.port, settings.hls.port, settings.webrtc.port];
+    program.websocket_port.filter(|port| !have_it.contains(port))
 }
 
 /// The ports for RTP over UDP. Players learn them when they set up a session, so where nobody asked for particular ones and the usual ones are
@@ -211,9 +223,10 @@ async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: S
         random::bits,
     );
     let webrtc = webrtc.map_err(what("serve WebRTC"))?;
+    let sockets_of_status = socket::Server::new(settings.limits.status_clients, Arc::clone(&clock));
     let http = http::Server::new(
         sockets.http,
-        http_settings(program, rtsp_port),
+        http_settings(program, rtsp_port, Arc::clone(&sockets_of_status)),
         hub.clone(),
         Arc::clone(&auth),
         Arc::clone(&webrtc),
@@ -226,6 +239,7 @@ async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: S
         ice: webrtc.port(),
     };
     let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
+    let telling = tokio::spawn(Arc::clone(&sockets_of_status).run(shutdown.clone()));
     let answering = tokio::spawn(http.run(shutdown.clone()));
     let sending = tokio::spawn(webrtc.run(shutdown.clone()));
     report_start(program, ports, &auth);
@@ -236,7 +250,7 @@ async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: S
     let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&clock));
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        done = watch_cameras(program, ports, &auth, &hub, &mut cameras) => done,
+        done = watch_cameras(program, ports, &auth, &hub, &sockets_of_status, &mut cameras) => done,
     };
     tracing::info!("stopping");
     tick.abort();
@@ -249,10 +263,17 @@ async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: S
         serving.abort();
         answering.abort();
         sending.abort();
+        telling.abort();
         standby.abort();
     }
     // They end with the same signal; a panic in them was reported already.
-    let _ = (standby.await, serving.await, answering.await, sending.await);
+    let _ = (
+        standby.await,
+        serving.await,
+        answering.await,
+        sending.await,
+        telling.await,
+    );
     done
 }
 
@@ -262,6 +283,7 @@ async fn watch_cameras(
     ports: Ports,
     auth: &Auth,
     hub: &Hub,
+    sockets_of_status: &socket::Server,
     cameras: &mut Cameras,
 ) -> Result<(), Error> {
     let started = cameras.started().await;
@@ -269,13 +291,21 @@ async fn watch_cameras(
         what: "start a camera's threads",
         error,
     })?;
+    let rate = program.loaded.settings.status.rate;
+    let telling = sockets_of_status.report(&running, hub.clone(), rate);
+    let showing = show_cameras(program, ports, auth, hub, &running);
+    tokio::join!(telling, showing);
+    Ok(())
+}
+
+/// To whoever looks at the terminal.
+async fn show_cameras(program: &Program, ports: Ports, auth: &Auth, hub: &Hub, running: &[Arc<Camera>]) {
     if program.loaded.settings.log.format == LogFormat::Human {
-        settle(&running).await;
+        settle(running).await;
         let lines = running.iter().map(|camera| CameraLine::new(camera)).collect();
         Banner::new(program, ports, auth, lines).print();
     }
-    status::show(&program.console, hub, &running).await;
-    Ok(())
+    status::show(&program.console, hub, running).await;
 }
 
 /// Waits until each camera has a picture or a reason why not: a USB camera takes some 300 ms.
@@ -337,7 +367,7 @@ fn webrtc_settings(settings: &Settings, cameras: &[camera::Wanted]) -> webrtc::S
     }
 }
 
-fn http_settings(program: &Program, rtsp_port: u16) -> http::Settings {
+fn http_settings(program: &Program, rtsp_port: u16, status: Arc<socket::Server>) -> http::Settings {
     let settings = &program.loaded.settings;
     let environment = program.environment.clone();
     let place = state_place(program);
@@ -348,6 +378,7 @@ fn http_settings(program: &Program, rtsp_port: u16) -> http::Settings {
         rtsp_port,
         hls: settings.hls.for_muxer(&settings.limits),
         folder: Arc::new(move || Folder::open(state::default_place(&place, &environment)?)),
+        status,
         names: net::names_of_this_machine,
     }
 }
@@ -402,6 +433,7 @@ fn report_start(program: &Program, ports: Ports, auth: &Auth) {
             https,
             hls,
             webrtc,
+            websocket,
         },
     ) = (ports.rtsp, ports.http);
     macro_rules! listening {
@@ -414,6 +446,7 @@ fn report_start(program: &Program, ports: Ports, auth: &Auth) {
                 hls_port = hls,
                 webrtc_port = webrtc,
                 ice_port = ports.ice,
+                websocket_port = websocket,
                 config,
                 start_us,
                 "listening"

@@ -48,6 +48,18 @@ struct Program {
     http_connections: usize,
     /// HTTP requests that a bug of ours ended.
     http_panics: u64,
+    status: Status,
+}
+
+/// The status socket.
+#[derive(Debug, Serialize)]
+struct Status {
+    clients: usize,
+    cameras: usize,
+    /// Words lost because clients did not read them.
+    dropped: u64,
+    /// Words of clients that say more than they may.
+    unheard: u64,
 }
 
 pub(super) fn system(call: Call, _: Caller) -> Answer {
@@ -55,6 +67,7 @@ pub(super) fn system(call: Call, _: Caller) -> Answer {
         let shared = call.shared;
         let figures = shared.machine.figures(&*shared.clock).await;
         let streams = shared.hub.list();
+        let status = shared.settings.status.totals();
         let up = shared.clock.now().saturating_duration_since(shared.began);
         json(&System {
             machine: Machine::new(figures),
@@ -66,6 +79,12 @@ pub(super) fn system(call: Call, _: Caller) -> Answer {
                 kept_bytes: shared.hub.ring_bytes(),
                 http_connections: shared.open.load(Relaxed),
                 http_panics: shared.panics.load(Relaxed),
+                status: Status {
+                    clients: status.clients,
+                    cameras: status.cameras,
+                    dropped: status.dropped,
+                    unheard: status.unheard,
+                },
             },
         })
     })

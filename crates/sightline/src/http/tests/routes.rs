@@ -76,6 +76,8 @@ async fn every_route_and_every_role() {
     dashboard PATCH /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
     dashboard DELETE /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
     dashboard OPTIONS /live/zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
+    dashboard GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
+    dashboard GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
     players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
     players GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
     players GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 near 200 loopback 200*
@@ -98,6 +100,8 @@ async fn every_route_and_every_role() {
     players PATCH /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
     players DELETE /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
     players OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
+    players GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
+    players GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
     ");
 }
 

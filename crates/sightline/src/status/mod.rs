@@ -1,0 +1,202 @@
+//! The status socket: cameras and dashboards over WebSockets.
+//!
+//! Belongs here: the one [`Room`] of the program and what moves it (time, sockets, our own cameras), the sockets of its clients
+//! ([`socket`]), what is reported of our own cameras ([`report`]) and done to them ([`control`]), the way to the socket of another server
+//! ([`client`]). Does not belong here: who hears what (`protocol::status`), which request becomes a socket ([`crate::http`]).
+
+pub mod client;
+mod control;
+pub(crate) mod report;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use media::{Clock, StreamName};
+use protocol::status::{ClientId, Config, Effect, Full, Member, Out, Right, Room, Totals};
+use tokio::sync::{Notify, mpsc};
+
+use crate::auth::{Action, Object, Principal, may};
+use crate::camera::Camera;
+use crate::shutdown::Shutdown;
+pub(crate) use socket::{Patience, serve};
+
+/// Everybody who is connected, and our own cameras.
+pub struct Server {
+    room: Mutex<Room>,
+    /// Not kept alive: they end before the sockets do.
+    cameras: Mutex<BTreeMap<StreamName, Weak<Camera>>>,
+    clock: Arc<dyn Clock>,
+    /// The room wants to be polled earlier than it said.
+    sooner: Notify,
+    stop: Mutex<Option<Stop>>,
+    patience: Patience,
+}
+
+/// How sockets learn that it is over, and how it is known that they have.
+#[derive(Clone)]
+struct Stop {
+    shutdown: Shutdown,
+    /// Held by each of them until its end. Nothing is ever sent.
+    _open: mpsc::Sender<std::convert::Infallible>,
+}
+
+/// Wait for sockets that say goodbye.
+const GOODBYE: Duration = Duration::from_millis(300);
+
+impl Server {
+    /// For so many clients at a time.
+    pub fn new(clients: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let config = Config {
+            clients,
+            ..Config::default()
+        };
+        Self::with(config, Patience::default(), clock)
+    }
+
+    fn with(config: Config, patience: Patience, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            room: Mutex::new(Room::new(config)),
+            cameras: Mutex::default(),
+            clock,
+            sooner: Notify::new(),
+            stop: Mutex::default(),
+            patience,
+        })
+    }
+
+    /// Lets time pass in the room until it is time to end, and then until all sockets are closed, but not for long. Before this, and
+    /// after, nobody is let in.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        let (open, mut closed) = mpsc::channel(1);
+        let stop = Stop {
+            shutdown: shutdown.clone(),
+            _open: open,
+        };
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+        tokio::select! {
+            () = self.keep_time() => {}
+            () = shutdown.requested() => {}
+        }
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = tokio::time::timeout(GOODBYE, closed.recv()).await;
+    }
+
+    async fn keep_time(&self) {
+        loop {
+            // Before the room is asked, so that no word in between is missed.
+            let mut sooner = pin!(self.sooner.notified());
+            sooner.as_mut().enable();
+            let now = self.clock.now();
+            let next = self.room().poll(now);
+            match next {
+                None => sooner.await,
+                Some(next) => tokio::select! {
+                    () = tokio::time::sleep(next.saturating_duration_since(now)) => {}
+                    () = sooner => {}
+                },
+            }
+        }
+    }
+
+    /// Lets somebody in.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub(crate) fn join(self: &Arc<Self>, who: Principal, camera: Option<StreamName>) -> Result<Joined, Full> {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The program ends, or has not begun.
+        let stop = stop.ok_or(Full(0))?;
+        let member = Member {
+            name: who.name().to_owned(),
+            camera,
+            permit: Box::new(move |right, camera| {
+                let object = camera.map_or(Object::Program, Object::Stream);
+                may(&who, action(right), object).is_allowed()
+            }),
+        };
+        let id = self.room().join(member, self.clock.now())?;
+        Ok(Joined {
+            server: Arc::clone(self),
+            id,
+            stop,
+        })
+    }
+
+    /// Figures for whoever watches the program.
+    pub(crate) fn totals(&self) -> Totals {
+        self.room().totals()
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        // A panic while it was held is a bug of ours; what it left is a table that is whole.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cameras(&self) -> MutexGuard<'_, BTreeMap<StreamName, Weak<Camera>>> {
+        self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn perform(&self, effect: &Effect) {
+        let Effect::Command { asker, camera, command } = effect;
+        let found = self.cameras().get(camera).and_then(Weak::upgrade);
+        let done = match found {
+            Some(found) => control::perform(&found, command),
+            None => Err("this camera has ended".to_owned()),
+        };
+        let answer = done.as_ref().map(String::as_str).map_err(String::as_str);
+        self.room().answer(*asker, command.name(), answer);
+    }
+}
+
+/// As [`crate::auth`] calls it.
+fn action(right: Right) -> Action {
+    match right {
+        Right::View => Action::View,
+        Right::Publish => Action::Publish,
+        Right::Operate => Action::Operate,
+    }
+}
+
+/// Somebody who is in the room, until it is dropped.
+pub(crate) struct Joined {
+    server: Arc<Server>,
+    id: ClientId,
+    stop: Stop,
+}
+
+impl Joined {
+    fn said_binary(&self, bytes: &[u8]) {
+        self.server.room().said_binary(self.id, bytes, self.server.clock.now());
+        self.server.sooner.notify_one();
+    }
+
+    fn said_text(&self, text: &str) {
+        let clock = &self.server.clock;
+        let effect = self.server.room().said_text(self.id, text, clock.now(), clock.wall());
+        if let Some(effect) = effect {
+            self.server.perform(&effect);
+        }
+        self.server.sooner.notify_one();
+    }
+
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Out>> {
+        self.server.room().poll_next(self.id, context)
+    }
+
+    fn is_speaker(&self) -> bool {
+        self.server.room().is_speaker(self.id)
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.server.room().leave(self.id, self.server.clock.now());
+        self.server.sooner.notify_one();
+    }
+}

@@ -1,0 +1,108 @@
+//! `sightline publish` reports to another server, and does what it is told from there.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Process, sightline};
+use crate::{Dashboard, Server, TOKEN, is, wait_for_event};
+
+fn publisher(server: &Server, variables: &[(&str, String)], arguments: &[String]) -> Process {
+    let mut command = sightline();
+    let url = format!("rtsp://127.0.0.1:{}/door", server.port("rtsp"));
+    command.args(["publish", "--source", "test", "--log", "json", "--token", TOKEN, &url]);
+    command.args(arguments).current_dir(server.folder.path());
+    command.envs(variables.iter().map(|(name, value)| (name, value.as_str())));
+    Process::start(&mut command)
+}
+
+fn runs(value: &Value) -> Option<()> {
+    (is(value, "camera_metrics") && value["camera"] == "door" && value["fps"].as_f64()? > 20.0).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_reports_where_the_seeds_variables_say() {
+    let server = Server::start(&["serve"], &[]);
+    let mut dashboard = Dashboard::open(&server.url("")).await;
+    let port = server.port("http").to_string();
+    let mut process = publisher(
+        &server,
+        &[("PI_VPN_IP", "127.0.0.1".to_owned()), ("WEBSOCKET_PORT", port)],
+        &[],
+    );
+    dashboard.hear("the camera's figures", runs).await;
+    let answer = dashboard.answer(r#"{"type":"request_keyframe","camera":"door"}"#).await;
+    assert_eq!(answer["type"], "ack");
+    let done = wait_for_event(&mut process, "done as the server asked");
+    assert_eq!(done["command"], "request_keyframe");
+    let answer = dashboard.answer(r#"{"type":"stop_stream","camera":"door"}"#).await;
+    assert_eq!(
+        answer["type"], "ack",
+        "passed on; the publisher says in its log that it cannot"
+    );
+    wait_for_event(&mut process, "not done, though the server asked");
+    // Killed, it is missed.
+    let killed = Instant::now();
+    process.kill();
+    let gone = |value: &Value| (is(value, "connection_status") && value["isConnected"] == false).then_some(());
+    dashboard.hear("the loss of the camera", gone).await;
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_is_told_again() {
+    let port = crate::free_port().to_string();
+    let rtsp = crate::free_port().to_string();
+    let ports = [
+        ("SIGHTLINE_HTTP_PORT", port.as_str()),
+        ("SIGHTLINE_RTSP_PORT", rtsp.as_str()),
+    ];
+    let mut server = Server::start(&["serve"], &[]);
+    let start = || {
+        let mut command = sightline();
+        command.args(["serve", "--log", "json", "--token", TOKEN, "--state-dir"]);
+        command.arg(server.folder.path().join("again")).envs(ports);
+        command
+            .env("SIGHTLINE_RTSP_RTP_PORT", "0")
+            .env("SIGHTLINE_RTSP_RTCP_PORT", "0");
+        let mut process = Process::start(&mut command);
+        process.collect_stdout();
+        wait_for_event(&mut process, "listening");
+        process
+    };
+    let mut other = start();
+    // The stream goes to the one, the status to the other.
+    let url = format!("ws://127.0.0.1:{port}");
+    let mut process = publisher(&server, &[], &["--ws-url".to_owned(), url]);
+    let address = format!("ws://127.0.0.1:{port}/ws/camera/?token={TOKEN}");
+    Dashboard::open(&address).await.hear("the camera's figures", runs).await;
+    let publishing = process
+        .said()
+        .iter()
+        .filter(|line| line.contains("\"publishing\""))
+        .count();
+    other.kill();
+    let mut other = start();
+    Dashboard::open(&address)
+        .await
+        .hear("the camera's figures again", runs)
+        .await;
+    let still = process
+        .said()
+        .iter()
+        .filter(|line| line.contains("\"publishing\""))
+        .count();
+    assert_eq!((publishing, still), (1, 1), "the stream was not disturbed");
+    assert!(process.is_running() && server.process.is_running() && other.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_socket_it_publishes_all_the_same() {
+    let server = Server::start(&["serve"], &[]);
+    let nowhere = crate::free_port();
+    let url = format!("ws://127.0.0.1:{nowhere}/ws/camera/");
+    let mut process = publisher(&server, &[], &["--ws-url".to_owned(), url]);
+    wait_for_event(&mut process, "publishing");
+    let said = wait_for_event(&mut process, "the camera's status is not reported; trying again");
+    assert!(said["reason"].as_str().unwrap().contains("refused"), "{said}");
+}

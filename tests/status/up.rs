@@ -1,0 +1,130 @@
+//! The socket of `sightline up`, whose camera is in the same process.
+
+use std::time::{Duration, Instant};
+
+use crate::{Dashboard, Server, free_port, is};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_is_told_of_the_camera() {
+    let server = Server::start(&["up", "--source", "test"], &[]);
+    let mut dashboard = Dashboard::open(&server.url("")).await;
+    let metrics = dashboard
+        .hear("figures of a camera that runs", |value| {
+            let runs = is(value, "camera_metrics") && value["fps"].as_f64()? > 25.0;
+            runs.then(|| value.clone())
+        })
+        .await;
+    assert_eq!(
+        (metrics["camera"].as_str(), metrics["isConnected"].as_bool()),
+        (Some("zerolatency"), Some(true))
+    );
+    assert_eq!(
+        (metrics["width"].as_u64(), metrics["height"].as_u64()),
+        (Some(640), Some(480))
+    );
+    for figure in [
+        "frames_sent",
+        "memory_used_mb",
+        "memory_total_mb",
+        "memory_percent",
+        "latency_ms",
+    ] {
+        assert!(metrics[figure].as_f64().unwrap() > 0.0, "{figure}: {metrics}");
+    }
+    let now_us = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_micros();
+    let age_us = i128::try_from(now_us).unwrap() - i128::from(metrics["capture_time_us"].as_i64().unwrap());
+    assert!((0..2_000_000).contains(&age_us), "{age_us}");
+    // Once a second, unless something changes.
+    let count = dashboard.count("camera_metrics", Duration::from_secs(3)).await;
+    assert!((2..=4).contains(&count), "{count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_dashboards_count_messages_as_frames() {
+    let server = Server::start(&["up", "--source", "test", "--status-rate", "30"], &[]);
+    let mut dashboard = Dashboard::open(&server.url("")).await;
+    dashboard
+        .hear("a status", |value| is(value, "connection_status").then_some(()))
+        .await;
+    let began = Instant::now();
+    let count = dashboard.count("connection_status", Duration::from_secs(4)).await;
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    assert!((25.0..=33.0).contains(&rate), "{rate} a second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_done_or_honestly_refused() {
+    let server = Server::start(&["up", "--source", "test"], &[]);
+    let mut dashboard = Dashboard::open(&server.url("")).await;
+    dashboard
+        .hear("a camera that runs", |value| {
+            (value["isConnected"] == true).then_some(())
+        })
+        .await;
+    for command in [
+        r#"{"type":"request_keyframe","camera":"zerolatency"}"#,
+        r#"{"type":"set_bitrate_kbps","kbps":400}"#,
+        r#"{"type":"set_overlay","on":false}"#,
+    ] {
+        assert_eq!(dashboard.answer(command).await["type"], "ack", "{command}");
+    }
+    for (command, why) in [
+        (
+            r#"{"type":"start_recording","camera":"zerolatency","filename":"recording_2025-10-06.mp4"}"#,
+            "not available yet",
+        ),
+        (r#"{"type":"stop_recording"}"#, "not available yet"),
+        (r#"{"type":"stop_stream"}"#, "not available yet"),
+        (r#"{"type":"set_brightness","brightness":50}"#, "no brightness"),
+        (
+            r#"{"type":"request_keyframe","camera":"other"}"#,
+            "no publisher of other",
+        ),
+    ] {
+        let answer = dashboard.answer(command).await;
+        let message = answer["message"].as_str().unwrap();
+        assert!(
+            answer["type"] == "error" && message.contains(why),
+            "{command}: {answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_port_measures_clocks() {
+    let port = free_port().to_string();
+    let mut server = Server::start(&["serve"], &[("WEBSOCKET_PORT", &port)]);
+    assert_eq!(server.port("websocket").to_string(), port);
+    for name in ["http", "hls", "webrtc", "websocket"] {
+        let url = format!("ws://127.0.0.1:{}/ws/camera?token={}", server.port(name), crate::TOKEN);
+        let mut page = Dashboard::open(&url).await;
+        page.say(r#"{"type":"ping","client":12.5}"#).await;
+        let pong = page
+            .hear("a pong", |value| is(value, "pong").then(|| value.clone()))
+            .await;
+        assert_eq!(pong["client"], 12.5, "{name}");
+        assert!(pong["server_us"].as_i64().unwrap() > 1_700_000_000_000_000);
+    }
+    // With a page open.
+    let mut page = Dashboard::open(&server.url("")).await;
+    let asked = Instant::now();
+    server.process.signal(rustix::process::Signal::TERM);
+    assert_eq!(page.count("anything", crate::PATIENCE).await, 0);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    while server.process.is_running() {
+        assert!(asked.elapsed() < Duration::from_millis(1_500));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_websocket_port_that_is_none_is_named() {
+    let mut command = crate::sightline();
+    let output = command.args(["serve"]).env("WEBSOCKET_PORT", "many").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("WEBSOCKET_PORT: \"many\" is not a port"), "{said}");
+}
