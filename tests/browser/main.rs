@@ -48,4 +48,5 @@ scenarios! {
         heals_when_the_publisher_returns, heals_when_the_server_returns, fits_a_telephone, works_by_keyboard,
         keeps_the_ids_that_scripts_read;
     publish: a_camera_of_the_browser;
+    hls: plays_near_the_edge_without_standing_still, goes_on_when_the_publisher_returns;
 }

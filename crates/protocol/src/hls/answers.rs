@@ -118,12 +118,9 @@ impl Muxer {
     /// what there is of it.
     fn appear(&mut self) -> bool {
         if self.shelf.last().is_none() && self.shelf.open().is_some_and(|segment| segment.parts.len() >= 3) {
-            self.end_segment();
-            if let Some(epoch) = &self.epoch
-                && !epoch.samples().is_empty()
-            {
-                self.segment_start_us = Some(self.part_start_us);
-            }
+            self.shelf.end_before_last_part(self.keep_rules());
+            let last_us = self.shelf.open().map_or(0, |segment| segment.duration_us);
+            self.segment_start_us = self.chain_end_us.map(|end_us| end_us - last_us);
         }
         self.shelf.last().is_some()
     }
@@ -136,12 +133,14 @@ impl Muxer {
             return Err("_HLS_msn is more than two segments ahead of the last one");
         }
         let Some(part) = part else {
-            return Ok(msn <= last);
+            return Ok(self.shelf.last().is_some_and(|whole| msn <= whole));
         };
         let limit = self.targets.map_or(3, |targets| targets.advance_limit());
         if msn < next {
             // Past its end it means the first part of the next.
-            let count = self.shelf.segment(msn).map(|segment| segment.parts.len() as u64);
+            let open = self.shelf.open().filter(|open| open.number == msn);
+            let segment = open.or_else(|| self.shelf.segment(msn));
+            let count = segment.map(|segment| segment.parts.len() as u64);
             return Ok(count.is_none_or(|count| part < count) || msn.saturating_add(1) < next || parts > 0);
         }
         let ahead = if msn == next {

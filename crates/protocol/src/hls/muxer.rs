@@ -37,9 +37,9 @@ pub struct Muxer {
     discontinuity: bool,
     /// Where the segment, and the part, began that are being filled, in list time.
     pub(super) segment_start_us: Option<i64>,
-    pub(super) part_start_us: i64,
+    part_start_us: i64,
     /// Where the last part ended, in list time.
-    chain_end_us: Option<i64>,
+    pub(super) chain_end_us: Option<i64>,
     sound: Sound,
     pub(super) shelf: Shelf,
     pub(super) ended: bool,
@@ -142,6 +142,7 @@ impl Muxer {
     /// Nothing follows.
     pub fn end(&mut self) {
         self.discontinue();
+        self.shelf.end_segment(self.keep_rules());
         self.waiting = Vec::new();
         self.ended = true;
         self.texts.clear();
@@ -174,7 +175,7 @@ impl Muxer {
         changed
     }
 
-    fn keep_rules(&self) -> Keep {
+    pub(super) fn keep_rules(&self) -> Keep {
         Keep {
             segments: self.config.segments,
             target_us: self.targets.map_or(1_000_000, |targets| targets.target_us()),
@@ -395,26 +396,28 @@ impl Muxer {
             bytes,
             duration_us: end_us - start_us,
             independent,
+            date,
         };
         let discontinuity = std::mem::take(&mut self.discontinuity);
-        self.shelf.add(part, date, self.epochs.saturating_sub(1), discontinuity);
+        let keep = self.keep_rules();
+        self.shelf.add(part, self.epochs.saturating_sub(1), discontinuity, keep);
         self.chain_end_us = Some(end_us);
     }
 
     pub(super) fn end_segment(&mut self) {
         // Of what is much shorter than a segment the rate tells nothing: it may be a keyframe alone.
         let half_us = self.targets.map_or(0, |targets| targets.segment_us / 2);
-        if let Some(segment) = self.shelf.open().filter(|segment| segment.duration_us >= half_us) {
+        if let Some(segment) = self.shelf.growing().filter(|segment| segment.duration_us >= half_us) {
             let peak = bits_per_second(segment.bytes as u64, segment.duration_us.max(1).cast_unsigned());
             self.peak_bits_per_second = self.peak_bits_per_second.max(peak);
         }
-        self.shelf.end_segment(self.keep_rules());
+        self.shelf.complete_segment();
         self.segment_start_us = None;
     }
 
     /// Ends the segment where the next part might make it too long, in time or in bytes.
     fn cut_if_long(&mut self) {
-        let (Some(targets), Some(open)) = (self.targets, self.shelf.open()) else {
+        let (Some(targets), Some(open)) = (self.targets, self.shelf.growing()) else {
             return;
         };
         let is_between = self.epoch.as_ref().is_none_or(|epoch| epoch.samples().is_empty());
@@ -438,7 +441,7 @@ impl Muxer {
         self.gop.gap();
         self.interval.gap();
         self.steady.gap();
-        self.discontinuity = self.shelf.last().is_some();
+        self.discontinuity = self.shelf.last().is_some() || self.shelf.open().is_some();
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Part {
     pub(super) duration_us: i64,
     /// It begins with a keyframe.
     pub(super) independent: bool,
+    /// When its first frame was captured.
+    pub(super) date: WallTime,
 }
 
 /// A segment, whole or growing.
@@ -27,6 +29,9 @@ pub(super) struct Segment {
     pub(super) parts: Vec<Part>,
     pub(super) duration_us: i64,
     pub(super) bytes: usize,
+    /// No part follows. It becomes one of the whole ones with the first part of the next: hls.js gives up when a segment that was the next in
+    /// a list turns out to begin behind a discontinuity.
+    complete: bool,
 }
 
 /// What stands around the bytes of a part, rounded up.
@@ -76,23 +81,34 @@ impl Shelf {
         self.inits.push_back((number, bytes));
     }
 
-    /// A part of the segment that grows, or the first one of another. `date` and `init` count for the first.
-    pub(super) fn add(&mut self, part: Part, date: WallTime, init: u32, discontinuity: bool) {
+    /// A part of the segment that grows, or the first one of another. `init` and `discontinuity` count for the first.
+    pub(super) fn add(&mut self, part: Part, init: u32, discontinuity: bool, keep: Keep) {
+        if self.open.as_ref().is_some_and(|open| open.complete) {
+            self.end_segment(keep);
+        }
         let number = self.next;
         let segment = self.open.get_or_insert_with(|| Segment {
             number,
             init,
             discontinuity,
-            date,
+            date: part.date,
             parts: Vec::new(),
             duration_us: 0,
             bytes: 0,
+            complete: false,
         });
         let cost_bytes = part.bytes.len().saturating_add(OVERHEAD_BYTES);
         segment.duration_us = segment.duration_us.saturating_add(part.duration_us);
         segment.bytes = segment.bytes.saturating_add(cost_bytes);
         self.bytes = self.bytes.saturating_add(cost_bytes);
         segment.parts.push(part);
+    }
+
+    /// No part follows in the segment that grows.
+    pub(super) fn complete_segment(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.complete = true;
+        }
     }
 
     /// The segment that grows is whole.
@@ -102,6 +118,21 @@ impl Shelf {
         self.whole.push_back(segment);
         self.unlist(keep);
         self.forget(keep);
+    }
+
+    /// Ends the segment that grows in front of its last part, which becomes the first of the next.
+    pub(super) fn end_before_last_part(&mut self, keep: Keep) {
+        let Some(open) = self.open.as_mut().filter(|open| open.parts.len() > 1) else {
+            return;
+        };
+        let init = open.init;
+        let Some(last) = open.parts.pop() else { return };
+        let cost_bytes = last.bytes.len().saturating_add(OVERHEAD_BYTES);
+        open.duration_us = open.duration_us.saturating_sub(last.duration_us);
+        open.bytes = open.bytes.saturating_sub(cost_bytes);
+        self.bytes = self.bytes.saturating_sub(cost_bytes);
+        self.end_segment(keep);
+        self.add(last, init, false, keep);
     }
 
     /// As many as wished for stay listed, and at least three target durations (§6.2.2).
@@ -166,9 +197,14 @@ impl Shelf {
         self.whole.iter().skip(self.unlisted)
     }
 
-    /// The one that grows, once it has a part.
+    /// The one after them, once it has a part.
     pub(super) fn open(&self) -> Option<&Segment> {
         self.open.as_ref()
+    }
+
+    /// The same as long as parts may follow in it.
+    pub(super) fn growing(&self) -> Option<&Segment> {
+        self.open.as_ref().filter(|open| !open.complete)
     }
 
     /// The last whole segment.
@@ -178,10 +214,11 @@ impl Shelf {
 
     /// Number and index of the next part.
     pub(super) fn edge(&self) -> (u64, u64) {
-        (
-            self.next,
-            self.open.as_ref().map_or(0, |segment| segment.parts.len() as u64),
-        )
+        match &self.open {
+            Some(open) if open.complete => (self.next.saturating_add(1), 0),
+            Some(open) => (self.next, open.parts.len() as u64),
+            None => (self.next, 0),
+        }
     }
 
     /// Media sequence number of the list.

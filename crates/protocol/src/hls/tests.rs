@@ -130,7 +130,15 @@ fn the_last_part_of_a_segment_is_foretold() {
     let mut world = World::of(Config::default(), settings, Some(Duration::from_secs(1)));
     world.play(76);
     let list = world.list();
-    assert_eq!(lines(&list, "#EXTINF:"), ["1,"; 3]);
+    assert_eq!(
+        lines(&list, "#EXTINF:"),
+        ["1,"; 2],
+        "the third is whole, and named with the next part"
+    );
+    assert!(
+        list.ends_with(",URI=\"run_102.8.mp4\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"run_103.0.mp4\"\n"),
+        "{list}"
+    );
     let new = world.play(25);
     assert_eq!(
         new,
