@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs servers one at a time under the same load and writes down what they cost. Started by bench/run.
 
-The load is `sightline bench rtsp`: it publishes one stream with the time inside every frame, plays it with many viewers, and
-reads the server's processor time and memory. Server and load each have a processor of their own. Servers take turns, so that
+The load is `sightline bench`: it publishes one stream by RTSP with the time inside every frame, plays it with many viewers by RTSP,
+WebRTC or LL-HLS, and reads the server's processor time and memory. Server and load each have a processor of their own. Servers take turns, so that
 what disturbs the machine for a while disturbs all; medians and ranges over the turns are reported.
 """
 
@@ -24,55 +24,88 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 SERVER_CPU, LOAD_CPU = "0", "1"
 
-# Name: viewers, transport, and what else the load is told.
+# Name: the load, and what else it is told.
 LOADS = {
-    "tcp100": ["--viewers", "100", "--transport", "tcp"],
-    "tcp400": ["--viewers", "400", "--transport", "tcp"],
-    "tcp1000": ["--viewers", "1000", "--transport", "tcp"],
-    "udp100": ["--viewers", "100", "--transport", "udp"],
-    "udp400": ["--viewers", "400", "--transport", "udp"],
+    "tcp100": ["rtsp", "--viewers", "100", "--transport", "tcp"],
+    "tcp400": ["rtsp", "--viewers", "400", "--transport", "tcp"],
+    "tcp1000": ["rtsp", "--viewers", "1000", "--transport", "tcp"],
+    "udp100": ["rtsp", "--viewers", "100", "--transport", "udp"],
+    "udp400": ["rtsp", "--viewers", "400", "--transport", "udp"],
+    "whep20": ["whep", "--viewers", "20"],
+    "whep150": ["whep", "--viewers", "150"],
+    "whep300": ["whep", "--viewers", "300"],
+    "hls20": ["hls", "--viewers", "20"],
+    "hls200": ["hls", "--viewers", "200"],
 }
 ROWS = [*LOADS, "join", "start", "idle"]
 
 
-def free_ports():
-    """Four in a row that nobody listens on now: RTSP, one spare, RTP and RTCP."""
-    for first in range(20000, 30000, 4):
+def free_ports(count):
+    """So many in a row that nobody listens on now."""
+    for first in range(20000, 30000, count):
         with contextlib.ExitStack() as sockets:
             try:
-                for port in range(first, first + 4):
+                for port in range(first, first + count):
                     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                         sockets.enter_context(socket.socket(socket.AF_INET, kind)).bind(("0.0.0.0", port))
             except OSError:
                 continue
-            return first
+            return range(first, first + count)
     raise RuntimeError("no free ports")
 
 
-PORT = free_ports()
-STREAM = f"rtsp://127.0.0.1:{PORT}/load"
+# RTP has to be at an even port, RTCP at the next.
+RTSP, WHEP, RTP, RTCP, HLS, ICE = free_ports(6)
+STREAM = f"rtsp://127.0.0.1:{RTSP}/load"
 
 
-def only_rtsp(port):
+def watched(server, load):
+    """Where the viewers of a load look; nothing where a server does not serve them."""
+    if load == "rtsp":
+        return STREAM
+    if server == "floor" or (server, load) == ("go2rtc", "hls"):
+        return None
+    if server == "go2rtc":
+        return f"http://127.0.0.1:{WHEP}/api/webrtc?src=load"
+    port, what = (WHEP, "whep") if load == "whep" else (HLS, "index.m3u8")
+    return f"http://127.0.0.1:{port}/load/{what}"
+
+
+def only(load):
+    """Settings of others with RTSP and that alone."""
+    on = lambda what: "yes" if load == what else "no"
     mediamtx = f"""logLevel: warn
-rtspAddress: :{port}
-rtpAddress: :{port + 2}
-rtcpAddress: :{port + 3}
+rtspAddress: :{RTSP}
+rtpAddress: :{RTP}
+rtcpAddress: :{RTCP}
 rtmp: no
-hls: no
-webrtc: no
+hls: {on("hls")}
+hlsAddress: :{HLS}
+hlsVariant: lowLatency
+hlsSegmentDuration: 1s
+hlsPartDuration: 100ms
+webrtc: {on("whep")}
+webrtcAddress: :{WHEP}
+webrtcLocalUDPAddress: :{ICE}
 srt: no
 moq: no
 paths:
   all_others:
 """
-    go2rtc = f"app: {{modules: [rtsp]}}\nlog: {{level: warn}}\nrtsp: {{listen: ':{port}'}}\nstreams: {{load: }}\n"
+    modules = "[rtsp, api, webrtc]" if load == "whep" else "[rtsp]"
+    go2rtc = f"""app: {{modules: {modules}}}
+log: {{level: warn}}
+api: {{listen: ':{WHEP}'}}
+rtsp: {{listen: ':{RTSP}'}}
+webrtc: {{listen: ':{ICE}'}}
+streams: {{load: }}
+"""
     return mediamtx, go2rtc
 
 
-def everything_on(port):
-    mediamtx = f"logLevel: warn\nrtspAddress: :{port}\npaths:\n  all_others:\n"
-    go2rtc = f"log: {{level: warn}}\nrtsp: {{listen: ':{port}'}}\nstreams: {{load: }}\n"
+def everything_on():
+    mediamtx = f"logLevel: warn\nrtspAddress: :{RTSP}\npaths:\n  all_others:\n"
+    go2rtc = f"log: {{level: warn}}\nrtsp: {{listen: ':{RTSP}'}}\nstreams: {{load: }}\n"
     return mediamtx, go2rtc
 
 
@@ -90,13 +123,13 @@ class Servers:
 
     def command(self, name, folder, settings):
         program = self.programs[name]
-        mediamtx, go2rtc = settings(PORT)
+        mediamtx, go2rtc = settings
         if name == "sightline":
-            others = [word for port in ("http", "https", "hls", "webrtc") for word in (f"--{port}-port", "0")]
-            state = ["--state-dir", str(folder / "state")]
-            return [program, "serve", "--open", "--rtsp-port", str(PORT), *others, *state]
+            ports = {"rtsp": RTSP, "http": 0, "https": 0, "hls": HLS, "webrtc": WHEP, "ice": ICE}
+            ports = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+            return [program, "serve", "--open", *ports, "--state-dir", str(folder / "state")]
         if name == "floor":
-            return [program, str(PORT)]
+            return [program, str(RTSP)]
         if name == "mediamtx":
             (folder / "m.yml").write_text(mediamtx)
             return [program, "m.yml"]
@@ -112,7 +145,7 @@ class Servers:
         return found
 
     @contextlib.contextmanager
-    def running(self, name, settings=only_rtsp):
+    def running(self, name, settings):
         """Starts a server; gives its process and the milliseconds until it listened."""
         with tempfile.TemporaryDirectory() as place:
             folder = pathlib.Path(place)
@@ -136,7 +169,7 @@ class Servers:
             if server.poll() is not None:
                 break
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+                if probe.connect_ex(("127.0.0.1", RTSP)) == 0:
                     return (time.monotonic() - begun) * 1000
             # Not shorter: a parent that spins delays its child.
             time.sleep(0.0002)
@@ -161,8 +194,9 @@ def resident_kib(pid):
     return int(re.search(r"^VmRSS:\s+(\d+)", status, re.M).group(1))
 
 
-def load_command(options, *arguments):
-    return ["taskset", "-c", LOAD_CPU, str(options.sightline.resolve()), "bench", "rtsp", STREAM, "--json", *map(str, arguments)]
+def load_command(options, load, url, *arguments):
+    program = ["taskset", "-c", LOAD_CPU, str(options.sightline.resolve())]
+    return [*program, "bench", load, url, "--json", *map(str, arguments)]
 
 
 def report_of(process, limit):
@@ -183,13 +217,13 @@ def start(command):
 
 def join(options):
     """Viewers that come one by one, at no particular moment of the two seconds between keyframes."""
-    publisher = start(load_command(options, "--publish", "--gop", 60, "--viewers", 0, "--seconds", 30))
+    publisher = start(load_command(options, "rtsp", STREAM, "--publish", "--gop", 60, "--viewers", 0, "--seconds", 30))
     time.sleep(2.5)
     if publisher.poll() is not None:
         raise RuntimeError(publisher.communicate()[1].strip())
     viewers = []
     for _ in range(40):
-        viewers.append(start(load_command(options, "--viewers", 1, "--seconds", 0.1)))
+        viewers.append(start(load_command(options, "rtsp", STREAM, "--viewers", 1, "--seconds", 0.1)))
         # No divisor of the keyframe interval, so that all of its moments are met.
         time.sleep(0.373)
     waits = [report_of(viewer, 20)["first_picture"]["p50_ms"] for viewer in viewers]
@@ -202,18 +236,24 @@ def join(options):
     }
 
 
-def load(options, pid, arguments):
-    command = load_command(options, "--publish", "--seconds", options.seconds, "--pid", pid, *arguments)
+def load(options, pid, load, url, arguments):
+    publish = ["--publish"] if load == "rtsp" else ["--publish", STREAM]
+    command = load_command(options, load, url, *publish, "--seconds", options.seconds, "--pid", pid, *arguments)
     report = report_of(start(command), 180)
     server = report["server"] or {}
     latency = report["latency"] or {}
+    # By RTSP that is a row of its own.
+    first = load != "rtsp" and report["first_picture"] or {}
     return {
+        "first_picture_p50_ms": first.get("p50_ms"),
+        "first_picture_p95_ms": first.get("p95_ms"),
         "cpu_us_per_packet": server.get("cpu_us_per_packet"),
+        "cpu_us_per_request": server.get("cpu_us_per_request"),
         "cpu_percent": server.get("cpu_percent"),
         "kib_per_viewer": server.get("kib_per_viewer"),
         "latency_p50_ms": latency.get("p50_ms"),
         "latency_p99_ms": latency.get("p99_ms"),
-        "lost_share": report["lost"] / max(1, report["packets"] + report["lost"]),
+        "lost_share": report["lost"] / max(1, report.get("packets", report.get("parts", 0)) + report["lost"]),
         "failed_viewers": report["failed"],
     }
 
@@ -222,20 +262,24 @@ def measure(servers, name, row, options):
     """One turn of one server: its figures, or why there are none."""
     try:
         if row == "start":
-            with servers.running(name) as (_, milliseconds):
+            with servers.running(name, only("rtsp")) as (_, milliseconds):
                 return {"start_ms": milliseconds}
         if row == "idle":
-            with servers.running(name, everything_on) as (server, _):
+            with servers.running(name, everything_on()) as (server, _):
                 time.sleep(3)
                 return {"idle_mib": resident_kib(server.pid) / 1024}
+        kind, *arguments = LOADS.get(row, ["rtsp"])
+        url = watched(name, kind)
+        if url is None:
+            return {}
         idle = idle_share(1)
-        with servers.running(name) as (server, _):
+        with servers.running(name, only(kind)) as (server, _):
             time.sleep(0.5)
             if server.poll() is not None:
                 return {"error": f"{name} ended with {server.returncode} before the load came"}
             if row == "join":
                 return {"machine_idle": idle, **join(options)}
-            return {"machine_idle": idle, **load(options, server.pid, LOADS[row])}
+            return {"machine_idle": idle, **load(options, server.pid, kind, url, arguments)}
     except subprocess.TimeoutExpired as error:
         return {"error": f"not every viewer had a picture within {error.timeout:.0f} s"}
     except (RuntimeError, OSError) as error:
@@ -263,6 +307,7 @@ def machine():
 
 COLUMNS = [
     ("cpu_us_per_packet", "CPU µs/packet", "{:.2f}"),
+    ("cpu_us_per_request", "CPU µs/request", "{:.1f}"),
     ("cpu_percent", "% of a core", "{:.0f}"),
     ("latency_p50_ms", "latency p50 ms", "{:.1f}"),
     ("latency_p99_ms", "p99 ms", "{:.1f}"),
@@ -282,6 +327,8 @@ def table(result):
         lines += [f"**{row}**", "", "| server | " + " | ".join(title for _, title, _ in used) + " |"]
         lines += ["|---" * (len(used) + 1) + "|"]
         for server, figures in by_server.items():
+            if figures.keys() == {"turns"}:
+                continue
             cells = []
             for key, _, form in used:
                 value = figures.get(key)

@@ -1,7 +1,7 @@
 //! WebRTC: WHEP and WHIP sessions (RFC 9725) without I/O, over str0m.
 //!
 //! Belongs here: reading offers and writing answers ([`Offer`]), which codec of an offer fits a track, fragments of trickled
-//! candidates ([`Fragment`]), the session of one viewer ([`Viewer`]) and of one publisher ([`Publisher`]), a frame's packets as all
+//! candidates ([`Fragment`]), the session of one viewer ([`Viewer`]) and of one publisher ([`Publisher`]), our own viewing ([`Client`]), a frame's packets as all
 //! viewers of a stream share them ([`Form`]). Does not belong here: HTTP, sockets, which frames a viewer is given and when, RTP's own
 //! rules ([`crate::rtp`]).
 //!
@@ -14,6 +14,7 @@
 //! SHA-1, a tenth of the cost a packet (DESIGN §3.7). There are no data channels.
 
 mod answer;
+mod client;
 mod codecs;
 mod form;
 mod fragment;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use media::{Codec, WallTime};
 use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
 
+pub use client::{AnswerError, Client};
 pub use codecs::reorders;
 pub use form::{Form, Former};
 pub use fragment::{Fragment, FragmentError};

@@ -18,7 +18,7 @@ use str0m::{IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig};
 
 use super::answer::{ABS_CAPTURE_TIME, Accepted, MID, PLAYOUT_DELAY, TRANSPORT_CC};
 use super::offer::{SectionKind, Setup};
-use super::{Config, Credentials, Offer, Outbox, Refusal, Transport};
+use super::{Config, Credentials, Identity, Offer, Outbox, Refusal, Transport};
 
 /// How long a peer has to get through ICE and DTLS.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
@@ -26,6 +26,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(15);
 const MAX_LOCAL: usize = 64;
 /// How often counters are told.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// Under which we offer to be told capture times; str0m's own extensions take those below.
+const CLIENT_CAPTURE_TIME_ID: u8 = 13;
 /// Largest header extension identifier of the one-byte form (RFC 8285 §4.2).
 const MAX_EXTENSION_ID: u8 = 14;
 
@@ -175,6 +177,32 @@ impl Peer {
             ended: false,
             remote_ufrag: offer.credentials.ufrag.clone(),
         })
+    }
+
+    /// A session in which the offer is ours: H.264 alone, and we look for the way. `local` is where we are reached.
+    pub(super) fn offering(identity: &Identity, local: SocketAddr, now: Instant) -> Self {
+        let rtc = RtcConfig::new()
+            .set_crypto_provider(Arc::clone(&identity.crypto))
+            .set_dtls_cert(identity.certificate.clone())
+            .set_rtp_mode(true)
+            .set_stats_interval(None)
+            .set_extension(CLIENT_CAPTURE_TIME_ID, Extension::AbsoluteCaptureTime)
+            .clear_codecs()
+            .enable_h264(true)
+            .build(now);
+        let mut peer = Self {
+            rtc,
+            local: Vec::new(),
+            happened: VecDeque::new(),
+            timeout: now,
+            deadline: now.checked_add(CONNECT_TIME),
+            remote: None,
+            transport: Transport::Udp,
+            ended: false,
+            remote_ufrag: String::new(),
+        };
+        peer.be_reachable(Transport::Udp, local);
+        peer
     }
 
     pub(super) fn rtc(&mut self) -> &mut Rtc {

@@ -30,7 +30,7 @@ const RECOVERY_TIME: Duration = Duration::from_millis(150);
 /// Between two requests for a keyframe of ours.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// The identifier under which a receiver is handed the capture time, whatever the peer's was.
-const CAPTURE_TIME_ID: u8 = 1;
+pub(super) const CAPTURE_TIME_ID: u8 = 1;
 /// The level that we accept, 5.2: what we do not decode has no limit but those of frames.
 const RECEIVED_LEVEL: u8 = 0x34;
 
@@ -395,7 +395,7 @@ fn parameters(codec: &OfferedCodec) -> String {
 }
 
 /// The packet as it was before encryption, as far as receivers look at it.
-fn plain(packet: &RtpPacket) -> Vec<u8> {
+pub(super) fn plain(packet: &RtpPacket) -> Vec<u8> {
     let header = Header {
         marker: packet.header.marker,
         payload_type: *packet.header.payload_type,

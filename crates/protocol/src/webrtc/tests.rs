@@ -5,6 +5,7 @@ mod negotiation;
 pub(crate) mod offers;
 mod publishing;
 mod viewing;
+mod viewing_ours;
 
 use std::sync::{Arc, LazyLock};
 

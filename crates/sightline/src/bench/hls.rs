@@ -10,20 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, LOCATION};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use media::{Clock, Codec, sei};
 use serde::Serialize;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::crowd::{self, CostPerUnit, Crowd, JOIN_LIMIT, Moment, NoProcess, Seen, ServerCost, Ticket, View};
 use super::figures::Percentiles;
+use super::http::{Client, joined};
 use super::playlist::{Media, Piece, Playlist};
 use super::publish::{self, Publish};
 use crate::secret::Secret;
@@ -88,10 +82,6 @@ pub enum Error {
     NoViewer(String),
 }
 
-/// A part of a minute at 100 Mb/s is smaller.
-const MAX_BODY_BYTES: usize = 64 << 20;
-/// MediaMTX sends everybody once.
-const MAX_REDIRECTS: usize = 3;
 /// Parts that are listed and not fetched yet. One that is so far behind has lost the edge.
 const MAX_BEHIND: usize = 256;
 
@@ -134,9 +124,9 @@ enum News {
 async fn view(plan: Arc<Plan>, mut ticket: Ticket) -> Result<View, String> {
     let begun = plan.clock.now();
     let join = async {
-        let mut lists = Client::connect(&plan).await?;
+        let mut lists = Client::connect(&plan.url, plan.token.as_ref()).await?;
         let (url, media) = first_list(&mut lists, &plan.url).await?;
-        let mut parts = Client::connect(&plan).await?;
+        let mut parts = Client::connect(&plan.url, plan.token.as_ref()).await?;
         if let Some(map) = &media.map {
             parts.get(&joined(&url, map)?).await?;
         }
@@ -207,7 +197,7 @@ fn newest(part: &[u8]) -> Option<media::WallTime> {
 async fn first_list(client: &mut Client, url: &Url) -> Result<(Url, Media), String> {
     let mut url = url.clone();
     for _ in 0..2 {
-        match client.list(&url).await?.0 {
+        match list(client, &url).await?.0 {
             Playlist::Media(media) => return Ok((url, media)),
             Playlist::Multivariant(variants) => {
                 let first = variants.first().ok_or("the list of renditions has none")?;
@@ -248,95 +238,21 @@ async fn follow(mut client: Client, url: Url, mut media: Media, news: mpsc::Send
         } else {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        let (list, bytes) = client.list(&wanted).await?;
+        let (playlist, bytes) = list(&mut client, &wanted).await?;
         tell(News::List { bytes }).await?;
-        let Playlist::Media(list) = list else {
+        let Playlist::Media(playlist) = playlist else {
             return Err("a media list turned into a list of renditions".to_owned());
         };
-        media = list;
+        media = playlist;
     }
 }
 
-fn joined(base: &Url, uri: &str) -> Result<Url, String> {
-    base.join(uri).map_err(|error| format!("{uri} is no URI: {error}"))
-}
-
-/// One connection.
-struct Client {
-    sender: http1::SendRequest<Empty<Bytes>>,
-    host: String,
-    authorization: Option<String>,
-}
-
-impl Client {
-    async fn connect(plan: &Plan) -> Result<Self, String> {
-        let host = plan.url.host_str().unwrap_or_default();
-        let port = plan.url.port_or_known_default().unwrap_or(80);
-        let failed = |error: &dyn fmt::Display| format!("cannot connect to {host}:{port}: {error}");
-        // The host of a URL has its brackets.
-        let address = (host.trim_matches(['[', ']']), port);
-        let socket = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
-        socket.set_nodelay(true).map_err(|error| failed(&error))?;
-        let (sender, connection) = http1::handshake(TokioIo::new(socket))
-            .await
-            .map_err(|error| failed(&error))?;
-        // It ends with its sender.
-        tokio::spawn(connection);
-        Ok(Self {
-            sender,
-            host: format!("{host}:{port}"),
-            authorization: plan.token.as_ref().map(|token| format!("Bearer {}", token.expose())),
-        })
-    }
-
-    /// A list and its size.
-    async fn list(&mut self, url: &Url) -> Result<(Playlist, usize), String> {
-        let body = self
-            .get(url)
-            .await?
-            .ok_or_else(|| format!("{} is not there", url.path()))?;
-        let text = std::str::from_utf8(&body).map_err(|error| format!("a playlist is no text: {error}"))?;
-        Ok((Playlist::parse(text)?, body.len()))
-    }
-
-    /// `None` where it is not there, or not any more. Goes where it is sent, on the same server.
-    async fn get(&mut self, url: &Url) -> Result<Option<Bytes>, String> {
-        let mut url = url.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let (status, place, body) = self.ask(&url).await?;
-            match (status, place) {
-                (StatusCode::OK, _) => return Ok(Some(body)),
-                (StatusCode::NOT_FOUND, _) => return Ok(None),
-                (_, Some(place)) if status.is_redirection() => url = joined(&url, &place)?,
-                _ => return Err(format!("{} answers {status}: {}", url.path(), excerpt(&body))),
-            }
-        }
-        Err(format!("{} is sent from place to place", url.path()))
-    }
-
-    /// The status, where it sends us, and what it says.
-    async fn ask(&mut self, url: &Url) -> Result<(StatusCode, Option<String>, Bytes), String> {
-        let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        let mut request = Request::get(path).header(HOST, &self.host);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
-        self.sender.ready().await.map_err(|error| error.to_string())?;
-        let response = self.sender.send_request(request).await;
-        let response = response.map_err(|error| error.to_string())?;
-        let status = response.status();
-        let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
-        let place = place.map(str::to_owned);
-        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
-        Ok((status, place, body))
-    }
-}
-
-/// The start of what a server says.
-fn excerpt(body: &[u8]) -> String {
-    String::from_utf8_lossy(body).chars().take(200).collect()
+/// A list and its size.
+async fn list(client: &mut Client, url: &Url) -> Result<(Playlist, usize), String> {
+    let body = client.get(url).await?;
+    let body = body.ok_or_else(|| format!("{} is not there", url.path()))?;
+    let text = std::str::from_utf8(&body).map_err(|error| format!("a playlist is no text: {error}"))?;
+    Ok((Playlist::parse(text)?, body.len()))
 }
 
 impl From<Seen> for Report {

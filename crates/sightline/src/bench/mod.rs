@@ -7,12 +7,14 @@ mod crowd;
 pub mod encode;
 mod figures;
 pub mod hls;
+mod http;
 mod playlist;
 mod process;
 mod publish;
 pub mod rtsp;
 mod source;
 pub mod status;
+pub mod whep;
 
 pub use crowd::{CostPerUnit, NoProcess, ServerCost};
 pub use figures::{Percentiles, Samples};

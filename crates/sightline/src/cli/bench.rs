@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigFile, Failure, Ready, connect, ready};
-use crate::bench::{self, encode, hls, rtsp, status};
+use crate::bench::{self, encode, hls, rtsp, status, whep};
 use crate::config::Loaded;
 use crate::config::socket_url::SocketUrl;
 use crate::config::units::{Bitrate, Size, StreamUrl};
@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   sightline bench encode
   sightline bench rtsp rtsp://localhost:8554/load --publish --viewers 100
   sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
+  sightline bench whep http://localhost:8889/zerolatency/whep --viewers 150
   sightline bench status ws://localhost:8000 --token TOKEN --clients 2000";
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,7 @@ enum BenchCommand {
     Rtsp(Rtsp),
     Hls(Hls),
     Status(Status),
+    Whep(Whep),
     Encode(Encode),
 }
 
@@ -147,6 +149,24 @@ const STATUS_EXAMPLES: &str = "Examples:
   sightline bench status ws://localhost:8000 --clients 2000 --silent 1
   sightline bench status ws://pi.local:8000 --token TOKEN --rate 1 --json";
 
+/// Many WebRTC viewers of one server, each with its own ICE, DTLS and SRTP
+#[derive(Debug, Args)]
+#[command(after_help = WHEP_EXAMPLES)]
+struct Whep {
+    /// Where offers are posted, as http://host:8889/NAME/whep
+    #[arg(value_parser = whep_url)]
+    url: url::Url,
+    /// Publish a test stream first, by RTSP, at the URL that the server takes it at
+    #[arg(long, value_name = "URL")]
+    publish: Option<StreamUrl>,
+    #[command(flatten)]
+    crowd: Crowd,
+}
+
+const WHEP_EXAMPLES: &str = "Examples:
+  sightline bench whep http://localhost:8889/zerolatency/whep --viewers 150
+  sightline bench whep http://localhost:8889/load/whep --publish rtsp://localhost:8554/load --json";
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {
     Tcp,
@@ -229,6 +249,7 @@ impl Bench {
             BenchCommand::Rtsp(rtsp) => rtsp.run(),
             BenchCommand::Hls(hls) => hls.run(),
             BenchCommand::Status(status) => status.run(),
+            BenchCommand::Whep(whep) => whep.run(),
             BenchCommand::Encode(encode) => encode.run(),
         }
     }
@@ -314,6 +335,23 @@ impl Hls {
     }
 }
 
+impl Whep {
+    fn run(self) -> Result<(), Failure> {
+        self.crowd.run(|crowd, ready, progress| {
+            let plan = whep::Plan {
+                url: self.url,
+                token: crowd.token(&ready.loaded).map(Secret::new),
+                viewers: crowd.viewers as usize,
+                duration: Duration::from_secs_f64(crowd.seconds),
+                publish: self.publish.map(|publish| crowd.publish(publish.0, ready)),
+                pid: crowd.pid,
+                clock: Arc::clone(&ready.clock),
+            };
+            whep::run(plan, progress)
+        })
+    }
+}
+
 impl Crowd {
     /// Runs a load, shows how it goes, and prints what was measured.
     fn run<Running, Report, Error>(
@@ -379,17 +417,23 @@ impl Crowd {
 }
 
 fn playlist_url(text: &str) -> Result<url::Url, String> {
-    let url: url::Url = text
-        .parse()
-        .map_err(|error| format!("{error}; write it like {PLAYLIST}"))?;
-    match (url.scheme(), url.host_str()) {
-        ("http", Some(_)) => Ok(url),
-        ("https", _) => Err(format!("this load speaks HTTP without TLS; write it like {PLAYLIST}")),
-        _ => Err(format!("write it like {PLAYLIST}")),
-    }
+    http_url(text, "http://localhost:8888/zerolatency/index.m3u8")
 }
 
-const PLAYLIST: &str = "http://localhost:8888/zerolatency/index.m3u8";
+fn whep_url(text: &str) -> Result<url::Url, String> {
+    http_url(text, "http://localhost:8889/zerolatency/whep")
+}
+
+fn http_url(text: &str, example: &str) -> Result<url::Url, String> {
+    let url: url::Url = text
+        .parse()
+        .map_err(|error| format!("{error}; write it like {example}"))?;
+    match (url.scheme(), url.host_str()) {
+        ("http", Some(_)) => Ok(url),
+        ("https", _) => Err(format!("this load speaks HTTP without TLS; write it like {example}")),
+        _ => Err(format!("write it like {example}")),
+    }
+}
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
