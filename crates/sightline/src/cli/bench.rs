@@ -165,7 +165,7 @@ struct Whep {
 
 const WHEP_EXAMPLES: &str = "Examples:
   sightline bench whep http://localhost:8889/zerolatency/whep --viewers 150
-  sightline bench whep http://localhost:8889/load/whep --publish rtsp://localhost:8554/load --json";
+  sightline bench whep http://pi:8889/a/whep --publish rtsp://pi:8554/a";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Transport {
