@@ -44,9 +44,11 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    page: plays_on_every_port, a_name_may_hold_slashes, says_what_is_not_there, asks_who_somebody_is, a_still_is_not_called_live,
-        heals_when_the_publisher_returns, heals_when_the_server_returns, fits_a_telephone, works_by_keyboard,
+    page: plays_on_every_port, a_name_may_hold_slashes, says_what_is_not_there, asks_who_somebody_is, falls_back_and_returns,
+        falls_back_where_media_are_blocked, a_still_is_not_called_live, heals_when_the_publisher_returns,
+        heals_when_the_server_returns, heals_by_hls_when_the_server_returns, fits_a_telephone, works_by_keyboard,
         keeps_the_ids_that_scripts_read;
+    badge: agrees_by_webrtc, agrees_by_webrtc_with_a_wrong_clock, agrees_by_hls, agrees_by_hls_with_a_wrong_clock;
     publish: a_camera_of_the_browser;
     hls: plays_near_the_edge_without_standing_still, goes_on_when_the_publisher_returns;
 }

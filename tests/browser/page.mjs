@@ -57,17 +57,33 @@ export async function asks_who_somebody_is(stage) {
 export async function falls_back_and_returns(stage) {
   const server = await stage.server();
   const page = await stage.page();
-  // As a network does that lets no media through: the offer is answered, and nothing comes.
-  const lead_astray = (route) => route.fulfill({ status: 503, body: 'no sessions are left' });
-  await page.route(/\/whep$/, lead_astray);
+  const refuse = (route) => route.fulfill({ status: 503, body: 'no sessions are left' });
+  await page.route(/\/whep$/, refuse);
   await page.goto(server.url());
   await becomes(page, 'fallen-back');
   check((await words(page)).includes('no sessions are left'), 'the server’s reason is on the page');
   await moves(page);
-  await page.unroute(/\/whep$/, lead_astray);
+  await page.unroute(/\/whep$/, refuse);
   await becomes(page, 'live', 45_000);
   await moves(page);
   check((await page.locator('video').count()) === 1, 'what was replaced is gone');
+  await isClean(page);
+}
+
+/** As behind a firewall that knows the port of signalling alone: the offer is answered, and no packet comes through, by UDP nor by TCP. */
+export async function falls_back_where_media_are_blocked(stage) {
+  const server = await stage.server();
+  const page = await stage.page();
+  await page.route(/\/whep$/, async (route) => {
+    const response = await route.fetch();
+    const body = (await response.text()).replace(/^(a=candidate:\S+ \d \S+ \d+ \S+) \d+/gm, '$1 9');
+    await route.fulfill({ response, body });
+  });
+  await page.goto(server.url());
+  const waited = await becomes(page, 'fallen-back', 15_000);
+  console.log(`a picture by LL-HLS after ${waited.toFixed(0)} ms`);
+  check(/is UDP to the server blocked/.test(await words(page)), await words(page));
+  await moves(page);
   await isClean(page);
 }
 

@@ -27,7 +27,8 @@ function byFrames(video: HTMLVideoElement, call: (picture: Picture) => void): ()
     const displayMs = frame.expectedDisplayTime;
     call({
       callbackMs,
-      displayMs: Math.abs(displayMs - callbackMs) < BELIEVABLE_MS ? displayMs : callbackMs,
+      // Never before it was handed over, and not of another clock.
+      displayMs: displayMs > callbackMs && displayMs < callbackMs + BELIEVABLE_MS ? displayMs : callbackMs,
       receivedMs: frame.receiveTime ?? null,
       decodingMs: frame.processingDuration === undefined ? null : frame.processingDuration * 1_000,
       rtpTimestamp: frame.rtpTimestamp ?? null,
@@ -57,5 +58,5 @@ function byProgress(video: HTMLVideoElement, call: (picture: Picture) => void): 
   return () => clearInterval(timer);
 }
 
-/** Some browsers give a display time of another clock. */
+/** A screen is no further away than this. */
 const BELIEVABLE_MS = 500;
