@@ -56,6 +56,16 @@ describe('latency', () => {
     expect(report?.legs.reduce((sum, leg) => sum + leg.ms, 0)).toBeCloseTo(24, 3);
   });
 
+  it('goes by when the picture came, not by when the page heard of it', () => {
+    const latency = new Latency();
+    latency.since = 'capture';
+    latency.add(picture(1_016, { displayMs: 1_000, receivedMs: 990 }), { capturedMs: 980 + CLOCK.offsetMs }, CLOCK);
+    const report = latency.report(1_016, CLOCK);
+    expect(report?.nowMs).toBeCloseTo(20, 3);
+    expect(report?.legs.find((leg) => leg.name === 'to the screen')?.ms).toBe(0);
+    expect(report?.legs.find((leg) => leg.name === 'waiting in the browser')?.ms).toBeCloseTo(8, 3);
+  });
+
   it('shows the last second, and the spread of the last ten', () => {
     const latency = new Latency();
     for (let at = 0; at < 9_000; at += 100) latency.add(picture(at), { capturedMs: at - 50 + CLOCK.offsetMs }, CLOCK);

@@ -55,14 +55,16 @@ export class Latency {
     if (counted !== this.#counted) this.clear();
     this.#counted = counted;
     this.#total.add(at, picture.displayMs - from);
-    this.#screen.add(at, picture.displayMs - picture.callbackMs);
+    // The callback may come after the picture did.
+    const handedMs = Math.min(picture.callbackMs, picture.displayMs);
+    this.#screen.add(at, picture.displayMs - handedMs);
     if (picture.decodingMs !== null) this.#decoding.add(at, picture.decodingMs);
     if (picture.receivedMs !== null) {
       this.#delivery.add(at, picture.receivedMs - from);
-      this.#buffer.add(at, picture.callbackMs - picture.receivedMs - (picture.decodingMs ?? 0));
+      this.#buffer.add(at, handedMs - picture.receivedMs - (picture.decodingMs ?? 0));
     } else if (known.bufferedMs !== undefined) {
       this.#buffer.add(at, known.bufferedMs);
-      this.#delivery.add(at, picture.callbackMs - from - known.bufferedMs);
+      this.#delivery.add(at, handedMs - from - known.bufferedMs);
     }
   }
 

@@ -27,8 +27,8 @@ function byFrames(video: HTMLVideoElement, call: (picture: Picture) => void): ()
     const displayMs = frame.expectedDisplayTime;
     call({
       callbackMs,
-      // Never before it was handed over, and not of another clock.
-      displayMs: displayMs > callbackMs && displayMs < callbackMs + BELIEVABLE_MS ? displayMs : callbackMs,
+      // The callback may come after it: a page that is busy is told late.
+      displayMs: Math.abs(displayMs - callbackMs) < BELIEVABLE_MS ? displayMs : callbackMs,
       receivedMs: frame.receiveTime ?? null,
       decodingMs: frame.processingDuration === undefined ? null : frame.processingDuration * 1_000,
       rtpTimestamp: frame.rtpTimestamp ?? null,
@@ -58,5 +58,5 @@ function byProgress(video: HTMLVideoElement, call: (picture: Picture) => void): 
   return () => clearInterval(timer);
 }
 
-/** A screen is no further away than this. */
+/** A screen is no further away than this; else it is the time of another clock. */
 const BELIEVABLE_MS = 500;

@@ -62,7 +62,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     name: String,
-    /// Media and discontinuity sequence number of the first segment.
+    /// Media sequence number of the first segment, and what its discontinuity sequence number comes from.
     first: u64,
 }
 

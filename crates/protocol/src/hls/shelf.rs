@@ -70,7 +70,7 @@ impl Shelf {
             unlisted: 0,
             open: None,
             next: first,
-            discontinuities: first,
+            discontinuities: first % DISCONTINUITIES,
             inits: VecDeque::new(),
             bytes: 0,
         }
@@ -252,5 +252,21 @@ impl Shelf {
     /// Bytes of media that are kept.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+/// Where discontinuity sequence numbers begin lies below this. hls.js keeps an array by them and walks through it at every list: 59,603,394, the
+/// media sequence number, made it stand still for seconds. So they do not grow from run to run, but differ.
+const DISCONTINUITIES: u64 = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discontinuities_are_few_however_long_servers_have_run() {
+        let shelf = Shelf::new(59_603_394);
+        assert_eq!((shelf.first_listed(), shelf.discontinuity_sequence()), (59_603_394, 2_498));
+        assert_ne!(Shelf::new(59_603_395).discontinuity_sequence(), 2_498);
     }
 }
