@@ -266,7 +266,10 @@ mod tests {
     #[test]
     fn discontinuities_are_few_however_long_servers_have_run() {
         let shelf = Shelf::new(59_603_394);
-        assert_eq!((shelf.first_listed(), shelf.discontinuity_sequence()), (59_603_394, 2_498));
+        assert_eq!(
+            (shelf.first_listed(), shelf.discontinuity_sequence()),
+            (59_603_394, 2_498)
+        );
         assert_ne!(Shelf::new(59_603_395).discontinuity_sequence(), 2_498);
     }
 }
