@@ -379,7 +379,10 @@ impl Muxer {
             return;
         };
         let Some(first) = epoch.samples().first() else { return };
-        let (independent, date) = (first.frame.keyframe, first.frame.capture.at);
+        let independent = first.frame.keyframe;
+        // Players count from the decode time: the date is that of a picture which would be shown then.
+        let shown_after_us = first.frame.time.micros_since(first.decode_time);
+        let date = first.frame.capture.at.offset_micros(-shown_after_us);
         let start_us = self.part_start_us;
         let longest_us = start_us + targets.part_us;
         let shortest_us = if is_last { 1 } else { targets.shortest_part_us() };
