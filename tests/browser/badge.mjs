@@ -29,9 +29,11 @@ async function agrees(stage, { wrongByMs, hls }) {
   await until('the badge says something', async () => /\d/.test(await page.locator('#latency').innerText()));
   check((await page.locator('.what').innerText()).startsWith('glass to glass'), 'the capture time is ours');
   await pause(3_000);
+  // Until then the badge may be wrong by a few pictures: docs/design/browser.md, Open ends.
+  await until('it plays at one distance from the edge', () => page.evaluate(isSteady));
   await page.evaluate(watchBadge);
   await pause(12_000);
-  const differences = await page.evaluate(() => window.badge.map(({ shown, stamp }) => Math.abs(shown - stamp)));
+  const differences = await page.evaluate(() => window.badge);
   check(differences.length >= 8, `the badge was compared ${differences.length} times in twelve seconds`);
   const stamps = await page.evaluate(() => {
     const ages = window.stamps.readings.map((reading) => reading.displayMs - reading.stampMs);
@@ -47,7 +49,14 @@ async function agrees(stage, { wrongByMs, hls }) {
   await isClean(page);
 }
 
-/** In the page: what the badge says whenever it changes, and what it should, both for the same second. Leaves `window.badge`. */
+/** In the page: whether the pictures of the last three seconds are of one age, which they are not while LL-HLS comes nearer to the edge. */
+function isSteady() {
+  const recent = window.stamps.readings.filter((reading) => reading.at > performance.now() - 3_000);
+  const ages = recent.map((reading) => reading.displayMs - reading.stampMs);
+  return ages.length > 45 && Math.max(...ages) - Math.min(...ages) <= 20;
+}
+
+/** In the page: by how much the badge is off whenever it changes, from the stamps of the same second. Leaves `window.badge`. */
 function watchBadge() {
   window.badge = [];
   new MutationObserver(() => {
@@ -55,9 +64,9 @@ function watchBadge() {
     // What the badge shows is the median of the last second.
     const recent = window.stamps.readings.filter((reading) => reading.at > performance.now() - 1_000);
     const ages = recent.map((reading) => reading.displayMs - reading.stampMs).sort((a, b) => a - b);
-    const stamp = ages[Math.ceil(ages.length / 2) - 1];
-    // While the delay itself changes, as it does after LL-HLS stood still, two medians that are a picture apart may be far apart.
-    const steady = ages.length > 0 && ages[ages.length - 1] - ages[0] <= 100;
-    if (Number.isFinite(shown) && steady) window.badge.push({ shown, stamp });
+    // It and this may differ by a picture or two, which is much while the delay jumps, as it does when LL-HLS comes nearer to the edge: all is
+    // right that is the middle of nearly the same pictures.
+    const [least, most] = [ages[Math.floor(ages.length * 0.4)], ages[Math.ceil(ages.length * 0.6) - 1]];
+    if (Number.isFinite(shown) && ages.length > 0) window.badge.push(Math.max(0, least - shown, shown - most));
   }).observe(document.querySelector('.badge .face'), { subtree: true, characterData: true, childList: true });
 }
