@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::offer::{OfferedCodec, Section, SectionKind, Setup};
-use super::{Candidate, Config, Credentials, Offer, Transport};
+use super::{Answered, Candidate, Config, Credentials, Offer, Transport};
 
 /// A section that is accepted.
 #[derive(Clone, Debug)]
@@ -28,14 +28,24 @@ pub(super) struct Accepted<'a> {
 pub(super) struct Writing<'a> {
     pub(super) offer: &'a Offer,
     pub(super) config: &'a Config,
-    pub(super) credentials: &'a Credentials,
+    pub(super) credentials: Credentials,
     pub(super) session_id: u64,
-    pub(super) left_out: &'a [String],
+    pub(super) left_out: Vec<String>,
 }
 
 impl Writing<'_> {
+    /// What the driver of a session is given.
+    pub(super) fn answered<S>(self, session: S, accepted: &[Accepted<'_>]) -> Answered<S> {
+        Answered {
+            sdp: self.answer(accepted),
+            session,
+            ours: self.credentials,
+            left_out: self.left_out,
+        }
+    }
+
     /// The answer: a section for each of the offer, in its order (RFC 8829 §5.3.1).
-    pub(super) fn answer(&self, accepted: &[Accepted<'_>]) -> String {
+    fn answer(&self, accepted: &[Accepted<'_>]) -> String {
         let mut sdp = String::with_capacity(4_096);
         let out = &mut sdp;
         line(out, "v=0");
@@ -53,7 +63,7 @@ impl Writing<'_> {
         line(out, &format!("a=group:BUNDLE {}", mids.join(" ")));
         line(out, "a=ice-lite");
         line(out, "a=msid-semantic: WMS *");
-        for why in self.left_out {
+        for why in &self.left_out {
             // For people who read answers: SDP has no place for what is not there.
             line(out, &format!("a=x-sightline-left-out:{why}"));
         }
@@ -104,7 +114,7 @@ impl Writing<'_> {
         line(out, &format!("m={kind} 9 {protocol} {formats}"));
         line(out, "c=IN IP4 0.0.0.0");
         line(out, "a=rtcp:9 IN IP4 0.0.0.0");
-        credentials(out, self.credentials);
+        credentials(out, &self.credentials);
         if first {
             candidates(out, &self.config.candidates);
         }

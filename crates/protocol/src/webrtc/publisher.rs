@@ -115,11 +115,10 @@ impl Publisher {
         let writing = Writing {
             offer,
             config,
-            credentials: &ours,
+            credentials: ours,
             session_id: random(),
-            left_out: &left_out,
+            left_out,
         };
-        let sdp = writing.answer(&sections);
         let session = Self {
             peer,
             inlets,
@@ -128,12 +127,7 @@ impl Publisher {
             keyframe_asked: None,
             keyframe_wanted: false,
         };
-        Ok(Answered {
-            session,
-            ours,
-            sdp,
-            left_out,
-        })
+        Ok(writing.answered(session, &sections))
     }
 
     /// The tracks that come.

@@ -128,11 +128,10 @@ impl Viewer {
         let writing = Writing {
             offer,
             config,
-            credentials: &ours,
+            credentials: ours,
             session_id: random(),
-            left_out: &left_out,
+            left_out,
         };
-        let sdp = writing.answer(&sections);
         let session = Self {
             peer,
             outlets,
@@ -140,12 +139,7 @@ impl Viewer {
             connected: None,
             events: VecDeque::new(),
         };
-        Ok(Answered {
-            session,
-            ours,
-            sdp,
-            left_out,
-        })
+        Ok(writing.answered(session, &sections))
     }
 
     /// Takes a datagram in. `false` when it is not this session's.
