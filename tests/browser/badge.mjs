@@ -28,9 +28,7 @@ async function agrees(stage, { wrongByMs, hls }) {
   await becomes(page, hls ? 'fallen-back' : 'live');
   await until('the badge says something', async () => /\d/.test(await page.locator('#latency').innerText()));
   check((await page.locator('.what').innerText()).startsWith('glass to glass'), 'the capture time is ours');
-  await pause(3_000);
-  // Until then the badge may be wrong by a few pictures: docs/design/browser.md, Open ends.
-  await until('it plays at one distance from the edge', () => page.evaluate(isSteady));
+  await pause(1_000);
   await page.evaluate(watchBadge);
   await pause(12_000);
   const differences = await page.evaluate(() => window.badge);
@@ -47,13 +45,6 @@ async function agrees(stage, { wrongByMs, hls }) {
   check(stamps.unread <= stamps.frames / 50, `${stamps.unread} of ${stamps.frames} stamps could not be read`);
   check(p95 <= 20, `the badge differs from the stamp by ${p95} ms`);
   await isClean(page);
-}
-
-/** In the page: whether the pictures of the last three seconds are of one age, which they are not while LL-HLS comes nearer to the edge. */
-function isSteady() {
-  const recent = window.stamps.readings.filter((reading) => reading.at > performance.now() - 3_000);
-  const ages = recent.map((reading) => reading.displayMs - reading.stampMs);
-  return ages.length > 45 && Math.max(...ages) - Math.min(...ages) <= 20;
 }
 
 /** In the page: by how much the badge is off whenever it changes, from the stamps of the same second. Leaves `window.badge`. */

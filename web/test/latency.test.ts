@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { capturedByRtp, Latency, quantile, Recent } from '../src/player/latency';
-import { capturedByList } from '../src/player/hls';
 import type { Picture } from '../src/player/pictures';
 
 const CLOCK = { offsetMs: 1_790_000_000_000, errorMs: 1.5 };
@@ -140,24 +139,5 @@ describe('the capture time by RTP timestamps', () => {
 
   it('is not told by a picture that is far away', () => {
     expect(capturedByRtp(0, { rtpTimestamp: 900_000, captureNtpMs: at + NTP }, at)).toBeNull();
-  });
-});
-
-describe('the capture time by a list', () => {
-  const list = [
-    { start: 10, end: 11, programDateTime: 5_000 },
-    { start: 11, end: 12, programDateTime: 6_100 },
-    { start: 12, end: 12.2, programDateTime: null },
-  ];
-
-  it('is counted from the start of the segment', () => {
-    expect(capturedByList(list, 10.25)).toBeCloseTo(5_250, 6);
-    expect(capturedByList(list, 11)).toBeCloseTo(6_100, 6);
-  });
-
-  it('is not known where the list does not say', () => {
-    expect(capturedByList(list, 12.1)).toBeNull();
-    expect(capturedByList(list, 3)).toBeNull();
-    expect(capturedByList([], 3)).toBeNull();
   });
 });

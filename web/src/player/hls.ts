@@ -1,6 +1,6 @@
 /** Playing by LL-HLS: hls.js where the browser has Media Source Extensions, else the browser itself. */
-import type HlsPlayer from 'hls.js';
-import type { Fragment, HlsConfig } from 'hls.js';
+import type { FragParsedData, HlsConfig } from 'hls.js';
+import { Dates } from './dates';
 import { Edge } from './edge';
 import { watchPictures, type Picture } from './pictures';
 import { kindOf, wordsIn, type Failure, type Listener, type Session } from './session';
@@ -87,7 +87,9 @@ async function byLibrary(
   if (!Hls.isSupported()) return natively(url, video, fail);
   const hls = new Hls(SETTINGS);
   let recovered = false;
+  const dates = new Dates();
   hls.on(Hls.Events.MANIFEST_PARSED, () => listener.connected());
+  hls.on(Hls.Events.FRAG_PARSED, (_, parsed) => date(parsed, dates));
   hls.on(Hls.Events.ERROR, (_, error) => {
     if (!error.fatal) return;
     if (error.type === Hls.ErrorTypes.MEDIA_ERROR && !recovered) {
@@ -105,7 +107,7 @@ async function byLibrary(
   hls.attachMedia(video);
   return {
     ours: true,
-    capturedMs: (mediaTimeS) => capturedByList(fragments(hls), mediaTimeS),
+    capturedMs: (mediaTimeS) => dates.at(mediaTimeS),
     silence: () => hls.stopLoad(),
     close: () => hls.destroy(),
   };
@@ -131,24 +133,12 @@ function natively(url: URL, video: HTMLVideoElement, fail: (failure: Failure) =>
   };
 }
 
-/** By `EXT-X-PROGRAM-DATE-TIME` of the segment that a position lies in. */
-export function capturedByList(list: readonly Pick<Fragment, 'start' | 'end' | 'programDateTime'>[], mediaTimeS: number): number | null {
-  // The newest first: what is shown is near the end.
-  for (let index = list.length - 1; index >= 0; index--) {
-    const fragment = list[index];
-    if (!fragment || mediaTimeS < fragment.start - SLACK_S) continue;
-    if (typeof fragment.programDateTime !== 'number') return null;
-    return fragment.programDateTime + (mediaTimeS - fragment.start) * 1_000;
-  }
-  return null;
-}
-
-function fragments(hls: HlsPlayer): readonly Fragment[] {
-  const details = hls.latestLevelDetails;
-  if (!details) return [];
-  // What is being loaded by parts is not in the list yet.
-  const loading = details.fragmentHint;
-  return loading ? [...details.fragments, loading] : details.fragments;
+/** By `EXT-X-PROGRAM-DATE-TIME` of the segment, which is the date of the decode time at which it begins. */
+function date({ frag, part }: FragParsedData, dates: Dates): void {
+  const { audiovideo, video, audio } = (part ?? frag).elementaryStreams;
+  const startS = (audiovideo ?? video ?? audio)?.startDTS;
+  if (startS === undefined || typeof frag.sn !== 'number' || frag.programDateTime === null) return;
+  dates.appended(frag.sn, startS, frag.programDateTime + (part?.fragOffset ?? 0) * 1_000);
 }
 
 function bufferedEnd(video: HTMLVideoElement, at: number): number {
@@ -170,7 +160,7 @@ function textOf(request: XMLHttpRequest): string {
   }
 }
 
-/** The first sample of a segment may lie a little before where the list has it. */
+/** What is shown may lie a little before what is buffered. */
 const SLACK_S = 0.005;
 const SETTINGS: Partial<HlsConfig> = {
   lowLatencyMode: true,
