@@ -91,6 +91,9 @@ pub struct Limits {
     pub total_bytes: Option<usize>,
     /// How far a reader may be behind before it jumps. Older frames are let go once a newer keyframe is there. Default 2 s.
     pub lag: Duration,
+    /// Longest GOP of which the last whole one is kept beside the one that has begun, for who wants more than the newest frames
+    /// ([`Stream::replay`]). Zero: none. Default 4 s.
+    pub whole_gop: Duration,
     /// Bytes that a newcomer may be given at once. Default 16 MiB.
     pub burst_bytes: usize,
     /// Media time that a newcomer may be given at once. Zero: nothing, not even a keyframe that is the newest frame. Default 12 s.
@@ -115,6 +118,7 @@ impl Default for Limits {
             ring_time: Duration::from_secs(30),
             total_bytes: None,
             lag: Duration::from_secs(2),
+            whole_gop: Duration::from_secs(4),
             burst_bytes: 16 << 20,
             burst_time: Duration::from_secs(12),
             hold: Duration::from_secs(5),

@@ -135,6 +135,14 @@ impl Inner {
                 Found::StartAfter(frames_skipped) => return Some(Event::Jumped { frames_skipped }),
             }
         }
+        match self.take(position, max, frames) {
+            0 => self.at_the_end(position),
+            count => Some(Event::Frames(count)),
+        }
+    }
+
+    /// At most `max` frames of the position's tracks, however old. Says how many.
+    pub(super) fn take(&self, position: &mut Position, max: usize, frames: &mut Vec<Arc<Entry>>) -> usize {
         let before = frames.len();
         for entry in self.ring.from(position.next) {
             if entry.lineup != position.lineup || frames.len() - before >= max {
@@ -149,10 +157,7 @@ impl Inner {
             }
             frames.push(Arc::clone(entry));
         }
-        match frames.len() - before {
-            0 => self.at_the_end(position),
-            count => Some(Event::Frames(count)),
-        }
+        frames.len() - before
     }
 
     /// Sets a position that fell out of the ring or behind the limit to waiting, with what it loses up to the newest

@@ -64,6 +64,8 @@ pub(super) struct Ring {
     next_id: u64,
     bytes: usize,
     newest_start: Option<u64>,
+    /// Where the last whole GOP begins, if there is one that is kept.
+    whole_gop: Option<u64>,
     newest_us: i64,
     newest_published: Option<Instant>,
     gops: Gops,
@@ -97,6 +99,7 @@ impl Ring {
             next_id: 0,
             bytes: 0,
             newest_start: None,
+            whole_gop: None,
             newest_us: i64::MIN,
             newest_published: None,
             gops: Gops::default(),
@@ -127,9 +130,9 @@ impl Ring {
         self.newest_start
     }
 
-    /// The oldest entry at which a reader of the current tracks may start without falling behind at once.
-    pub(super) fn oldest_start(&self, lineup: u32, lag: Duration) -> Option<u64> {
-        let fits = |entry: &&Arc<Entry>| entry.start && entry.lineup == lineup && !self.lagging(entry, lag);
+    /// The oldest entry from which all that follows can be decoded by who knows the current tracks.
+    pub(super) fn oldest_start(&self, lineup: u32) -> Option<u64> {
+        let fits = |entry: &&Arc<Entry>| entry.start && entry.lineup == lineup;
         self.entries.iter().find(fits).map(|entry| entry.id)
     }
 
@@ -165,6 +168,7 @@ impl Ring {
     /// Other tracks from here on: what is in the ring stays readable, but nobody may start there.
     pub(super) fn new_lineup(&mut self) {
         self.newest_start = None;
+        self.whole_gop = None;
     }
 
     /// Whether `entry` is further behind the newest than `lag`, both in media time and in the time since it could be had.
@@ -178,7 +182,8 @@ impl Ring {
     }
 
     /// Adds the newest entry, whose id must be [`Ring::end`], and moves into `evicted` what no longer fits or can no
-    /// longer be read by anyone: it lies before the newest start and whoever stood there would be sent on for lagging.
+    /// longer be read by anyone: it lies before the newest start, whoever stood there would be sent on for lagging, and it is
+    /// not of the last whole GOP.
     pub(super) fn push(
         &mut self,
         entry: Arc<Entry>,
@@ -186,23 +191,28 @@ impl Ring {
         allowed_bytes: usize,
         evicted: &mut Vec<Arc<Entry>>,
     ) {
+        if entry.start {
+            let before = self.newest_start.and_then(|id| self.get(id));
+            let length_us = before.map(|before| entry.time_us.saturating_sub(before.time_us));
+            let is_kept = length_us.is_some_and(|length_us| length_us <= micros(limits.whole_gop));
+            self.whole_gop = self.newest_start.filter(|_| is_kept);
+            self.newest_start = Some(entry.id);
+            self.gops.start(entry.time_us);
+        }
         self.next_id = self.next_id.saturating_add(1);
         self.bytes = self.bytes.saturating_add(entry.cost_bytes());
         self.newest_us = self.newest_us.max(entry.time_us);
         self.newest_published = Some(entry.published);
-        if entry.start {
-            self.newest_start = Some(entry.id);
-            self.gops.start(entry.time_us);
-        }
         self.entries.push_back(entry);
         let time_us = micros(limits.ring_time);
+        let wanted_from = self.whole_gop.or(self.newest_start);
         // The newest entry always stays: a frame that alone passes the limit is held alone (`Limits::ring_bytes`).
         while self.entries.len() > 1 {
             let Some(front) = self.entries.front() else { break };
             let too_much = self.entries.len() > limits.ring_frames
                 || self.bytes > allowed_bytes
                 || self.newest_us.saturating_sub(front.time_us) > time_us;
-            let unreadable = self.newest_start.is_some_and(|start| front.id < start) && self.lagging(front, limits.lag);
+            let unreadable = wanted_from.is_some_and(|start| front.id < start) && self.lagging(front, limits.lag);
             if !too_much && !unreadable {
                 break;
             }
@@ -215,6 +225,9 @@ impl Ring {
             self.bytes = self.bytes.saturating_sub(front.cost_bytes());
             if self.newest_start == Some(front.id) {
                 self.newest_start = None;
+            }
+            if self.whole_gop == Some(front.id) {
+                self.whole_gop = None;
             }
             evicted.push(front);
         }

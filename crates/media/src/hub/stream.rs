@@ -384,20 +384,20 @@ impl Stream {
         u64::try_from(micros).ok().map(Duration::from_micros)
     }
 
-    /// A reader that starts with all there is: at the oldest keyframe in the ring that is not further behind than
-    /// [`Limits::lag`], or where [`Stream::start`] says when there is none. For who keeps more than the newest frames itself.
+    /// All there is: appends to `frames` what follows the oldest keyframe of the current tracks, and gives a reader of what comes
+    /// then. Without a keyframe it starts where [`Stream::start`] says. For who keeps more than the newest frames itself.
     ///
     /// # Errors
     /// [`Full`] when [`Limits::readers_per_stream`] are there.
-    pub fn replay(self: &Arc<Self>, now: Instant) -> Result<Reader, Full> {
-        let mut reader = self.join(now)?;
-        let inner = lock(&self.inner);
-        if let Some(start) = inner.ring.oldest_start(inner.lineup, inner.limits.lag) {
-            reader.position = Position::burst(&inner, start);
-            reader.burst_frames = usize::try_from(inner.ring.end().saturating_sub(start)).unwrap_or(usize::MAX);
-        }
-        drop(inner);
-        Ok(reader)
+    pub fn replay(self: &Arc<Self>, now: Instant, frames: &mut Vec<Arc<Entry>>) -> Result<Reader, Full> {
+        self.enter(now, |inner| {
+            let mut position = Position::burst(inner, inner.ring.oldest_start(inner.lineup)?);
+            inner.take(&mut position, usize::MAX, frames);
+            Some(Start {
+                position,
+                burst_frames: 0,
+            })
+        })
     }
 
     /// A reader that starts where [`Stream::start`] says.
@@ -405,11 +405,16 @@ impl Stream {
     /// # Errors
     /// [`Full`] when [`Limits::readers_per_stream`] are there.
     pub fn join(self: &Arc<Self>, now: Instant) -> Result<Reader, Full> {
+        self.enter(now, |_| None)
+    }
+
+    /// A reader at the place that `choose` finds, or else where newcomers start.
+    fn enter(self: &Arc<Self>, now: Instant, choose: impl FnOnce(&Inner) -> Option<Start>) -> Result<Reader, Full> {
         let limit = self.limits.readers_per_stream;
         let (reader, request) = {
             let mut inner = lock(&self.inner);
             let slot = inner.wakers.insert(limit).ok_or(Full { what: "readers", limit })?;
-            let start = inner.start(now);
+            let start = choose(&inner).unwrap_or_else(|| inner.start(now));
             let reader = Reader {
                 stream: Arc::clone(self),
                 slot,

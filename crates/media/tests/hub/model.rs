@@ -65,6 +65,7 @@ const LIMITS: Limits = Limits {
     ring_time: Duration::from_secs(3),
     total_bytes: None,
     lag: Duration::from_millis(700),
+    whole_gop: Duration::from_millis(900),
     burst_bytes: 40_000,
     burst_time: Duration::from_secs(2),
     hold: Duration::from_secs(5),

@@ -33,19 +33,69 @@ fn ids(seen: &[Seen]) -> Vec<u64> {
     seen.iter().map(|seen| seen.frame().id).collect()
 }
 
+/// What a replay gives now.
+fn replayed(world: &World) -> Vec<u64> {
+    let mut frames = Vec::new();
+    world.stream().replay(world.now(), &mut frames).unwrap();
+    frames.iter().map(|entry| entry.id).collect()
+}
+
 /// For HLS, which keeps more than the last GOP.
 #[test]
 fn a_replay_begins_with_all_there_is() {
     let world = World::new();
     let mut feed = world.feed(Settings::default(), Terms::remote());
     feed.pictures(35);
-    let replay = |world: &World| Viewer::new(world.stream().replay(world.now()).unwrap());
-    let mut viewer = replay(&world);
-    assert_eq!(viewer.ids(), (0..35).collect::<Vec<_>>());
-    // As long as it is not too far behind: two seconds, and from a keyframe on.
+    assert_eq!(replayed(&world), (0..35).collect::<Vec<_>>());
+    // Two seconds, and from a keyframe on.
     feed.pictures(100);
-    let ids = replay(&world).ids();
-    assert_eq!((ids[0], ids[ids.len() - 1]), (80, 134), "{ids:?}");
+    assert_eq!(replayed(&world), (80..135).collect::<Vec<_>>());
+    let mut frames = Vec::new();
+    let mut viewer = Viewer::new(world.stream().replay(world.now(), &mut frames).unwrap());
+    assert!(viewer.ids().is_empty());
+    feed.pictures(3);
+    assert_eq!(viewer.ids(), [135, 136, 137], "it goes on where the replay ended");
+}
+
+#[test]
+fn a_replay_holds_a_whole_gop() {
+    let world = World::new();
+    let mut feed = world.feed(long_gop(), Terms::remote());
+    for pictures in [61, 29, 29, 1, 119] {
+        feed.pictures(pictures);
+        let ids = replayed(&world);
+        let end = ids[ids.len() - 1] + 1;
+        assert_eq!(
+            ids[0],
+            (end - 1) / 60 * 60 - 60,
+            "the GOP before the one that has begun"
+        );
+        assert_eq!(ids.len() as u64, end - ids[0]);
+    }
+    // Who reads live is not given what is old for that.
+    let mut viewer = world.join();
+    assert_eq!(viewer.ids()[0], 180);
+}
+
+#[test]
+fn a_long_gop_is_not_kept() {
+    let world = World::new();
+    let mut feed = world.feed(
+        Settings {
+            gop_frames: 150,
+            ..Settings::default()
+        },
+        Terms::remote(),
+    );
+    feed.pictures(150 + 70);
+    assert_eq!(replayed(&world)[0], 150);
+    let none = World::with(Limits {
+        whole_gop: Duration::ZERO,
+        ..Limits::default()
+    });
+    let mut feed = none.feed(long_gop(), Terms::remote());
+    feed.pictures(60 + 31);
+    assert_eq!(replayed(&none)[0], 60);
 }
 
 #[test]
@@ -87,8 +137,9 @@ fn frames_tell_which_publisher_they_are_from() {
     drop(feed);
     let mut feed = world.feed(Settings::default(), Terms::remote().on_port(9));
     feed.pictures(2);
-    let mut viewer = Viewer::new(world.stream().replay(world.now()).unwrap());
-    let publishers: Vec<_> = viewer.frames().iter().map(|entry| entry.publisher).collect();
+    let mut frames = Vec::new();
+    world.stream().replay(world.now(), &mut frames).unwrap();
+    let publishers: Vec<_> = frames.iter().map(|entry| entry.publisher).collect();
     assert_eq!(publishers, [0, 0, 0, 1, 1]);
 }
 

@@ -197,7 +197,8 @@ pub(super) fn start(stream: Arc<Stream>, clock: &dyn Clock, config: Config) -> R
     for track in muxer.left_out() {
         tracing::info!(stream = %stream.name(), "{track}");
     }
-    let mut reader = stream.replay(now)?;
+    let mut frames = Vec::new();
+    let mut reader = stream.replay(now, &mut frames)?;
     let channel = Arc::new(Channel {
         clients: Clients::new(Arc::clone(&stream)),
         muxer: Mutex::new(muxer),
@@ -207,8 +208,9 @@ pub(super) fn start(stream: Arc<Stream>, clock: &dyn Clock, config: Config) -> R
         ended: AtomicBool::new(false),
         stream,
     });
+    channel.take(&Event::Frames(frames.len()), &frames);
+    frames.clear();
     let mut position: Position = reader.position();
-    let mut frames = Vec::new();
     while let Some(event) = channel.stream.read(&mut position, BATCH_FRAMES, &mut frames) {
         if !channel.take(&event, &frames) {
             break;
