@@ -1,5 +1,8 @@
 //! What is said at the start.
 
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
 use crate::support::sightline;
 use crate::{port, run, start, stderr, stdout};
 
@@ -16,6 +19,8 @@ fn tells_people_where_to_watch() {
         "Access    RTSP is free on this machine",
         "Open      http://",
         "/?token=",
+        "/zerolatency/?token=",
+        "/zerolatency/index.m3u8?token=",
         "rtsp://localhost:",
         "this machine",
     ] {
@@ -96,8 +101,13 @@ fn a_port_in_use_names_who_has_it() {
 #[test]
 fn other_ports_do_for_rtp_where_none_was_chosen() {
     let folder = tempfile::tempdir().unwrap();
-    // Some other program may have it already, which is as good.
-    let _taken = std::net::UdpSocket::bind("0.0.0.0:8000");
+    // Another program that has it for good is as good. This test at work in another run would let it go in between.
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let mut taken = UdpSocket::bind("0.0.0.0:8000");
+    while taken.is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+        taken = UdpSocket::bind("0.0.0.0:8000");
+    }
     let mut command = sightline();
     command
         .args(["serve", "--rtsp-port", "0", "--log", "json"])

@@ -48,6 +48,8 @@ pub(super) struct Banner {
     access: String,
     open: Vec<(String, &'static str)>,
     watch: Vec<(String, &'static str)>,
+    /// The first stream by the protocols of browsers.
+    in_browser: Vec<(String, &'static str)>,
     publish: Vec<(String, &'static str)>,
     settings: String,
     for_phone: Option<String>,
@@ -60,7 +62,7 @@ impl Banner {
     pub(super) fn new(program: &Program, ports: Ports, auth: &Auth, cameras: Vec<CameraLine>) -> Self {
         let places = urls::places(&program.loaded.settings.server, &program.environment);
         let url = |place: &Place, name: &str, role| (urls::rtsp(place, ports.rtsp, name, auth, role), place.label);
-        let open = |place: &Place| (urls::dashboard(place, ports.http.http, auth), place.label);
+        let open = |place: &Place| (urls::http(place, ports.http.http, "", auth), place.label);
         // Every address for the first stream; of the others it is said that they can be reached at the same places.
         let mut names = cameras.iter().map(|camera| camera.name.as_str());
         let first = names.next();
@@ -71,14 +73,20 @@ impl Banner {
         if let Some(place) = places.first() {
             watch.extend(names.map(|name| url(place, name, Role::Viewer)));
         }
+        let in_browser = places.first().zip(first).map(|(place, name)| {
+            let page = urls::http(place, ports.http.webrtc, &format!("{name}/"), auth);
+            let list = urls::http(place, ports.http.hls, &format!("{name}/index.m3u8"), auth);
+            vec![(page, "in a browser, this stream alone"), (list, "LL-HLS")]
+        });
         let publish = places.iter().map(|place| url(place, ANY_NAME, Role::Publisher));
         // A phone does not reach this machine by its loopback address.
-        let for_phone = places.iter().find(|place| !place.is_loopback).zip(first);
-        let for_phone = for_phone.map(|(place, name)| url(place, name, Role::Viewer).0);
+        let for_phone = places.iter().find(|place| !place.is_loopback);
+        let for_phone = for_phone.map(|place| open(place).0);
         Self {
             access: access(auth),
             open: places.iter().map(open).collect(),
             watch,
+            in_browser: in_browser.unwrap_or_default(),
             publish: publish.collect(),
             settings: match &program.loaded.file {
                 Some(path) => path.display().to_string(),
@@ -117,6 +125,7 @@ impl Banner {
                 "(each camera at each of these addresses, under its own name)",
             );
         }
+        rows(&mut text, "", &self.in_browser);
         text.push('\n');
         rows(&mut text, "Publish", &self.publish);
         text.push('\n');
@@ -200,12 +209,22 @@ mod tests {
                 ),
                 ("rtsp://localhost:8554/zerolatency".to_owned(), "this machine"),
             ],
+            in_browser: vec![
+                (
+                    "http://192.168.1.5:8889/zerolatency/?token=secret".to_owned(),
+                    "in a browser, this stream alone",
+                ),
+                (
+                    "http://192.168.1.5:8888/zerolatency/index.m3u8?token=secret".to_owned(),
+                    "LL-HLS",
+                ),
+            ],
             publish: vec![(
                 "rtsp://publisher:secret@192.168.1.5:8554/NAME".to_owned(),
                 "local network",
             )],
             settings: "sightline.toml".to_owned(),
-            for_phone: Some("rtsp://viewer:secret@192.168.1.5:8554/zerolatency".to_owned()),
+            for_phone: Some("http://192.168.1.5:8000/?token=secret".to_owned()),
         }
     }
 
@@ -230,6 +249,8 @@ mod tests {
 
           Watch     rtsp://viewer:secret@192.168.1.5:8554/zerolatency  local network
                     rtsp://localhost:8554/zerolatency                  this machine
+                    http://192.168.1.5:8889/zerolatency/?token=secret            in a browser, this stream alone
+                    http://192.168.1.5:8888/zerolatency/index.m3u8?token=secret  LL-HLS
 
           Publish   rtsp://publisher:secret@192.168.1.5:8554/NAME  local network
 

@@ -110,11 +110,11 @@ pub(super) fn rtsp(place: &Place, port: u16, name: &str, auth: &Auth, role: Role
     format!("rtsp://{}{}:{port}/{name}", login.unwrap_or_default(), place.host)
 }
 
-/// `http://host:port/?token=TOKEN`, which signs in: over HTTP this machine needs the credential too.
-pub(super) fn dashboard(place: &Place, port: u16, auth: &Auth) -> String {
+/// `http://host:port/PATH?token=TOKEN`: over HTTP this machine needs the credential too. Of a page it signs in, in a list it goes on in every URI.
+pub(super) fn http(place: &Place, port: u16, path: &str, auth: &Auth) -> String {
     let credential = auth.credential(Role::Viewer);
     let query = credential.map(|(_, token)| format!("?token={}", percent_encoded(token.expose())));
-    format!("http://{}:{port}/{}", place.host, query.unwrap_or_default())
+    format!("http://{}:{port}/{path}{}", place.host, query.unwrap_or_default())
 }
 
 /// For the password in a URL: all but the unreserved characters of RFC 3986 §2.3.
@@ -176,11 +176,11 @@ mod tests {
     fn the_dashboard_needs_the_token_here_too() {
         let single = Auth::new(Mode::Single(Secret::new("p@ss")), Vec::new());
         assert_eq!(
-            dashboard(&place("localhost", ""), 8_000, &single),
-            "http://localhost:8000/?token=p%40ss"
+            http(&place("localhost", ""), 8_000, "a/", &single),
+            "http://localhost:8000/a/?token=p%40ss"
         );
         let open = Auth::new(Mode::Open, Vec::new());
-        assert_eq!(dashboard(&place("fd00::1", ""), 8_000, &open), "http://[fd00::1]:8000/");
+        assert_eq!(http(&place("fd00::1", ""), 8_000, "", &open), "http://[fd00::1]:8000/");
     }
 
     #[test]
