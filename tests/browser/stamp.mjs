@@ -5,15 +5,16 @@
 
 /**
  * Begins to read the stamp of each picture that comes onto the screen, whichever element shows it.
- * Leaves `window.stamps`: `{ stampMs, callbackMs, displayMs, unread }`, the newest ten seconds.
+ * Leaves `window.stamps`: `readings` of `{ stampMs, callbackMs, displayMs, receiveMs, at }`, the newest ten seconds; `frames` and those `unread`; `firstMs`, from
+ * opening the page to its first picture.
  */
 export function watchStamps() {
   const clock = window.trueClock ?? { wallMs: () => performance.timeOrigin + performance.now() };
   const canvas = new OffscreenCanvas(1, 1);
   const context = canvas.getContext('2d', { willReadFrequently: true });
-  const stamps = { readings: [], frames: 0, unread: 0 };
+  const stamps = { readings: [], frames: 0, unread: 0, firstMs: null };
   window.stamps = stamps;
-  let watched = null;
+  let [watched, turns] = [null, 0];
 
   const read = (video) => {
     const width = video.videoWidth;
@@ -51,10 +52,12 @@ export function watchStamps() {
     const near = BigInt(Math.round(clock.wallMs())) * 1000n;
     return Number(near + BigInt.asIntN(48, low - near)) / 1000;
   };
-  const each = (video) => (callbackMs, frame) => {
-    if (video !== watched) return;
-    video.requestVideoFrameCallback(each(video));
+  const each = (video, turn) => (callbackMs, frame) => {
+    // An element may be left and come back.
+    if (turn !== turns) return;
+    video.requestVideoFrameCallback(each(video, turn));
     stamps.frames++;
+    stamps.firstMs ??= performance.now();
     const stampMs = read(video);
     if (stampMs === null) {
       stamps.unread++;
@@ -63,14 +66,16 @@ export function watchStamps() {
     // By the true wall clock, whatever the page is made to believe.
     const toWall = clock.wallMs() - performance.now();
     const [callback, display] = [callbackMs + toWall, frame.expectedDisplayTime + toWall];
-    stamps.readings.push({ stampMs, callbackMs: callback, displayMs: display, at: performance.now() });
+    // By WebRTC alone: when its last packet came.
+    const receiveMs = frame.receiveTime === undefined ? null : frame.receiveTime + toWall;
+    stamps.readings.push({ stampMs, callbackMs: callback, displayMs: display, receiveMs, at: performance.now() });
     while (stamps.readings[0].at < performance.now() - 10_000) stamps.readings.shift();
   };
   const look = () => {
-    const video = document.getElementById('video-stream');
+    const video = document.getElementById('video-stream') ?? document.querySelector('video');
     if (video && video !== watched) {
       watched = video;
-      video.requestVideoFrameCallback(each(video));
+      video.requestVideoFrameCallback(each(video, ++turns));
     }
   };
   setInterval(look, 20);

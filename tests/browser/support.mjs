@@ -29,8 +29,8 @@ export class Stage {
     return folder;
   }
 
-  async process(program, args, env = {}) {
-    const child = new Process(program, args, env);
+  async process(program, args, env = {}, input = 'ignore') {
+    const child = new Process(program, args, env, input);
     this.atEnd(() => child.kill());
     await child.spawned;
     return child;
@@ -86,10 +86,10 @@ const MEDIA_ARGS = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-med
 class Process {
   lines = [];
 
-  constructor(program, args, env) {
+  constructor(program, args, env, input) {
     this.name = `${program} ${args.join(' ')}`;
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE')));
-    this.child = spawn(program, args, { env: { ...own, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(program, args, { env: { ...own, ...env }, stdio: [input, 'pipe', 'pipe'] });
     this.spawned = once(this.child, 'spawn');
     this.ended = once(this.child, 'exit');
     for (const stream of [this.child.stdout, this.child.stderr]) {
