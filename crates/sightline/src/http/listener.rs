@@ -9,7 +9,6 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::notices::{NotAccepted, RefusedConnection};
 use super::{Shared, connection};
 use crate::shutdown::Shutdown;
 
@@ -47,8 +46,7 @@ impl Listener {
             let (socket, remote) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    let accepting = &shared.notices.accepting;
-                    accepting.happened(NotAccepted(error.to_string()), shared.clock.now());
+                    shared.notices.listening.failed(&error, shared.clock.now());
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -56,8 +54,7 @@ impl Listener {
             let limit = shared.settings.connections;
             if shared.open.fetch_add(1, Relaxed) >= limit {
                 shared.open.fetch_sub(1, Relaxed);
-                let refused = RefusedConnection { remote, limit };
-                shared.notices.connections.happened(refused, shared.clock.now());
+                shared.notices.listening.refused(remote, limit, shared.clock.now());
                 continue;
             }
             let counted = Open(Arc::clone(shared));

@@ -1,28 +1,16 @@
 //! What the log says of refused peers of HTTP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use media::Clock;
 
-use crate::log::notice::{INTERVAL, Notice, Tell};
+use crate::log::notice::{INTERVAL, Listening, Notice, Tell};
 
 /// All that strangers can make happen as often as they like.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notices {
-    pub(super) accepting: Notice<NotAccepted>,
-    pub(super) connections: Notice<RefusedConnection>,
+    pub(super) listening: Listening,
     pub(super) access: Notice<RefusedAccess>,
-}
-
-/// What the operating system says when it gives no connection.
-#[derive(Debug)]
-pub(super) struct NotAccepted(pub(super) String);
-
-/// One connection more than there may be.
-#[derive(Debug)]
-pub(super) struct RefusedConnection {
-    pub(super) remote: SocketAddr,
-    pub(super) limit: usize,
 }
 
 /// Credentials that are wrong, or do not suffice.
@@ -34,21 +22,18 @@ pub(super) struct RefusedAccess {
     pub(super) reason: String,
 }
 
-impl Tell for NotAccepted {
-    fn tell(&self, times: u64) {
-        tracing::warn!(error = %self.0, times, "cannot accept HTTP connections; raise the limit of open files if this goes on");
-    }
-}
-
-impl Tell for RefusedConnection {
-    fn tell(&self, times: u64) {
-        tracing::warn!(remote = %self.remote, limit = self.limit, times, "HTTP connection refused: limit reached");
-    }
-}
-
 impl Tell for RefusedAccess {
     fn tell(&self, times: u64) {
         tracing::warn!(remote = %self.remote, route = self.route, reason = %self.reason, times, "HTTP access refused");
+    }
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            listening: Listening::new("HTTP"),
+            access: Notice::default(),
+        }
     }
 }
 
@@ -58,8 +43,7 @@ impl Notices {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let now = clock.now();
-            self.accepting.tell_rest(now);
-            self.connections.tell_rest(now);
+            self.listening.tell_rest(now);
             self.access.tell_rest(now);
         }
     }

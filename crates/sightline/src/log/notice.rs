@@ -1,13 +1,19 @@
 //! Words about what strangers can make happen as often as they like.
 //!
-//! Belongs here: how often something is told. The first time is told at once; what follows within a second of it is counted and told
-//! together. Does not belong here: what is told ([`Tell`] is implemented where it happens).
+//! Belongs here: how often something is told, and what every listener and every publisher has to tell alike. The first time is told at once; what
+//! follows within a second of it is counted and told together. Does not belong here: what one protocol alone tells ([`Tell`] is implemented where
+//! it happens).
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two words about the same.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two words about packets that the network loses.
+const LOSS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a [`Notice`] tells, of the newest time it happened.
 pub(crate) trait Tell {
@@ -72,9 +78,115 @@ impl<T: Tell> Notice<T> {
     }
 }
 
+/// What a listener tells of connections that it does not take.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// As people say it.
+    protocol: &'static str,
+    failed: Notice<Failed>,
+    refused: Notice<Refused>,
+}
+
+impl Listening {
+    pub(crate) fn new(protocol: &'static str) -> Self {
+        Self {
+            protocol,
+            failed: Notice::default(),
+            refused: Notice::default(),
+        }
+    }
+
+    /// The operating system gives no connection.
+    pub(crate) fn failed(&self, error: &io::Error, now: Instant) {
+        let protocol = self.protocol;
+        let error = error.to_string();
+        self.failed.happened(Failed { protocol, error }, now);
+    }
+
+    /// There are as many connections as there may be.
+    pub(crate) fn refused(&self, remote: SocketAddr, limit: usize, now: Instant) {
+        let protocol = self.protocol;
+        let refused = Refused {
+            protocol,
+            remote,
+            limit,
+        };
+        self.refused.happened(refused, now);
+    }
+
+    /// Tells what was held back; to be called every [`INTERVAL`].
+    pub(crate) fn tell_rest(&self, now: Instant) {
+        self.failed.tell_rest(now);
+        self.refused.tell_rest(now);
+    }
+}
+
+#[derive(Debug)]
+struct Failed {
+    protocol: &'static str,
+    error: String,
+}
+
+impl Tell for Failed {
+    fn tell(&self, times: u64) {
+        let Self { protocol, error } = self;
+        tracing::warn!(%error, times, "cannot accept {protocol} connections; raise the limit of open files if this goes on");
+    }
+}
+
+#[derive(Debug)]
+struct Refused {
+    protocol: &'static str,
+    remote: SocketAddr,
+    limit: usize,
+}
+
+impl Tell for Refused {
+    fn tell(&self, times: u64) {
+        let Self {
+            protocol,
+            remote,
+            limit,
+        } = self;
+        tracing::warn!(%remote, limit, times, "{protocol} connection refused: limit reached");
+    }
+}
+
+/// Packets of one publisher that were lost on the way here and that the log does not know of yet.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    told: u64,
+    told_at: Option<Instant>,
+}
+
+impl Losses {
+    /// How many packets were lost since the log was last told, when it is time to tell it. `lost`: all so far.
+    pub(crate) fn news(&mut self, lost: u64, now: Instant) -> Option<u64> {
+        let packets = lost.checked_sub(self.told).filter(|&packets| packets > 0)?;
+        if (self.told_at).is_some_and(|at| now.saturating_duration_since(at) < LOSS_INTERVAL) {
+            return None;
+        }
+        (self.told, self.told_at) = (lost, Some(now));
+        Some(packets)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_are_told_at_once_and_then_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut losses = Losses::default();
+        assert_eq!(losses.news(0, at(0)), None);
+        assert_eq!(losses.news(3, at(5)), Some(3));
+        assert_eq!(losses.news(4, at(10)), None);
+        assert_eq!(losses.news(9, at(64)), None);
+        assert_eq!(losses.news(9, at(65)), Some(6));
+        assert_eq!(losses.news(9, at(1_000)), None);
+    }
 
     #[derive(Debug, PartialEq)]
     struct At(u64);

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::auth::Auth;
 use crate::net::RtpPair;
-use notices::{NotAccepted, Notices, RefusedConnection};
+use notices::Notices;
 use udp::RtpSockets;
 
 /// Settings of the server.
@@ -151,8 +151,7 @@ impl Server {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     let now = self.shared.clock.now();
-                    let accepting = &self.shared.notices.accepting;
-                    accepting.happened(NotAccepted(error.to_string()), now);
+                    self.shared.notices.listening.failed(&error, now);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -161,10 +160,7 @@ impl Server {
                 self.shared.open.fetch_sub(1, Relaxed);
                 let limit = self.shared.settings.connections;
                 let now = self.shared.clock.now();
-                self.shared
-                    .notices
-                    .connections
-                    .happened(RefusedConnection { remote, limit }, now);
+                self.shared.notices.listening.refused(remote, limit, now);
                 continue;
             }
             let open = Open(self.shared.clone());

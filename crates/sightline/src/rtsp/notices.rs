@@ -8,26 +8,14 @@ use std::net::SocketAddr;
 use media::{Clock, StreamName};
 use protocol::rtsp::server::Refused;
 
-use crate::log::notice::{INTERVAL, Notice, Tell};
+use crate::log::notice::{INTERVAL, Listening, Notice, Tell};
 
 /// All that is told this way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notices {
-    pub(super) accepting: Notice<NotAccepted>,
-    pub(super) connections: Notice<RefusedConnection>,
+    pub(super) listening: Listening,
     pub(super) access: Notice<RefusedAccess>,
     pub(super) requests: Notice<RefusedRequest>,
-}
-
-/// What the operating system says when it gives no connection.
-#[derive(Debug)]
-pub(super) struct NotAccepted(pub(super) String);
-
-/// One connection more than there may be.
-#[derive(Debug)]
-pub(super) struct RefusedConnection {
-    pub(super) remote: SocketAddr,
-    pub(super) limit: usize,
 }
 
 /// Credentials that are wrong, or do not suffice.
@@ -43,18 +31,6 @@ pub(super) struct RefusedAccess {
 pub(super) struct RefusedRequest {
     pub(super) remote: SocketAddr,
     pub(super) refused: Refused,
-}
-
-impl Tell for NotAccepted {
-    fn tell(&self, times: u64) {
-        tracing::warn!(error = %self.0, times, "cannot accept RTSP connections; raise the limit of open files if this goes on");
-    }
-}
-
-impl Tell for RefusedConnection {
-    fn tell(&self, times: u64) {
-        tracing::warn!(remote = %self.remote, limit = self.limit, times, "RTSP connection refused: limit reached");
-    }
 }
 
 impl Tell for RefusedAccess {
@@ -73,14 +49,23 @@ impl Tell for RefusedRequest {
     }
 }
 
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            listening: Listening::new("RTSP"),
+            access: Notice::default(),
+            requests: Notice::default(),
+        }
+    }
+}
+
 impl Notices {
     /// Tells what was held back, once a second, until dropped.
     pub(super) async fn keep_telling(&self, clock: &dyn Clock) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let now = clock.now();
-            self.accepting.tell_rest(now);
-            self.connections.tell_rest(now);
+            self.listening.tell_rest(now);
             self.access.tell_rest(now);
             self.requests.tell_rest(now);
         }

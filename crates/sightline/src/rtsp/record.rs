@@ -18,11 +18,10 @@ use protocol::sdp;
 use super::Shared;
 use super::play::SetUp;
 use super::udp::RtpSockets;
+use crate::log::notice::Losses;
 
 /// Time between receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-/// Time between two words about packets that the network loses.
-const LOSS_NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 /// How we call ourselves in reports.
 const CNAME: &str = "sightline";
 
@@ -35,25 +34,6 @@ pub(super) struct Recording {
     stats: Option<Arc<SessionStats>>,
     next_report: Option<Instant>,
     losses: Losses,
-}
-
-/// Lost packets that the log does not know of yet.
-#[derive(Debug, Default)]
-struct Losses {
-    told: u64,
-    told_at: Option<Instant>,
-}
-
-impl Losses {
-    /// How many packets were lost since the log was last told, when it is time to tell it. `lost`: all so far.
-    fn news(&mut self, lost: u64, now: Instant) -> Option<u64> {
-        let packets = lost.checked_sub(self.told).filter(|&packets| packets > 0)?;
-        if (self.told_at).is_some_and(|at| now.saturating_duration_since(at) < LOSS_NOTICE_INTERVAL) {
-            return None;
-        }
-        (self.told, self.told_at) = (lost, Some(now));
-        Some(packets)
-    }
 }
 
 /// One track that is received.
@@ -329,23 +309,5 @@ impl Reception {
         stats.jitter_us.set(now.jitter_us);
         let lost = now.lost.max(self.counted.lost);
         self.counted = ReceiverStats { lost, ..now };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_are_told_at_once_and_then_once_a_minute() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut losses = Losses::default();
-        assert_eq!(losses.news(0, at(0)), None);
-        assert_eq!(losses.news(3, at(5)), Some(3));
-        assert_eq!(losses.news(4, at(10)), None);
-        assert_eq!(losses.news(9, at(64)), None);
-        assert_eq!(losses.news(9, at(65)), Some(6));
-        assert_eq!(losses.news(9, at(1_000)), None);
     }
 }

@@ -25,6 +25,7 @@ use media::{Clock, StreamName};
 use protocol::webrtc::{Identity, Moment, NoCertificate};
 use tokio::net::TcpListener;
 
+use crate::log::notice::{self, Listening};
 use crate::net::Datagrams;
 use crate::shutdown::Shutdown;
 use candidates::Candidates;
@@ -78,6 +79,7 @@ pub struct Service {
     tcp: TcpListener,
     candidates: Candidates,
     sessions: Arc<Sessions>,
+    listening: Listening,
 }
 
 impl Service {
@@ -97,6 +99,7 @@ impl Service {
         Ok(Arc::new(Self {
             candidates: Candidates::new(&settings, udp.port(), tcp.local_addr()?.port()),
             sessions: Arc::new(Sessions::new(settings.sessions)),
+            listening: Listening::new("WebRTC"),
             identity: OnceLock::new(),
             settings,
             hub,
@@ -105,6 +108,14 @@ impl Service {
             udp,
             tcp,
         }))
+    }
+
+    /// Tells of connections what was held back, until dropped.
+    async fn keep_telling(&self) {
+        loop {
+            tokio::time::sleep(notice::INTERVAL).await;
+            self.listening.tell_rest(self.clock.now());
+        }
     }
 
     /// The number of the UDP port.
@@ -118,6 +129,7 @@ impl Service {
             () = sockets::receive(&self) => {}
             () = tcp::accept(&self) => {}
             () = self.candidates.keep_resolving() => {}
+            () = self.keep_telling() => {}
             () = stop.requested() => {}
         }
         self.sessions.end_all();

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use media::StreamName;
 use media::hub::Publisher;
@@ -17,7 +18,10 @@ use tokio::sync::mpsc;
 use super::sessions::{Arrived, Message, Registered};
 use super::tcp::{Connection, Written};
 use super::{Service, sockets};
+use crate::log::notice::Losses;
 
+/// Time between two looks at what was lost. Shorter, and the log would tell of the first packet alone.
+const LOSS_INTERVAL: Duration = Duration::from_secs(5);
 /// Connections that one session may come by; the oldest gives way.
 const MAX_CONNECTIONS: usize = 4;
 
@@ -63,6 +67,8 @@ struct Loose {
     connections: Vec<(SocketAddr, Arc<Connection>)>,
     counted: ReceiverStats,
     connected: bool,
+    losses: Losses,
+    look_at_losses: Option<Instant>,
 }
 
 impl Publishing {
@@ -114,6 +120,7 @@ impl Publishing {
         }
         self.deliver(loose);
         self.publish(loose)?;
+        self.tell_losses(now.at, loose);
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Connected => self.begin(loose),
@@ -186,6 +193,24 @@ impl Publishing {
         loose.counted.lost = now.lost.max(before.lost);
         self.stats.jitter_us.set(now.jitter_us);
         Ok(())
+    }
+
+    /// What is lost between publisher and server no viewer gets back: whoever runs the server should know.
+    fn tell_losses(&self, now: Instant, loose: &mut Loose) {
+        if loose.look_at_losses.is_some_and(|at| now < at) {
+            return;
+        }
+        loose.look_at_losses = now.checked_add(LOSS_INTERVAL);
+        if let Some(packets) = loose.losses.news(self.stats.packets_lost.get(), now) {
+            tracing::warn!(
+                remote = self.session.remote().map(|(_, remote)| tracing::field::display(remote)),
+                stream = %self.stream,
+                packets,
+                frames_dropped = self.stats.frames_dropped.get(),
+                "WebRTC publisher: packets are lost on the way here and did not come when asked for again, so pictures break until the next keyframe; \
+                 let it send less, or give it a better network"
+            );
+        }
     }
 
     fn deliver(&self, loose: &mut Loose) {

@@ -103,12 +103,17 @@ pub(super) async fn accept(service: &Arc<Service>) {
     let open = Arc::new(AtomicUsize::new(0));
     let most = service.sessions.limit().saturating_mul(CONNECTIONS_EACH);
     loop {
-        let Ok((socket, from)) = service.tcp.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let (socket, from) = match service.tcp.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                service.listening.failed(&error, service.clock.now());
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         if open.fetch_add(1, Relaxed) >= most {
             open.fetch_sub(1, Relaxed);
+            service.listening.refused(from, most, service.clock.now());
             continue;
         }
         let counted = Counted(Arc::clone(&open));
