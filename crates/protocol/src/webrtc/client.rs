@@ -21,6 +21,8 @@ use crate::rtp::{
 
 /// How long packets wait for one that was asked for again.
 const RECOVERY_TIME: Duration = Duration::from_millis(150);
+/// Between two requests for a keyframe.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a server's answer is of no use. The text is for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +44,12 @@ pub struct Client {
     receiver: Option<Receiver>,
     /// Our source in reports of the receiver, which str0m writes itself.
     ssrc: u32,
+    /// Until one is there: requests get lost like everything else.
     keyframe_wanted: bool,
+    keyframe_asked: Option<Instant>,
+    first_packet: Option<Instant>,
+    /// A frame came.
+    begun: bool,
     connected: bool,
 }
 
@@ -68,6 +75,9 @@ impl Client {
             receiver: None,
             ssrc: random() as u32,
             keyframe_wanted: false,
+            keyframe_asked: None,
+            first_packet: None,
+            begun: false,
             connected: false,
         };
         (client, sdp)
@@ -90,6 +100,7 @@ impl Client {
     /// Takes a datagram in. `false` when it is not this session's.
     pub fn receive(&mut self, datagram: Datagram<'_>, now: Moment, out: &mut Outbox) -> bool {
         let taken = self.peer.receive(datagram, now.at, out);
+        self.ask(now.at, out);
         self.look_around(now);
         taken
     }
@@ -100,12 +111,7 @@ impl Client {
         if let Some(receiver) = &mut self.receiver {
             receiver.handle_timeout(now.at);
         }
-        if std::mem::take(&mut self.keyframe_wanted)
-            && let Some(stream) = self.peer.rtc().direct_api().stream_rx_by_mid(self.video, None)
-        {
-            stream.request_keyframe(KeyframeRequestKind::Pli);
-            self.peer.advance(Input::Timeout(now.at), out);
-        }
+        self.ask(now.at, out);
         self.look_around(now);
     }
 
@@ -119,13 +125,19 @@ impl Client {
     pub fn poll_frame(&mut self) -> Option<Received> {
         let received = self.receiver.as_mut()?.poll()?;
         // What refers to a picture that is missing shows damage until the next keyframe.
-        self.keyframe_wanted |= received.discontinuity && !received.frame.keyframe;
+        self.keyframe_wanted = !received.frame.keyframe && (self.keyframe_wanted || received.discontinuity);
+        self.begun = true;
         Some(received)
     }
 
     /// ICE and DTLS are through.
     pub fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// Whether what came last shows damage: a picture before it is missing, and no keyframe came since.
+    pub fn is_damaged(&self) -> bool {
+        self.keyframe_wanted
     }
 
     /// Nothing comes any more.
@@ -143,6 +155,21 @@ impl Client {
         self.peer.close(now, out);
     }
 
+    /// For a keyframe, while one is wanted.
+    fn ask(&mut self, now: Instant, out: &mut Outbox) {
+        let recently = |at: Instant| now.saturating_duration_since(at) < KEYFRAME_INTERVAL;
+        // Packets of pictures whose keyframe did not come: its first packet was overtaken, and what is before the first that is seen is nobody's.
+        self.keyframe_wanted |= !self.begun && self.first_packet.is_some_and(|at| !recently(at));
+        if !self.keyframe_wanted || self.peer.has_ended() || self.keyframe_asked.is_some_and(recently) {
+            return;
+        }
+        if let Some(stream) = self.peer.rtc().direct_api().stream_rx_by_mid(self.video, None) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+            self.keyframe_asked = Some(now);
+            self.peer.advance(Input::Timeout(now), out);
+        }
+    }
+
     fn look_around(&mut self, now: Moment) {
         while let Some(happened) = self.peer.poll() {
             match happened {
@@ -151,6 +178,7 @@ impl Client {
                 Happened::Other(event) => {
                     if let str0m::Event::RtpPacket(packet) = &*event {
                         let payload_type = *packet.header.payload_type;
+                        self.first_packet.get_or_insert(now.at);
                         let receiver = self.receiver.get_or_insert_with(|| receiver(payload_type, self.ssrc));
                         let arrival = Arrival {
                             at: now.at,

@@ -40,6 +40,9 @@ struct Inlet {
     mid: Mid,
     kind: Kind,
     receiver: Receiver,
+    /// The peer repeats what it is asked for under its own number, since no RTX was agreed on. str0m asks for nothing then, unless it is told to,
+    /// which it cannot be before the source is known.
+    ask_plainly: bool,
 }
 
 /// See the module.
@@ -50,6 +53,7 @@ pub struct Publisher {
     tracks: Vec<Track>,
     events: VecDeque<Event>,
     keyframe_asked: Option<Instant>,
+    /// From the first request on until a keyframe is there.
     keyframe_wanted: bool,
 }
 
@@ -164,13 +168,19 @@ impl Publisher {
 
     /// The next frame; call until `None` after each call that takes something in.
     pub fn poll_frame(&mut self) -> Option<Received> {
-        let received = self.inlets.iter_mut().find_map(|inlet| inlet.receiver.poll())?;
-        // What refers to a picture that is missing shows damage until the next keyframe.
-        self.keyframe_wanted |= received.discontinuity && !received.frame.keyframe;
+        let polled = self
+            .inlets
+            .iter_mut()
+            .find_map(|inlet| Some((inlet.kind, inlet.receiver.poll()?)));
+        let (kind, received) = polled?;
+        if kind == Kind::Video {
+            // What refers to a picture that is missing shows damage until the next keyframe.
+            self.keyframe_wanted = !received.frame.keyframe && (self.keyframe_wanted || received.discontinuity);
+        }
         Some(received)
     }
 
-    /// Asks for a keyframe, if the last request is long enough ago. Until it comes [`Publisher::handle_timeout`] asks again.
+    /// Asks for a keyframe, if the last request is long enough ago, and again until one comes: requests get lost like everything else.
     pub fn request_keyframe(&mut self, now: Moment, out: &mut Outbox) {
         self.keyframe_wanted = true;
         self.ask(now, out);
@@ -242,8 +252,13 @@ impl Publisher {
                     .inlets
                     .iter_mut()
                     .find(|inlet| inlet.receiver.payload_type() == payload_type);
-                if let Some(inlet) = inlet {
-                    inlet.receiver.receive_rtp(&plain(packet), arrival);
+                let Some(inlet) = inlet else { return };
+                inlet.receiver.receive_rtp(&plain(packet), arrival);
+                if inlet.ask_plainly
+                    && let Some(stream) = self.peer.rtc().direct_api().stream_rx_by_mid(inlet.mid, None)
+                {
+                    stream.suppress_nack(false);
+                    inlet.ask_plainly = false;
                 }
             }
             str0m::Event::SenderFeedback(feedback) => {
@@ -284,7 +299,6 @@ impl Publisher {
         };
         stream.request_keyframe(KeyframeRequestKind::Pli);
         self.keyframe_asked = Some(now.at);
-        self.keyframe_wanted = false;
         self.peer.advance(Input::Timeout(now.at), out);
     }
 }
@@ -347,6 +361,7 @@ fn receivers(accepted: &[(Accepted<'_>, Mid)], random: &mut dyn FnMut() -> u64) 
             mid: *mid,
             kind: track.kind(),
             receiver: Receiver::new(config, timeline.clone()),
+            ask_plainly: track.kind() == Kind::Video && accepted.codec.nack && !accepted.rtx,
         });
         tracks.push(track);
     }

@@ -54,7 +54,7 @@ impl World {
             .set_crypto_provider(IDENTITY.crypto.clone())
             .set_rtp_mode(rtp_mode)
             .set_reordering_size_video(300)
-            .set_stats_interval(None)
+            .set_stats_interval(Some(Duration::from_secs(1)))
             .build(clock.now());
         let ours = Candidate::host(address(CLIENT), "udp").expect("a candidate");
         rtc.add_local_candidate(ours);

@@ -52,8 +52,12 @@ struct Publishing {
 
 impl Publishing {
     fn new(seed: u64) -> Self {
+        Self::with_offer(seed, |offer| offer)
+    }
+
+    fn with_offer(seed: u64, change: impl FnOnce(String) -> String) -> Self {
         let mut world = World::new(Quality::default(), seed, true);
-        let offer = Offer::parse(world.offer(Direction::SendOnly).as_bytes()).unwrap();
+        let offer = Offer::parse(change(world.offer(Direction::SendOnly)).as_bytes()).unwrap();
         let answered = Publisher::answer(&offer, &config(), &mut numbers(seed), world.clock.now()).unwrap();
         world.answer(&answered.sdp);
         let after = |key: &str| {
@@ -163,6 +167,50 @@ fn a_keyframe_can_be_asked_for() {
     publishing.publisher.request_keyframe(now, &mut publishing.world.out);
     publishing.play(5);
     assert_eq!(keyframes(&publishing), before + 1);
+}
+
+#[test]
+fn a_request_for_a_keyframe_that_gets_lost_is_repeated() {
+    let mut publishing = Publishing::new(25);
+    publishing.play(10);
+    let keyframes = |publishing: &Publishing| publishing.came.iter().filter(|frame| frame.keyframe).count();
+    let before = keyframes(&publishing);
+    publishing.world.set_quality(Quality {
+        loss: 1.0,
+        ..Quality::default()
+    });
+    let now = moment(&publishing.world.clock);
+    publishing.publisher.request_keyframe(now, &mut publishing.world.out);
+    publishing.play(10);
+    assert_eq!(keyframes(&publishing), before, "nobody heard it");
+    publishing.world.set_quality(Quality::default());
+    publishing.play(60);
+    assert_eq!(
+        keyframes(&publishing),
+        before + 1,
+        "heard, and not asked for once it was there"
+    );
+}
+
+/// Without RTX a peer repeats a packet under its own number, if it is asked.
+#[test]
+fn who_repeats_without_rtx_is_asked_as_well() {
+    let mut publishing = Publishing::with_offer(26, |offer| {
+        let lines = offer
+            .lines()
+            .filter(|line| !line.contains("rtx/") && !line.contains("apt="));
+        lines.map(|line| format!("{line}\r\n")).collect()
+    });
+    publishing.world.set_up_quality(Quality {
+        loss: 0.1,
+        ..Quality::default()
+    });
+    publishing.play(120);
+    let asked = publishing.world.events.iter().rev().find_map(|(_, event)| match event {
+        Event::MediaEgressStats(stats) => Some(stats.nacks),
+        _ => None,
+    });
+    assert!(asked > Some(0), "{asked:?}");
 }
 
 #[rstest]

@@ -197,3 +197,34 @@ fn goodbye_is_said_once() {
     ways.client.close(now, &mut ways.out);
     assert!(ways.out.is_empty());
 }
+
+/// Such as a first picture of which the first packet was overtaken: what comes before the first that is seen is nobody's.
+#[test]
+fn a_first_picture_that_is_lost_is_asked_for_again() {
+    let mut video = Video::new(Settings {
+        gop_frames: 600,
+        ..Settings::default()
+    });
+    let mut ways = Ways::new(Quality::default(), &video, 8);
+    ways.run(Duration::from_secs(1));
+    let former = Former::new(video.format(), 77);
+    let lost = video.next_frame(ways.clock.wall());
+    assert!(lost.keyframe);
+    ways.down.set_quality(Quality {
+        loss: 1.0,
+        ..Quality::default()
+    });
+    ways.send(&lost, &former);
+    ways.down.set_quality(Quality::default());
+    for _ in 0..30 {
+        if std::iter::from_fn(|| ways.viewer.poll_event()).any(|event| event == Event::KeyframeWanted) {
+            video.request_keyframe();
+        }
+        let frame = video.next_frame(ways.clock.wall());
+        ways.send(&frame, &former);
+        ways.run(Duration::from_micros(video.interval_us()));
+    }
+    let came = ways.came.iter().position(|received| received.frame.keyframe);
+    assert!(came.is_some(), "a keyframe as number {came:?} of {}", ways.came.len());
+    assert!(!ways.client.is_damaged());
+}
