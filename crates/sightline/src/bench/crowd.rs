@@ -89,6 +89,10 @@ pub(super) struct View {
     /// Age of what came, when it was there.
     pub(super) latency: Samples,
     pub(super) frames: u64,
+    /// Of these, such as refer to one that did not come.
+    pub(super) damaged: u64,
+    /// The longest time without a picture that could be decoded. `None` where that is not measured.
+    pub(super) longest_still_us: Option<i64>,
     /// Packets or requests: what the server's cost is told by.
     pub(super) units: u64,
     pub(super) bytes: u64,
@@ -103,7 +107,9 @@ pub(super) struct Seen {
     pub(super) first_error: Option<String>,
     pub(super) latency: Samples,
     pub(super) first_picture: Samples,
+    pub(super) longest_still: Samples,
     pub(super) frames: u64,
+    pub(super) damaged: u64,
     pub(super) units: u64,
     pub(super) bytes: u64,
     pub(super) lost: u64,
@@ -216,7 +222,11 @@ impl Seen {
                 if let Some(micros) = view.first_picture_us {
                     self.first_picture.add(micros);
                 }
+                if let Some(micros) = view.longest_still_us {
+                    self.longest_still.add(micros);
+                }
                 self.frames += view.frames;
+                self.damaged += view.damaged;
                 self.units += view.units;
                 self.bytes += view.bytes;
                 self.lost += view.lost;

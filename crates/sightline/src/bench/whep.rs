@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -58,6 +58,8 @@ pub struct Report {
     pub packets: u64,
     /// Frames delivered.
     pub frames: u64,
+    /// Of these, such as refer to one that did not come: what a player shows damaged, or not at all.
+    pub damaged: u64,
     /// Packets lost on the way and not brought back.
     pub lost: u64,
     /// Megabits delivered per second.
@@ -66,6 +68,8 @@ pub struct Report {
     pub latency: Option<Percentiles>,
     /// From the click to the first decodable picture: the offer, ICE, DTLS, first IDR.
     pub first_picture: Option<Percentiles>,
+    /// The longest time that each viewer was without a new picture it could decode.
+    pub longest_still: Option<Percentiles>,
     /// What the server cost.
     pub server: Option<ServerCost>,
 }
@@ -141,6 +145,7 @@ async fn view(plan: Arc<Plan>, identity: Arc<Identity>, mut ticket: Ticket) -> R
     let mut session = session.map_err(|_| "no answer in time".to_owned())??;
     let mut view = View::default();
     let mut start = None;
+    let mut still = Still::default();
     loop {
         while let Some(received) = session.client.poll_frame() {
             if view.first_picture_us.is_none() && received.frame.keyframe {
@@ -149,6 +154,11 @@ async fn view(plan: Arc<Plan>, identity: Arc<Identity>, mut ticket: Ticket) -> R
             }
             if start.is_some() {
                 view.frames += 1;
+                if session.client.is_damaged() {
+                    view.damaged += 1;
+                } else {
+                    still.ends(plan.clock.now());
+                }
                 let capture = received.frame.capture;
                 if matches!(capture.source, CaptureSource::Sei | CaptureSource::AbsCaptureTime) {
                     view.latency.add(plan.clock.wall().micros_since(capture.at));
@@ -166,11 +176,16 @@ async fn view(plan: Arc<Plan>, identity: Arc<Identity>, mut ticket: Ticket) -> R
             }
             () = tokio::time::sleep_until(due.into()) => session.handle_timeout(),
             moment = ticket.next() => match moment {
-                Moment::Start => start = Some(session.client.stats()),
+                Moment::Start => {
+                    start = Some(session.client.stats());
+                    still.ends(plan.clock.now());
+                }
                 Moment::End => break,
             },
         }
     }
+    still.ends(plan.clock.now());
+    view.longest_still_us = Some(media::time::micros(still.longest));
     let end = session.client.stats();
     session.close(&plan).await;
     if view.first_picture_us.is_none() {
@@ -181,6 +196,22 @@ async fn view(plan: Arc<Plan>, identity: Arc<Identity>, mut ticket: Ticket) -> R
     view.bytes = end.bytes.saturating_sub(start.bytes);
     view.lost = u64::try_from(end.lost.saturating_sub(start.lost)).unwrap_or(0);
     Ok(view)
+}
+
+/// How long there was no new picture, at the most.
+#[derive(Default)]
+struct Still {
+    since: Option<Instant>,
+    longest: Duration,
+}
+
+impl Still {
+    /// Another picture, or the end.
+    fn ends(&mut self, now: Instant) {
+        if let Some(since) = self.since.replace(now) {
+            self.longest = self.longest.max(now.saturating_duration_since(since));
+        }
+    }
 }
 
 impl Session {
@@ -282,10 +313,12 @@ impl From<Seen> for Report {
             seconds: seen.elapsed.as_secs_f64(),
             packets: seen.units,
             frames: seen.frames,
+            damaged: seen.damaged,
             lost: seen.lost,
             megabits_per_second: seen.megabits_per_second(),
             latency: seen.latency.percentiles(),
             first_picture: seen.first_picture.percentiles(),
+            longest_still: seen.longest_still.percentiles(),
             server: seen.cost(CostPerUnit::Packet),
             first_error: seen.first_error,
         }
@@ -299,6 +332,7 @@ impl fmt::Display for Report {
         let Self {
             packets,
             frames,
+            damaged,
             lost,
             megabits_per_second: rate,
             seconds,
@@ -306,10 +340,17 @@ impl fmt::Display for Report {
         } = self;
         writeln!(
             f,
-            "delivered      {packets} packets, {frames} frames, {rate:.1} Mb/s in {seconds:.1} s; {lost} packets lost"
+            "delivered      {packets} packets, {frames} frames, {rate:.1} Mb/s in {seconds:.1} s; {lost} packets lost, {damaged} frames damaged"
         )?;
         crowd::write_latency(f, self.latency.as_ref())?;
         crowd::write_first_picture(f, self.first_picture.as_ref())?;
+        if let Some(still) = &self.longest_still {
+            writeln!(
+                f,
+                "longest still  p50 {:.0}  p95 {:.0}  max {:.0} ms",
+                still.p50_ms, still.p95_ms, still.max_ms
+            )?;
+        }
         self.server.map_or(Ok(()), |server| server.fmt(f))
     }
 }
