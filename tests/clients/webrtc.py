@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """aiortc as WHEP viewer and WHIP publisher, for the end-to-end tests.
 
-usage: webrtc.py view|publish URL --seconds N [--token TOKEN]
+usage: webrtc.py view|publish URL --seconds N [--token TOKEN] [--without-rtx]
 
 Standard output: one JSON object a line: "connected" (ms since the start), "frame" for the first one (ms, width, height), "end" (frames, audio).
 A publisher sends a picture whose brightness goes up and down, and a tone. Exit code 1 when nothing came, or no session was made.
@@ -14,7 +14,7 @@ import time
 import urllib.parse
 import urllib.request
 
-from aiortc import RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import AudioStreamTrack
 from av import VideoFrame
 
@@ -64,6 +64,7 @@ async def main():
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--token")
+    parser.add_argument("--without-rtx", action="store_true")
     arguments = parser.parse_args()
     connection = RTCPeerConnection()
     counts = {"video": 0, "audio": 0}
@@ -90,7 +91,10 @@ async def main():
         connection.addTransceiver("video", direction="recvonly")
         connection.addTransceiver("audio", direction="recvonly")
     else:
-        connection.addTransceiver(Breathing(), direction="sendonly")
+        video = connection.addTransceiver(Breathing(), direction="sendonly")
+        if arguments.without_rtx:
+            codecs = RTCRtpSender.getCapabilities("video").codecs
+            video.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/H264"])
         connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
     session = await negotiate(connection, arguments)
     await asyncio.sleep(arguments.seconds)

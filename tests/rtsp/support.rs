@@ -17,7 +17,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program under test.
 pub(crate) fn sightline() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
+    with_settings_of_its_own(Command::new(env!("CARGO_BIN_EXE_sightline")))
+}
+
+/// A command that ends in the program under test, prepared as [`sightline`] is.
+pub(crate) fn with_settings_of_its_own(mut command: Command) -> Command {
     // The settings of whoever runs the tests are not theirs.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SIGHTLINE_")) {
         command.env_remove(name);
@@ -217,8 +221,12 @@ impl Server {
     }
 
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_by(sightline(), arguments, variables)
+    }
+
+    /// By a command that runs the program somewhere else.
+    pub(crate) fn start_by(mut command: Command, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let mut command = sightline();
         command
             .args(["serve", "--log", "json", "--state-dir"])
             .arg(state.path())

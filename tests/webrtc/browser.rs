@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -24,6 +24,11 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn start() -> Self {
+        Self::start_by(tool("node"))
+    }
+
+    /// By a command that runs `node` somewhere else.
+    pub(crate) fn start_by(mut node: Command) -> Self {
         tool("chromium");
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
         let playwright = tests.join("browser");
@@ -31,8 +36,7 @@ impl Browser {
             playwright.join("node_modules/playwright-core").exists(),
             "playwright-core is missing; `scripts/setup test` installs it"
         );
-        let mut command = tool("node");
-        let command = command.arg(tests.join("clients/webrtc.mjs")).arg(playwright);
+        let command = node.arg(tests.join("clients/webrtc.mjs")).arg(playwright);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         Self {
             asks: child.stdin.take(),

@@ -1,11 +1,12 @@
 //! Chromium as viewer and publisher.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::browser::{Browser, alone};
-use super::support::{PATIENCE, Server, publish_encoded_with_ffmpeg, publish_with_ffmpeg};
+use super::support::{PATIENCE, Server, publish_encoded_with_ffmpeg, publish_with_ffmpeg, tool};
 use super::{described, endpoint};
 
 fn start() -> Server {
@@ -50,6 +51,99 @@ fn plays_rejoins_and_is_gone_when_it_says_so() {
     }
     assert_eq!(described(&server, "zerolatency")["viewers"], 0);
     assert_eq!(server.events("WebRTC viewer joined", "zerolatency").len(), 6);
+}
+
+/// Each of three has its picture while the others play on.
+#[test]
+fn a_second_viewer_and_a_third_disturb_nobody() {
+    let _alone = alone();
+    let server = start();
+    let url = endpoint(&server, "zerolatency", "whep");
+    let mut browsers = Vec::new();
+    for count in 1..=3 {
+        let mut browser = Browser::start();
+        let ms = first_picture_ms(&browser.watch(&url));
+        assert!(ms < 2_000.0, "first picture after {ms} ms for viewer {count}");
+        browsers.push(browser);
+        assert_eq!(described(&server, "zerolatency")["viewers"], count);
+    }
+    for browser in &mut browsers {
+        let seen = browser.look_until("30 pictures", |seen| seen["decoded"].as_u64() > Some(30));
+        assert_eq!(seen["lost"], 0, "{seen}");
+    }
+    assert_eq!(browsers[0].call("leave", &[]), json!([200, 404]));
+    let before = browsers[1].call("look", &[])["decoded"].as_u64().unwrap();
+    browsers[1].look_until("pictures after the first left", |seen| {
+        seen["decoded"].as_u64() > Some(before + 30)
+    });
+    assert_eq!(described(&server, "zerolatency")["viewers"], 2);
+}
+
+/// Hundreds of offers that are none, or half of one: each is answered with what is wrong with it, and who plays notices nothing.
+#[test]
+fn rubbish_offers_disturb_nobody() {
+    let _alone = alone();
+    let server = start();
+    let url = endpoint(&server, "zerolatency", "whep");
+    let mut browser = Browser::start();
+    first_picture_ms(&browser.watch(&url));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("offer");
+    let mut counts = [0_usize; 2];
+    for (which, stream, offer) in [("whep", "zerolatency", "view"), ("whip", "other", "publish")] {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/webrtc_offer");
+        let offer = std::fs::read_to_string(corpus.join(offer)).unwrap();
+        let lines: Vec<_> = offer.lines().collect();
+        for at in 0..lines.len() {
+            let without = [&lines[..at], &lines[at + 1..]].concat();
+            let twice = [&lines[..=at], &lines[at..]].concat();
+            let other = [
+                &lines[..at],
+                &["a=mid:\u{1}", "m=video 9 UDP/TLS/RTP/SAVPF 999999"],
+                &lines[at..],
+            ]
+            .concat();
+            for body in [
+                without.join("\r\n"),
+                twice.join("\r\n"),
+                other.join("\r\n"),
+                lines[..at].join("\n"),
+            ] {
+                std::fs::write(&file, body).unwrap();
+                let status = post(&endpoint(&server, stream, which), &file);
+                // Some are good enough to be answered; nobody comes then.
+                assert!(matches!(status, 201 | 400..=499), "{status} for line {at} of {which}");
+                counts[usize::from(status == 201)] += 1;
+            }
+        }
+    }
+    let [refused, answered] = counts;
+    assert!(refused > 50 && answered > 50, "{refused} refused, {answered} answered");
+    let before = browser.call("look", &[])["decoded"].as_u64().unwrap();
+    let seen = browser.look_until("pictures", |seen| seen["decoded"].as_u64() > Some(before + 30));
+    assert_eq!(seen["lost"], 0, "{seen}");
+    assert_eq!(described(&server, "zerolatency")["viewers"], 1);
+    let said = server.process.said();
+    assert!(!said.iter().any(|line| line.contains("panic")), "{said:#?}");
+}
+
+fn post(url: &str, offer: &Path) -> u16 {
+    let output = tool("curl")
+        .args([
+            "--silent",
+            "--max-time",
+            "20",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ])
+        .args(["--header", "Content-Type: application/sdp", "--data-binary"])
+        .arg(format!("@{}", offer.display()))
+        .arg(url)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).parse().unwrap()
 }
 
 #[test]

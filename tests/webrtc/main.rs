@@ -1,4 +1,4 @@
-//! End to end: the real program's WebRTC against other people's clients: Chromium and aiortc.
+//! End to end: the real program's WebRTC against other people's clients, Chromium and aiortc, and over networks that lose and delay.
 //!
 //! Does not belong here: what is answered to which request (`sightline::http`, beside the code), sessions over simulated links
 //! (`protocol::webrtc`).
@@ -10,6 +10,8 @@ mod support;
 mod aiortc;
 mod browser;
 mod chromium;
+mod disturbances;
+mod network;
 
 use serde_json::Value;
 use support::Server;

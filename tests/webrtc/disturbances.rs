@@ -1,0 +1,224 @@
+//! Ways that lose, reorder and narrow: what is on the screen at their end, and at the end of a clean one beside them.
+
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::browser::{Browser, alone};
+use super::network::{Network, Place};
+use super::port;
+use super::support::{Process, Server, test_tool};
+
+/// Longest time without a new picture on a poor way.
+const LONGEST_STILL_MS: f64 = 500.0;
+/// A handshake of which two flights in a row are lost.
+const FIRST_PICTURE_MS: f64 = 5_000.0;
+/// The age of 95 of 100 pictures at the end of a clean way. Somebody who is held up whenever a packet is lost elsewhere is so ten times a second.
+const CLEAN_P95_MS: f64 = 100.0;
+/// Even a machine that is busy with a browser, builds and other tests gives a clean way its picture in this time.
+const LONGEST_CLEAN_STILL_MS: f64 = 1_000.0;
+const PICTURES_PER_SECOND: u64 = 30;
+/// A round trip of 20 ms, as to the next town.
+const DELAY_MS: u64 = 10;
+
+/// A camera of 30 pictures a second whose keyframes are ten seconds apart: what is lost has to be brought back, not waited for.
+fn camera(network: &Network, kbps: u32) -> Server {
+    let bitrate = format!("{kbps}k");
+    let variables = [
+        ("SIGHTLINE_CAMERA_BITRATE", bitrate.as_str()),
+        ("SIGHTLINE_CAMERA_GOP", "300"),
+    ];
+    let mut server = network.server(&["--open", "--source", "test"], &variables);
+    server
+        .process
+        .wait_for("its camera", |line| line.contains("camera runs").then_some(()));
+    server
+}
+
+fn endpoint(network: &Network, server: &Server, place: Place, stream: &str, which: &str) -> String {
+    network.url(place, "http", port(server, "webrtc_port"), &format!("{stream}/{which}"))
+}
+
+/// What a `bench whep` reports.
+fn report(bench: Process) -> Value {
+    let (status, said) = bench.finish();
+    let report = said
+        .iter()
+        .rev()
+        .find_map(|line| serde_json::from_str::<Value>(line).ok());
+    assert!(status.success(), "{said:#?}");
+    report.unwrap_or_else(|| panic!("no report in {said:#?}"))
+}
+
+/// Nobody on a clean way notices what happens on a poor one.
+fn is_clean(report: &Value) {
+    assert_eq!(
+        (&report["failed"], &report["lost"], &report["damaged"]),
+        (&json!(0), &json!(0), &json!(0)),
+        "{report}"
+    );
+    assert!(figure(report, "latency", "p95_ms") < CLEAN_P95_MS, "{report}");
+    assert!(
+        figure(report, "longest_still", "max_ms") < LONGEST_CLEAN_STILL_MS,
+        "{report}"
+    );
+}
+
+fn figure(report: &Value, what: &str, which: &str) -> f64 {
+    let figure = report[what][which].as_f64();
+    figure.unwrap_or_else(|| panic!("no {what} in {report}"))
+}
+
+/// How many pictures a browser has shown since the last time it was asked, and for how long it was without one, in milliseconds.
+fn stills(browser: &mut Browser) -> (usize, f64) {
+    let ages = browser.call("pictures", &[]);
+    let ages: Vec<f64> = ages.as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+    let between = ages.windows(2).map(|pair| pair[0] - pair[1]);
+    (ages.len() - 1, between.chain(ages.last().copied()).fold(0.0, f64::max))
+}
+
+#[rstest]
+#[case::two_percent_lost(json!({"loss": 0.02, "delay_ms": DELAY_MS}))]
+#[case::five_percent_lost(json!({"loss": 0.05, "delay_ms": DELAY_MS}))]
+#[case::reordered(json!({"reorder": 0.1, "reorder_by_ms": 15, "delay_ms": DELAY_MS}))]
+fn the_picture_goes_on(#[case] quality: Value) {
+    const SECONDS: u32 = 15;
+    let _alone = alone();
+    let mut network = Network::new();
+    let server = camera(&network, 2_000);
+    network.set(&quality);
+    let mut browser = Browser::start_by(network.command(Place::Poor, "node"));
+    let seen = browser.watch(&endpoint(&network, &server, Place::Poor, "zerolatency", "whep"));
+    assert!(seen["first_ms"].is_number(), "no picture: {seen}");
+    let [clean, poor] = [Place::Clean, Place::Poor].map(|place| {
+        let url = endpoint(&network, &server, place, "zerolatency", "whep");
+        network.bench(place, &url, SECONDS)
+    });
+    stills(&mut browser);
+    let begun = Instant::now();
+    let poor = report(poor);
+    let (shown, longest_ms) = stills(&mut browser);
+    let passed = begun.elapsed();
+    let clean = report(clean);
+    let counts = network.set(&json!({}));
+    println!(
+        "{quality}: {counts}\nours: {poor}\nChromium: {shown} pictures, longest still {longest_ms:.0} ms\nclean: {clean}"
+    );
+    let hurt = counts["lost"].as_u64().max(counts["reordered"].as_u64());
+    assert!(hurt > Some(30), "the way is not poor: {counts}");
+    assert_eq!(poor["failed"], 0, "{poor}");
+    assert!(figure(&poor, "first_picture", "max_ms") < FIRST_PICTURE_MS, "{poor}");
+    assert!(figure(&poor, "longest_still", "max_ms") < LONGEST_STILL_MS, "{poor}");
+    assert!(
+        longest_ms < LONGEST_STILL_MS,
+        "{longest_ms} ms without a picture in Chromium"
+    );
+    assert!(
+        shown as f64 > passed.as_secs_f64() * PICTURES_PER_SECOND as f64 * 0.5,
+        "{shown} pictures in {passed:?}"
+    );
+    is_clean(&clean);
+}
+
+/// What the stream needs gets through, though a keyframe takes a while.
+#[test]
+fn the_picture_goes_on_over_one_megabit() {
+    const SECONDS: u32 = 15;
+    let _alone = alone();
+    let mut network = Network::new();
+    let server = camera(&network, 600);
+    network.set(&json!({"rate_kbps": 1_000, "delay_ms": DELAY_MS}));
+    let mut browser = Browser::start_by(network.command(Place::Poor, "node"));
+    browser.watch(&endpoint(&network, &server, Place::Poor, "zerolatency", "whep"));
+    let url = endpoint(&network, &server, Place::Clean, "zerolatency", "whep");
+    let clean = network.bench(Place::Clean, &url, SECONDS);
+    stills(&mut browser);
+    let clean = report(clean);
+    let (shown, longest_ms) = stills(&mut browser);
+    let counts = network.set(&json!({}));
+    println!("{counts}\nChromium: {shown} pictures, longest still {longest_ms:.0} ms\nclean: {clean}");
+    assert!(
+        longest_ms < LONGEST_STILL_MS,
+        "{longest_ms} ms without a picture in Chromium"
+    );
+    is_clean(&clean);
+}
+
+/// For a while less gets through than the stream needs, or nothing; then all is well again.
+#[rstest]
+#[case::nothing_for_a_moment(json!({"loss": 1.0}), 300, LONGEST_STILL_MS)]
+// More than the history holds is gone for good. Chromium asks for packets alone and waits up to three seconds before it asks for a keyframe,
+// of which there is one a second at the most.
+#[case::one_megabit(json!({"rate_kbps": 1_000, "delay_ms": DELAY_MS}), 4_000, 4_500.0)]
+#[case::nothing(json!({"loss": 1.0}), 3_000, 4_500.0)]
+fn the_picture_is_back_when_the_way_is_free_again(#[case] quality: Value, #[case] ms: u64, #[case] longest: f64) {
+    const SECONDS: u32 = 12;
+    let _alone = alone();
+    let mut network = Network::new();
+    let server = camera(&network, 2_000);
+    network.set(&json!({"delay_ms": DELAY_MS}));
+    let mut browser = Browser::start_by(network.command(Place::Poor, "node"));
+    browser.watch(&endpoint(&network, &server, Place::Poor, "zerolatency", "whep"));
+    let url = endpoint(&network, &server, Place::Clean, "zerolatency", "whep");
+    let clean = network.bench(Place::Clean, &url, SECONDS);
+    std::thread::sleep(Duration::from_secs(2));
+    network.set(&quality);
+    std::thread::sleep(Duration::from_millis(ms));
+    let counts = network.set(&json!({"delay_ms": DELAY_MS}));
+    stills(&mut browser);
+    std::thread::sleep(Duration::from_secs(5));
+    let (shown, longest_ms) = stills(&mut browser);
+    let clean = report(clean);
+    println!(
+        "{quality} for {ms} ms: {counts}\nChromium afterwards: {shown} pictures in 5 s, longest still {longest_ms:.0} ms\nclean: {clean}"
+    );
+    assert!(longest_ms < longest, "{longest_ms} ms without a picture in Chromium");
+    is_clean(&clean);
+}
+
+/// A publisher on a poor way: what is lost is asked for again, whether it repeats under a number of its own (RTX) or not.
+#[rstest]
+#[case::with_rtx(&[])]
+#[case::without_rtx(&["--without-rtx"])]
+fn what_a_publisher_loses_is_asked_for_again(#[case] more: &[&str]) {
+    const SECONDS: u32 = 10;
+    let _alone = alone();
+    let mut network = Network::new();
+    let mut server = network.server(&["--open"], &[]);
+    network.set(&json!({"loss": 0.05, "delay_ms": DELAY_MS}));
+    let mut publisher = publish(&network, &server, more);
+    server.wait_for_event("WebRTC publisher began", "aio");
+    let url = endpoint(&network, &server, Place::Clean, "aio", "whep");
+    let seen = report(network.bench(Place::Clean, &url, SECONDS));
+    let counts = network.set(&json!({}));
+    println!("{counts}\nviewer: {seen}");
+    assert!(counts["lost"].as_u64() > Some(15), "{counts}");
+    assert!(publisher.is_running(), "{:#?}", publisher.said());
+    assert!(figure(&seen, "longest_still", "max_ms") < LONGEST_STILL_MS, "{seen}");
+}
+
+#[test]
+fn what_a_publisher_loses_for_good_is_told() {
+    let _alone = alone();
+    let mut network = Network::new();
+    let mut server = network.server(&["--open"], &[]);
+    let _publisher = publish(&network, &server, &[]);
+    server.wait_for_event("WebRTC publisher began", "aio");
+    network.set(&json!({"loss": 0.4}));
+    let told = server.wait_for_events("packets are lost on the way here", "aio", 1);
+    assert!(told["packets"].as_u64() > Some(0), "{told}");
+}
+
+fn publish(network: &Network, server: &Server, more: &[&str]) -> Process {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/webrtc.py");
+    let mut command = network.command(Place::Poor, test_tool("aiortc").join("bin/python"));
+    let url = endpoint(network, server, Place::Poor, "aio", "whip");
+    command
+        .arg(script)
+        .args(["publish", &url, "--seconds", "60"])
+        .args(more);
+    let mut process = Process::start(&mut command);
+    process.collect_stdout();
+    process
+}
