@@ -15,7 +15,7 @@ const LONGEST_STILL_MS: f64 = 500.0;
 /// A handshake of which two flights in a row are lost.
 const FIRST_PICTURE_MS: f64 = 5_000.0;
 /// The age of 95 of 100 pictures at the end of a clean way. Somebody who is held up whenever a packet is lost elsewhere is so ten times a second.
-const CLEAN_P95_MS: f64 = 100.0;
+const CLEAN_P95_MS: f64 = 250.0;
 /// Even a machine that is busy with a browser, builds and other tests gives a clean way its picture in this time.
 const LONGEST_CLEAN_STILL_MS: f64 = 1_000.0;
 const PICTURES_PER_SECOND: u64 = 30;
