@@ -106,3 +106,26 @@ async fn without_a_socket_it_publishes_all_the_same() {
     let said = wait_for_event(&mut process, "the camera's status is not reported; trying again");
     assert!(said["reason"].as_str().unwrap().contains("refused"), "{said}");
 }
+
+/// RTSP is free on this machine, and so it seems to be with the status: the token is read where the server keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_its_server_it_needs_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |arguments: &[&str]| {
+        let mut command = sightline();
+        command.args(arguments).args(["--log", "json"]);
+        Process::start(command.env("HOME", folder.path()).current_dir(folder.path()))
+    };
+    let mut server = start(&["serve", "--rtsp-port", "0"]);
+    let listening = wait_for_event(&mut server, "listening");
+    let (rtsp, http) = (&listening["rtsp_port"], &listening["http_port"]);
+    let socket = format!("ws://127.0.0.1:{http}/ws/camera/");
+    let url = format!("rtsp://127.0.0.1:{rtsp}/door");
+    let mut publisher = start(&["publish", "--source", "test", "--ws-url", &socket, &url]);
+    wait_for_event(&mut publisher, "publishing");
+    let stored = std::fs::read(folder.path().join(".local/state/sightline/tokens.json")).unwrap();
+    let tokens: Value = serde_json::from_slice(&stored).unwrap();
+    let viewer = tokens["viewer"].as_str().unwrap();
+    let mut dashboard = Dashboard::open(&format!("{socket}?token={viewer}")).await;
+    dashboard.hear("the camera's figures", runs).await;
+}

@@ -1,6 +1,6 @@
 //! What commands that connect to a server share.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::random;
 use crate::rtsp::client::{Login, Settings, Transport, Url};
 use crate::secret::Secret;
 use crate::shutdown;
+use crate::state;
 use crate::status::client::Target;
 
 /// The token that is shown.
@@ -95,10 +96,12 @@ pub(super) fn websocket_port(environment: &Environment) -> Result<Option<u16>, F
 }
 
 /// The status socket to report to: as given, else on the server at `WINDOWS_VPN_IP`, else at `PI_VPN_IP`, else where the stream goes.
+/// `of_this_machine` is the token of a server here, which wants one for the socket although RTSP is free.
 pub(super) fn status_target(
     settings: &config::Settings,
     stream: &Url,
     environment: &Environment,
+    of_this_machine: impl FnOnce() -> Option<Secret>,
 ) -> Result<Target, Failure> {
     let given = settings.publish.ws_url.as_ref();
     let by_variable = ["WINDOWS_VPN_IP", "PI_VPN_IP"]
@@ -120,12 +123,30 @@ pub(super) fn status_target(
     let password = password
         .filter(|_| given.is_none() && by_variable.is_none())
         .map(Secret::new);
+    let url = url.map_err(|error| Failure::Usage(error.to_string()))?;
+    let given_token = password.or_else(|| settings.auth.token.clone());
+    let token = given_token.or_else(|| is_loopback(url.host()).then(of_this_machine)?);
     Ok(Target {
-        url: url.map_err(|error| Failure::Usage(error.to_string()))?,
-        token: password.or_else(|| settings.auth.token.clone()),
+        url,
+        token,
         named: given.is_some() || by_variable.is_some() || port.is_some(),
         per_second: settings.status.rate,
     })
+}
+
+/// The publisher's token of a server that runs on this machine for the same user.
+pub(super) fn local_token(settings: &config::Settings, environment: &Environment) -> Option<Secret> {
+    let place = state::Place {
+        named: settings.server.state_dir.clone(),
+        root: state::is_root(),
+    };
+    let folder = state::default_place(&place, environment).ok()?;
+    state::of_this_machine(&folder).map(|tokens| tokens.publisher)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// As many threads as the machine has cores.
@@ -158,7 +179,7 @@ mod tests {
             settings.publish.ws_url = ws_url.map(|url| url.parse().unwrap());
             settings.auth.token = Some(Secret::new("t"));
             let environment = Environment::of(set.iter().copied());
-            let target = status_target(&settings, &stream.parse().unwrap(), &environment);
+            let target = status_target(&settings, &stream.parse().unwrap(), &environment, || None);
             let target = target.map_err(|failure| failure.to_string())?;
             Ok::<_, String>(format!(
                 "{} {} {}",
@@ -188,6 +209,32 @@ mod tests {
         assert_eq!(
             wrong,
             "WEBSOCKET_PORT: \"http\" is not a port; write a number from 1 to 65535"
+        );
+    }
+
+    #[test]
+    fn a_server_of_this_machine_is_known_by_its_token() {
+        let token = |stream: &str, given: Option<&str>| {
+            let mut settings = config::Settings::default();
+            settings.auth.token = given.map(Secret::new);
+            let environment = Environment::of([]);
+            let local = || Some(Secret::new("local"));
+            let target = status_target(&settings, &stream.parse().unwrap(), &environment, local).unwrap();
+            target.token.map(|token| token.expose().to_owned())
+        };
+        for here in ["localhost", "127.0.0.1", "[::1]"] {
+            assert_eq!(
+                token(&format!("rtsp://{here}:1/a"), None).as_deref(),
+                Some("local"),
+                "{here}"
+            );
+        }
+        assert_eq!(token("rtsp://localhost:1/a", Some("t")).as_deref(), Some("t"));
+        assert_eq!(token("rtsp://publisher:p@localhost:1/a", None).as_deref(), Some("p"));
+        assert_eq!(
+            token("rtsp://cam.local:1/a", None),
+            None,
+            "it is nobody else's business"
         );
     }
 

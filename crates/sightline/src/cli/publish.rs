@@ -71,7 +71,10 @@ impl Publish {
         check_path(&url)?;
         let token = settings.auth.token.as_ref().map(Secret::expose);
         let transport = settings.publish.transport.for_client();
-        let report = connect::status_target(settings, &url, &ready.environment)?;
+        let report = {
+            let of_this_machine = || connect::local_token(settings, &ready.environment);
+            connect::status_target(settings, &url, &ready.environment, of_this_machine)?
+        };
         let program = Program {
             camera: ready.loaded.camera(),
             plan: Plan {

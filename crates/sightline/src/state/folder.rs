@@ -123,6 +123,11 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// The folder if it is there.
+    pub fn existing(path: &Path) -> Option<Self> {
+        path.is_dir().then(|| Self { path: path.to_owned() })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -7,4 +7,4 @@ mod folder;
 mod tokens;
 
 pub use folder::{Error, Folder, Place, default_place, is_root};
-pub use tokens::load_or_make;
+pub use tokens::{load_or_make, of_this_machine};

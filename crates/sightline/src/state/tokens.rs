@@ -1,5 +1,7 @@
 //! The generated tokens: made at the first start, kept for good.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,14 @@ pub fn load_or_make(folder: &Folder) -> Result<(Tokens, bool), Error> {
     text.push('\n');
     folder.write(FILE, text.as_bytes())?;
     Ok((tokens(stored), true))
+}
+
+/// The tokens of a server of the same user on this machine, if it has any that this process may read. Makes nothing.
+pub fn of_this_machine(path: &Path) -> Option<Tokens> {
+    // Whatever stands in the way, this is the server's to complain about.
+    let folder = Folder::existing(path)?;
+    let bytes = folder.read(FILE).ok()??;
+    parse(&folder, &bytes).ok()
 }
 
 fn parse(folder: &Folder, bytes: &[u8]) -> Result<Tokens, Error> {
@@ -115,6 +125,20 @@ mod tests {
         // Nothing in them needs escaping in a URL or a shell.
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         assert!(all.iter().all(|token| token.chars().all(plain)));
+    }
+
+    #[test]
+    fn those_of_this_machine_are_only_read() {
+        let (base, folder) = folder();
+        assert_eq!(of_this_machine(folder.path()), None);
+        assert!(!folder.path().join(FILE).exists());
+        let (made, _) = load_or_make(&folder).unwrap();
+        assert_eq!(of_this_machine(folder.path()), Some(made));
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert_eq!(of_this_machine(folder.path()), None);
+        let nowhere = base.path().join("nowhere");
+        assert_eq!(of_this_machine(&nowhere), None);
+        assert!(!nowhere.exists());
     }
 
     #[test]
