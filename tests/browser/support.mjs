@@ -1,5 +1,5 @@
 /** What scenarios share: the program under test, publishers, the browser, and looking at the page. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -43,16 +43,55 @@ export class Stage {
     return server;
   }
 
+  /** The same behind a cable of its own, which `unplug` and `plug` pull and put back. Needs root. */
+  async serverBehindACable(args = ['--source', 'test', '--open']) {
+    const server = new Server(this, await freePorts(), args, this.folder());
+    const namespace = `slb${process.pid}`;
+    const ip = (...words) => {
+      const ended = spawnSync('ip', words.join(' ').split(' '), { encoding: 'utf8' });
+      if (ended.status === 0) return;
+      const why = ended.error?.message ?? ended.stderr;
+      throw new Error(`\`ip ${words.join(' ')}\` failed: ${why}; this test makes a network namespace and needs root for it (CAP_NET_ADMIN)`);
+    };
+    // One network for each of such tests that run at the same time.
+    const network = `10.78.${process.pid % 250}`;
+    ip('netns add', namespace);
+    this.atEnd(() => ip('netns delete', namespace));
+    ip(`link add ${namespace} type veth peer name cable netns ${namespace}`);
+    ip(`address add ${network}.1/24 dev ${namespace}`);
+    ip(`-n ${namespace} address add ${network}.2/24 dev cable`);
+    ip(`link set ${namespace} up`);
+    for (const name of ['lo', 'cable']) ip(`-n ${namespace} link set ${name} up`);
+    server.prefix = ['ip', 'netns', 'exec', namespace];
+    server.host = `${network}.2`;
+    server.unplug = () => ip(`-n ${namespace} link set cable down`);
+    server.plug = () => ip(`-n ${namespace} link set cable up`);
+    await server.start();
+    return server;
+  }
+
   async publisher(server, name = 'zerolatency', args = ['--source', 'test']) {
-    const url = `rtsp://127.0.0.1:${server.ports.rtsp}/${name}`;
+    const url = `rtsp://${server.host}:${server.ports.rtsp}/${name}`;
     return this.process(process.env.SIGHTLINE, ['publish', ...args, url]);
+  }
+
+  /** FFmpeg, with pictures of another size and an encoder of another profile than ours. */
+  async ffmpeg(server, { size, profile, name = 'zerolatency' }) {
+    const input = ['-nostdin', '-v', 'error', '-re', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=30`];
+    const encoder = ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', profile, '-pix_fmt', 'yuv420p', '-g', '30'];
+    const url = `rtsp://${server.host}:${server.ports.rtsp}/${name}`;
+    return this.process('ffmpeg', [...input, ...encoder, '-f', 'rtsp', '-rtsp_transport', 'tcp', url]);
   }
 
   /** A page of its own browser context. Everything that the browser complains about is kept. */
   async page(options = {}) {
     this.browser ??= await this.#launch();
-    const context = await this.browser.newContext({ viewport: { width: 1_280, height: 800 }, ...options });
-    this.atEnd(() => context.close());
+    return this.#pageOf(this.browser, options);
+  }
+
+  async #pageOf(browser, options) {
+    const context = await browser.newContext({ viewport: { width: 1_280, height: 800 }, ...options });
+    this.atEnd(() => context.close().catch(() => {}));
     const page = await context.newPage();
     page.complaints = [];
     page.on('pageerror', (error) => page.complaints.push(`error: ${error.message}`));
@@ -71,17 +110,27 @@ export class Stage {
   }
 
   async #launch() {
-    const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-    // Tests may run as root, in containers with little shared memory, and without an output for sound.
-    const args = ['--no-sandbox', '--disable-dev-shm-usage', '--mute-audio', ...MEDIA_ARGS];
-    const browser = await chromium.launch({ executablePath, args });
+    const browser = await chromium.launch(LAUNCH);
     this.atEnd(() => browser.close());
     return browser;
+  }
+
+  /** A browser that can be killed. */
+  async mortalBrowser() {
+    const server = await chromium.launchServer(LAUNCH);
+    this.atEnd(() => server.kill());
+    const browser = await chromium.connect(server.wsEndpoint());
+    return { page: () => this.#pageOf(browser, {}), kill: () => server.kill() };
   }
 }
 
 /** A camera and a microphone that need nobody's permission. */
 const MEDIA_ARGS = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
+const LAUNCH = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  // Tests may run as root, in containers with little shared memory, and without an output for sound.
+  args: ['--no-sandbox', '--disable-dev-shm-usage', '--mute-audio', ...MEDIA_ARGS],
+};
 
 class Process {
   lines = [];
@@ -118,6 +167,11 @@ class Process {
 }
 
 class Server {
+  /** Where it is reached. */
+  host = '127.0.0.1';
+  /** Words in front of its command, such as run it somewhere else. */
+  prefix = [];
+
   constructor(stage, ports, args, folder) {
     Object.assign(this, { stage, ports, args, folder });
   }
@@ -136,7 +190,8 @@ class Server {
     };
     const command = this.args.includes('--source') ? ['up'] : ['serve'];
     const args = [...command, '--log', 'json', '--state-dir', join(this.folder, 'state'), ...this.args];
-    this.process = await this.stage.process(process.env.SIGHTLINE, args, env);
+    const [program, ...words] = [...this.prefix, process.env.SIGHTLINE, ...args];
+    this.process = await this.stage.process(program, words, env);
     await this.process.says('listening', (line) => (line.includes('"listening"') ? true : undefined));
   }
 
@@ -145,13 +200,18 @@ class Server {
     await this.start();
   }
 
+  /** As on another machine: with other tokens and another certificate. */
+  forget() {
+    rmSync(join(this.folder, 'state'), { recursive: true });
+  }
+
   token(role) {
     return JSON.parse(readFileSync(join(this.folder, 'state', 'tokens.json'), 'utf8'))[role];
   }
 
   /** What is at this path, on the port of WebRTC unless another is said. */
   url(path = 'zerolatency/', port = this.ports.webrtc) {
-    return `http://127.0.0.1:${port}/${path}`;
+    return `http://${this.host}:${port}/${path}`;
   }
 }
 
