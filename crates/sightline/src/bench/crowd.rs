@@ -1,11 +1,12 @@
 //! Many viewers at once, whatever the protocol.
 //!
-//! Belongs here: joining in waves, the moments at which measuring starts and ends, what the server costs in between. Does not belong here:
-//! what a viewer does.
+//! Belongs here: joining in waves, the moments at which measuring starts and ends, the stream that is published for them, the report. Does not
+//! belong here: what a viewer does.
 
 use std::fmt;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use media::Clock;
 use serde::Serialize;
@@ -13,24 +14,98 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::figures::{Percentiles, Samples};
-use super::process;
+use super::process::{CostPerUnit, Meter, NoProcess, ServerCost};
+use super::publish::{self, Publish};
 
 /// How many, for how long.
-pub(super) struct Crowd<'a> {
-    pub(super) viewers: usize,
-    /// To measure, after all have joined.
-    pub(super) duration: Duration,
+#[derive(Clone)]
+pub struct Crowd {
+    /// How many viewers.
+    pub viewers: usize,
+    /// How long to measure, after all have joined.
+    pub duration: Duration,
+    /// The stream to publish; `None`: one is there already.
+    pub publish: Option<Publish>,
     /// The server's process, if it runs on this machine and its cost is to be measured.
-    pub(super) pid: Option<u32>,
-    pub(super) clock: &'a dyn Clock,
+    pub pid: Option<u32>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
 }
 
-/// The server to be measured does not run.
+/// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "there is no such process: {0}; `pidof sightline` says which there are, and without --pid only the viewers measure"
-)]
-pub struct NoProcess(pub u32);
+pub enum Error {
+    /// The server to be measured does not run.
+    #[error(transparent)]
+    NoProcess(#[from] NoProcess),
+    /// There is no stream.
+    #[error(transparent)]
+    Publish(#[from] publish::Error),
+    /// Every viewer failed.
+    #[error("no viewer could play: {0}")]
+    NoViewer(String),
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// How media travelled: `TCP`, `UDP`, `WebRTC` or `LL-HLS`.
+    pub transport: &'static str,
+    /// Viewers that played to the end.
+    pub viewers: usize,
+    /// Viewers that could not join, or were thrown out.
+    pub failed: usize,
+    /// What the first of them met.
+    pub first_error: Option<String>,
+    /// Seconds measured.
+    pub seconds: f64,
+    /// What came, all viewers together.
+    #[serde(flatten)]
+    pub delivered: Delivered,
+    /// Packets lost on the way and not brought back, by their sequence numbers; parts that were listed but gone, or never listed.
+    pub lost: u64,
+    /// Frames that refer to one that did not come: what a player shows damaged, or not at all. `None` where that is not looked at.
+    pub damaged: Option<u64>,
+    /// Megabits delivered per second.
+    pub megabits_per_second: f64,
+    /// Age of a frame, or of the newest one of a part, when all of it was there, by the time in it. `None` when none carries a time.
+    pub latency: Option<Percentiles>,
+    /// From the click to the first decodable picture.
+    pub first_picture: Option<Percentiles>,
+    /// The longest time that each viewer was without a new picture it could decode. `None` where that is not looked at.
+    pub longest_still: Option<Percentiles>,
+    /// What the server cost.
+    pub server: Option<ServerCost>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Delivered {
+    /// By RTP.
+    Packets {
+        /// RTP packets.
+        packets: u64,
+        /// And the frames in them.
+        frames: u64,
+    },
+    /// By HTTP.
+    Requests {
+        /// Requests answered: lists and parts.
+        requests: u64,
+        /// Those for parts.
+        parts: u64,
+    },
+}
+
+/// Of which kind the viewers are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// How media travels.
+    pub(super) transport: &'static str,
+    /// Whether requests are counted, and not packets.
+    pub(super) by_requests: bool,
+}
 
 /// Viewers that join at the same moment: each wave waits for the one before, so that joining does not measure the backlog
 /// of connections.
@@ -101,70 +176,77 @@ pub(super) struct View {
 
 /// What all of them saw.
 #[derive(Default)]
-pub(super) struct Seen {
-    pub(super) viewers: usize,
-    pub(super) failed: usize,
-    pub(super) first_error: Option<String>,
-    pub(super) latency: Samples,
-    pub(super) first_picture: Samples,
-    pub(super) longest_still: Samples,
-    pub(super) frames: u64,
-    pub(super) damaged: u64,
-    pub(super) units: u64,
-    pub(super) bytes: u64,
-    pub(super) lost: u64,
-    pub(super) elapsed: Duration,
-    server: Option<Used>,
+struct Seen {
+    viewers: usize,
+    failed: usize,
+    first_error: Option<String>,
+    latency: Samples,
+    first_picture: Samples,
+    longest_still: Samples,
+    frames: u64,
+    damaged: u64,
+    units: u64,
+    bytes: u64,
+    lost: u64,
 }
 
-struct Used {
-    cpu: Duration,
-    resident_bytes: u64,
-    added_bytes: u64,
-}
-
-/// What the server cost while measuring.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct ServerCost {
-    /// Processor time per delivered packet or request, in microseconds.
-    #[serde(flatten)]
-    pub cpu_us: CostPerUnit,
-    /// Share of one core, in percent.
-    pub cpu_percent: f64,
-    /// Resident memory with all viewers, in KiB.
-    pub resident_kib: u64,
-    /// What a viewer adds to it, in KiB.
-    pub kib_per_viewer: f64,
-}
-
-/// By what a protocol's cost is told.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub enum CostPerUnit {
-    /// RTP.
-    #[serde(rename = "cpu_us_per_packet")]
-    Packet(f64),
-    /// HTTP.
-    #[serde(rename = "cpu_us_per_request")]
-    Request(f64),
-}
-
-impl Crowd<'_> {
+impl Crowd {
+    /// Publishes if that is wanted, and lets them all view. `progress` is told how many have joined.
+    ///
     /// # Errors
-    /// [`NoProcess`].
-    pub(super) fn check(&self) -> Result<(), NoProcess> {
-        match self.pid.filter(|pid| !process::is_there(*pid)) {
-            Some(pid) => Err(NoProcess(pid)),
-            None => Ok(()),
-        }
-    }
-
-    /// Lets them all view. `progress` is told how many have joined.
-    pub(super) async fn run<F>(&self, view: impl Fn(Ticket) -> F, progress: impl Fn(usize)) -> Seen
+    /// [`Error`].
+    pub(super) async fn run<F>(
+        &self,
+        kind: Kind,
+        view: impl Fn(Ticket) -> F,
+        progress: impl Fn(usize),
+    ) -> Result<Report, Error>
     where
         F: Future<Output = Result<View, String>> + Send + 'static,
     {
-        let before = self.pid.and_then(process::resident_bytes);
+        let mut meter = Meter::new(self.pid)?;
+        let published = match self.publish.clone() {
+            Some(publish) => Some(publish.start().await?),
+            None => None,
+        };
+        meter.empty();
         let (phase, phases) = watch::channel(Phase::Joining);
+        let mut viewers = self.join(&phases, view, progress).await;
+        tokio::time::sleep(SETTLE).await;
+        meter.start();
+        let start = self.clock.now();
+        phase.send_replace(Phase::Measuring);
+        tokio::time::sleep(self.duration).await;
+        phase.send_replace(Phase::Over);
+        let elapsed = self.clock.now().saturating_duration_since(start);
+        meter.stop();
+        let mut seen = Seen::default();
+        while let Some(result) = viewers.join_next().await {
+            seen.add(result.unwrap_or_else(|panic| Err(panic.to_string())));
+        }
+        drop(published);
+        if seen.viewers == 0 && self.viewers > 0 {
+            return Err(Error::NoViewer(seen.first_error.unwrap_or_default()));
+        }
+        let cost = if kind.by_requests {
+            CostPerUnit::Request
+        } else {
+            CostPerUnit::Packet
+        };
+        let server = meter.cost(self.viewers, elapsed, seen.units, cost);
+        Ok(seen.report(kind, elapsed, server))
+    }
+
+    /// Starts them wave by wave.
+    async fn join<F>(
+        &self,
+        phases: &watch::Receiver<Phase>,
+        view: impl Fn(Ticket) -> F,
+        progress: impl Fn(usize),
+    ) -> JoinSet<Result<View, String>>
+    where
+        F: Future<Output = Result<View, String>> + Send + 'static,
+    {
         let mut viewers = JoinSet::new();
         let mut wave = Vec::with_capacity(WAVE);
         for number in 0..self.viewers {
@@ -186,30 +268,7 @@ impl Crowd<'_> {
                 progress(number + 1);
             }
         }
-        tokio::time::sleep(SETTLE).await;
-        let cpu = self.pid.and_then(process::cpu_time);
-        let resident = self.pid.and_then(process::resident_bytes);
-        let start: Instant = self.clock.now();
-        phase.send_replace(Phase::Measuring);
-        tokio::time::sleep(self.duration).await;
-        phase.send_replace(Phase::Over);
-        let elapsed = self.clock.now().saturating_duration_since(start);
-        let cpu_after = self.pid.and_then(process::cpu_time);
-        let mut seen = Seen {
-            elapsed,
-            ..Seen::default()
-        };
-        while let Some(result) = viewers.join_next().await {
-            seen.add(result.unwrap_or_else(|panic| Err(panic.to_string())));
-        }
-        if let (Some(cpu), Some(after), Some(before), Some(resident)) = (cpu, cpu_after, before, resident) {
-            seen.server = Some(Used {
-                cpu: after.saturating_sub(cpu),
-                resident_bytes: resident,
-                added_bytes: resident.saturating_sub(before) / self.viewers.max(1) as u64,
-            });
-        }
-        seen
+        viewers
     }
 }
 
@@ -238,69 +297,83 @@ impl Seen {
         }
     }
 
-    /// `unit` says what was counted.
-    pub(super) fn cost(&self, unit: impl Fn(f64) -> CostPerUnit) -> Option<ServerCost> {
-        let used = self.server.as_ref()?;
-        Some(ServerCost {
-            cpu_us: unit(used.cpu.as_secs_f64() * 1e6 / self.units.max(1) as f64),
-            cpu_percent: used.cpu.as_secs_f64() * 100.0 / self.elapsed.as_secs_f64(),
-            resident_kib: used.resident_bytes / 1_024,
-            kib_per_viewer: used.added_bytes as f64 / 1_024.0,
-        })
-    }
-
-    pub(super) fn megabits_per_second(&self) -> f64 {
-        self.bytes as f64 * 8.0 / 1e6 / self.elapsed.as_secs_f64()
+    fn report(self, kind: Kind, elapsed: Duration, server: Option<ServerCost>) -> Report {
+        let (units, frames) = (self.units, self.frames);
+        let longest_still = self.longest_still.percentiles();
+        Report {
+            transport: kind.transport,
+            viewers: self.viewers,
+            failed: self.failed,
+            first_error: self.first_error,
+            seconds: elapsed.as_secs_f64(),
+            delivered: if kind.by_requests {
+                Delivered::Requests {
+                    requests: units,
+                    parts: frames,
+                }
+            } else {
+                Delivered::Packets { packets: units, frames }
+            },
+            lost: self.lost,
+            damaged: longest_still.map(|_| self.damaged),
+            megabits_per_second: self.bytes as f64 * 8.0 / 1e6 / elapsed.as_secs_f64(),
+            latency: self.latency.percentiles(),
+            first_picture: self.first_picture.percentiles(),
+            longest_still,
+            server,
+        }
     }
 }
 
-impl fmt::Display for ServerCost {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (micros, unit) = match self.cpu_us {
-            CostPerUnit::Packet(micros) => (micros, "packet"),
-            CostPerUnit::Request(micros) => (micros, "request"),
+        let Self {
+            transport,
+            viewers,
+            failed,
+            lost,
+            seconds,
+            megabits_per_second: rate,
+            ..
+        } = self;
+        writeln!(f, "viewers        {viewers} over {transport}, {failed} failed")?;
+        if let Some(error) = &self.first_error {
+            writeln!(f, "first failure  {error}")?;
+        }
+        let (counted, unit) = match self.delivered {
+            Delivered::Packets { packets, frames } => (format!("{packets} packets, {frames} frames"), "packets"),
+            Delivered::Requests { requests, parts } => (format!("{requests} requests, {parts} parts"), "parts"),
         };
         write!(
             f,
-            "server         {micros:.2} µs a {unit}, {:.1} % of a core, {} KiB resident, {:.1} KiB a viewer",
-            self.cpu_percent, self.resident_kib, self.kib_per_viewer
-        )
-    }
-}
-
-/// A line of a report.
-pub(super) fn write_latency(f: &mut fmt::Formatter<'_>, latency: Option<&Percentiles>) -> fmt::Result {
-    match latency {
-        Some(age) => writeln!(
-            f,
-            "latency        p50 {:.2}  p95 {:.2}  p99 {:.2}  max {:.2} ms",
-            age.p50_ms, age.p95_ms, age.p99_ms, age.max_ms
-        ),
-        None => writeln!(f, "latency        unknown: no frame carries its capture time"),
-    }
-}
-
-/// Another.
-pub(super) fn write_first_picture(f: &mut fmt::Formatter<'_>, first: Option<&Percentiles>) -> fmt::Result {
-    let Some(first) = first else { return Ok(()) };
-    writeln!(
-        f,
-        "first picture  p50 {:.1}  p95 {:.1}  max {:.1} ms",
-        first.p50_ms, first.p95_ms, first.max_ms
-    )
-}
-
-/// The first lines.
-pub(super) fn write_viewers(
-    f: &mut fmt::Formatter<'_>,
-    seen: (usize, usize),
-    by: &str,
-    error: Option<&str>,
-) -> fmt::Result {
-    let (viewers, failed) = seen;
-    writeln!(f, "viewers        {viewers} over {by}, {failed} failed")?;
-    match error {
-        Some(error) => writeln!(f, "first failure  {error}"),
-        None => Ok(()),
+            "delivered      {counted}, {rate:.1} Mb/s in {seconds:.1} s; {lost} {unit} lost"
+        )?;
+        match self.damaged {
+            Some(damaged) => writeln!(f, ", {damaged} frames damaged")?,
+            None => writeln!(f)?,
+        }
+        match &self.latency {
+            Some(age) => writeln!(
+                f,
+                "latency        p50 {:.2}  p95 {:.2}  p99 {:.2}  max {:.2} ms",
+                age.p50_ms, age.p95_ms, age.p99_ms, age.max_ms
+            )?,
+            None => writeln!(f, "latency        unknown: no frame carries its capture time")?,
+        }
+        if let Some(first) = &self.first_picture {
+            writeln!(
+                f,
+                "first picture  p50 {:.1}  p95 {:.1}  max {:.1} ms",
+                first.p50_ms, first.p95_ms, first.max_ms
+            )?;
+        }
+        if let Some(still) = &self.longest_still {
+            writeln!(
+                f,
+                "longest still  p50 {:.0}  p95 {:.0}  max {:.0} ms",
+                still.p50_ms, still.p95_ms, still.max_ms
+            )?;
+        }
+        self.server.map_or(Ok(()), |server| server.fmt(f))
     }
 }

@@ -6,109 +6,32 @@
 //! A viewer has two connections: one asks for the list with the next part in it and waits, the other fetches what is listed. It starts with
 //! the newest part that begins with a keyframe. Only the first variant's video is fetched.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use media::{Clock, Codec, sei};
-use serde::Serialize;
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::crowd::{self, CostPerUnit, Crowd, JOIN_LIMIT, Moment, NoProcess, Seen, ServerCost, Ticket, View};
-use super::figures::Percentiles;
-use super::http::{Client, joined};
+use super::crowd::{Crowd, Error, JOIN_LIMIT, Kind, Moment, Report, Ticket, View};
+use super::http::{Client, Target, joined};
 use super::playlist::{Media, Piece, Playlist};
-use super::publish::{self, Publish};
-use crate::secret::Secret;
-
-/// What to do.
-#[derive(Clone)]
-pub struct Plan {
-    /// The list of renditions, or of media.
-    pub url: Url,
-    /// Shown in the header `Authorization`.
-    pub token: Option<Secret>,
-    /// How many viewers.
-    pub viewers: usize,
-    /// How long to measure, after all have joined.
-    pub duration: Duration,
-    /// The stream to publish; `None`: one is there already.
-    pub publish: Option<Publish>,
-    /// The server's process, if it runs on this machine and its cost is to be measured.
-    pub pid: Option<u32>,
-    /// Where the time comes from.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// What was measured.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Viewers that played to the end.
-    pub viewers: usize,
-    /// Viewers that could not join, or were thrown out.
-    pub failed: usize,
-    /// What the first of them met.
-    pub first_error: Option<String>,
-    /// Seconds measured.
-    pub seconds: f64,
-    /// Requests answered, all viewers together: lists and parts.
-    pub requests: u64,
-    /// Parts delivered.
-    pub parts: u64,
-    /// Parts that were listed but gone, or never listed.
-    pub lost: u64,
-    /// Megabits delivered per second.
-    pub megabits_per_second: f64,
-    /// Age of the newest picture in a part when all of the part was there, by the time in the picture. `None` when it carries none.
-    pub latency: Option<Percentiles>,
-    /// From the click to the first part that begins with a keyframe.
-    pub first_picture: Option<Percentiles>,
-    /// What the server cost.
-    pub server: Option<ServerCost>,
-}
-
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The server to be measured does not run.
-    #[error(transparent)]
-    NoProcess(#[from] NoProcess),
-    /// There is no stream.
-    #[error(transparent)]
-    Publish(#[from] publish::Error),
-    /// Every viewer failed.
-    #[error("no viewer could play: {0}")]
-    NoViewer(String),
-}
 
 /// Parts that are listed and not fetched yet. One that is so far behind has lost the edge.
 const MAX_BEHIND: usize = 256;
 
-/// Runs the plan. `progress` is told how many viewers have joined.
+/// `progress` is told how many viewers have joined.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> {
-    let clock = Arc::clone(&plan.clock);
-    let crowd = Crowd {
-        viewers: plan.viewers,
-        duration: plan.duration,
-        pid: plan.pid,
-        clock: &*clock,
+pub async fn run(target: Target, crowd: Crowd, progress: impl Fn(usize)) -> Result<Report, Error> {
+    const KIND: Kind = Kind {
+        transport: "LL-HLS",
+        by_requests: true,
     };
-    crowd.check()?;
-    let published = match plan.publish.clone() {
-        Some(publish) => Some(publish.start().await?),
-        None => None,
-    };
-    let plan = Arc::new(plan);
-    let seen = crowd.run(|ticket| view(Arc::clone(&plan), ticket), progress).await;
-    drop(published);
-    if seen.viewers == 0 && plan.viewers > 0 {
-        return Err(Error::NoViewer(seen.first_error.unwrap_or_default()));
-    }
-    Ok(Report::from(seen))
+    let target = Arc::new(target);
+    let view = |ticket| view(Arc::clone(&target), Arc::clone(&crowd.clock), ticket);
+    crowd.run(KIND, view, progress).await
 }
 
 /// What the connection for lists tells the one for parts.
@@ -121,12 +44,12 @@ enum News {
     Gap,
 }
 
-async fn view(plan: Arc<Plan>, mut ticket: Ticket) -> Result<View, String> {
-    let begun = plan.clock.now();
+async fn view(target: Arc<Target>, clock: Arc<dyn Clock>, mut ticket: Ticket) -> Result<View, String> {
+    let begun = clock.now();
     let join = async {
-        let mut lists = Client::connect(&plan.url, plan.token.as_ref()).await?;
-        let (url, media) = first_list(&mut lists, &plan.url).await?;
-        let mut parts = Client::connect(&plan.url, plan.token.as_ref()).await?;
+        let mut lists = Client::connect(&target).await?;
+        let (url, media) = first_list(&mut lists, &target.url).await?;
+        let mut parts = Client::connect(&target).await?;
         if let Some(map) = &media.map {
             parts.get(&joined(&url, map)?).await?;
         }
@@ -166,10 +89,10 @@ async fn view(plan: Arc<Plan>, mut ticket: Ticket) -> Result<View, String> {
                     Some(body) => {
                         count(1, 1, body.len(), 0);
                         if measuring && let Some(captured) = newest(&body) {
-                            view.latency.add(plan.clock.wall().micros_since(captured));
+                            view.latency.add(clock.wall().micros_since(captured));
                         }
                         if view.first_picture_us.is_none() && piece.independent {
-                            let waited = plan.clock.now().saturating_duration_since(begun);
+                            let waited = clock.now().saturating_duration_since(begun);
                             view.first_picture_us = Some(media::time::micros(waited));
                             ticket.joined();
                         }
@@ -253,44 +176,4 @@ async fn list(client: &mut Client, url: &Url) -> Result<(Playlist, usize), Strin
     let body = body.ok_or_else(|| format!("{} is not there", url.path()))?;
     let text = std::str::from_utf8(&body).map_err(|error| format!("a playlist is no text: {error}"))?;
     Ok((Playlist::parse(text)?, body.len()))
-}
-
-impl From<Seen> for Report {
-    fn from(seen: Seen) -> Self {
-        Self {
-            viewers: seen.viewers,
-            failed: seen.failed,
-            seconds: seen.elapsed.as_secs_f64(),
-            requests: seen.units,
-            parts: seen.frames,
-            lost: seen.lost,
-            megabits_per_second: seen.megabits_per_second(),
-            latency: seen.latency.percentiles(),
-            first_picture: seen.first_picture.percentiles(),
-            server: seen.cost(CostPerUnit::Request),
-            first_error: seen.first_error,
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let viewers = (self.viewers, self.failed);
-        crowd::write_viewers(f, viewers, "LL-HLS", self.first_error.as_deref())?;
-        let Self {
-            requests,
-            parts,
-            lost,
-            megabits_per_second: rate,
-            seconds,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "delivered      {requests} requests, {parts} parts, {rate:.1} Mb/s in {seconds:.1} s; {lost} parts lost"
-        )?;
-        crowd::write_latency(f, self.latency.as_ref())?;
-        crowd::write_first_picture(f, self.first_picture.as_ref())?;
-        self.server.map_or(Ok(()), |server| server.fmt(f))
-    }
 }

@@ -19,6 +19,15 @@ const MAX_BODY_BYTES: usize = 64 << 20;
 /// MediaMTX sends everybody once.
 const MAX_REDIRECTS: usize = 3;
 
+/// What viewers by HTTP are given.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The list of renditions, or of media; or where offers are posted.
+    pub url: Url,
+    /// Shown in the header `Authorization`.
+    pub token: Option<Secret>,
+}
+
 /// One connection.
 pub(super) struct Client {
     sender: http1::SendRequest<Full<Bytes>>,
@@ -35,8 +44,8 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// To the server of `url`; the token is shown with every request.
-    pub(super) async fn connect(url: &Url, token: Option<&Secret>) -> Result<Self, String> {
+    /// The token is shown with every request.
+    pub(super) async fn connect(Target { url, token }: &Target) -> Result<Self, String> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(80);
         let failed = |error: &dyn fmt::Display| format!("cannot connect to {host}:{port}: {error}");
@@ -53,7 +62,7 @@ impl Client {
         Ok(Self {
             sender,
             host: format!("{host}:{port}"),
-            authorization: token.map(|token| format!("Bearer {}", token.expose())),
+            authorization: token.as_ref().map(|token| format!("Bearer {}", token.expose())),
             local,
         })
     }

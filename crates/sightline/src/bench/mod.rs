@@ -16,7 +16,9 @@ mod source;
 pub mod status;
 pub mod whep;
 
-pub use crowd::{CostPerUnit, NoProcess, ServerCost};
+pub use self::http::Target;
+pub use crowd::{Crowd, Delivered, Error, Report};
 pub use figures::{Percentiles, Samples};
+pub use process::{CostPerUnit, NoProcess, ServerCost};
 pub use publish::{Error as PublishError, Publish};
 pub use source::Load;

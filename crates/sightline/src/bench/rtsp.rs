@@ -3,101 +3,31 @@
 //! Belongs here: viewers that measure each frame's age on arrival. Does not belong here: how many there are and when they are measured
 //! (`super::crowd`), which servers are compared (`bench/`).
 
-use std::fmt;
-use std::time::Duration;
-
 use media::CaptureSource;
-use serde::Serialize;
 
-use super::crowd::{self, CostPerUnit, Crowd, JOIN_LIMIT, Moment, NoProcess, Seen, ServerCost, Ticket, View};
-use super::figures::Percentiles;
-use super::publish::{self, Publish};
+use super::crowd::{Crowd, Error, JOIN_LIMIT, Kind, Moment, Report, Ticket, View};
 use crate::rtsp::client::{self, Player, Url};
 
-/// What to do.
-#[derive(Clone)]
-pub struct Plan {
-    /// The stream.
-    pub url: Url,
-    /// How many viewers.
-    pub viewers: usize,
-    /// How long to measure, after all have joined.
-    pub duration: Duration,
-    /// The stream to publish; `None`: one is there already.
-    pub publish: Option<Publish>,
-    /// The server's process, if it runs on this machine and its cost is to be measured.
-    pub pid: Option<u32>,
-    /// How to connect.
-    pub settings: client::Settings,
-}
-
-/// What was measured.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Viewers that played to the end.
-    pub viewers: usize,
-    /// Viewers that could not join, or were thrown out.
-    pub failed: usize,
-    /// What the first of them met.
-    pub first_error: Option<String>,
-    /// `TCP` or `UDP`.
-    pub transport: &'static str,
-    /// Seconds measured.
-    pub seconds: f64,
-    /// RTP packets delivered, all viewers together.
-    pub packets: u64,
-    /// Frames delivered.
-    pub frames: u64,
-    /// Packets lost on the way, by their sequence numbers.
-    pub lost: u64,
-    /// Megabits delivered per second.
-    pub megabits_per_second: f64,
-    /// Age of a frame when its last packet was there, by the time in the frame. `None` when no frame carries a time.
-    pub latency: Option<Percentiles>,
-    /// From the click to the first decodable picture: connecting, DESCRIBE, SETUP, PLAY, first IDR.
-    pub first_picture: Option<Percentiles>,
-    /// What the server cost.
-    pub server: Option<ServerCost>,
-}
-
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The server to be measured does not run.
-    #[error(transparent)]
-    NoProcess(#[from] NoProcess),
-    /// There is no stream.
-    #[error(transparent)]
-    Publish(#[from] publish::Error),
-    /// Every viewer failed.
-    #[error("no viewer could play: {0}")]
-    NoViewer(String),
-}
-
-/// Runs the plan. `progress` is told how many viewers have joined.
+/// `progress` is told how many viewers have joined.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> {
-    let crowd = Crowd {
-        viewers: plan.viewers,
-        duration: plan.duration,
-        pid: plan.pid,
-        clock: &*plan.settings.clock,
+pub async fn run(
+    url: Url,
+    settings: client::Settings,
+    crowd: Crowd,
+    progress: impl Fn(usize),
+) -> Result<Report, Error> {
+    let kind = Kind {
+        transport: match settings.transport {
+            client::Transport::Tcp | client::Transport::Auto => "TCP",
+            client::Transport::Udp | client::Transport::AutoUdpFirst => "UDP",
+        },
+        by_requests: false,
     };
-    crowd.check()?;
-    let published = match plan.publish.clone() {
-        Some(publish) => Some(publish.start().await?),
-        None => None,
-    };
-    let seen = crowd
-        .run(|ticket| view(plan.url.clone(), plan.settings.clone(), ticket), progress)
-        .await;
-    drop(published);
-    if seen.viewers == 0 && plan.viewers > 0 {
-        return Err(Error::NoViewer(seen.first_error.unwrap_or_default()));
-    }
-    Ok(Report::new(seen, plan.settings.transport))
+    crowd
+        .run(kind, |ticket| view(url.clone(), settings.clone(), ticket), progress)
+        .await
 }
 
 async fn view(url: Url, settings: client::Settings, mut ticket: Ticket) -> Result<View, String> {
@@ -157,53 +87,10 @@ fn totals(player: &Player) -> (u64, u64, u64) {
     })
 }
 
-impl Report {
-    fn new(seen: Seen, transport: client::Transport) -> Self {
-        Self {
-            viewers: seen.viewers,
-            failed: seen.failed,
-            transport: match transport {
-                client::Transport::Tcp | client::Transport::Auto => "TCP",
-                client::Transport::Udp | client::Transport::AutoUdpFirst => "UDP",
-            },
-            seconds: seen.elapsed.as_secs_f64(),
-            packets: seen.units,
-            frames: seen.frames,
-            lost: seen.lost,
-            megabits_per_second: seen.megabits_per_second(),
-            latency: seen.latency.percentiles(),
-            first_picture: seen.first_picture.percentiles(),
-            server: seen.cost(CostPerUnit::Packet),
-            first_error: seen.first_error,
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let viewers = (self.viewers, self.failed);
-        crowd::write_viewers(f, viewers, self.transport, self.first_error.as_deref())?;
-        let Self {
-            packets,
-            frames,
-            lost,
-            megabits_per_second: rate,
-            seconds,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "delivered      {packets} packets, {frames} frames, {rate:.1} Mb/s in {seconds:.1} s; {lost} packets lost"
-        )?;
-        crowd::write_latency(f, self.latency.as_ref())?;
-        crowd::write_first_picture(f, self.first_picture.as_ref())?;
-        self.server.map_or(Ok(()), |server| server.fmt(f))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -250,21 +137,22 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("rtsp://{}/cam", listener.local_addr().unwrap());
         let server = tokio::spawn(close_after_play(listener));
-        let plan = Plan {
-            url: url.parse().unwrap(),
+        let crowd = Crowd {
             viewers: 2,
             duration: Duration::from_millis(10),
             publish: None,
             pid: None,
-            settings: client::Settings {
-                transport: client::Transport::Tcp,
-                login: None,
-                connect_timeout: JOIN_LIMIT,
-                clock: Arc::new(SystemClock),
-                random: crate::random::bits,
-            },
+            clock: Arc::new(SystemClock),
         };
-        let ended = tokio::time::timeout(JOIN_LIMIT, run(plan, |_| {})).await;
+        let settings = client::Settings {
+            transport: client::Transport::Tcp,
+            login: None,
+            connect_timeout: JOIN_LIMIT,
+            clock: Arc::new(SystemClock),
+            random: crate::random::bits,
+        };
+        let running = run(url.parse().unwrap(), settings, crowd, |_| {});
+        let ended = tokio::time::timeout(JOIN_LIMIT, running).await;
         let error = ended.expect("it waits for who is gone").unwrap_err();
         assert!(matches!(error, Error::NoViewer(_)), "{error}");
         server.abort();

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Percentiles, Samples, process};
+use super::process::{CostPerUnit, Meter, NoProcess, ServerCost};
+use super::{Percentiles, Samples};
 use crate::status::client::{self, Target};
 
 /// What to do.
@@ -51,28 +52,15 @@ pub struct Report {
     /// From `ping` to `pong` meanwhile.
     pub ping: Option<Percentiles>,
     /// What the server cost.
-    pub server: Option<Cost>,
-}
-
-/// What the server cost while measuring.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Cost {
-    /// Processor time for each status and client, in microseconds.
-    pub cpu_us_per_heard: f64,
-    /// Share of one core, in percent.
-    pub cpu_percent: f64,
-    /// Resident memory with all clients, in KiB.
-    pub resident_kib: u64,
-    /// What a client adds to it, in KiB.
-    pub kib_per_client: f64,
+    pub server: Option<ServerCost>,
 }
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server to be measured does not run.
-    #[error("there is no such process: {0}; without --pid only the clients measure")]
-    NoProcess(u32),
+    #[error(transparent)]
+    NoProcess(#[from] NoProcess),
     /// A client is not let in.
     #[error("client {number} cannot connect: {why}; more need limits.status_clients, and `ulimit -n` on both sides")]
     Connect {
@@ -99,10 +87,8 @@ type Socket = WebSocketStream<TcpStream>;
 /// # Errors
 /// [`Error`].
 pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> {
-    if let Some(pid) = plan.pid.filter(|pid| !process::is_there(*pid)) {
-        return Err(Error::NoProcess(pid));
-    }
-    let before = plan.pid.and_then(process::resident_bytes);
+    let mut meter = Meter::new(plan.pid)?;
+    meter.empty();
     let (over, ends) = watch::channel(false);
     let mut listening = JoinSet::new();
     let mut silent = Vec::new();
@@ -118,14 +104,13 @@ pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> 
     let speaker = connect(&plan, plan.clients + plan.silent + 1).await?;
     let pinging = connect(&plan, plan.clients + plan.silent + 2).await?;
     tokio::time::sleep(SETTLE).await;
-    let resident = plan.pid.and_then(process::resident_bytes);
-    let cpu = plan.pid.and_then(process::cpu_time);
+    meter.start();
     let began = plan.clock.now();
     let pings = tokio::spawn(ping(pinging, Arc::clone(&plan.clock), ends));
     let statuses = speak(speaker, &plan).await;
     tokio::time::sleep(LAST).await;
     let elapsed = plan.clock.now().saturating_duration_since(began);
-    let cpu_after = plan.pid.and_then(process::cpu_time);
+    meter.stop();
     over.send_replace(true);
     let (mut heard, mut delay) = (0, Samples::default());
     while let Some(done) = listening.join_next().await {
@@ -136,19 +121,7 @@ pub async fn run(plan: Plan, progress: impl Fn(usize)) -> Result<Report, Error> 
     }
     drop(silent);
     let all = statuses * plan.clients as u64;
-    let server = match (before, resident, cpu, cpu_after) {
-        (Some(before), Some(resident), Some(cpu), Some(after)) => {
-            let used = after.saturating_sub(cpu).as_secs_f64();
-            let clients = plan.clients + plan.silent;
-            Some(Cost {
-                cpu_us_per_heard: used * 1e6 / heard.max(1) as f64,
-                cpu_percent: used * 100.0 / elapsed.as_secs_f64(),
-                resident_kib: resident / 1_024,
-                kib_per_client: resident.saturating_sub(before) as f64 / 1_024.0 / clients.max(1) as f64,
-            })
-        }
-        _ => None,
-    };
+    let server = meter.cost(plan.clients + plan.silent, elapsed, heard, CostPerUnit::Heard);
     Ok(Report {
         clients: plan.clients,
         statuses,
@@ -271,14 +244,7 @@ impl fmt::Display for Report {
                 )?;
             }
         }
-        if let Some(cost) = &self.server {
-            writeln!(
-                f,
-                "server: {:.1} % of a core, {:.2} µs for each status and client, {} KiB resident, {:.1} KiB a client",
-                cost.cpu_percent, cost.cpu_us_per_heard, cost.resident_kib, cost.kib_per_client
-            )?;
-        }
-        Ok(())
+        self.server.map_or(Ok(()), |server| server.fmt(f))
     }
 }
 

@@ -63,9 +63,6 @@ struct Crowd {
     /// How many viewers; 0 with --publish only publishes
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<0, 100_000>)]
     viewers: u32,
-    /// How long to measure after all have joined
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    seconds: f64,
     /// Width and height of the test stream in pixels
     #[arg(long, value_name = "WxH", default_value = "640x480")]
     size: Size,
@@ -78,6 +75,16 @@ struct Crowd {
     /// Its pictures from keyframe to keyframe
     #[arg(long, value_name = "PICTURES", default_value_t = 60, value_parser = whole::<1, 600>)]
     gop: u32,
+    #[command(flatten)]
+    measured: Measured,
+}
+
+/// What all loads on a server have in common.
+#[derive(Debug, Args)]
+struct Measured {
+    /// How long to measure after all have joined
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
     /// Process of the server on this machine, to measure what it costs
     #[arg(long, value_name = "PID", value_parser = whole::<1, { i32::MAX as u32 }>)]
     pid: Option<u32>,
@@ -114,7 +121,7 @@ const HLS_EXAMPLES: &str = "Examples:
   sightline bench hls http://localhost:8888/zerolatency/index.m3u8 --viewers 200
   sightline bench hls http://pi:8888/a/index.m3u8 --publish rtsp://pi:8554/a";
 
-/// Many dashboards on one status socket, and a camera that says how it is
+/// Many dashboards on one status socket, and a camera that says how it is: the token is that of somebody who may publish and view
 #[derive(Debug, Args)]
 #[command(after_help = STATUS_EXAMPLES)]
 struct Status {
@@ -129,20 +136,8 @@ struct Status {
     /// Statuses a second
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = whole::<1, 100>)]
     rate: u32,
-    /// How long to measure after all have come
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    seconds: f64,
-    /// Process of the server on this machine, to measure what it costs
-    #[arg(long, value_name = "PID", value_parser = whole::<1, { i32::MAX as u32 }>)]
-    pid: Option<u32>,
-    /// Token to show the server, of somebody who may publish and view [SIGHTLINE_TOKEN]
-    #[arg(long, value_name = "TOKEN")]
-    token: Option<String>,
-    /// Print the figures as JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    measured: Measured,
 }
 
 const STATUS_EXAMPLES: &str = "Examples:
@@ -213,28 +208,35 @@ impl Encode {
         let clock: Arc<dyn media::Clock> = Arc::new(crate::clock::SystemClock);
         let duration = Duration::from_secs_f64(self.seconds);
         let measure = move || encode::run(settings, device::encode::Preference::Auto, duration, &clock);
-        let runtime = connect::runtime()?;
-        let ended = runtime.block_on(shutdown::run(|shutdown| async move {
-            tokio::select! {
-                report = tokio::task::spawn_blocking(measure) => Some(report),
-                () = shutdown.requested() => None,
-            }
-        }));
-        runtime.shutdown_background();
-        match ended.map_err(Failure::running)? {
-            End::Done(Some(report)) => {
-                let report = report.map_err(Failure::running)?;
-                print(&report.map_err(Failure::running)?, self.json)
-            }
-            End::Done(None) | End::Abandoned => Ok(()),
+        let measuring = async {
+            let report = tokio::task::spawn_blocking(measure).await;
+            report.map_err(Failure::running)?.map_err(Failure::running)
+        };
+        print(measured(measuring)?, self.json)
+    }
+}
+
+/// Runs a load until it is over; `None`: somebody ended it.
+fn measured<Report>(load: impl Future<Output = Result<Report, Failure>>) -> Result<Option<Report>, Failure> {
+    let runtime = connect::runtime()?;
+    let ended = runtime.block_on(shutdown::run(|shutdown| async move {
+        tokio::select! {
+            report = load => report.map(Some),
+            () = shutdown.requested() => Ok(None),
         }
+    }));
+    runtime.shutdown_background();
+    match ended.map_err(Failure::running)? {
+        End::Done(report) => report,
+        End::Abandoned => Ok(None),
     }
 }
 
 /// For people or programs.
-fn print(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Result<(), Failure> {
+fn print<Report: serde::Serialize + std::fmt::Display>(report: Option<Report>, json: bool) -> Result<(), Failure> {
+    let Some(report) = report else { return Ok(()) };
     let text = if json {
-        serde_json::to_string(report).map_err(Failure::running)?
+        serde_json::to_string(&report).map_err(Failure::running)?
     } else {
         report.to_string()
     };
@@ -255,42 +257,69 @@ impl Bench {
     }
 }
 
-impl Status {
-    fn run(self) -> Result<(), Failure> {
-        let ready = ready(self.config.config, &[])?;
+impl Measured {
+    /// Runs a load on a server, shows how many of `all` have joined, and prints what was measured.
+    fn run<Running, Report, Error>(
+        &self,
+        all: u32,
+        load: impl FnOnce(&Ready, Box<dyn Fn(usize)>) -> Running,
+    ) -> Result<(), Failure>
+    where
+        Running: Future<Output = Result<Report, Error>>,
+        Report: serde::Serialize + std::fmt::Display,
+        Error: std::fmt::Display,
+    {
+        let ready = ready(self.config.config.clone(), &[])?;
         net::raise_descriptor_limit();
-        let token = self.token.as_deref().map(Secret::new);
-        let plan = status::Plan {
-            target: Target {
-                url: self.url,
-                token: token.or_else(|| ready.loaded.settings.auth.token.clone()),
-                named: true,
-                per_second: self.rate,
-            },
-            clients: self.clients as usize,
-            silent: self.silent as usize,
-            duration: Duration::from_secs_f64(self.seconds),
-            pid: self.pid,
-            clock: Arc::clone(&ready.clock),
-        };
-        let runtime = connect::runtime()?;
         let console = Arc::clone(&ready.console);
-        let report = runtime.block_on(shutdown::run(|shutdown| async move {
-            let all = plan.clients + plan.silent;
-            let progress = move |there| console.status(&format!("{there} of {all} clients are there"));
-            tokio::select! {
-                report = status::run(plan, progress) => report.map(Some),
-                () = shutdown.requested() => Ok(None),
-            }
-        }));
+        let progress = move |joined| console.status(&format!("{joined} of {all} have joined"));
+        let running = load(&ready, Box::new(progress));
+        let report = measured(async { running.await.map_err(Failure::running) });
         ready.console.status("");
-        runtime.shutdown_background();
-        match report.map_err(Failure::running)? {
-            End::Done(report) => match report.map_err(Failure::running)? {
-                Some(report) => print(&report, self.json),
-                None => Ok(()),
+        print(report?, self.json)
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    fn token<'a>(&'a self, loaded: &'a Loaded) -> Option<&'a str> {
+        let settings = loaded.settings.auth.token.as_ref();
+        self.token.as_deref().or(settings.map(Secret::expose))
+    }
+}
+
+impl Crowd {
+    fn of(&self, publish: Option<client::Url>, ready: &Ready) -> bench::Crowd {
+        bench::Crowd {
+            viewers: self.viewers as usize,
+            duration: self.measured.duration(),
+            publish: publish.map(|url| self.publish(url, ready)),
+            pid: self.measured.pid,
+            clock: Arc::clone(&ready.clock),
+        }
+    }
+
+    fn target(&self, url: url::Url, ready: &Ready) -> bench::Target {
+        let token = self.measured.token(&ready.loaded).map(Secret::new);
+        bench::Target { url, token }
+    }
+
+    fn connect(&self, url: &client::Url, transport: client::Transport, ready: &Ready) -> client::Settings {
+        let token = self.measured.token(&ready.loaded);
+        connect::settings(url, token, "viewer", transport, Arc::clone(&ready.clock))
+    }
+
+    fn publish(&self, url: client::Url, ready: &Ready) -> bench::Publish {
+        bench::Publish {
+            settings: self.connect(&url, client::Transport::Tcp, ready),
+            url,
+            load: bench::Load {
+                size: (self.size.width, self.size.height),
+                fps: self.fps,
+                bitrate_kbps: self.bitrate.kbps(),
+                gop_frames: self.gop,
             },
-            End::Abandoned => Ok(()),
         }
     }
 }
@@ -301,118 +330,55 @@ impl Rtsp {
             Transport::Tcp => client::Transport::Tcp,
             Transport::Udp => client::Transport::Udp,
         };
-        let url = self.url;
-        let publish = self.publish.then(|| url.0.clone());
-        self.crowd.run(|crowd, ready, progress| {
-            let plan = rtsp::Plan {
-                // With a stream of our own, the credential has to allow publishing too: a viewer's token would not.
-                settings: crowd.connect(&url.0, &ready.loaded, transport, &ready.clock),
-                viewers: crowd.viewers as usize,
-                duration: Duration::from_secs_f64(crowd.seconds),
-                publish: publish.map(|publish| crowd.publish(publish, ready)),
-                pid: crowd.pid,
-                url: url.0,
-            };
-            rtsp::run(plan, progress)
+        let (url, crowd) = (self.url.0, self.crowd);
+        crowd.measured.run(crowd.viewers, |ready, progress| {
+            // With a stream of our own, the credential has to allow publishing too: a viewer's token would not.
+            let settings = crowd.connect(&url, transport, ready);
+            let publish = self.publish.then(|| url.clone());
+            rtsp::run(url, settings, crowd.of(publish, ready), progress)
         })
     }
 }
 
 impl Hls {
     fn run(self) -> Result<(), Failure> {
-        self.crowd.run(|crowd, ready, progress| {
-            let plan = hls::Plan {
-                url: self.url,
-                token: crowd.token(&ready.loaded).map(Secret::new),
-                viewers: crowd.viewers as usize,
-                duration: Duration::from_secs_f64(crowd.seconds),
-                publish: self.publish.map(|publish| crowd.publish(publish.0, ready)),
-                pid: crowd.pid,
-                clock: Arc::clone(&ready.clock),
-            };
-            hls::run(plan, progress)
+        let crowd = self.crowd;
+        crowd.measured.run(crowd.viewers, |ready, progress| {
+            let publish = self.publish.map(|url| url.0);
+            hls::run(crowd.target(self.url, ready), crowd.of(publish, ready), progress)
         })
     }
 }
 
 impl Whep {
     fn run(self) -> Result<(), Failure> {
-        self.crowd.run(|crowd, ready, progress| {
-            let plan = whep::Plan {
-                url: self.url,
-                token: crowd.token(&ready.loaded).map(Secret::new),
-                viewers: crowd.viewers as usize,
-                duration: Duration::from_secs_f64(crowd.seconds),
-                publish: self.publish.map(|publish| crowd.publish(publish.0, ready)),
-                pid: crowd.pid,
-                clock: Arc::clone(&ready.clock),
-            };
-            whep::run(plan, progress)
+        let crowd = self.crowd;
+        crowd.measured.run(crowd.viewers, |ready, progress| {
+            let publish = self.publish.map(|url| url.0);
+            whep::run(crowd.target(self.url, ready), crowd.of(publish, ready), progress)
         })
     }
 }
 
-impl Crowd {
-    /// Runs a load, shows how it goes, and prints what was measured.
-    fn run<Running, Report, Error>(
-        self,
-        load: impl FnOnce(&Self, &Ready, Box<dyn Fn(usize)>) -> Running,
-    ) -> Result<(), Failure>
-    where
-        Running: Future<Output = Result<Report, Error>>,
-        Report: serde::Serialize + std::fmt::Display,
-        Error: std::fmt::Display,
-    {
-        let ready = ready(self.config.config.clone(), &[])?;
-        net::raise_descriptor_limit();
-        let runtime = connect::runtime()?;
-        let (console, viewers) = (Arc::clone(&ready.console), self.viewers);
-        let progress = move |joined| console.status(&format!("{joined} of {viewers} viewers have joined"));
-        let running = load(&self, &ready, Box::new(progress));
-        let report = runtime.block_on(shutdown::run(|shutdown| async move {
-            tokio::select! {
-                report = running => report.map(Some),
-                () = shutdown.requested() => Ok(None),
-            }
-        }));
-        ready.console.status("");
-        runtime.shutdown_background();
-        let report = match report.map_err(Failure::running)? {
-            End::Done(report) => report.map_err(Failure::running)?,
-            End::Abandoned => None,
-        };
-        let Some(report) = report else {
-            return Ok(());
-        };
-        print(&report, self.json)
-    }
-
-    fn token<'a>(&'a self, loaded: &'a Loaded) -> Option<&'a str> {
-        let settings = loaded.settings.auth.token.as_ref();
-        self.token.as_deref().or(settings.map(Secret::expose))
-    }
-
-    fn connect(
-        &self,
-        url: &client::Url,
-        loaded: &Loaded,
-        transport: client::Transport,
-        clock: &Arc<dyn media::Clock>,
-    ) -> client::Settings {
-        connect::settings(url, self.token(loaded), "viewer", transport, Arc::clone(clock))
-    }
-
-    fn publish(&self, url: client::Url, ready: &Ready) -> bench::Publish {
-        bench::Publish {
-            settings: self.connect(&url, &ready.loaded, client::Transport::Tcp, &ready.clock),
-            url,
-            load: bench::Load {
-                size: (self.size.width, self.size.height),
-                fps: self.fps,
-                bitrate_kbps: self.bitrate.kbps(),
-                gop_frames: self.gop,
-            },
-        }
+impl Status {
+    fn run(self) -> Result<(), Failure> {
+        let measured = self.measured;
+        measured.run(self.clients + self.silent, |ready, progress| {
+            let plan = status::Plan {
+                target: Target {
+                    url: self.url,
+                    token: measured.token(&ready.loaded).map(Secret::new),
+                    named: true,
+                    per_second: self.rate,
+                },
+                clients: self.clients as usize,
+                silent: self.silent as usize,
+                duration: measured.duration(),
+                pid: measured.pid,
+                clock: Arc::clone(&ready.clock),
+            };
+            status::run(plan, progress)
+        })
     }
 }
 
