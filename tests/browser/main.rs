@@ -4,40 +4,14 @@
 //! Belongs here: what only a browser can tell. Does not belong here: rules of the player that need none (`web/test`), HTTP as other clients
 //! see it (`tests/http`).
 
-use std::path::Path;
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-
-/// One at a time: what is measured in one browser would suffer from the next.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn scenario(file: &str, name: &str) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/browser");
-    let missing = |what: &str| format!("{what} is missing; `scripts/setup test` installs it");
-    assert!(
-        folder.join("node_modules/playwright-core").exists(),
-        "{}",
-        missing("playwright-core")
-    );
-    let ended = Command::new("node")
-        .args(["run.mjs", file, name])
-        .current_dir(&folder)
-        .env("SIGHTLINE", env!("CARGO_BIN_EXE_sightline"))
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", missing("node")));
-    let said = String::from_utf8_lossy(&ended.stdout);
-    let complained = String::from_utf8_lossy(&ended.stderr);
-    print!("{said}");
-    assert!(ended.status.success(), "{said}\n{complained}");
-}
+mod scenario;
 
 macro_rules! scenarios {
     ($($file:ident: $($name:ident),+;)+) => {
         $(mod $file {
             $(#[test]
             fn $name() {
-                crate::scenario(stringify!($file), stringify!($name));
+                crate::scenario::play(stringify!($file), stringify!($name), &[]);
             })+
         })+
     };

@@ -1,66 +1,12 @@
 //! A player without pictures: asks for lists and media over one connection, as its checker is told.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use testkit::hls::{Checker, Fetch, Settings};
 
-use crate::support::{PATIENCE, wall};
-
-/// What was answered.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Reply {
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
-
-/// One connection that stays open.
-pub(crate) struct Connection {
-    socket: BufReader<TcpStream>,
-}
-
-impl Connection {
-    pub(crate) fn new(port: u16) -> Self {
-        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_nodelay(true).unwrap();
-        Self {
-            socket: BufReader::new(socket),
-        }
-    }
-
-    pub(crate) fn get(&mut self, path: &str) -> Reply {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: checker\r\n\r\n");
-        self.socket.get_mut().write_all(request.as_bytes()).unwrap();
-        let mut line = String::new();
-        self.socket.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.socket.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                break;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.socket.read_exact(&mut body).unwrap();
-        Reply {
-            status: status.unwrap(),
-            body,
-        }
-    }
-}
+use crate::origin::{Connection, Reply};
+use crate::support::wall;
 
 /// Plays one stream and has everything checked.
 pub(crate) struct Player {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::origin::{camera, url};
 use crate::support::{Process, Server, h264_of_ffmpeg, publish_encoded_with_ffmpeg, tool};
-use crate::{camera, url};
 
 /// Of the 120 pictures of four seconds; a machine that is busy with other tests drops some at their source.
 const MOST_OF_THEM: u64 = 60;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, Player};
+use crate::client::Player;
+use crate::origin::{Connection, camera, port};
 use crate::support::{Server, h264_of_ffmpeg, publish_encoded_with_ffmpeg, publish_with_ffmpeg};
-use crate::{camera, port};
 
 #[test]
 fn a_camera_of_ours() {

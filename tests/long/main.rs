@@ -9,8 +9,20 @@ mod support;
 #[path = "../rtsp/killing.rs"]
 mod killing;
 
+#[path = "../hls/origin.rs"]
+#[allow(dead_code, reason = "it is asked for more by the other tests")]
+mod origin;
+
+#[path = "../hls/cache.rs"]
+mod cache;
+
+#[path = "../browser/scenario.rs"]
+mod scenario;
+
 mod churn;
 mod soak;
+
+use std::time::Duration;
 
 /// A number that a variable changes, for who has more time or less.
 fn from_variable(name: &str, usual: u32) -> u32 {
@@ -22,4 +34,17 @@ fn from_variable(name: &str, usual: u32) -> u32 {
 #[test]
 fn a_publisher_killed_by_the_hundred_under_ten_viewers() {
     killing::rounds(from_variable("KILLS", 200) as usize);
+}
+
+/// Distance to the live edge, and no moment without a picture.
+#[test]
+fn hls_js_plays_near_the_edge_for_minutes() {
+    let seconds = from_variable("HLS_SECONDS", 120).to_string();
+    let variables = [("HLS_SECONDS", seconds.as_str())];
+    scenario::play("hls", "plays_near_the_edge_without_standing_still", &variables);
+}
+
+#[test]
+fn hls_viewers_by_the_hundred_behind_a_cache() {
+    cache::many_viewers(from_variable("VIEWERS", 200), Duration::from_secs(30));
 }
