@@ -71,6 +71,22 @@ export async function publishers_of_other_sizes_come_and_go(stage) {
   await end(opened);
 }
 
+/** First the publisher, then the server as well: the page does not go on saying that the publisher is what is missing. */
+export async function a_server_dies_after_its_publisher(stage) {
+  const server = await stage.server(['--open']);
+  const publisher = await stage.publisher(server);
+  const opened = await pages(stage, server);
+  await publisher.kill();
+  await say(opened, AWAY);
+  await server.process.kill();
+  await say(opened, UNREACHABLE);
+  for (const { name, page } of opened) check(!AWAY.test(await words(page)), `${name} says: ${await words(page)}`);
+  await server.start();
+  await stage.publisher(server);
+  await play(opened);
+  await end(opened);
+}
+
 /** A publisher that is back at once: nobody should have to read anything. */
 export async function a_publisher_is_killed_and_back_at_once(stage) {
   const server = await stage.server(['--open']);

@@ -24,7 +24,7 @@ scenarios! {
         keeps_the_ids_that_scripts_read;
     badge: agrees_by_webrtc, agrees_by_webrtc_with_a_wrong_clock, agrees_by_hls, agrees_by_hls_with_a_wrong_clock;
     killed: publishers_of_other_sizes_come_and_go, a_publisher_is_killed_and_back_at_once, a_server_returns_as_another,
-        a_server_returns_with_other_tokens, the_network_is_gone_for_a_while, a_browser_is_killed;
+        a_server_returns_with_other_tokens, a_server_dies_after_its_publisher, the_network_is_gone_for_a_while, a_browser_is_killed;
     publish: a_camera_of_the_browser;
     hls: plays_near_the_edge_without_standing_still, goes_on_when_the_publisher_returns;
 }
