@@ -1,7 +1,7 @@
 /** What scenarios share: the program under test, publishers, the browser, and looking at the page. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +53,10 @@ export class Stage {
       const why = ended.error?.message ?? ended.stderr;
       throw new Error(`\`ip ${words.join(' ')}\` failed: ${why}; this test makes a network namespace and needs root for it (CAP_NET_ADMIN)`);
     };
+    // Of tests that were killed before they could remove theirs.
+    for (const [, left, id] of spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout?.matchAll(/^(slb(\d+))\b/gm) ?? []) {
+      if (!existsSync(`/proc/${id}`)) ip('netns delete', left);
+    }
     // One network for each of such tests that run at the same time.
     const network = `10.78.${process.pid % 250}`;
     ip('netns add', namespace);
