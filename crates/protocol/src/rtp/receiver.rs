@@ -414,7 +414,10 @@ impl Receiver {
         for packet in packets {
             match packet {
                 rtcp::Packet::SenderReport { info, .. } => self.sender_report(info, arrival),
-                rtcp::Packet::ReceiverReport { .. } | rtcp::Packet::Name { .. } => {}
+                rtcp::Packet::ReceiverReport { .. }
+                | rtcp::Packet::Name { .. }
+                | rtcp::Packet::Missing { .. }
+                | rtcp::Packet::KeyframeWanted => {}
             }
         }
     }

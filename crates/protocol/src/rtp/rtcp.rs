@@ -1,7 +1,7 @@
 //! RTCP (RFC 3550 §6): compound packets, read and written over `rtcp-types`.
 //!
-//! Belongs here: sender and receiver reports, SDES CNAME, limits of what is read. Does not belong here: when reports
-//! are sent and what the numbers in them are.
+//! Belongs here: sender and receiver reports, SDES CNAME, goodbyes, what viewers ask for (RFC 4585, RFC 5104), limits of what is
+//! read. Does not belong here: when reports are sent and what the numbers in them are.
 
 use std::time::Duration;
 
@@ -12,6 +12,16 @@ use rtcp_types::prelude::*;
 pub const MAX_BYTES: usize = 8_192;
 /// Most packets that are read out of a compound one; the rest is ignored.
 pub const MAX_PACKETS: usize = 32;
+/// Most sequence numbers that are read out of one packet that asks for them again; the rest is ignored.
+pub const MAX_MISSING: usize = 512;
+
+/// Feedback for the transport, and for the payload (RFC 4585 §6.1).
+const TRANSPORT_FEEDBACK: u8 = 205;
+const PAYLOAD_FEEDBACK: u8 = 206;
+/// Generic NACK (RFC 4585 §6.2.1), picture loss indication (§6.3.1), full intra request (RFC 5104 §4.3.1).
+const NACK: u8 = 1;
+const PLI: u8 = 1;
+const FIR: u8 = 4;
 
 /// Why bytes are not a compound RTCP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +73,15 @@ pub enum Packet {
         /// At most 255 bytes.
         cname: String,
     },
+    /// Packets of a source are missing and wanted again (NACK).
+    Missing {
+        /// Whose.
+        ssrc: u32,
+        /// Their sequence numbers, at most [`MAX_MISSING`].
+        sequences: Vec<u16>,
+    },
+    /// A viewer cannot go on without a keyframe (PLI or FIR).
+    KeyframeWanted,
 }
 
 /// The sender's part of a sender report.
@@ -145,6 +164,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Packet>, Error> {
             rtcp_types::SenderReport::PACKET_TYPE => packets.extend(sender_report(packet)),
             rtcp_types::ReceiverReport::PACKET_TYPE => packets.extend(receiver_report(packet)),
             rtcp_types::Sdes::PACKET_TYPE => names(packet, &mut packets),
+            TRANSPORT_FEEDBACK if first & 0x1f == NACK => packets.extend(missing(packet)),
+            // A picture lost names its source in its head, a full intra request in entries behind it.
+            PAYLOAD_FEEDBACK if first & 0x1f == PLI && length >= 12 => packets.push(Packet::KeyframeWanted),
+            PAYLOAD_FEEDBACK if first & 0x1f == FIR && length >= 20 => packets.push(Packet::KeyframeWanted),
             _ => {}
         }
     }
@@ -170,6 +193,30 @@ fn receiver_report(packet: &[u8]) -> Option<Packet> {
     Some(Packet::ReceiverReport {
         ssrc: report.ssrc(),
         blocks: report.report_blocks().map(|block| read_block(&block)).collect(),
+    })
+}
+
+/// Each entry is a number and a mask of the sixteen that follow it.
+fn missing(packet: &[u8]) -> Option<Packet> {
+    let (&[_, _, _, _, _, _, _, _, a, b, c, d], entries) = packet.split_first_chunk::<12>()?;
+    let mut sequences = Vec::new();
+    for entry in entries.chunks_exact(4) {
+        let &[first_high, first_low, mask_high, mask_low] = entry else {
+            continue;
+        };
+        let first = u16::from_be_bytes([first_high, first_low]);
+        let mask = u16::from_be_bytes([mask_high, mask_low]);
+        let others = (0..16_u16).filter(|bit| mask >> bit & 1 == 1);
+        sequences.push(first);
+        sequences.extend(others.map(|bit| first.wrapping_add(bit + 1)));
+        if sequences.len() >= MAX_MISSING {
+            break;
+        }
+    }
+    sequences.truncate(MAX_MISSING);
+    Some(Packet::Missing {
+        ssrc: u32::from_be_bytes([a, b, c, d]),
+        sequences,
     })
 }
 
@@ -228,6 +275,15 @@ pub fn write_receiver_report(ssrc: u32, blocks: &[ReportBlock], cname: &str, out
     append_name(ssrc, cname, out);
 }
 
+/// Appends that these sources are leaving. Not a compound packet by itself: a report goes before it.
+pub fn write_goodbye(sources: impl IntoIterator<Item = u32>, out: &mut Vec<u8>) {
+    let mut goodbye = rtcp_types::Bye::builder();
+    for source in sources.into_iter().take(MAX_BLOCKS) {
+        goodbye = goodbye.add_source(source);
+    }
+    append(&goodbye, out);
+}
+
 fn append_name(ssrc: u32, cname: &str, out: &mut Vec<u8>) {
     let mut end = cname.len().min(255);
     while !cname.is_char_boundary(end) {
@@ -258,185 +314,8 @@ fn append(packet: &impl RtcpPacketWriter, out: &mut Vec<u8>) {
     }
 }
 
-/// Most report blocks in one report: five bits (RFC 3550 §6.4.1).
+/// Most report blocks in one report, or sources in one goodbye: five bits (RFC 3550 §6.4.1).
 const MAX_BLOCKS: usize = 31;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const INFO: SenderInfo = SenderInfo {
-        ssrc: 1,
-        ntp: 0x0102_0304_0506_0708,
-        rtp_timestamp: 9,
-        packets: 10,
-        bytes: 11,
-    };
-
-    fn block(ssrc: u32, lost: i32) -> ReportBlock {
-        ReportBlock {
-            ssrc,
-            fraction_lost: 3,
-            lost,
-            highest_sequence: 4,
-            jitter_ticks: 5,
-            last_sender_report: 6,
-            delay_since_last_sender_report: 7,
-        }
-    }
-
-    #[test]
-    fn sender_reports_read_back() {
-        let mut bytes = Vec::new();
-        write_sender_report(INFO, &[block(2, -5)], "camera@here", &mut bytes);
-        let packets = parse(&bytes).unwrap();
-        assert_eq!(
-            packets,
-            [
-                Packet::SenderReport {
-                    info: INFO,
-                    blocks: vec![block(2, -5)]
-                },
-                Packet::Name {
-                    ssrc: 1,
-                    cname: "camera@here".to_owned()
-                },
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_written_stays_within_the_format() {
-        let mut bytes = Vec::new();
-        let blocks: Vec<_> = (0..40).map(|ssrc| block(ssrc, i32::MAX)).collect();
-        write_receiver_report(1, &blocks, &"ä".repeat(200), &mut bytes);
-        let packets = parse(&bytes).unwrap();
-        let Packet::ReceiverReport { blocks, .. } = &packets[0] else {
-            panic!()
-        };
-        assert_eq!((blocks.len(), blocks[0].lost), (31, (1 << 23) - 1));
-        assert_eq!(
-            packets[1],
-            Packet::Name {
-                ssrc: 1,
-                cname: "ä".repeat(127)
-            }
-        );
-    }
-
-    #[test]
-    fn unknown_and_malformed_packets_are_left_out() {
-        let mut bytes = vec![0x80, 204, 0, 2, 0, 0, 0, 1, b'n', b'a', b'm', b'e'];
-        // Claims a report block that is not there.
-        bytes.extend_from_slice(&[0x81, 201, 0, 1, 0, 0, 0, 1]);
-        write_receiver_report(1, &[], "us", &mut bytes);
-        // BYE, which nobody here acts on: an RTSP session ends by TEARDOWN, with its connection, or in silence.
-        bytes.extend_from_slice(&[0x81, 203, 0, 1, 0, 0, 0, 1]);
-        assert_eq!(parse(&bytes).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn limits_hold() {
-        assert_eq!(parse(&[0; MAX_BYTES + 1]), Err(Error::TooLarge(MAX_BYTES + 1)));
-        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
-        let bytes: Vec<u8> = report.iter().copied().cycle().take(8 * (MAX_PACKETS + 5)).collect();
-        assert_eq!(parse(&bytes).unwrap().len(), MAX_PACKETS);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        assert_eq!(
-            parse(&[0x80, 200]),
-            Err(Error::Truncated {
-                at: 0,
-                needed: 4,
-                left: 2
-            })
-        );
-        assert_eq!(
-            parse(&[0x80, 203, 0, 0, 0x80, 200, 0, 6]),
-            Err(Error::Truncated {
-                at: 4,
-                needed: 28,
-                left: 4
-            })
-        );
-        assert_eq!(parse(&[0x40, 200, 0, 0]), Err(Error::Version { at: 0, version: 1 }));
-    }
-
-    #[test]
-    fn round_trips() {
-        let now = WallTime::from_unix_micros(1_700_000_000_000_000);
-        let sent = (now.offset_micros(-250_000).to_ntp() >> 16) as u32;
-        let with = |last_sender_report, delay| ReportBlock {
-            last_sender_report,
-            delay_since_last_sender_report: delay,
-            ..ReportBlock::default()
-        };
-        let micros = with(sent, 65_536 / 5).round_trip(now).unwrap().as_micros();
-        assert!((49_900..=50_100).contains(&micros), "{micros}");
-        assert_eq!(with(0, 0).round_trip(now), None, "no sender report yet");
-        assert_eq!(with(sent, 65_536).round_trip(now), None, "held longer than it was away");
-    }
-
-    /// Packets whose headers are plausible, which is how far strangers get.
-    fn hostile() -> impl Strategy<Value = Vec<u8>> {
-        let types = prop_oneof![200_u8..208, any::<u8>()];
-        let packet = (0_u8..64, types, prop::collection::vec(any::<u8>(), 0..80), -1_i32..2).prop_map(
-            |(first, kind, mut body, skew)| {
-                body.resize(body.len().next_multiple_of(4), 1);
-                let words = u16::try_from((body.len() / 4) as i32 + skew).unwrap_or(0);
-                let mut bytes = vec![0x80 | first, kind];
-                bytes.extend_from_slice(&words.to_be_bytes());
-                bytes.extend_from_slice(&body);
-                bytes
-            },
-        );
-        prop::collection::vec(packet, 0..6).prop_map(|packets| packets.concat())
-    }
-
-    /// Why [`names`] looks at nothing but CNAME; when this fails, rtcp-types has mended it.
-    #[test]
-    fn private_items_of_rtcp_types_cannot_be_trusted() {
-        let mut bytes = vec![0x81, 202, 0, 0, 0, 0, 0, 1, 8, 1, 200];
-        bytes.resize(256, 0);
-        bytes[3] = 63;
-        let description = rtcp_types::Sdes::parse(&bytes).unwrap();
-        let value = std::panic::catch_unwind(|| {
-            let items: usize = description
-                .chunks()
-                .flat_map(|chunk| chunk.items())
-                .map(|item| item.value().len())
-                .sum();
-            items
-        });
-        assert!(value.is_err());
-        assert_eq!(parse(&bytes), Ok(Vec::new()));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
-
-        #[test]
-        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = parse(&bytes);
-        }
-
-        #[test]
-        fn hostile_packets_never_panic(bytes in hostile()) {
-            if let Ok(packets) = parse(&bytes) {
-                prop_assert!(packets.len() <= MAX_PACKETS);
-            }
-        }
-
-        #[test]
-        fn hostile_names_never_panic(kind in 0_u8..10, length: u8, prefix: u8, body in prop::collection::vec(any::<u8>(), 0..40)) {
-            let mut bytes = vec![0x81, 202, 0, 0, 0, 0, 0, 1, kind, length, prefix];
-            bytes.extend_from_slice(&body);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes[3] = (bytes.len() / 4 - 1) as u8;
-            let _ = parse(&bytes);
-        }
-    }
-}
+mod tests;

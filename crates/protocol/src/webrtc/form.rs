@@ -8,41 +8,78 @@ use media::{Capture, Codec, Format, Frame, annexb, sei};
 
 use crate::rtp::{Framing, HEADER_BYTES, Packet, Packetizer, PacketizerConfig};
 
-/// Largest payload with its RTP header. Header extensions (28 bytes), the number of a repeated packet (2), and the seal (16) come on top,
+/// Largest payload with its RTP header. Header extensions (20 bytes), the number of a repeated packet (2), and the seal (16) come on top,
 /// and together make no more than [`PacketizerConfig::DEFAULT_MAX_PACKET_BYTES`].
-const MAX_PACKET_BYTES: usize = 1_154;
+const MAX_PACKET_BYTES: usize = 1_162;
 
 /// One packet of a frame.
-#[derive(Clone, Debug)]
-pub(super) struct Payload {
-    pub(super) bytes: Arc<[u8]>,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payload<'a> {
+    pub(super) bytes: &'a [u8],
     pub(super) marker: bool,
     pub(super) timestamp: u32,
 }
 
-/// The packets of one frame.
+/// The packets of one frame. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Form {
-    pub(super) payloads: Vec<Payload>,
-    pub(super) capture: Capture,
-    pub(super) keyframe: bool,
-    pub(super) reorders: bool,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// All packets, with headers that nobody sends.
+    bytes: Vec<u8>,
+    pieces: Box<[Piece]>,
+    capture: Capture,
+    keyframe: bool,
+    reorders: bool,
+}
+
+/// Where a payload is in the bytes.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u32,
+    end: u32,
+    timestamp: u32,
+    marker: bool,
 }
 
 impl Form {
     /// How many packets.
     pub fn packets(&self) -> usize {
-        self.payloads.len()
+        self.shared.pieces.len()
     }
 
     /// It begins a group of pictures.
     pub fn is_keyframe(&self) -> bool {
-        self.keyframe
+        self.shared.keyframe
     }
 
     /// The frame is shown in another order than it is sent in, which no browser plays by WebRTC.
     pub fn reorders(&self) -> bool {
-        self.reorders
+        self.shared.reorders
+    }
+
+    pub(super) fn capture(&self) -> Capture {
+        self.shared.capture
+    }
+
+    pub(super) fn payloads(&self) -> impl Iterator<Item = Payload<'_>> {
+        self.shared.pieces.iter().map(|piece| self.payload_of(*piece))
+    }
+
+    pub(super) fn payload(&self, position: usize) -> Option<Payload<'_>> {
+        self.shared.pieces.get(position).map(|piece| self.payload_of(*piece))
+    }
+
+    fn payload_of(&self, piece: Piece) -> Payload<'_> {
+        let range = piece.start as usize..piece.end as usize;
+        Payload {
+            bytes: self.shared.bytes.get(range).unwrap_or_default(),
+            marker: piece.marker,
+            timestamp: piece.timestamp,
+        }
     }
 }
 
@@ -75,19 +112,25 @@ impl Former {
         let ranges = self
             .packetizer
             .render(frame, 0, timestamp, Framing::Datagram, &mut bytes);
-        let payload = |range: std::ops::Range<usize>| {
-            let packet = Packet::parse(bytes.get(range)?).ok()?;
-            Some(Payload {
-                bytes: packet.payload.into(),
-                marker: packet.header.marker,
+        let piece = |range: std::ops::Range<usize>| {
+            let packet = Packet::parse(bytes.get(range.clone())?).ok()?;
+            Some(Piece {
+                start: u32::try_from(range.end - packet.payload.len()).ok()?,
+                end: u32::try_from(range.end).ok()?,
                 timestamp: packet.header.timestamp,
+                marker: packet.header.marker,
             })
         };
+        let pieces = ranges.packets().filter_map(piece).collect();
+        bytes.shrink_to_fit();
         Form {
-            payloads: ranges.packets().filter_map(payload).collect(),
-            capture: frame.capture,
-            keyframe: frame.keyframe,
-            reorders: super::reorders(frame),
+            shared: Arc::new(Shared {
+                bytes,
+                pieces,
+                capture: frame.capture,
+                keyframe: frame.keyframe,
+                reorders: super::reorders(frame),
+            }),
         }
     }
 }
@@ -114,5 +157,5 @@ fn without_message(frame: &Frame) -> Frame {
     }
 }
 
-const _: () = assert!(MAX_PACKET_BYTES + 28 + 2 + 16 <= PacketizerConfig::DEFAULT_MAX_PACKET_BYTES);
+const _: () = assert!(MAX_PACKET_BYTES + 20 + 2 + 16 <= PacketizerConfig::DEFAULT_MAX_PACKET_BYTES);
 const _: () = assert!(MAX_PACKET_BYTES > HEADER_BYTES);

@@ -5,8 +5,9 @@
 //! viewers of a stream share them ([`Form`]). Does not belong here: HTTP, sockets, which frames a viewer is given and when, RTP's own
 //! rules ([`crate::rtp`]).
 //!
-//! str0m does ICE, DTLS, SRTP, RTCP and retransmission, and stays behind this folder. It is used in RTP mode through its direct
-//! interface; descriptions are read and written here, so that whatever a stranger offers passes through a parser of ours first, and what
+//! A viewer's packets are written once, sealed, into the buffer that is sent ([`channel`], [`outlet`]), with str0m's STUN messages and DTLS alone.
+//! For publishers and our own viewing str0m does ICE, DTLS, SRTP, RTCP and retransmission, in RTP mode through its direct
+//! interface. It stays behind this folder; descriptions are read and written here, so that whatever a stranger offers passes through a parser of ours first, and what
 //! is left out of an answer can be said in it. Keys and certificates are drawn by the cryptographic library itself, the one kind of
 //! randomness that is no argument.
 //!
@@ -14,15 +15,19 @@
 //! SHA-1, a tenth of the cost a packet (DESIGN §3.7). There are no data channels.
 
 mod answer;
+mod channel;
+mod choice;
 mod client;
 mod codecs;
 mod form;
 mod fragment;
 mod offer;
 mod outbox;
+mod outlet;
 mod peer;
 mod playout;
 mod publisher;
+mod repeats;
 #[cfg(test)]
 mod tests;
 mod viewer;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Transport;
+use super::channel::Way;
 use crate::rtp::{PacketRanges, Run};
 
 /// Datagrams on their way out, of one or many sessions. Lent to each call that may send; emptied by whoever has the sockets, who keeps it, so
@@ -11,6 +12,8 @@ use crate::rtp::{PacketRanges, Run};
 pub struct Outbox {
     bytes: Vec<u8>,
     batches: Vec<Batch>,
+    /// Room of batches that were sent.
+    spare: Vec<PacketRanges>,
 }
 
 /// Datagrams from one address of ours to one of a peer.
@@ -52,13 +55,34 @@ impl Outbox {
     pub(super) fn push(&mut self, transport: Transport, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
+        self.note(Way { transport, from, to }, start);
+    }
+
+    /// Appends what `write` appends to the buffer, in which the datagram begins where it is told. Nothing when it fails.
+    pub(super) fn write<E>(
+        &mut self,
+        way: Way,
+        write: impl FnOnce(&mut Vec<u8>, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        let written = write(&mut self.bytes, start);
+        match &written {
+            Ok(()) => self.note(way, start),
+            Err(_) => self.bytes.truncate(start),
+        }
+        written
+    }
+
+    /// From `start` on there is one more datagram.
+    fn note(&mut self, way: Way, start: usize) {
+        let Way { transport, from, to } = way;
         let end = self.bytes.len();
         let goes_on = |batch: &&mut Batch| (batch.transport, batch.from, batch.to) == (transport, from, to);
         if let Some(batch) = self.batches.last_mut().filter(goes_on) {
             batch.ranges.push(start, end);
             return;
         }
-        let mut ranges = PacketRanges::new(0);
+        let mut ranges = self.spare.pop().unwrap_or_else(|| PacketRanges::new(0));
         ranges.push(start, end);
         self.batches.push(Batch {
             transport,
@@ -87,12 +111,19 @@ impl Outbox {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
-        self.batches.clear();
+        for mut batch in self.batches.drain(..) {
+            if self.spare.len() < KEPT_BATCHES {
+                batch.ranges.clear();
+                self.spare.push(batch.ranges);
+            }
+        }
     }
 }
 
 /// Room that is kept between frames.
 const KEPT_BYTES: usize = 128 << 10;
+/// Lists of runs that are: a turn is for one peer, at one or two addresses.
+const KEPT_BATCHES: usize = 4;
 
 #[cfg(test)]
 mod tests {

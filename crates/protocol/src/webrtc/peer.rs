@@ -1,7 +1,7 @@
-//! One peer: ICE, DTLS and SRTP through str0m.
+//! One peer that sends to us: ICE, DTLS and SRTP through str0m.
 //!
 //! Belongs here: setting str0m up for what was agreed on, carrying datagrams in and out of it, the end of a session. Does not belong here: what a
-//! viewer is sent or a publisher sends.
+//! publisher sends, viewers ([`super::channel`]).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,11 +21,9 @@ use super::offer::{SectionKind, Setup};
 use super::{Config, Credentials, Identity, Offer, Outbox, Refusal, Transport};
 
 /// How long a peer has to get through ICE and DTLS.
-const CONNECT_TIME: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// Addresses of ours at which a session is reachable. One that comes later than these is not answered.
 const MAX_LOCAL: usize = 64;
-/// How often counters are told.
-const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// Under which we offer to be told capture times; str0m's own extensions take those below.
 const CLIENT_CAPTURE_TIME_ID: u8 = 13;
 /// Largest header extension identifier of the one-byte form (RFC 8285 §4.2).
@@ -142,7 +140,7 @@ impl Peer {
             .set_local_ice_credentials(creds(ours))
             .set_ice_lite(true)
             .set_rtp_mode(true)
-            .set_stats_interval(Some(STATS_INTERVAL))
+            .set_stats_interval(None)
             .set_extension_map(extensions(accepted))
             .clear_codecs();
         for (accepted, _) in accepted {
@@ -337,7 +335,7 @@ impl Peer {
             }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.end(Ended::Lost),
             Event::Closed => self.end(Ended::Left),
-            Event::KeyframeRequest(_) | Event::RtpPacket(_) | Event::SenderFeedback(_) | Event::MediaEgressStats(_) => {
+            Event::RtpPacket(_) | Event::SenderFeedback(_) => {
                 self.happened.push_back(Happened::Other(Box::new(event)));
             }
             _ => {}

@@ -12,7 +12,8 @@ use std::sync::{Arc, LazyLock};
 use super::{Candidate, Config, Identity, Transport};
 
 /// One for all tests: making it is the slow part.
-static IDENTITY: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate().expect("a certificate")));
+pub(super) static IDENTITY: LazyLock<Arc<Identity>> =
+    LazyLock::new(|| Arc::new(Identity::generate().expect("a certificate")));
 
 const SERVER: &str = "10.0.0.1:8189";
 const CLIENT: &str = "10.0.0.2:50000";

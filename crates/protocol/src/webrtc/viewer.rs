@@ -1,35 +1,36 @@
 //! A viewer: one WHEP session.
 //!
-//! Belongs here: which tracks it gets in which payload types, its packets' numbers and header extensions, what it says by RTCP. Does not
-//! belong here: which frames it is given ([`media::hub`] and the driver).
+//! Belongs here: what a viewer is sent and when, what its reports and requests mean. Does not belong here: which frames it is given
+//! ([`media::hub`] and the driver), which tracks it gets ([`super::choice`]), packets ([`super::outlet`]), ICE and DTLS ([`super::channel`]).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use media::hub::MAX_TRACKS;
-use media::{Codec, Format, Kind, Timescale, Track, TrackIndex, WallTime, time};
-use str0m::Input;
-use str0m::media::{MediaTime, Mid, Pt};
-use str0m::rtp::{AbsCaptureTime, ExtensionValues, RtpWrite, Ssrc};
+use media::{Kind, Track, TrackIndex, WallTime, time};
 
-use super::answer::{ABS_CAPTURE_TIME, Accepted, PLAYOUT_DELAY, Writing};
-use super::codecs;
+use super::answer::Writing;
+use super::channel::{Channel, Happened};
+use super::choice::{choose, describe, receives};
 use super::form::Form;
-use super::offer::{OfferedCodec, Section, SectionKind};
-use super::peer::{self, Datagram, Happened, Peer};
+use super::offer::SectionKind;
+use super::outlet::{Outlet, Sending};
+use super::peer::Datagram;
 use super::playout::{Delay, Playout};
 use super::{Answered, Config, Credentials, Event, Moment, Offer, Outbox, Refusal, Report, Transport};
-use crate::rtp::clock;
-
-/// Packets of a track that can be sent again, and for how long. What is kept is a reference to the form that all viewers share, and a header.
-const RTX_PACKETS: usize = 128;
-const RTX_TIME: Duration = Duration::from_secs(1);
-/// Largest share of repeated bytes in a second: half. A still picture's stream is little more than its keyframes, and a lost one must come again.
-const RTX_SHARE: f32 = 0.5;
+use crate::rtp::rtcp::{self, Packet, ReportBlock};
 
 /// How long after its beginning a viewer's reports say nothing about its way.
 const SETTLING_TIME: Duration = Duration::from_secs(3);
+/// How often sender reports go, and how soon after the first frame.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+const FIRST_REPORT: Duration = Duration::from_millis(100);
+/// They wait a little for the next frame, with which they go without waking anybody.
+const REPORT_PATIENCE: Duration = Duration::from_millis(100);
+/// Sender reports of which is remembered when they were sent: the viewer's name the one they answer.
+const KEPT_REPORTS: usize = 4;
+/// Our name in RTCP, as the answer has it.
+const CNAME: &str = "sightline";
 
 /// What a viewer is to see.
 #[derive(Clone, Copy, Debug)]
@@ -51,27 +52,21 @@ pub struct Sent {
     pub bytes: usize,
 }
 
-/// A track as this viewer gets it.
-#[derive(Debug)]
-struct Outlet {
-    track: TrackIndex,
-    mid: Mid,
-    ssrc: Ssrc,
-    payload_type: Pt,
-    clock: Timescale,
-    /// Extended, so that the encryption's counter goes on when the 16 bits come round.
-    sequence: u64,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Viewer {
-    peer: Peer,
+    channel: Channel,
     outlets: Vec<Outlet>,
     delay: Delay,
     /// Since when.
     connected: Option<Instant>,
     events: VecDeque<Event>,
+    /// When a frame was sent last, on both clocks: sender reports follow a clock that is set.
+    clock: Option<Moment>,
+    report_due: Option<Instant>,
+    /// The middle of their NTP time, and when they were sent.
+    reports: VecDeque<(u32, Instant)>,
+    round_trip: Option<Duration>,
 }
 
 impl Viewer {
@@ -113,17 +108,7 @@ impl Viewer {
             });
         }
         let ours = Credentials::random(random);
-        let mut peer = Peer::new(offer, &accepted, config, &ours, now)?;
-        for outlet in &outlets {
-            let repeats = accepted
-                .iter()
-                .find(|(_, mid)| *mid == outlet.mid)
-                .and_then(|(accepted, _)| accepted.sends?.1)
-                .map(Ssrc::from);
-            let mut direct = peer.rtc().direct_api();
-            let stream = direct.declare_stream_tx(outlet.ssrc, repeats, outlet.mid, None);
-            stream.set_rtx_cache(RTX_PACKETS, RTX_TIME, Some(RTX_SHARE));
-        }
+        let channel = Channel::new(offer, config, &ours, now)?;
         let sections: Vec<_> = accepted.into_iter().map(|(accepted, _)| accepted).collect();
         let writing = Writing {
             offer,
@@ -133,31 +118,37 @@ impl Viewer {
             left_out,
         };
         let session = Self {
-            peer,
+            channel,
             outlets,
             delay: Delay::new(view.playout),
             connected: None,
             events: VecDeque::new(),
+            clock: None,
+            report_due: None,
+            reports: VecDeque::new(),
+            round_trip: None,
         };
         Ok(writing.answered(session, &sections))
     }
 
     /// Takes a datagram in. `false` when it is not this session's.
     pub fn receive(&mut self, datagram: Datagram<'_>, now: Instant, out: &mut Outbox) -> bool {
-        let taken = self.peer.receive(datagram, now, out);
-        self.look_around(now);
+        let taken = self.channel.receive(datagram, now, out);
+        self.look_around(now, out);
         taken
     }
 
     /// To be called at [`Viewer::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        self.peer.handle_timeout(now, out);
-        self.look_around(now);
+        self.channel.handle_timeout(now, out);
+        self.report_when_due(now, out);
+        self.look_around(now, out);
     }
 
     /// When [`Viewer::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Instant {
-        self.peer.poll_timeout()
+        let due = self.report_due.and_then(|due| due.checked_add(REPORT_PATIENCE));
+        due.map_or(self.channel.poll_timeout(), |due| due.min(self.channel.poll_timeout()))
     }
 
     /// What happened; call until `None` after each call that takes something in.
@@ -167,12 +158,12 @@ impl Viewer {
 
     /// Where the viewer is, as far as is known.
     pub fn remote(&self) -> Option<(Transport, SocketAddr)> {
-        self.peer.remote()
+        self.channel.remote()
     }
 
     /// The peer's own name in ICE.
     pub fn remote_ufrag(&self) -> &str {
-        self.peer.remote_ufrag()
+        self.channel.remote_ufrag()
     }
 
     /// The codecs that it gets.
@@ -182,236 +173,155 @@ impl Viewer {
 
     /// Sends the packets of one frame. Nothing is sent of a track that was left out, and before [`Event::Connected`].
     pub fn send(&mut self, track: TrackIndex, form: &Form, now: Moment, out: &mut Outbox) -> Sent {
-        if self.connected.is_none() || self.peer.has_ended() {
-            return Sent::default();
-        }
-        let Some(outlet) = self.outlets.iter_mut().find(|outlet| outlet.track == track) else {
+        let outlet = self.outlets.iter_mut().find(|outlet| outlet.track == track);
+        let (Some(outlet), Some((way, srtp))) = (outlet, self.channel.open()) else {
             return Sent::default();
         };
-        let extensions = extensions(form.capture.at, self.delay.values());
-        let captured = captured(form.capture.at, now);
-        let mut direct = self.peer.rtc().direct_api();
-        let Some(stream) = direct.stream_tx(&outlet.ssrc) else {
-            return Sent::default();
+        let mut sending = Sending {
+            srtp,
+            way,
+            playout: self.delay.values(),
+            now: now.at,
+            out,
         };
-        let mut sent = Sent::default();
-        for payload in &form.payloads {
-            let packet = RtpWrite::new(
-                outlet.payload_type,
-                outlet.sequence.into(),
-                payload.timestamp,
-                captured,
-                std::sync::Arc::clone(&payload.bytes),
-            );
-            let packet = packet
-                .marker(payload.marker)
-                .ext_vals(extensions.clone())
-                .nackable(true);
-            stream.write_rtp(packet);
-            outlet.sequence = outlet.sequence.wrapping_add(1);
-            sent.packets += 1;
-            sent.bytes += payload.bytes.len();
+        let sent = outlet.send(form, &mut sending);
+        self.clock = Some(now);
+        if self.report_due.is_none() {
+            self.report_due = now.at.checked_add(FIRST_REPORT);
         }
-        self.peer.advance(Input::Timeout(now.at), out);
-        self.look_around(now.at);
+        self.report_when_due(now.at, out);
         sent
     }
 
     /// Starts ICE anew, and returns our new credentials.
     pub fn restart(&mut self, theirs: &Credentials, random: &mut dyn FnMut() -> u64) -> Credentials {
         let ours = Credentials::random(random);
-        self.peer.restart(theirs, &ours);
+        self.channel.restart(theirs, &ours);
         ours
     }
 
     /// Says goodbye. [`Event::Ended`] follows.
     pub fn close(&mut self, now: Instant, out: &mut Outbox) {
-        self.peer.close(now, out);
-        self.look_around(now);
+        let sources: Vec<_> = self.outlets.iter().map(|outlet| outlet.ssrc).collect();
+        if let (Some((way, srtp)), Some(&first)) = (self.channel.open(), sources.first()) {
+            // What fails here would have been a courtesy.
+            let _ = out.write(way, |bytes, start| {
+                rtcp::write_receiver_report(first, &[], CNAME, bytes);
+                rtcp::write_goodbye(sources.iter().copied(), bytes);
+                srtp.seal_rtcp(bytes, start)
+            });
+        }
+        self.report_due = None;
+        self.channel.close(out);
+        self.look_around(now, out);
     }
 
-    fn look_around(&mut self, now: Instant) {
-        while let Some(happened) = self.peer.poll() {
-            let event = match happened {
+    fn look_around(&mut self, now: Instant, out: &mut Outbox) {
+        while let Some(happened) = self.channel.poll() {
+            match happened {
                 Happened::Connected => {
                     self.connected = Some(now);
-                    Some(Event::Connected)
+                    self.events.push_back(Event::Connected);
                 }
-                Happened::Ended(why) => Some(Event::Ended(why)),
-                Happened::Other(event) => self.understand(&event, now),
-            };
-            self.events.extend(event);
-        }
-    }
-
-    fn understand(&mut self, event: &str0m::Event, now: Instant) -> Option<Event> {
-        match event {
-            str0m::Event::KeyframeRequest(_) => Some(Event::KeyframeWanted),
-            str0m::Event::MediaEgressStats(stats) => {
-                let remote = stats.remote.as_ref()?;
-                let outlet = self.outlets.iter().find(|outlet| outlet.mid == stats.mid)?;
-                let jitter_us = i64::from(remote.jitter).saturating_mul(1_000_000) / i64::from(outlet.clock.hz());
-                // A burst of pictures that are older looks like jitter, which is forgotten after some packets.
-                let settled = |since| now.saturating_duration_since(since) >= SETTLING_TIME;
-                if self.connected.is_some_and(settled) {
-                    self.delay.jitter(Duration::from_micros(jitter_us.unsigned_abs()), now);
+                Happened::Ended(why) => {
+                    self.report_due = None;
+                    self.events.push_back(Event::Ended(why));
                 }
-                Some(Event::Report(Report {
-                    track: outlet.track,
-                    lost: remote.packets_lost,
-                    jitter_us,
-                    round_trip_us: stats.rtt.map(time::micros),
-                }))
+                Happened::Rtcp(packet) => self.understand(&packet, now, out),
             }
-            _ => None,
         }
     }
-}
 
-/// Which sections get which tracks, what is sent in them, and what is left out.
-fn choose<'a>(
-    offer: &'a Offer,
-    tracks: &[Track],
-    random: &mut dyn FnMut() -> u64,
-) -> (Vec<(Accepted<'a>, Mid)>, Vec<Outlet>, Vec<String>) {
-    let mut accepted: Vec<(Accepted<'_>, Mid)> = Vec::new();
-    let mut outlets: Vec<Outlet> = Vec::new();
-    let mut left_out = Vec::new();
-    for track in tracks.iter().take(MAX_TRACKS) {
-        let name = track.format.codec().name();
-        if let Some(why) = codecs::never(&track.format) {
-            left_out.push(format!("{name}: {why}"));
-            continue;
+    fn understand(&mut self, packet: &[u8], now: Instant, out: &mut Outbox) {
+        let mut keyframe_wanted = false;
+        // What cannot be read is the viewer's own harm.
+        for packet in rtcp::parse(packet).unwrap_or_default() {
+            match packet {
+                Packet::SenderReport { blocks, .. } | Packet::ReceiverReport { blocks, .. } => {
+                    blocks.iter().for_each(|block| self.note(block, now));
+                }
+                Packet::Missing { ssrc, sequences } => self.repeat(ssrc, &sequences, now, out),
+                Packet::KeyframeWanted => keyframe_wanted = true,
+                Packet::Name { .. } => {}
+            }
         }
-        let sections = offer.sections.iter().zip(0_usize..);
-        let found = sections.into_iter().find_map(|(section, position)| {
-            let codec = fitting(offer, section, position, &accepted, track)?;
-            Some((section, position, codec))
-        });
-        let Some((section, position, codec)) = found else {
-            left_out.push(format!("{name}: the offer has no room for it"));
-            continue;
+        if keyframe_wanted {
+            self.events.push_back(Event::KeyframeWanted);
+        }
+    }
+
+    /// What a viewer says of one source.
+    fn note(&mut self, block: &ReportBlock, now: Instant) {
+        let Some(outlet) = self.outlets.iter().find(|outlet| outlet.ssrc == block.ssrc) else {
+            return;
         };
-        let (mid, _) = peer::mid(&section.mid, position);
-        let rtx = codec.rtx.is_some() && codec.nack && section.kind == SectionKind::Video;
-        let (source, repeats) = sources(&outlets, random);
-        let extensions = peer::agreed(&section.extensions, &[PLAYOUT_DELAY, ABS_CAPTURE_TIME], &accepted);
-        accepted.push((
-            Accepted {
-                section: position,
-                codec,
-                parameters: parameters(&track.format, codec),
-                extensions,
-                rtx,
-                sends: Some((source, rtx.then_some(repeats))),
-            },
-            mid,
-        ));
-        outlets.push(Outlet {
-            track: track.index,
-            mid,
-            ssrc: source.into(),
-            payload_type: codec.payload_type.into(),
-            clock: clock(&track.format),
-            // The encryption's counter begins at zero: the first number leaves room before it comes round.
-            sequence: random() & 0x7fff,
-        });
-    }
-    (accepted, outlets, left_out)
-}
-
-/// The payload type for a track, of a section that is free for it.
-fn fitting<'a>(
-    offer: &Offer,
-    section: &'a Section,
-    position: usize,
-    accepted: &[(Accepted<'_>, Mid)],
-    track: &Track,
-) -> Option<&'a OfferedCodec> {
-    let kind = match track.kind() {
-        Kind::Video => SectionKind::Video,
-        Kind::Audio => SectionKind::Audio,
-    };
-    if section.kind != kind || !receives(section) {
-        return None;
-    }
-    let codec = codecs::to_send(section, &track.format)?;
-    let fits_beside = |(other, mid): &(Accepted<'_>, Mid)| {
-        let Some(theirs) = offer.sections.get(other.section) else {
-            return false;
-        };
-        let shared = other.section != position && offer.bundled(&theirs.mid, &section.mid) && theirs.mid != section.mid;
-        shared && *mid != peer::mid(&section.mid, position).0 && other.codec.payload_type != codec.payload_type
-    };
-    accepted.iter().all(fits_beside).then_some(codec)
-}
-
-fn receives(section: &Section) -> bool {
-    section.direction.receives && section.rtcp_mux && !section.disabled
-}
-
-/// Two sources that are neither zero nor anybody else's of this session.
-fn sources(outlets: &[Outlet], random: &mut dyn FnMut() -> u64) -> (u32, u32) {
-    let known: Vec<u32> = outlets.iter().map(|outlet| *outlet.ssrc).collect();
-    // Even ones are sources, odd ones repeat: no two of a session are ever the same.
-    let mut source = (random() as u32) & !1;
-    while source == 0 || known.contains(&source) {
-        source = source.wrapping_add(2);
-    }
-    (source, source | 1)
-}
-
-/// Our `a=fmtp`: the profile as offered, which is how the peer finds its own line again, and the stream's level.
-fn parameters(format: &Format, codec: &OfferedCodec) -> String {
-    match format {
-        Format::H264(h264) => {
-            let [profile, constraints, level] = codecs::profile_level_id(codec).unwrap_or([0x42, 0, 0x1f]);
-            let level = h264.profile_level_id().map_or(level, |[_, _, own]| own);
-            format!(
-                "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile:02x}{constraints:02x}{level:02x}"
-            )
+        let jitter_us = i64::from(block.jitter_ticks).saturating_mul(1_000_000) / i64::from(outlet.clock.hz());
+        let answered = self.reports.iter().find(|(ntp, _)| *ntp == block.last_sender_report);
+        if let Some((_, sent)) = answered {
+            let held = u64::from(block.delay_since_last_sender_report) * 1_000_000 / 65_536;
+            let away = now.saturating_duration_since(*sent);
+            self.round_trip = away.checked_sub(Duration::from_micros(held)).or(self.round_trip);
         }
-        Format::H265(_) => codec.parameters.clone(),
-        Format::Opus(opus) if opus.channels > 1 => "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1".to_owned(),
-        Format::Opus(_) => "minptime=10;useinbandfec=1".to_owned(),
-        Format::Aac(_) | Format::G711(_) => String::new(),
+        // A burst of pictures that are older looks like jitter, which is forgotten after some packets.
+        let settled = |since| now.saturating_duration_since(since) >= SETTLING_TIME;
+        if self.connected.is_some_and(settled) {
+            self.delay.jitter(Duration::from_micros(jitter_us.unsigned_abs()), now);
+        }
+        self.events.push_back(Event::Report(Report {
+            track: outlet.track,
+            lost: u64::try_from(block.lost).unwrap_or(0),
+            jitter_us,
+            round_trip_us: self.round_trip.map(time::micros),
+        }));
+    }
+
+    fn repeat(&mut self, ssrc: u32, sequences: &[u16], now: Instant, out: &mut Outbox) {
+        let outlet = self.outlets.iter_mut().find(|outlet| outlet.ssrc == ssrc);
+        if let (Some(outlet), Some((way, srtp))) = (outlet, self.channel.open()) {
+            let mut sending = Sending {
+                srtp,
+                way,
+                playout: self.delay.values(),
+                now,
+                out,
+            };
+            outlet.repeat(sequences, self.round_trip, &mut sending);
+        }
+    }
+
+    /// Sender reports of all that is sent, in one datagram.
+    fn report_when_due(&mut self, now: Instant, out: &mut Outbox) {
+        let (Some(due), Some(clock)) = (self.report_due, self.clock) else {
+            return;
+        };
+        if due > now {
+            return;
+        }
+        self.report_due = now.checked_add(REPORT_INTERVAL);
+        for repeats in self.outlets.iter_mut().filter_map(|outlet| outlet.repeats.as_mut()) {
+            repeats.forget(now);
+        }
+        let Some((way, srtp)) = self.channel.open() else { return };
+        let wall = clock
+            .wall
+            .offset_micros(time::micros(now.saturating_duration_since(clock.at)));
+        let outlets = &self.outlets;
+        let written = out.write(way, |bytes, start| {
+            for info in outlets.iter().filter_map(|outlet| outlet.report(wall)) {
+                rtcp::write_sender_report(info, &[], CNAME, bytes);
+            }
+            srtp.seal_rtcp(bytes, start)
+        });
+        if written.is_ok() {
+            if self.reports.len() >= KEPT_REPORTS {
+                self.reports.pop_front();
+            }
+            self.reports.push_back((middle(wall), now));
+        }
     }
 }
 
-/// A format, for people.
-fn describe(format: &Format) -> String {
-    match format {
-        Format::H264(h264) => h264
-            .codec_string()
-            .map_or("H.264".to_owned(), |string| format!("H.264 ({string})")),
-        Format::H265(h265) => h265
-            .codec_string()
-            .map_or("H.265".to_owned(), |string| format!("H.265 ({string})")),
-        Format::Aac(_) | Format::Opus(_) | Format::G711(_) => Codec::name(format.codec()).to_owned(),
-    }
-}
-
-/// Header extensions of all packets of a frame, the same in each, so that packets of equal payloads are equal in size. str0m writes those
-/// that were agreed on.
-fn extensions(captured: WallTime, (least, most): (u16, u16)) -> ExtensionValues {
-    ExtensionValues {
-        play_delay_min: Some(MediaTime::from_hundredths(u64::from(least))),
-        play_delay_max: Some(MediaTime::from_hundredths(u64::from(most))),
-        abs_capture_time: system_time(captured).map(|capture_time| AbsCaptureTime {
-            capture_time,
-            clock_offset: None,
-        }),
-        ..ExtensionValues::default()
-    }
-}
-
-fn system_time(wall: WallTime) -> Option<SystemTime> {
-    let micros = u64::try_from(wall.unix_micros()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros))
-}
-
-/// When a picture was captured, on the clock of intervals: sender reports go by it. Never later than now, which str0m could not report.
-fn captured(capture: WallTime, now: Moment) -> Instant {
-    let age = u64::try_from(now.wall.micros_since(capture)).unwrap_or(0);
-    now.at.checked_sub(Duration::from_micros(age)).unwrap_or(now.at)
+/// What receiver reports repeat of a sender report's time (RFC 3550 §6.4.1).
+fn middle(wall: WallTime) -> u32 {
+    (wall.to_ntp() >> 16) as u32
 }

@@ -115,7 +115,7 @@ struct Task {
     inbox: mpsc::Receiver<Message>,
     service: Arc<Service>,
     /// Dense, so that the loop over all of them stays in order and in cache.
-    viewers: Vec<Box<Seated>>,
+    viewers: Vec<Seated>,
     index: HashMap<u64, usize>,
     /// Behind the last frame handed out.
     live: Position,
@@ -153,7 +153,7 @@ impl Task {
         self.inbox.close();
         while let Ok(message) = self.inbox.try_recv() {
             if let Message::Join(seated) = message {
-                self.take_in(seated);
+                self.take_in(*seated);
             }
         }
         while let Some(last) = self.viewers.len().checked_sub(1) {
@@ -207,7 +207,7 @@ impl Task {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Join(seated) => self.take_in(seated),
+            Message::Join(seated) => self.take_in(*seated),
             Message::Datagram(arrived) => self.receive(&arrived),
             Message::Restart { id, theirs, ours } => self.restart(id, &theirs, ours),
             Message::Close { id } => {
@@ -220,7 +220,7 @@ impl Task {
         }
     }
 
-    fn take_in(&mut self, seated: Box<Seated>) {
+    fn take_in(&mut self, seated: Seated) {
         self.index.insert(seated.id, self.viewers.len());
         self.viewers.push(seated);
     }
@@ -247,7 +247,7 @@ impl Task {
     fn serve(&mut self, entry: &Arc<Entry>) {
         self.live = Position::after(entry);
         let in_step = |viewer: &Seated| matches!(viewer.place, Place::InStep);
-        if !self.viewers.iter().any(|viewer| in_step(viewer)) {
+        if !self.viewers.iter().any(in_step) {
             return;
         }
         let Some(form) = self.forms.of(entry) else { return };
@@ -255,7 +255,7 @@ impl Task {
         let live = self.live;
         // From the back: one that is removed is replaced by one that had its turn.
         for at in (0..self.viewers.len()).rev() {
-            if !self.viewers.get(at).is_some_and(|viewer| in_step(viewer)) {
+            if !self.viewers.get(at).is_some_and(in_step) {
                 continue;
             }
             self.turn_of(at, |viewer, turn| {

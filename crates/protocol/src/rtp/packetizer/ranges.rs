@@ -50,6 +50,12 @@ impl PacketRanges {
         });
     }
 
+    /// Forgets the packets, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.runs.clear();
+        (self.packets, self.last_start) = (0, 0);
+    }
+
     pub(super) fn last_start(&self) -> Option<usize> {
         (!self.runs.is_empty()).then_some(self.last_start)
     }

@@ -1,6 +1,5 @@
 //! What a publisher gives.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::{CaptureSource, Clock as _, Frame};
@@ -114,13 +113,13 @@ impl Publishing {
             let (mid, payload_type) = self.section;
             let mut direct = self.world.rtc.direct_api();
             let stream = direct.stream_tx_by_mid(mid, None).expect("the picture's");
-            for payload in &form.payloads {
+            for payload in form.payloads() {
                 let packet = RtpWrite::new(
                     payload_type.into(),
                     self.sequence.into(),
                     payload.timestamp,
                     self.world.clock.now(),
-                    Arc::clone(&payload.bytes),
+                    payload.bytes,
                 );
                 stream.write_rtp(packet.marker(payload.marker).nackable(true));
                 self.sequence += 1;

@@ -41,12 +41,20 @@ struct Watching {
 
 impl Watching {
     fn new(quality: Quality, seed: u64, rtp_mode: bool) -> Self {
+        let watching = Self::begin(quality, seed, rtp_mode, |offer| offer);
+        assert!(watching.told.contains(&Told::Connected), "{:?}", watching.told);
+        watching
+    }
+
+    /// The first second with an offer that is changed on its way.
+    fn begin(quality: Quality, seed: u64, rtp_mode: bool, change: impl FnOnce(String) -> String) -> Self {
         let mut world = World::new(quality, seed, rtp_mode);
         let video = Video::new(Settings {
             gop_frames: 60,
             ..Settings::default()
         });
-        let offer = Offer::parse(world.offer(Direction::RecvOnly).as_bytes()).unwrap();
+        let offer = change(world.offer(Direction::RecvOnly));
+        let offer = Offer::parse(offer.as_bytes()).unwrap();
         let view = View {
             tracks: &[video.track()],
             reorders: false,
@@ -63,7 +71,6 @@ impl Watching {
             told: Vec::new(),
         };
         watching.run(Duration::from_secs(1));
-        assert!(watching.told.contains(&Told::Connected), "{:?}", watching.told);
         watching
     }
 
@@ -232,6 +239,7 @@ fn the_picture_recovers_from_loss_within_half_a_second(#[case] loss: f64, #[case
             (seen, last) = (*at, Some(number));
         }
     }
+    assert!(watching.world.largest <= 1_200, "{}", watching.world.largest);
     assert!(late <= Duration::from_millis(500), "no picture for {late:?}");
     assert!(shown * 100 >= whole.len() * 97, "{shown} of {} pictures", whole.len());
 }
@@ -261,13 +269,87 @@ fn sender_reports_carry_the_capture_time() {
     let report = report.expect("a report in three seconds");
     // The timestamp of the report is that of a picture captured at its time: extrapolated from the newest before it.
     let (at, frame) = watching.sent.iter().rfind(|(at, _)| *at <= report.received_at).unwrap();
-    let timestamp = watching.former.form(frame).payloads[0].timestamp;
+    let timestamp = watching.former.form(frame).payloads().next().unwrap().timestamp;
     let elapsed = (report.received_at - *at).as_micros() * 90 / 1_000;
     let difference = i64::from((report.sender_info.rtp_time.numer() as u32).wrapping_sub(timestamp) as i32);
     assert!(
         (difference - elapsed as i64).abs() < 90,
         "{difference} ticks after {elapsed}"
     );
+}
+
+#[test]
+fn sender_reports_follow_a_clock_that_is_set() {
+    let mut watching = Watching::new(Quality::default(), 12, true);
+    let mut last = None;
+    for ahead in [0, 3_600_000_000] {
+        watching.world.clock.step_wall(ahead);
+        watching.play(Duration::from_secs(2));
+        let mut reports = watching.world.events.iter().filter_map(|(_, event)| match event {
+            Event::SenderFeedback(feedback) => Some(feedback.sender_info.ntp_time),
+            _ => None,
+        });
+        let newest = reports.next_back().unwrap();
+        let before = last.replace(newest);
+        let step = before.map(|before| newest.duration_since(before).unwrap().as_secs());
+        assert!(step.is_none_or(|step| (3_601..3_603).contains(&step)), "{step:?}");
+    }
+}
+
+#[test]
+fn the_round_trip_is_measured() {
+    let way = Quality {
+        delay: Duration::from_millis(30),
+        ..Quality::default()
+    };
+    let mut watching = Watching::new(way, 13, true);
+    watching.play(Duration::from_secs(4));
+    let mut round_trips = watching.told.iter().filter_map(|told| match told {
+        Told::Report(report) => report.round_trip_us,
+        _ => None,
+    });
+    let round_trip = round_trips.next_back().unwrap();
+    assert!((59_000..63_000).contains(&round_trip), "{round_trip}");
+}
+
+#[test]
+fn a_peer_that_awaits_the_handshake_is_served() {
+    let mut watching = Watching::begin(Quality::default(), 14, false, |offer| {
+        offer.replace("a=setup:actpass", "a=setup:passive")
+    });
+    assert!(watching.told.contains(&Told::Connected), "{:?}", watching.told);
+    watching.play(Duration::from_secs(1));
+    assert!(watching.pictures().len() > 20, "{}", watching.pictures().len());
+}
+
+#[test]
+fn who_has_another_certificate_is_sent_nothing() {
+    let mut watching = Watching::begin(Quality::default(), 15, false, |offer| {
+        let (before, digest) = offer.split_once("a=fingerprint:sha-256 ").unwrap();
+        let other = if digest.starts_with("00") { "01" } else { "00" };
+        let offer = format!("{before}a=fingerprint:sha-256 {other}{}", &digest[2..]);
+        // All sections say the same.
+        let (ours, theirs) = (&digest[..95], &format!("{other}{}", &digest[2..95]));
+        offer.replace(ours, theirs)
+    });
+    let [Told::Ended(Ended::Broken(why))] = &watching.told[..] else {
+        panic!("{:?}", watching.told)
+    };
+    assert!(why.contains("certificate"), "{why}");
+    assert_eq!(watching.send(), Sent::default());
+}
+
+#[test]
+fn our_goodbye_is_heard() {
+    let mut watching = Watching::new(Quality::default(), 16, true);
+    watching.play(Duration::from_millis(200));
+    let now = watching.world.clock.now();
+    watching.viewer.close(now, &mut watching.world.out);
+    watching.world.carry();
+    watching.run(Duration::from_millis(200));
+    assert_eq!(watching.told.last(), Some(&Told::Ended(Ended::Closed)));
+    assert!(!watching.world.rtc.is_alive(), "the client was told");
+    assert_eq!(watching.send(), Sent::default());
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! One track on its way to one viewer: headers, numbers, sender reports.
+//!
+//! Belongs here: what a packet says besides its payload, written straight into the buffer that is sent. Does not belong here: payloads
+//! ([`super::form`]), which packets are sent again ([`super::repeats`]), when anything is sent ([`super::viewer`]).
+
+use std::time::{Duration, Instant};
+
+use media::{Timescale, TrackIndex, WallTime};
+
+use super::Outbox;
+use super::answer::{ABS_CAPTURE_TIME, PLAYOUT_DELAY};
+use super::channel::{Srtp, Way};
+use super::form::{Form, Payload};
+use super::repeats::Repeats;
+use super::viewer::Sent;
+use crate::rtp::rtcp::SenderInfo;
+use crate::rtp::{HEADER_BYTES, Header};
+
+/// What marks header extensions of the one-byte form (RFC 8285 §4.2).
+const ONE_BYTE_PROFILE: [u8; 2] = [0xbe, 0xde];
+/// Bytes of the two extensions there are, with the bytes that tell them apart.
+const PLAYOUT_BYTES: usize = 4;
+const CAPTURE_BYTES: usize = 9;
+/// A header with both extensions, which end at a multiple of four bytes.
+const MAX_HEAD_BYTES: usize = HEADER_BYTES + 4 + (PLAYOUT_BYTES + CAPTURE_BYTES).next_multiple_of(4);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) track: TrackIndex,
+    pub(super) ssrc: u32,
+    pub(super) payload_type: u8,
+    pub(super) clock: Timescale,
+    /// Of the next packet, extended, so that the encryption's number goes on when the 16 bits come round.
+    pub(super) sequence: u64,
+    pub(super) extensions: Extensions,
+    /// When packets are sent again on request.
+    pub(super) repeats: Option<Repeats>,
+    sent: Total,
+    /// Timestamp and capture time of the newest frame.
+    newest: Option<(u32, WallTime)>,
+}
+
+/// What was sent so far, as sender reports count it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    packets: u32,
+    bytes: u32,
+}
+
+/// Identifiers of the header extensions that were agreed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Extensions {
+    playout: Option<u8>,
+    capture: Option<u8>,
+}
+
+impl Extensions {
+    /// From what the answer says.
+    pub(super) fn new(agreed: &[(u8, &'static str)]) -> Self {
+        let id = |wanted| agreed.iter().find(|(_, uri)| *uri == wanted).map(|(id, _)| *id);
+        Self {
+            playout: id(PLAYOUT_DELAY),
+            capture: id(ABS_CAPTURE_TIME),
+        }
+    }
+}
+
+/// The header of a frame's packets. It is of the same size for all of a session, so that packets of equal payloads are equal in size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    bytes: [u8; MAX_HEAD_BYTES],
+    used: usize,
+}
+
+impl Head {
+    /// `captured` and `least` to `most`, hundredths of a second that it may wait, are what the extensions say.
+    fn new(extensions: Extensions, captured: WallTime, (least, most): (u16, u16)) -> Self {
+        let mut head = Self {
+            bytes: [0; MAX_HEAD_BYTES],
+            used: HEADER_BYTES,
+        };
+        if extensions.playout.is_none() && extensions.capture.is_none() {
+            return head;
+        }
+        head.append(&ONE_BYTE_PROFILE);
+        head.append(&[0, 0]);
+        let begin = head.used;
+        if let Some(id) = extensions.playout {
+            // Twelve bits each.
+            let (least, most) = (u32::from(least.min(0xfff)), u32::from(most.min(0xfff)));
+            let [_, a, b, c] = ((least << 12) | most).to_be_bytes();
+            head.append(&[id << 4 | 2, a, b, c]);
+        }
+        if let Some(id) = extensions.capture {
+            head.append(&[id << 4 | 7]);
+            head.append(&captured.to_ntp().to_be_bytes());
+        }
+        // Padding is zeros, which are there.
+        let words = (head.used - begin).div_ceil(4);
+        head.used = begin + words * 4;
+        if let Some(length) = head.bytes.get_mut(begin - 1) {
+            *length = words as u8;
+        }
+        head
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let end = self.used + bytes.len();
+        if let Some(room) = self.bytes.get_mut(self.used..end) {
+            room.copy_from_slice(bytes);
+            self.used = end;
+        }
+    }
+
+    /// What differs from packet to packet.
+    fn set(&mut self, header: Header) {
+        let extended = if self.used > HEADER_BYTES { 0x10 } else { 0 };
+        if let Some(fixed) = self.bytes.first_chunk_mut::<HEADER_BYTES>() {
+            *fixed = header.to_bytes();
+            fixed[0] |= extended;
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+}
+
+/// With what a viewer's packets are sent.
+pub(super) struct Sending<'a> {
+    pub(super) srtp: &'a Srtp,
+    pub(super) way: Way,
+    pub(super) playout: (u16, u16),
+    pub(super) now: Instant,
+    pub(super) out: &'a mut Outbox,
+}
+
+impl Sending<'_> {
+    /// Appends a packet: its header, `front` and the payload, sealed. `false` when the cryptographic library refuses.
+    fn packet(&mut self, head: &Head, front: &[u8], payload: &[u8], ssrc: u32, index: u64) -> bool {
+        let (srtp, head) = (self.srtp, head.bytes());
+        let written = self.out.write(self.way, |bytes, start| {
+            bytes.extend_from_slice(head);
+            bytes.extend_from_slice(front);
+            bytes.extend_from_slice(payload);
+            srtp.seal_rtp(bytes, start, head.len(), ssrc, index)
+        });
+        written.is_ok()
+    }
+}
+
+impl Outlet {
+    pub(super) fn new(
+        track: TrackIndex,
+        ssrc: u32,
+        payload_type: u8,
+        clock: Timescale,
+        extensions: Extensions,
+        sequence: u64,
+        repeats: Option<Repeats>,
+    ) -> Self {
+        Self {
+            track,
+            ssrc,
+            payload_type,
+            clock,
+            sequence,
+            extensions,
+            repeats,
+            sent: Total::default(),
+            newest: None,
+        }
+    }
+
+    /// Sends the packets of a frame.
+    pub(super) fn send(&mut self, form: &Form, sending: &mut Sending<'_>) -> Sent {
+        let captured = form.capture().at;
+        let mut head = Head::new(self.extensions, captured, sending.playout);
+        let mut sent = Sent::default();
+        let first = self.sequence;
+        for payload in form.payloads() {
+            let index = self.sequence;
+            // A number is used once, also when the packet then is not sent.
+            self.sequence += 1;
+            head.set(header(self.payload_type, self.ssrc, index, &payload));
+            if sending.packet(&head, &[], payload.bytes, self.ssrc, index) {
+                sent.packets += 1;
+                sent.bytes += payload.bytes.len();
+            }
+            self.newest = Some((payload.timestamp, captured));
+        }
+        self.sent.packets = self.sent.packets.wrapping_add(sent.packets as u32);
+        self.sent.bytes = self.sent.bytes.wrapping_add(sent.bytes as u32);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.note(first, form, sent.bytes, sending.now);
+        }
+        sent
+    }
+
+    /// Sends again what of these numbers is still there and may be.
+    pub(super) fn repeat(&mut self, sequences: &[u16], round_trip: Option<Duration>, sending: &mut Sending<'_>) {
+        let (next, extensions) = (self.sequence, self.extensions);
+        let Some(repeats) = &mut self.repeats else { return };
+        for &sequence in sequences {
+            let Some((form, position)) = repeats.take(sequence, next, round_trip, sending.now) else {
+                continue;
+            };
+            let Some(payload) = form.payload(position) else {
+                continue;
+            };
+            // RFC 4588 §4: numbers of its own, and the original one in front of the payload.
+            let index = repeats.next_index();
+            let mut head = Head::new(extensions, form.capture().at, sending.playout);
+            head.set(header(repeats.payload_type, repeats.ssrc, index, &payload));
+            sending.packet(&head, &sequence.to_be_bytes(), payload.bytes, repeats.ssrc, index);
+        }
+    }
+
+    /// What a sender report says at `wall`; `None` while nothing was sent.
+    pub(super) fn report(&self, wall: WallTime) -> Option<SenderInfo> {
+        let (timestamp, captured) = self.newest?;
+        // The timestamp that a frame captured now would have.
+        let elapsed = i128::from(wall.micros_since(captured)) * i128::from(self.clock.hz()) / 1_000_000;
+        Some(SenderInfo {
+            ssrc: self.ssrc,
+            ntp: wall.to_ntp(),
+            rtp_timestamp: timestamp.wrapping_add(elapsed as u32),
+            packets: self.sent.packets,
+            bytes: self.sent.bytes,
+        })
+    }
+}
+
+fn header(payload_type: u8, ssrc: u32, index: u64, payload: &Payload<'_>) -> Header {
+    Header {
+        marker: payload.marker,
+        payload_type,
+        sequence: index as u16,
+        timestamp: payload.timestamp,
+        ssrc,
+    }
+}
