@@ -12,6 +12,8 @@ use super::support::{Process, Server, test_tool};
 
 /// Longest time without a new picture on a poor way.
 const LONGEST_STILL_MS: f64 = 500.0;
+/// Of our own client, which measures and shows nothing: str0m asks for a lost packet every 105 ms, and there is a keyframe a second at the most.
+const LONGEST_STILL_OF_OURS_MS: f64 = 1_000.0;
 /// A handshake of which two flights in a row are lost.
 const FIRST_PICTURE_MS: f64 = 5_000.0;
 /// The age of 95 of 100 pictures at the end of a clean way. Somebody who is held up whenever a packet is lost elsewhere is so ten times a second.
@@ -109,7 +111,10 @@ fn the_picture_goes_on(#[case] quality: Value) {
     assert!(hurt > Some(30), "the way is not poor: {counts}");
     assert_eq!(poor["failed"], 0, "{poor}");
     assert!(figure(&poor, "first_picture", "max_ms") < FIRST_PICTURE_MS, "{poor}");
-    assert!(figure(&poor, "longest_still", "max_ms") < LONGEST_STILL_MS, "{poor}");
+    assert!(
+        figure(&poor, "longest_still", "max_ms") < LONGEST_STILL_OF_OURS_MS,
+        "{poor}"
+    );
     assert!(
         longest_ms < LONGEST_STILL_MS,
         "{longest_ms} ms without a picture in Chromium"

@@ -19,8 +19,8 @@ use crate::rtp::{
     Arrival, Depacketizer, Payload, Received, Receiver, ReceiverConfig, ReceiverStats, Reordering, Timeline,
 };
 
-/// How long packets wait for one that was asked for again.
-const RECOVERY_TIME: Duration = Duration::from_millis(150);
+/// How long packets wait for one that was asked for again: while the round trip is not known str0m asks three times in this time.
+const RECOVERY_TIME: Duration = Duration::from_millis(300);
 /// Between two requests for a keyframe.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -228,3 +228,30 @@ fn a_first_picture_that_is_lost_is_asked_for_again() {
     assert!(came.is_some(), "a keyframe as number {came:?} of {}", ways.came.len());
     assert!(!ways.client.is_damaged());
 }
+
+/// Of those that are asked for again a tenth is lost once more, and str0m, which does not know the round trip, waits 105 ms before it asks again.
+#[test]
+fn what_is_lost_twice_comes_again() {
+    let way = Quality {
+        delay: Duration::from_millis(10),
+        loss: 0.05,
+        ..Quality::default()
+    };
+    let mut video = Video::new(Settings {
+        gop_frames: 600,
+        idr_bytes: 20_000,
+        frame_bytes: 8_000,
+        ..Settings::default()
+    });
+    let mut ways = Ways::new(way, &video, 21);
+    ways.run(Duration::from_secs(3));
+    let former = Former::new(video.format(), 77);
+    for _ in 0..450 {
+        let frame = video.next_frame(ways.clock.wall());
+        ways.send(&frame, &former);
+        ways.run(Duration::from_micros(video.interval_us()));
+    }
+    let broken = ways.came.iter().filter(|received| received.discontinuity).count();
+    let lost = ways.down.counts().lost;
+    assert!(lost > 100 && broken <= 2, "{broken} breaks, {lost} packets lost");
+}
