@@ -51,7 +51,7 @@ impl Fragment {
         let text = String::from_utf8_lossy(bytes);
         let lines = text
             .split(['\r', '\n', '\0'])
-            .map(str::trim)
+            .map(str::trim_ascii)
             .filter(|line| !line.is_empty());
         let (mut ufrag, mut password, mut understood) = (None, None, false);
         for (line, number) in lines.zip(1..) {

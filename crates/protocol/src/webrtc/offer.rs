@@ -139,7 +139,7 @@ impl Offer {
         let text = String::from_utf8_lossy(bytes);
         let lines = text
             .split(['\r', '\n', '\0'])
-            .map(str::trim)
+            .map(str::trim_ascii)
             .filter(|line| !line.is_empty());
         let mut reading = Reading::default();
         for (line, number) in lines.zip(1..) {

@@ -194,6 +194,17 @@ fn mangled(offer: &str, changes: &[(prop::sample::Index, u8, prop::sample::Index
     lines.join("\r\n")
 }
 
+/// Found by fuzzing: what is white in Unicode alone (a vertical tab, a no-break space) is a part of its line like any other character.
+#[test]
+fn a_line_begins_with_its_letter() {
+    for white in ['\u{b}', '\u{a0}'] {
+        let offer = offers::chromium().replace("m=audio", &format!("{white}m=audio"));
+        let answered = answer(&offer, &[picture()], false).unwrap();
+        let sections = answered.sdp.lines().filter(|line| line.starts_with("m=")).count();
+        assert_eq!(sections, 1, "{}", answered.sdp);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
