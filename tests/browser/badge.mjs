@@ -31,8 +31,10 @@ async function agrees(stage, { wrongByMs, hls }) {
   await pause(1_000);
   await page.evaluate(watchBadge);
   await pause(12_000);
-  const differences = await page.evaluate(() => window.badge);
-  check(differences.length >= 8, `the badge was compared ${differences.length} times in twelve seconds`);
+  const differences = await until('the badge was compared eight times', async () => {
+    const all = await page.evaluate(() => window.badge);
+    return all.length >= 8 && all;
+  });
   const stamps = await page.evaluate(() => {
     const ages = window.stamps.readings.map((reading) => reading.displayMs - reading.stampMs);
     return { ages, frames: window.stamps.frames, unread: window.stamps.unread };
@@ -55,9 +57,11 @@ function watchBadge() {
     // What the badge shows is the median of the last second.
     const recent = window.stamps.readings.filter((reading) => reading.at > performance.now() - 1_000);
     const ages = recent.map((reading) => reading.displayMs - reading.stampMs).sort((a, b) => a - b);
+    // Of a page that is too busy to draw its 30 pictures the stamps are of later ones than those that the browser told of.
+    if (ages.length < 24) return;
     // It and this may differ by a picture or two, which is much while the delay jumps, as it does when LL-HLS comes nearer to the edge: all is
     // right that is the middle of nearly the same pictures.
     const [least, most] = [ages[Math.floor(ages.length * 0.4)], ages[Math.ceil(ages.length * 0.6) - 1]];
-    if (Number.isFinite(shown) && ages.length > 0) window.badge.push(Math.max(0, least - shown, shown - most));
+    if (Number.isFinite(shown)) window.badge.push(Math.max(0, least - shown, shown - most));
   }).observe(document.querySelector('.badge .face'), { subtree: true, characterData: true, childList: true });
 }
