@@ -417,6 +417,7 @@ impl Receiver {
                 rtcp::Packet::ReceiverReport { .. }
                 | rtcp::Packet::Name { .. }
                 | rtcp::Packet::Missing { .. }
+                | rtcp::Packet::ReferenceTime { .. }
                 | rtcp::Packet::KeyframeWanted => {}
             }
         }

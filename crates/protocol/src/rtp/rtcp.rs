@@ -1,6 +1,6 @@
 //! RTCP (RFC 3550 §6): compound packets, read and written over `rtcp-types`.
 //!
-//! Belongs here: sender and receiver reports, SDES CNAME, goodbyes, what viewers ask for (RFC 4585, RFC 5104), limits of what is
+//! Belongs here: sender and receiver reports, SDES CNAME, goodbyes, what viewers ask for (RFC 4585, RFC 5104), their round trip (RFC 3611), limits of what is
 //! read. Does not belong here: when reports are sent and what the numbers in them are.
 
 use std::time::Duration;
@@ -22,6 +22,10 @@ const PAYLOAD_FEEDBACK: u8 = 206;
 const NACK: u8 = 1;
 const PLI: u8 = 1;
 const FIR: u8 = 4;
+/// Extended reports (RFC 3611 §2) and two of their blocks.
+const EXTENDED_REPORT: u8 = 207;
+const REFERENCE_TIME: u8 = 4;
+const DELAY_SINCE: u8 = 5;
 
 /// Why bytes are not a compound RTCP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +83,13 @@ pub enum Packet {
         ssrc: u32,
         /// Their sequence numbers, at most [`MAX_MISSING`].
         sequences: Vec<u16>,
+    },
+    /// A receiver's clock, which it wants back with how long that took (RFC 3611 §4.4).
+    ReferenceTime {
+        /// Whose.
+        ssrc: u32,
+        /// What it says.
+        ntp: u64,
     },
     /// A viewer cannot go on without a keyframe (PLI or FIR).
     KeyframeWanted,
@@ -164,6 +175,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Packet>, Error> {
             rtcp_types::SenderReport::PACKET_TYPE => packets.extend(sender_report(packet)),
             rtcp_types::ReceiverReport::PACKET_TYPE => packets.extend(receiver_report(packet)),
             rtcp_types::Sdes::PACKET_TYPE => names(packet, &mut packets),
+            EXTENDED_REPORT => packets.extend(reference_time(packet)),
             TRANSPORT_FEEDBACK if first & 0x1f == NACK => packets.extend(missing(packet)),
             // A picture lost names its source in its head, a full intra request in entries behind it.
             PAYLOAD_FEEDBACK if first & 0x1f == PLI && length >= 12 => packets.push(Packet::KeyframeWanted),
@@ -194,6 +206,23 @@ fn receiver_report(packet: &[u8]) -> Option<Packet> {
         ssrc: report.ssrc(),
         blocks: report.report_blocks().map(|block| read_block(&block)).collect(),
     })
+}
+
+/// The first of its blocks that is one: a receiver has one clock.
+fn reference_time(packet: &[u8]) -> Option<Packet> {
+    let (&[_, _, _, _, a, b, c, d], mut blocks) = packet.split_first_chunk::<8>()?;
+    while let Some((&[kind, _, high, low], rest)) = blocks.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([high, low])) * 4;
+        let (block, others) = rest.split_at_checked(length)?;
+        if let (REFERENCE_TIME, Ok(ntp)) = (kind, block.try_into()) {
+            return Some(Packet::ReferenceTime {
+                ssrc: u32::from_be_bytes([a, b, c, d]),
+                ntp: u64::from_be_bytes(ntp),
+            });
+        }
+        blocks = others;
+    }
+    None
 }
 
 /// Each entry is a number and a mask of the sixteen that follow it.
@@ -282,6 +311,18 @@ pub fn write_goodbye(sources: impl IntoIterator<Item = u32>, out: &mut Vec<u8>) 
         goodbye = goodbye.add_source(source);
     }
     append(&goodbye, out);
+}
+
+/// Appends when the clock of `theirs` came, by its middle 32 bits, and how long ago that is in 1/65,536 s (RFC 3611 §4.5). Not a compound packet by
+/// itself: a report goes before it.
+pub fn write_reference_answer(ssrc: u32, theirs: u32, middle: u32, delay: u32, out: &mut Vec<u8>) {
+    // Five words follow the first; the block is three long behind its own first.
+    out.extend_from_slice(&[0x80, EXTENDED_REPORT, 0, 5]);
+    out.extend_from_slice(&ssrc.to_be_bytes());
+    out.extend_from_slice(&[DELAY_SINCE, 0, 0, 3]);
+    for word in [theirs, middle, delay] {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
 }
 
 fn append_name(ssrc: u32, cname: &str, out: &mut Vec<u8>) {

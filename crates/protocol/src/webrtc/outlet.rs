@@ -37,6 +37,8 @@ pub(super) struct Outlet {
     /// When packets are sent again on request.
     pub(super) repeats: Option<Repeats>,
     sent: Total,
+    /// Number of the first packet of the newest keyframe.
+    keyframe_from: u64,
     /// Timestamp and capture time of the newest frame.
     newest: Option<(u32, WallTime)>,
 }
@@ -169,6 +171,7 @@ impl Outlet {
             extensions,
             repeats,
             sent: Total::default(),
+            keyframe_from: sequence,
             newest: None,
         }
     }
@@ -179,6 +182,9 @@ impl Outlet {
         let mut head = Head::new(self.extensions, captured, sending.playout);
         let mut sent = Sent::default();
         let first = self.sequence;
+        if form.is_keyframe() {
+            self.keyframe_from = first;
+        }
         for payload in form.payloads() {
             let index = self.sequence;
             // A number is used once, also when the packet then is not sent.
@@ -198,12 +204,22 @@ impl Outlet {
         sent
     }
 
-    /// Sends again what of these numbers is still there and may be.
-    pub(super) fn repeat(&mut self, sequences: &[u16], round_trip: Option<Duration>, sending: &mut Sending<'_>) {
+    /// Sends again what of these numbers is still there and may be. Whether some since the newest keyframe is not: the viewer cannot go on then, and
+    /// browsers ask for a keyframe only after three seconds of asking for packets.
+    pub(super) fn repeat(
+        &mut self,
+        sequences: &[u16],
+        round_trip: Option<Duration>,
+        sending: &mut Sending<'_>,
+    ) -> bool {
         let (next, extensions) = (self.sequence, self.extensions);
-        let Some(repeats) = &mut self.repeats else { return };
+        let Some(repeats) = &mut self.repeats else {
+            return false;
+        };
+        let mut gone = false;
         for &sequence in sequences {
             let Some((form, position)) = repeats.take(sequence, next, round_trip, sending.now) else {
+                gone |= repeats.is_gone(sequence, self.keyframe_from, next);
                 continue;
             };
             let Some(payload) = form.payload(position) else {
@@ -215,6 +231,7 @@ impl Outlet {
             head.set(header(repeats.payload_type, repeats.ssrc, index, &payload));
             sending.packet(&head, &sequence.to_be_bytes(), payload.bytes, repeats.ssrc, index);
         }
+        gone
     }
 
     /// What a sender report says at `wall`; `None` while nothing was sent.

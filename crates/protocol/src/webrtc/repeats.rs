@@ -98,8 +98,7 @@ impl Repeats {
     ) -> Option<(Form, usize)> {
         self.share.turn(now);
         self.forget(now);
-        let newest = next.checked_sub(1)?;
-        let number = newest.checked_sub(u64::from((newest as u16).wrapping_sub(sequence)))?;
+        let number = extended(sequence, next)?;
         let after = self.past.partition_point(|past| past.first <= number);
         let past = self.past.get(after.checked_sub(1)?)?;
         let position = usize::try_from(number - past.first).ok()?;
@@ -116,12 +115,24 @@ impl Repeats {
         Some((form, position))
     }
 
+    /// Whether the packet with this number, of those from `since` to `next`, was let go.
+    pub(super) fn is_gone(&self, sequence: u16, since: u64, next: u64) -> bool {
+        let oldest = self.past.front().map_or(next, |past| past.first);
+        extended(sequence, next).is_some_and(|number| (since..oldest).contains(&number))
+    }
+
     /// The number of the next packet that repeats another.
     pub(super) fn next_index(&mut self) -> u64 {
         let index = self.sequence;
         self.sequence += 1;
         index
     }
+}
+
+/// The number that ends in these sixteen bits, of those before `next`.
+fn extended(sequence: u16, next: u64) -> Option<u64> {
+    let newest = next.checked_sub(1)?;
+    newest.checked_sub(u64::from((newest as u16).wrapping_sub(sequence)))
 }
 
 /// Bytes of this period and of the one before.

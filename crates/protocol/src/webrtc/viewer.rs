@@ -29,6 +29,10 @@ const FIRST_REPORT: Duration = Duration::from_millis(100);
 const REPORT_PATIENCE: Duration = Duration::from_millis(100);
 /// Sender reports of which is remembered when they were sent: the viewer's name the one they answer.
 const KEPT_REPORTS: usize = 4;
+/// A viewer's clock is answered no more often than this: once is enough for all that it receives.
+const TIME_INTERVAL: Duration = Duration::from_millis(100);
+/// What its answer says of our delay, in 1/65,536 s: as little as there can be, since some read zero as that nothing came.
+const AT_ONCE: u32 = 1;
 /// Our name in RTCP, as the answer has it.
 const CNAME: &str = "sightline";
 
@@ -67,6 +71,8 @@ pub struct Viewer {
     /// The middle of their NTP time, and when they were sent.
     reports: VecDeque<(u32, Instant)>,
     round_trip: Option<Duration>,
+    /// When the viewer was told our delay last.
+    time_answered: Option<Instant>,
 }
 
 impl Viewer {
@@ -127,6 +133,7 @@ impl Viewer {
             report_due: None,
             reports: VecDeque::new(),
             round_trip: None,
+            time_answered: None,
         };
         Ok(writing.answered(session, &sections))
     }
@@ -240,7 +247,8 @@ impl Viewer {
                 Packet::SenderReport { blocks, .. } | Packet::ReceiverReport { blocks, .. } => {
                     blocks.iter().for_each(|block| self.note(block, now));
                 }
-                Packet::Missing { ssrc, sequences } => self.repeat(ssrc, &sequences, now, out),
+                Packet::Missing { ssrc, sequences } => keyframe_wanted |= self.repeat(ssrc, &sequences, now, out),
+                Packet::ReferenceTime { ssrc, ntp } => self.answer_time(ssrc, ntp, now, out),
                 Packet::KeyframeWanted => keyframe_wanted = true,
                 Packet::Name { .. } => {}
             }
@@ -275,7 +283,8 @@ impl Viewer {
         }));
     }
 
-    fn repeat(&mut self, ssrc: u32, sequences: &[u16], now: Instant, out: &mut Outbox) {
+    /// Whether what is missing can only be made good by a keyframe.
+    fn repeat(&mut self, ssrc: u32, sequences: &[u16], now: Instant, out: &mut Outbox) -> bool {
         let outlet = self.outlets.iter_mut().find(|outlet| outlet.ssrc == ssrc);
         if let (Some(outlet), Some((way, srtp))) = (outlet, self.channel.open()) {
             let mut sending = Sending {
@@ -285,8 +294,28 @@ impl Viewer {
                 now,
                 out,
             };
-            outlet.repeat(sequences, self.round_trip, &mut sending);
+            return outlet.repeat(sequences, self.round_trip, &mut sending);
         }
+        false
+    }
+
+    /// By our answer a viewer knows the round trip, and with it when to ask again for what it misses.
+    fn answer_time(&mut self, theirs: u32, ntp: u64, now: Instant, out: &mut Outbox) {
+        let answered = |at: Instant| now.saturating_duration_since(at) < TIME_INTERVAL;
+        let (Some((way, srtp)), Some(ours)) = (self.channel.open(), self.outlets.first().map(|outlet| outlet.ssrc))
+        else {
+            return;
+        };
+        if self.time_answered.is_some_and(answered) {
+            return;
+        }
+        self.time_answered = Some(now);
+        // One that is lost is asked for again.
+        let _ = out.write(way, |bytes, start| {
+            rtcp::write_receiver_report(ours, &[], CNAME, bytes);
+            rtcp::write_reference_answer(ours, theirs, (ntp >> 16) as u32, AT_ONCE, bytes);
+            srtp.seal_rtcp(bytes, start)
+        });
     }
 
     /// Sender reports of all that is sent, in one datagram.

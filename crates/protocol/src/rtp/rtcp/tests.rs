@@ -209,3 +209,22 @@ proptest! {
         let _ = parse(&bytes);
     }
 }
+
+#[test]
+fn a_receivers_clock_is_read_and_answered() {
+    // Of somebody who tells of lost packets before it.
+    let asked = [
+        0x80, 207, 0, 6, 0, 0, 0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8,
+    ];
+    let ntp = 0x0102_0304_0506_0708;
+    assert_eq!(parse(&asked).unwrap(), [Packet::ReferenceTime { ssrc: 9, ntp }]);
+    let mut cut = asked;
+    cut[19] = 3;
+    assert_eq!(parse(&cut).unwrap(), [], "the block is longer than its packet");
+    let mut answer = Vec::new();
+    write_reference_answer(1, 9, (ntp >> 16) as u32, 7, &mut answer);
+    let expected = [
+        0x80, 207, 0, 5, 0, 0, 0, 1, 5, 0, 0, 3, 0, 0, 0, 9, 3, 4, 5, 6, 0, 0, 0, 7,
+    ];
+    assert_eq!(answer, expected);
+}

@@ -258,6 +258,45 @@ fn who_asks_for_a_keyframe_is_heard() {
     assert!(watching.told.contains(&Told::KeyframeWanted));
 }
 
+/// Browsers ask for packets as long as they hope, and for a keyframe only after seconds.
+#[test]
+fn who_asks_for_what_is_gone_wants_a_keyframe() {
+    let mut watching = Watching::new(Quality::default(), 14, true);
+    watching.play(Duration::from_secs(1));
+    watching.world.set_quality(Quality {
+        loss: 1.0,
+        ..Quality::default()
+    });
+    // Longer than anything is kept.
+    watching.play(Duration::from_secs(2));
+    assert!(!watching.told.contains(&Told::KeyframeWanted), "{:?}", watching.told);
+    watching.world.set_quality(Quality::default());
+    for _ in 0..9 {
+        watching.send();
+        watching.run(Duration::from_millis(33));
+    }
+    assert!(watching.told.contains(&Told::KeyframeWanted), "{:?}", watching.told);
+}
+
+/// str0m asks for packets again after a round trip, and after 100 ms as long as it knows none.
+#[test]
+fn a_viewer_learns_its_round_trip() {
+    let way = Quality {
+        delay: Duration::from_millis(15),
+        ..Quality::default()
+    };
+    let mut watching = Watching::new(way, 15, true);
+    watching.play(Duration::from_secs(3));
+    let round_trip = watching.world.events.iter().rev().find_map(|(_, event)| match event {
+        Event::MediaIngressStats(stats) => stats.rtt,
+        _ => None,
+    });
+    assert!(
+        round_trip.is_some_and(|time| time.as_millis().abs_diff(30) <= 3),
+        "{round_trip:?}"
+    );
+}
+
 #[test]
 fn sender_reports_carry_the_capture_time() {
     let mut watching = Watching::new(Quality::default(), 6, true);
