@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use media::h264::{self, nal};
 use media::{CaptureSource, Clock};
 
-use super::ffmpeg::{Codec, Ffmpeg, UnknownCodec};
+use super::ffmpeg::{self, Codec, Ffmpeg, UnknownCodec};
 use super::{Encoder, Error, OpenH264, Output, Settings};
 use crate::picture::Picture;
 use crate::source::Taken;
@@ -188,6 +188,9 @@ fn try_out(
         let starts = unit.keyframe && has(nal::SPS) && has(nal::PPS);
         let _ = to.send((unit.taken.at, starts));
     });
+    if matches!(chosen, Chosen::Ffmpeg(_)) {
+        ffmpeg::wake(give_up);
+    }
     let mut encoder = chosen.make(*settings, output).map_err(|error| error.to_string())?;
     let mut latencies = Vec::new();
     let interval = settings.fps.interval().min(SLOWEST);
