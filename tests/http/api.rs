@@ -23,8 +23,9 @@ fn streams_and_system_are_told_to_who_shows_a_token() {
     let stream = loop {
         let (status, text) = curl(&["--header", &bearer, &server.url("/api/v1/streams/zerolatency")]);
         let stream: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(status, 200, "{text}");
-        if stream["fps"].as_f64().unwrap() > 25.0 && stream["bitrate_kbps"].as_f64().unwrap() > 100.0 {
+        // Before the camera's first picture there is no stream.
+        assert!([200, 404].contains(&status), "{status} {text}");
+        if stream["fps"].as_f64() > Some(25.0) && stream["bitrate_kbps"].as_f64() > Some(100.0) {
             break stream;
         }
         assert!(begun.elapsed() < PATIENCE, "{text}");
