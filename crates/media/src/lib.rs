@@ -9,6 +9,7 @@
 
 pub mod annexb;
 pub mod audio;
+pub mod demux;
 pub mod fmp4;
 pub mod frame;
 pub mod h264;

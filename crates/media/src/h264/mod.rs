@@ -46,5 +46,10 @@ pub fn ref_idc(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |header| (header >> 5) & 3)
 }
 
+/// Of a slice: nothing refers to its picture. `None` for other units.
+pub(crate) fn is_disposable(unit: &[u8]) -> Option<bool> {
+    matches!(unit_type(unit), nal::SLICE..=nal::IDR).then(|| ref_idc(unit) == 0)
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

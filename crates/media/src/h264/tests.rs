@@ -230,6 +230,22 @@ fn slice_headers() {
 }
 
 #[test]
+fn what_nobody_refers_to_says_so() {
+    let units = [
+        (0x65, Some(false)),
+        (0x41, Some(false)),
+        (0x21, Some(false)),
+        (0x01, Some(true)),
+        (0x06, None),
+        (0x68, None),
+    ];
+    for (header, disposable) in units {
+        assert_eq!(is_disposable(&[header, 0x9a]), disposable, "{header:#x}");
+    }
+    assert_eq!(is_disposable(&[]), None);
+}
+
+#[test]
 fn access_units_by_their_first_macroblock() {
     let first = [slice(0x65, 0, 7, 0), slice(0x65, 600, 7, 0)];
     let second = [slice(0x41, 0, 5, 1), slice(0x41, 600, 5, 1)];

@@ -48,5 +48,15 @@ pub fn layer_id(unit: &[u8]) -> Option<u8> {
     Some(((first & 1) << 5) | (second >> 3))
 }
 
+/// Of a slice: nothing refers to its picture, which is so of sub-layer non-reference pictures of the highest of these temporal sub-layers (§3, §7.4.2.2: the
+/// even types below those of IRAP). `None` for other units.
+pub(crate) fn is_disposable(unit: &[u8], temporal_layers: u8) -> Option<bool> {
+    let kind = unit_type(unit);
+    // nuh_temporal_id_plus1.
+    let layer = unit.get(1).map_or(0, |second| second & 7);
+    let is_unreferenced = kind < nal::IRAP_FIRST && kind.is_multiple_of(2);
+    (kind <= nal::VCL_LAST).then_some(is_unreferenced && layer >= temporal_layers)
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

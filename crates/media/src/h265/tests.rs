@@ -302,6 +302,30 @@ fn size_and_profile_are_those_of_the_parameter_sets_the_keyframe_refers_to() {
     assert!(Arc::ptr_eq(&again, &next(&[&idr_of(9)])), "nothing is known of those");
 }
 
+#[test]
+fn what_nobody_refers_to_says_so() {
+    // Type, nuh_temporal_id_plus1, temporal sub-layers of the stream.
+    let cases = [
+        ((0, 1, 1), Some(true)),
+        ((1, 1, 1), Some(false)),
+        ((0, 1, 2), Some(false)),
+        ((2, 2, 2), Some(true)),
+        ((3, 2, 2), Some(false)),
+        ((4, 2, 3), Some(false)),
+        ((nal::IRAP_FIRST, 1, 1), Some(false)),
+        ((20, 1, 1), Some(false)),
+        ((nal::SPS, 1, 1), None),
+    ];
+    for ((kind, layer, layers), disposable) in cases {
+        assert_eq!(
+            is_disposable(&[kind << 1, layer, 0x80], layers),
+            disposable,
+            "{kind} {layer} {layers}"
+        );
+    }
+    assert_eq!((is_disposable(&[], 1), is_disposable(&[0], 1)), (None, Some(false)));
+}
+
 proptest! {
     #[test]
     fn hostile_parameter_sets_never_panic(kind in nal::VPS..=nal::PPS, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
