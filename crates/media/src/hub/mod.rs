@@ -7,6 +7,7 @@
 //! - [`Publisher`] puts frames in and never waits. A second one takes over at its first keyframe.
 //! - [`Stream`] holds the last frames in a ring, at least those since the last keyframe. The ring is the only queue.
 //! - [`Reader`] is a position in the ring and a waker; [`Position`] with [`Stream::read`] is the same without a waker.
+//! - [`News`] tells one listener who comes and goes ([`Hub::tell`]).
 //! - [`Forms`] holds what a protocol made of the last few frames, made once for all viewers.
 //!
 //! ```
@@ -32,10 +33,13 @@
 //! **Locks.** Each stream has one, held for the copying of a few pointers. Wakers, keyframe requests and the freeing of
 //! evicted frames happen outside it. Order where two are held: hub, then stream; form, then stream.
 
+mod books;
 mod forms;
 mod keyframes;
+mod news;
 mod publisher;
 mod reader;
+mod refused;
 mod ring;
 mod sessions;
 #[cfg(test)]
@@ -52,21 +56,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+pub use books::{Account, Books, Ledger};
 pub use forms::{Forms, Render};
-pub use publisher::{Origin, Party, PublishError, Publisher, Publishing, Refused};
+pub use news::News;
+pub use publisher::{Origin, Publisher, Publishing};
 pub use reader::{EndReason, Event, Position, Reader};
+pub use refused::{Party, PublishError, Refused};
 pub use ring::Entry;
 pub use sessions::Viewing;
 pub use stream::{Pace, Start, State, Stream};
 
 use crate::name::StreamName;
 use crate::track::Track;
+use news::Teller;
 use stream::{Budget, Hold};
 use sync::{AtomicUsize, Mutex, lock};
 use wakers::Woken;
 
 /// Most tracks of a stream.
 pub const MAX_TRACKS: usize = 8;
+
+/// What the streams are called together that are not told apart. One of this name is one of them.
+pub const OTHERS: &str = "other";
 
 /// What a hub and its streams hold at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +114,8 @@ pub struct Limits {
     pub hold: Duration,
     /// Streams that are remembered after their end. Default 1,000.
     pub remembered: usize,
+    /// Streams whose figures are kept by name at a time ([`Stream::is_told_apart`]); those that begin beyond it are [`OTHERS`]. Default 200.
+    pub told_apart: usize,
 }
 
 impl Default for Limits {
@@ -123,6 +136,7 @@ impl Default for Limits {
             burst_time: Duration::from_secs(12),
             hold: Duration::from_secs(5),
             remembered: 1_000,
+            told_apart: 200,
         }
     }
 }
@@ -163,8 +177,9 @@ pub struct Hub {
 }
 
 struct Shared {
-    limits: Limits,
+    limits: Mutex<Limits>,
     budget: Arc<Budget>,
+    teller: Arc<Teller>,
     streams: Mutex<Streams>,
 }
 
@@ -173,6 +188,11 @@ struct Streams {
     live: HashMap<StreamName, Arc<Stream>>,
     /// Ended streams and when their last frame came, in the order they ended.
     seen: VecDeque<(StreamName, Instant)>,
+    /// How many of those that are live are told apart.
+    told_apart: usize,
+    /// What was counted in all streams that have ended, and in those among them that were not told apart.
+    ended: Books,
+    ended_others: Books,
 }
 
 impl Hub {
@@ -180,15 +200,23 @@ impl Hub {
     pub fn new(limits: Limits) -> Self {
         Self {
             shared: Arc::new(Shared {
-                limits,
+                limits: Mutex::new(limits),
                 budget: Arc::new(Budget {
-                    limit_bytes: limits.total_bytes,
+                    limit_bytes: AtomicUsize::new(limits.total_bytes.unwrap_or(usize::MAX)),
                     used_bytes: AtomicUsize::new(0),
                     streams: AtomicUsize::new(0),
+                    sessions: AtomicUsize::new(0),
                 }),
+                teller: Arc::default(),
                 streams: Mutex::new(Streams::default()),
             }),
         }
+    }
+
+    /// Who is told what becomes of streams, from now on and for ever: the first who asks. Called by whoever makes it happen, under locks of the
+    /// hub: it takes a note, and neither waits nor asks the hub for anything.
+    pub fn tell(&self, listener: impl Fn(News<'_>) + Send + Sync + 'static) {
+        self.shared.teller.set(Box::new(listener));
     }
 
     /// The right to publish `name` with these tracks. When someone else has it, the new publisher takes over with its
@@ -214,18 +242,22 @@ impl Hub {
             }
             self.remove(&mut streams, name, &mut removed);
         }
-        let limit = self.shared.limits.streams;
+        let limits = self.limits();
+        let limit = limits.streams;
         if streams.live.len() >= limit {
             return Err(PublishError::TooManyStreams { limit });
         }
+        let told_apart = streams.told_apart < limits.told_apart && name.as_str() != OTHERS;
         let stream = Arc::new(Stream::new(
             name.clone(),
-            self.shared.limits,
-            Arc::clone(&self.shared.budget),
+            limits,
+            (Arc::clone(&self.shared.budget), Arc::clone(&self.shared.teller)),
             Arc::clone(&tracks),
+            told_apart,
         ));
         let publisher = Publisher::attach(&stream, tracks, publishing, now, &mut removed.woken)?;
         streams.live.insert(name.clone(), stream);
+        streams.told_apart += usize::from(told_apart);
         streams.seen.retain(|(seen, _)| seen != name);
         self.shared.budget.streams.store(streams.live.len(), Relaxed);
         Ok(publisher)
@@ -254,6 +286,19 @@ impl Hub {
         let mut list: Vec<_> = lock(&self.shared.streams).live.values().cloned().collect();
         list.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         list
+    }
+
+    /// What everybody moved, also in streams that have ended. The sums never fall, but for those by the name of a stream, which go with it.
+    pub fn ledger(&self) -> Ledger {
+        let streams = lock(&self.shared.streams);
+        let mut ledger = Ledger {
+            ended: streams.ended.clone(),
+            ended_others: streams.ended_others.clone(),
+            streams: streams.live.values().cloned().collect(),
+        };
+        drop(streams);
+        ledger.streams.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        ledger
     }
 
     /// Ends the streams whose hold is over, and returns when the next one's will be, `None` when none is held. Publishers
@@ -293,9 +338,17 @@ impl Hub {
         }
     }
 
-    /// The limits it was made with.
-    pub fn limits(&self) -> &Limits {
-        &self.shared.limits
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        *lock(&self.shared.limits)
+    }
+
+    /// Other limits: [`Limits::streams`] and [`Limits::total_bytes`] from now on, what concerns one stream for those that begin from now on.
+    /// Streams that are there stay.
+    pub fn set_limits(&self, limits: Limits) {
+        *lock(&self.shared.limits) = limits;
+        let total_bytes = limits.total_bytes.unwrap_or(usize::MAX);
+        self.shared.budget.limit_bytes.store(total_bytes, Relaxed);
     }
 
     /// Bytes that all rings hold together.
@@ -309,9 +362,17 @@ impl Hub {
             return;
         };
         self.shared.budget.streams.store(streams.live.len(), Relaxed);
+        // Under the lock, so that nobody finds neither the stream nor its sums.
+        let books = stream.books().closed();
+        streams.ended.add(&books);
+        if stream.is_told_apart() {
+            streams.told_apart = streams.told_apart.saturating_sub(1);
+        } else {
+            streams.ended_others.add(&books);
+        }
         if let Some(at) = stream.last_frame() {
             streams.seen.push_back((name.clone(), at));
-            if streams.seen.len() > self.shared.limits.remembered {
+            if streams.seen.len() > self.limits().remembered {
                 streams.seen.pop_front();
             }
         }
@@ -337,7 +398,7 @@ impl Drop for Removed {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
-            .field("limits", &self.shared.limits)
+            .field("limits", &self.limits())
             .finish_non_exhaustive()
     }
 }

@@ -4,12 +4,13 @@
 //! not belong here: the clock arithmetic ([`super::timeline`]), the count of takeovers ([`super::takeover`]).
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::keyframes::{Keyframes, Request};
+use super::news::News;
 use super::reader::EndReason;
+use super::refused::{Party, PublishError, Refused};
 use super::ring::Entry;
 use super::stream::{Inner, Stream, video_tracks};
 use super::sync::lock;
@@ -17,7 +18,7 @@ use super::timeline::Stamp;
 use super::wakers::Woken;
 use crate::frame::Frame;
 use crate::name::StreamName;
-use crate::stats::SessionStats;
+use crate::stats::{SessionStats, Totals};
 use crate::track::{Format, Kind, Track, TrackIndex};
 
 /// Largest media time, on both sides of zero, so that offsets never overflow.
@@ -61,116 +62,15 @@ pub enum Origin {
     Remote,
 }
 
-/// A publisher as named in messages: protocol and address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Party {
-    /// As in [`crate::stats::SessionInfo::protocol`].
-    pub protocol: &'static str,
-    /// Its address, if it is a peer.
-    pub remote: Option<SocketAddr>,
-}
-
-impl Party {
-    fn of(stats: &SessionStats) -> Self {
-        Self {
-            protocol: stats.info.protocol,
-            remote: stats.info.remote,
-        }
-    }
-}
-
-impl fmt::Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.remote {
-            Some(remote) => write!(f, "{remote} ({})", self.protocol),
-            None => write!(f, "our own {}", self.protocol),
-        }
-    }
-}
-
-/// Why a stream cannot be published.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// No track at all, or more than [`super::MAX_TRACKS`].
-    #[error("a stream has 1 to {most} tracks, not {count}", most = super::MAX_TRACKS)]
-    TrackCount {
-        /// How many there are.
-        count: usize,
-    },
-    /// [`Track::index`] is not the track's position in the list.
-    #[error("track {position} of the list says it is number {index}", index = index.0)]
-    TrackIndex {
-        /// Position in the list.
-        position: usize,
-        /// What the track says.
-        index: TrackIndex,
-    },
-    /// [`super::Limits::streams`] are there.
-    #[error("there are {limit} streams already, which is the limit")]
-    TooManyStreams {
-        /// The limit.
-        limit: usize,
-    },
-    /// [`super::Limits::waiting_publishers`] wait for this name already.
-    #[error("{limit} publishers wait to take over \"{stream}\" already, which is the limit")]
-    TooManyPublishers {
-        /// The stream.
-        stream: StreamName,
-        /// The limit.
-        limit: usize,
-    },
-    /// A source of our own has the name and does not give it away.
-    #[error(
-        "\"{stream}\" is {holder}, which is not taken over; publish under another name, or set takeover = true on it"
-    )]
-    Local {
-        /// The stream.
-        stream: StreamName,
-        /// Who has it.
-        holder: Party,
-    },
-    /// Publishers replaced each other three times in ten seconds.
-    #[error("\"{stream}\" changed hands three times in ten seconds; {holder} keeps it and {refused} is refused")]
-    Flapping {
-        /// The stream.
-        stream: StreamName,
-        /// Who keeps it.
-        holder: Party,
-        /// Who came.
-        refused: Party,
-    },
-}
-
-/// Why a publisher's frames are no longer taken. Final.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Another publisher took over.
-    #[error("{} took over", by.map_or_else(|| "another publisher".to_owned(), |by| by.to_string()))]
-    Replaced {
-        /// Who has the stream now, if it is still there.
-        by: Option<Party>,
-    },
-    /// It came to take over, but the name may not change hands now.
-    #[error(transparent)]
-    NotNow(PublishError),
-    /// It came to take over, but the other went and the stream ended before its first keyframe came.
-    #[error(
-        "no keyframe came in time to take \"{stream}\" over, which has ended since; publish again, and send keyframes more often"
-    )]
-    NoKeyframe {
-        /// The stream.
-        stream: StreamName,
-    },
-    /// The stream was ended ([`super::Hub::end`]).
-    #[error("the stream was ended")]
-    Stopped,
-}
-
 /// The publisher that a stream listens to.
 pub(super) struct Owner {
     id: u64,
     pub(super) stats: Arc<SessionStats>,
+    /// What it had counted when it got the stream: one that comes back after a picture of ours is not counted twice.
+    pub(super) before: Totals,
     origin: Origin,
+    /// A frame of it is in the stream.
+    pub(super) begun: bool,
 }
 
 impl Owner {
@@ -237,21 +137,28 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes `publishing` the stream's publisher.
-    fn install(&mut self, id: u64, publishing: &Publishing, tracks: &Arc<[Track]>, now: Instant) {
+    /// Makes `publishing` the stream's publisher. Gives back whom it replaces.
+    fn install(&mut self, id: u64, publishing: &Publishing, tracks: &Arc<[Track]>, now: Instant) -> Option<Owner> {
         if self.owner.as_ref().is_some_and(|owner| owner.fights_with(publishing)) {
             self.takeovers.note(now);
         }
-        self.owner = Some(Owner {
+        let newcomer = Owner {
             id,
             stats: Arc::clone(&publishing.stats),
+            before: Totals::of(&publishing.stats),
             origin: publishing.origin,
-        });
+            begun: false,
+        };
+        let replaced = self.owner.replace(newcomer);
+        if let Some(replaced) = &replaced {
+            self.gone.add_gone(&replaced.stats, &replaced.before);
+        }
         self.held_since = None;
         self.keyframes = Keyframes::new(publishing.keyframe_requests.clone());
         self.timeline.new_publisher();
         self.ring.new_publisher();
         self.set_tracks(Arc::clone(tracks));
+        replaced
     }
 
     /// Whether a picture of ours has the stream in place of this publisher, which had it before.
@@ -333,6 +240,7 @@ impl Publisher {
                 inner.waiting_publishers += 1;
                 inner.waiting_since = Some(now);
             } else {
+                // Nobody is there to be replaced.
                 inner.install(id, &publishing, &tracks, now);
                 let mut readers = Woken::default();
                 inner.wakers.take(&mut readers);
@@ -340,6 +248,7 @@ impl Publisher {
             }
             (id, waiting)
         };
+        stream.budget().number(&publishing.stats);
         let (unkeyed, leading) = video_tracks(&tracks);
         Ok(Self {
             stream: Arc::clone(stream),
@@ -401,6 +310,11 @@ impl Publisher {
     /// The stream it publishes.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> &SessionStats {
+        &self.publishing.stats
     }
 
     /// Another publisher has the stream, and this one takes over with its first keyframe.
@@ -498,6 +412,7 @@ impl Publisher {
             .ring
             .push(Arc::clone(entry), stream.limits(), allowed, &mut self.evicted);
         stream.budget().settle(before, inner.ring.bytes());
+        stream.tell_first(&mut inner, entry.start);
         inner.wakers.take(&mut self.woken);
         Ok(Inserted::Yes(inner.keyframes.take_request(now)))
     }
@@ -521,7 +436,11 @@ impl Publisher {
             (inner.may_take_over(self.stream.name(), &self.publishing, now)).map_err(Refused::NotNow)?;
             inner.waiting_publishers = inner.waiting_publishers.saturating_sub(1);
             self.waiting = false;
-            inner.install(self.id, &self.publishing, &self.tracks, now);
+            let replaced = inner.install(self.id, &self.publishing, &self.tracks, now);
+            if let Some(replaced) = replaced.filter(|replaced| replaced.begun) {
+                let by = Party::of(&self.publishing.stats);
+                self.stream.tell(News::Left(&replaced.stats, Some(by)));
+            }
             return Ok(true);
         }
         match &inner.owner {
@@ -546,7 +465,14 @@ impl Publisher {
             if inner.owner.as_ref().is_none_or(|owner| owner.id != self.id) {
                 return;
             }
-            left = (inner.owner.take(), std::mem::take(&mut inner.keyframes));
+            let owner = inner.owner.take();
+            if let Some(owner) = &owner {
+                inner.gone.add_gone(&owner.stats, &owner.before);
+                if owner.begun {
+                    self.stream.tell(News::Left(&owner.stats, None));
+                }
+            }
+            left = (owner, std::mem::take(&mut inner.keyframes));
             inner.held_since = Some(now.unwrap_or(self.last_frame));
         }
         drop(left);

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::books::Books;
 use super::keyframes::{self, Keyframes};
+use super::news::{News, Teller};
 use super::publisher::Owner;
 use super::reader::{EndReason, Event, Position, Reader};
 use super::ring::{Entry, Ring};
@@ -99,6 +101,8 @@ pub struct Stream {
     name: StreamName,
     limits: Limits,
     budget: Arc<Budget>,
+    pub(super) teller: Arc<Teller>,
+    told_apart: bool,
     pub(super) inner: Mutex<Inner>,
     pub(super) sessions: Sessions,
     extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -107,21 +111,29 @@ pub struct Stream {
 /// What all streams of a hub hold together.
 #[derive(Debug)]
 pub(super) struct Budget {
-    pub(super) limit_bytes: Option<usize>,
+    /// The largest number there is where nothing limits it.
+    pub(super) limit_bytes: AtomicUsize,
     pub(super) used_bytes: AtomicUsize,
     pub(super) streams: AtomicUsize,
+    /// Sessions there ever were.
+    pub(super) sessions: AtomicUsize,
 }
 
 impl Budget {
     /// What a stream may hold now. Over the hub's limit, each is cut down to an equal share at its next frame; those
     /// below it lose nothing.
     pub(super) fn allowed_bytes(&self, ring_bytes: usize) -> usize {
-        match self.limit_bytes {
-            Some(limit) if self.used_bytes.load(Relaxed) > limit => {
-                ring_bytes.min(limit / self.streams.load(Relaxed).max(1))
-            }
-            _ => ring_bytes,
+        let limit = self.limit_bytes.load(Relaxed);
+        if self.used_bytes.load(Relaxed) > limit {
+            return ring_bytes.min(limit / self.streams.load(Relaxed).max(1));
         }
+        ring_bytes
+    }
+
+    /// Gives a session its number.
+    pub(super) fn number(&self, stats: &SessionStats) {
+        let number = self.sessions.fetch_add(1, Relaxed).saturating_add(1);
+        stats.id.add(number as u64);
     }
 
     /// Replaces what one stream holds in the sum.
@@ -148,6 +160,8 @@ pub(super) struct Inner {
     /// The video track whose keyframes are start points; `None`: no video, every frame is.
     pub(super) leading: Option<TrackIndex>,
     pub(super) owner: Option<Owner>,
+    /// What publishers counted that do not have the stream any more.
+    pub(super) gone: Books,
     /// Publishers that wait to take over with their first keyframe.
     pub(super) waiting_publishers: usize,
     /// When the newest of those came that ever waited.
@@ -155,6 +169,8 @@ pub(super) struct Inner {
     pub(super) next_publisher: u64,
     pub(super) held_since: Option<Instant>,
     pub(super) ended: Option<EndReason>,
+    /// A frame that newcomers can start with was published.
+    pub(super) available: bool,
     pub(super) timeline: Timeline,
     pub(super) takeovers: Takeovers,
     pub(super) keyframes: Keyframes,
@@ -223,7 +239,7 @@ impl Inner {
     }
 
     #[must_use]
-    fn end(&mut self, reason: EndReason) -> Woken {
+    pub(super) fn end(&mut self, reason: EndReason) -> Woken {
         let mut woken = Woken::default();
         self.ended.get_or_insert(reason);
         self.wakers.take(&mut woken);
@@ -255,12 +271,20 @@ pub(super) fn video_tracks(tracks: &[Track]) -> (u8, Option<TrackIndex>) {
 }
 
 impl Stream {
-    pub(super) fn new(name: StreamName, limits: Limits, budget: Arc<Budget>, tracks: Arc<[Track]>) -> Self {
+    pub(super) fn new(
+        name: StreamName,
+        limits: Limits,
+        (budget, teller): (Arc<Budget>, Arc<Teller>),
+        tracks: Arc<[Track]>,
+        told_apart: bool,
+    ) -> Self {
         let (bits, leading) = video_tracks(&tracks);
         Self {
             name,
             limits,
             budget,
+            teller,
+            told_apart,
             inner: Mutex::new(Inner {
                 limits,
                 ring: Ring::new(),
@@ -270,11 +294,13 @@ impl Stream {
                 video_tracks: bits,
                 leading,
                 owner: None,
+                gone: Books::default(),
                 waiting_publishers: 0,
                 waiting_since: None,
                 next_publisher: 0,
                 held_since: None,
                 ended: None,
+                available: false,
                 timeline: Timeline::default(),
                 takeovers: Takeovers::default(),
                 keyframes: Keyframes::default(),
@@ -462,8 +488,13 @@ impl Stream {
     /// # Errors
     /// [`Full`] when [`Limits::viewers_per_stream`] are there.
     pub fn add_viewer(self: &Arc<Self>, stats: Arc<SessionStats>) -> Result<Viewing, Full> {
-        self.sessions
-            .add(Arc::clone(self), stats, self.limits.viewers_per_stream)
+        self.budget.number(&stats);
+        let newcomer = Arc::clone(&stats);
+        let viewing = self
+            .sessions
+            .add(Arc::clone(self), stats, self.limits.viewers_per_stream)?;
+        self.tell(News::ViewerJoined(&newcomer));
+        Ok(viewing)
     }
 
     /// The publisher's counters.
@@ -482,6 +513,25 @@ impl Stream {
     /// Viewers there are.
     pub fn viewers(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// What its publishers and viewers moved since it began, also those that are gone. Costs no lock for longer than a list of its viewers is copied.
+    pub fn books(&self) -> Books {
+        let mut books = {
+            let inner = lock(&self.inner);
+            let mut books = inner.gone.clone();
+            if let Some(owner) = &inner.owner {
+                books.add_here(&owner.stats, &owner.before);
+            }
+            books
+        };
+        books.add(&self.sessions.books());
+        books
+    }
+
+    /// Whether figures that are kept by stream have its name. So it is for life; see [`Limits::told_apart`].
+    pub fn is_told_apart(&self) -> bool {
+        self.told_apart
     }
 
     /// Readers there are.
@@ -517,14 +567,14 @@ impl Stream {
         let mut inner = lock(&self.inner);
         let hold = inner.hold(now);
         if hold == Hold::Over {
-            woken.push(inner.end(EndReason::PublisherGone));
+            woken.push(self.end_now(&mut inner, EndReason::PublisherGone));
         }
         hold
     }
 
     /// Ends the stream; readers get what is left and then the reason.
     pub(super) fn end(&self, reason: EndReason) -> Woken {
-        lock(&self.inner).end(reason)
+        self.end_now(&mut lock(&self.inner), reason)
     }
 }
 

@@ -7,6 +7,7 @@ mod forms;
 mod keyframes;
 mod limits;
 mod model;
+mod news;
 mod publishing;
 mod reading;
 mod sessions;

@@ -70,6 +70,7 @@ const LIMITS: Limits = Limits {
     burst_time: Duration::from_secs(2),
     hold: Duration::from_secs(5),
     remembered: 4,
+    told_apart: 200,
 };
 
 /// A publisher and its clocks.

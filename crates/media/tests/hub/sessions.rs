@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use media::hub::Limits;
+use media::hub::{Books, Limits, Origin};
 use media::stats::Role;
 
-use crate::world::World;
+use crate::world::{Terms, World};
 
 #[test]
 fn publisher_and_viewers_are_listed_as_long_as_they_are_there() {
@@ -102,4 +102,65 @@ fn the_pace_is_that_of_the_last_seconds() {
         pace.pictures_per_second == 0.0 && pace.newest_picture.is_some(),
         "silence is no pace: {pace:?}"
     );
+}
+
+/// Bytes of a role, and how many of it are there.
+fn sum(books: &Books, role: Role) -> (u64, usize) {
+    let of_role = books.accounts().iter().filter(|account| account.role == role);
+    of_role.fold((0, 0), |(bytes, sessions), account| {
+        (bytes + account.totals.bytes, sessions + account.sessions)
+    })
+}
+
+#[test]
+fn the_books_keep_what_those_moved_who_are_gone() {
+    let world = World::new();
+    let feed = world.video();
+    let stream = world.stream();
+    let viewers = [1, 2].map(|port| Arc::new(world.stats(Role::Viewer, port)));
+    let [first, second] = viewers
+        .each_ref()
+        .map(|stats| stream.add_viewer(Arc::clone(stats)).unwrap());
+    viewers[0].bytes.add(100);
+    viewers[1].bytes.add(1);
+    feed.stats.bytes.add(7);
+    assert_eq!(sum(&stream.books(), Role::Viewer), (101, 2));
+    assert_eq!(sum(&stream.books(), Role::Publisher), (7, 1));
+    drop(first);
+    assert_eq!(sum(&stream.books(), Role::Viewer), (101, 1));
+    feed.publisher.close(world.now());
+    assert_eq!(sum(&stream.books(), Role::Publisher), (7, 0));
+    world.hub.end_all();
+    let ledger = world.hub.ledger();
+    assert!(
+        ledger.streams.is_empty() && ledger.ended_others.accounts().is_empty(),
+        "{ledger:?}"
+    );
+    assert_eq!(sum(&ledger.ended, Role::Viewer), (101, 0));
+    assert_eq!(sum(&ledger.ended, Role::Publisher), (7, 0));
+    drop(second);
+}
+
+#[test]
+fn a_publisher_that_takes_over_again_is_not_counted_twice() {
+    let world = World::new();
+    let mut feed = world.video();
+    feed.pictures(1);
+    feed.stats.bytes.add(10);
+    let mut slate = world.feed(
+        testkit::stream::Settings::default(),
+        Terms {
+            origin: Origin::StandIn,
+            ..Terms::remote()
+        },
+    );
+    slate.pictures(1);
+    slate.stats.bytes.add(100);
+    let stream = world.stream();
+    assert_eq!(sum(&stream.books(), Role::Publisher), (110, 1));
+    // Its next keyframe.
+    feed.pictures(20);
+    feed.stats.bytes.add(1);
+    assert!(Arc::ptr_eq(&stream.publisher().unwrap(), &feed.stats));
+    assert_eq!(sum(&stream.books(), Role::Publisher), (111, 1));
 }
