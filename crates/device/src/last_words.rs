@@ -14,7 +14,7 @@ const QUOTED: usize = 3;
 
 /// Keeps the last lines of a text that arrives in pieces. Never more than 12 lines of 300 bytes.
 #[derive(Debug, Default)]
-pub(crate) struct LastWords {
+pub struct LastWords {
     lines: VecDeque<String>,
     /// The line being written.
     unfinished: Vec<u8>,
@@ -22,7 +22,7 @@ pub(crate) struct LastWords {
 
 impl LastWords {
     /// Takes the next piece and calls `keep` for each line it finishes, which says whether it is worth keeping.
-    pub(crate) fn push(&mut self, bytes: &[u8], mut keep: impl FnMut(&str) -> bool) {
+    pub fn push(&mut self, bytes: &[u8], mut keep: impl FnMut(&str) -> bool) {
         for &byte in bytes {
             match byte {
                 // Progress displays go back to the start of the line.
@@ -46,7 +46,7 @@ impl LastWords {
     }
 
     /// What to quote: the last lines that speak of a failure, else the last lines. `None` when nothing was said.
-    pub(crate) fn quote(&mut self) -> Option<String> {
+    pub fn quote(&mut self) -> Option<String> {
         self.finish(&mut |_| true);
         let speaks = |line: &&String| {
             let line = line.to_ascii_lowercase();

@@ -9,7 +9,8 @@
 pub mod camera;
 pub mod decode;
 pub mod encode;
-mod last_words;
+pub mod last_words;
 pub mod overlay;
 pub mod picture;
+pub mod program;
 pub mod source;

@@ -1,7 +1,9 @@
 //! Raw pictures in planar 4:2:0, the one format between capture, overlay, encoder and decoder.
 //!
-//! Belongs here: the picture type and its planes, how many come a second, and where used ones wait for their next use. Does not belong here: conversions from what a camera delivers (those are
+//! Belongs here: the picture type and its planes, smaller ones ([`scale`]), how many come a second, and where used ones wait for their next use. Does not belong here: conversions from what a camera delivers (those are
 //! with their source) and drawing ([`crate::overlay`]).
+
+pub(crate) mod scale;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -101,6 +101,7 @@ pub fn paced(
             zone: Arc::new(|_| 0),
             retry: RETRY,
             seed: 0,
+            low: false,
         },
         Arc::clone(clock),
         sink,

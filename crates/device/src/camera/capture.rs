@@ -265,7 +265,13 @@ mod tests {
         let clock = source.clock.clone();
         let settings = encode::Settings::default();
         let mut capturing = Capturing {
-            mailbox: Arc::new(Mailbox::new(source.name(), settings, Drawing::default(), clock.now())),
+            mailbox: Arc::new(Mailbox::new(
+                source.name(),
+                settings,
+                Drawing::default(),
+                false,
+                clock.now(),
+            )),
             source: Box::new(source),
             clock: Arc::new(clock),
             stats: Arc::default(),

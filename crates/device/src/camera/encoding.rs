@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::annexb::AccessUnit;
-use media::{CaptureSource, Clock, WallTime};
+use media::{CaptureSource, Clock};
 
 use super::cadence::Cadence;
 use super::choice::Choice;
+use super::low::{Offered, Slot};
 use super::mailbox::{Feed, Item, Mailbox, Turn};
 use super::packaging::Packager;
+use super::pen::Pen;
 use super::stats::Stats;
 use super::{Drawing, Status, Zone};
 use crate::encode::{self, Encoder};
 use crate::last_words;
-use crate::overlay::{Color, Lines, Measured, Overlay, draw_stamp};
+use crate::overlay::{Measured, Under};
 use crate::picture::{Picture, Pool};
 use crate::source::slate::{Message, Slate};
 use crate::source::{self, Description, Taken};
@@ -46,12 +48,15 @@ pub(super) struct Encoding {
     parts: Parts,
     /// As asked for; the size is that of the last pictures.
     settings: encode::Settings,
-    drawing: Drawing,
+    /// The encoder takes no more than this.
+    ceiling_kbps: Option<u32>,
+    pen: Pen,
+    /// Who is given each picture when it has been encoded, as it was before it was drawn into.
+    low: Option<Arc<Slot>>,
+    under: Under,
     encoder: Option<Box<dyn Encoder>>,
     choice: Choice,
     cadence: Cadence,
-    overlay: Overlay,
-    lines: Lines,
     slate: Slate,
     /// When the next slate is due; `None` while pictures come.
     next_slate: Option<Instant>,
@@ -78,16 +83,18 @@ impl Encoding {
         preference: encode::Preference,
         drawing: Drawing,
     ) -> Self {
+        let pen = Pen::new(drawing, Arc::clone(&parts.zone));
         Self {
             choice: Choice::new(preference, &parts.clock, &parts.mailbox),
             slate: Slate::new(parts.name.clone()),
             parts,
             settings,
+            ceiling_kbps: None,
             cadence: Cadence::new(settings.fps),
-            overlay: Overlay::new(Color::GREEN, drawing.lines.unwrap_or_default()),
-            drawing,
+            pen,
+            low: None,
+            under: Under::default(),
             encoder: None,
-            lines: Lines::default(),
             next_slate: None,
             trouble: None,
             failures: 0,
@@ -129,23 +136,31 @@ impl Encoding {
 
     /// Takes over what was asked for since the last turn.
     fn obey(&mut self, turn: &Turn) {
-        if turn.drawing != self.drawing {
-            self.drawing = turn.drawing;
-            self.overlay.set_corner(turn.drawing.lines.unwrap_or_default());
-        }
+        self.pen.set(turn.drawing);
+        self.low.clone_from(&turn.low);
+        let before_kbps = self.bitrate_kbps();
         self.settings.bitrate_kbps = turn.bitrate_kbps.unwrap_or(self.settings.bitrate_kbps);
+        self.ceiling_kbps = turn.ceiling_kbps;
+        let kbps = self.bitrate_kbps();
         let Some(encoder) = &mut self.encoder else { return };
         if turn.keyframe {
             encoder.request_keyframe();
         }
-        let bitrate = turn.bitrate_kbps.map_or(Ok(()), |kbps| encoder.set_bitrate_kbps(kbps));
-        if let Err(error) = bitrate {
+        if kbps != before_kbps
+            && let Err(error) = encoder.set_bitrate_kbps(kbps)
+        {
             self.encoder_failed(&error);
         }
     }
 
+    /// What the encoder is to take.
+    fn bitrate_kbps(&self) -> u32 {
+        let set = self.settings.bitrate_kbps;
+        self.ceiling_kbps.map_or(set, |most| set.min(most))
+    }
+
     /// A picture of the source.
-    fn picture(&mut self, mut picture: Picture, taken: Taken, feed: &Feed) {
+    fn picture(&mut self, picture: Picture, taken: Taken, feed: &Feed) {
         let now = self.parts.clock.now();
         if self.trouble.as_ref().is_some_and(|(_, until)| now < *until) {
             self.parts.stats.dropped.add(1);
@@ -158,11 +173,11 @@ impl Encoding {
         if self.prepare(picture.width(), picture.height()) {
             self.keep_rate(feed, now);
             self.report_running(feed, false);
-            self.draw_and_encode(&mut picture, taken);
+            self.draw_and_encode(picture, taken);
         } else {
             self.parts.stats.dropped.add(1);
+            self.parts.pool.give(picture);
         }
-        self.parts.pool.give(picture);
     }
 
     /// An access unit of the source: its own H.264.
@@ -212,9 +227,10 @@ impl Encoding {
                 source: CaptureSource::Camera,
             };
             self.parts.stats.slates.add(1);
-            self.draw_and_encode(&mut picture, taken);
+            self.draw_and_encode(picture, taken);
+        } else {
+            self.parts.pool.give(picture);
         }
-        self.parts.pool.give(picture);
     }
 
     /// What a slate would say now, and when the source is tried again. Reports the change.
@@ -264,7 +280,11 @@ impl Encoding {
         }
         let packager = Arc::clone(&self.parts.packager);
         let output = Box::new(move |unit: encode::AccessUnit<'_>| lock(&packager).encoded(unit));
-        match self.choice.make(self.settings, output) {
+        let settings = encode::Settings {
+            bitrate_kbps: self.bitrate_kbps(),
+            ..self.settings
+        };
+        match self.choice.make(settings, output) {
             Ok(encoder) => {
                 self.cadence = Cadence::new(self.settings.fps);
                 self.encoder = Some(encoder);
@@ -274,28 +294,41 @@ impl Encoding {
         self.encoder.is_some()
     }
 
-    fn draw_and_encode(&mut self, picture: &mut Picture, taken: Taken) {
+    fn draw_and_encode(&mut self, mut picture: Picture, taken: Taken) {
         let at = self.parts.clock.wall_at(taken.at);
-        self.draw(picture, at);
+        let low = self.low.clone();
+        if low.is_some() {
+            let rows = self.pen.rows(picture.width(), picture.height());
+            self.under.keep(&picture, rows);
+        }
+        let measured = Measured {
+            fps: self.parts.stats.fps(),
+            latency_ms: self.parts.stats.latency_ms(),
+        };
+        self.pen.draw(&mut picture, at, measured);
         let Some(encoder) = &mut self.encoder else { return };
         lock(&self.parts.packager).submitted(taken.at, at, self.settings.fps);
-        match encoder.encode(picture, taken) {
+        match encoder.encode(&picture, taken) {
             Ok(()) => self.failures = 0,
             Err(error) => self.encoder_failed(&error),
         }
-    }
-
-    fn draw(&mut self, picture: &mut Picture, at: WallTime) {
-        if self.drawing.lines.is_some() {
-            let measured = Measured {
-                fps: self.parts.stats.fps(),
-                latency_ms: self.parts.stats.latency_ms(),
-            };
-            let lines = self.lines.publisher(at, (self.parts.zone)(at), measured);
-            self.overlay.draw(picture, lines);
-        }
-        if let Some(corner) = self.drawing.stamp {
-            draw_stamp(picture, corner, at);
+        let done = match low {
+            None => Some(picture),
+            Some(low) => {
+                self.under.restore(&mut picture);
+                low.offer(Offered {
+                    picture,
+                    taken,
+                    at,
+                    drawing: self.pen.drawing(),
+                    first: self.settings,
+                    first_keyframe: lock(&self.parts.packager).keyframe(),
+                    fps: measured.fps,
+                })
+            }
+        };
+        if let Some(picture) = done {
+            self.parts.pool.give(picture);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use media::annexb::AccessUnit;
 
 use super::Drawing;
+use super::low::Slot;
 use crate::encode;
 use crate::overlay::Corner;
 use crate::picture::{FrameRate, Picture};
@@ -45,9 +46,15 @@ struct State {
     brightness_is_new: bool,
     keyframe: bool,
     bitrate_kbps: Option<u32>,
+    /// The encoder takes no more than this, whatever bitrate is set.
+    ceiling_kbps: Option<u32>,
     drawing: Drawing,
     /// Where lines were drawn last.
     lines_corner: Corner,
+    /// Who is given each picture when it has been encoded.
+    low: Option<Arc<Slot>>,
+    /// A lower stream may be wanted, which is made of raw pictures.
+    low_is_possible: bool,
 }
 
 /// What the source is doing.
@@ -65,14 +72,18 @@ pub(super) enum Feed {
 }
 
 /// What a [`super::Handle`] can ask for.
-#[derive(Clone, Copy)]
 pub(super) enum Order {
     Keyframe,
     BitrateKbps(u32),
+    CeilingKbps(Option<u32>),
     Fps(FrameRate),
     Overlay(bool),
     Drawing(Drawing),
     Brightness(i32),
+    /// Pictures go here too.
+    Low(Arc<Slot>),
+    /// They do not any more.
+    EndLow(Arc<Slot>),
 }
 
 /// What the encode thread has to do next.
@@ -81,7 +92,9 @@ pub(super) struct Turn {
     pub(super) feed: Feed,
     pub(super) keyframe: bool,
     pub(super) bitrate_kbps: Option<u32>,
+    pub(super) ceiling_kbps: Option<u32>,
     pub(super) drawing: Drawing,
+    pub(super) low: Option<Arc<Slot>>,
 }
 
 pub(super) enum Item {
@@ -103,7 +116,8 @@ pub(super) enum Errand {
 pub(super) struct Entered(Arc<Mailbox>);
 
 impl Mailbox {
-    pub(super) fn new(source: String, encode: encode::Settings, drawing: Drawing, now: Instant) -> Self {
+    /// `low`: a lower stream may be wanted.
+    pub(super) fn new(source: String, encode: encode::Settings, drawing: Drawing, low: bool, now: Instant) -> Self {
         Self {
             state: Mutex::new(State {
                 stopping: false,
@@ -120,15 +134,18 @@ impl Mailbox {
                     width: encode.width,
                     height: encode.height,
                     fps: encode.fps,
-                    raw: needs_raw(drawing),
+                    raw: needs_raw(drawing) || low,
                 },
                 reopen: false,
                 brightness: None,
                 brightness_is_new: false,
                 keyframe: false,
                 bitrate_kbps: None,
+                ceiling_kbps: None,
                 lines_corner: drawing.lines.unwrap_or_default(),
                 drawing,
+                low: None,
+                low_is_possible: low,
             }),
             delivered: Condvar::new(),
             ordered: Condvar::new(),
@@ -155,7 +172,14 @@ impl Mailbox {
     }
 
     pub(super) fn stop(&self) {
-        self.lock().stopping = true;
+        let low = {
+            let mut state = self.lock();
+            state.stopping = true;
+            state.low.take()
+        };
+        if let Some(low) = low {
+            low.stop();
+        }
         self.delivered.notify_all();
         self.ordered.notify_all();
     }
@@ -169,6 +193,9 @@ impl Mailbox {
         match order {
             Order::Keyframe => state.keyframe = true,
             Order::BitrateKbps(kbps) => state.bitrate_kbps = Some(kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS)),
+            Order::CeilingKbps(kbps) => {
+                state.ceiling_kbps = kbps.map(|kbps| kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS));
+            }
             Order::Fps(fps) => {
                 state.reopen |= fps != state.wanted.fps;
                 state.wanted.fps = fps;
@@ -184,6 +211,17 @@ impl Mailbox {
             Order::Brightness(value) => {
                 state.brightness = Some(value);
                 state.brightness_is_new = true;
+            }
+            Order::Low(slot) if state.stopping => slot.stop(),
+            Order::Low(slot) => {
+                if let Some(before) = state.low.replace(slot) {
+                    before.stop();
+                }
+            }
+            Order::EndLow(slot) => {
+                if state.low.as_ref().is_some_and(|there| Arc::ptr_eq(there, &slot)) {
+                    state.low = None;
+                }
             }
         }
         drop(state);
@@ -288,7 +326,9 @@ impl Mailbox {
             feed: state.feed.clone(),
             keyframe: std::mem::take(&mut state.keyframe),
             bitrate_kbps: state.bitrate_kbps.take(),
+            ceiling_kbps: state.ceiling_kbps,
             drawing: state.drawing,
+            low: state.low.clone(),
         })
     }
 }
@@ -297,7 +337,7 @@ impl State {
     fn draw(&mut self, drawing: Drawing) {
         self.lines_corner = drawing.lines.unwrap_or(self.lines_corner);
         self.drawing = drawing;
-        let raw = needs_raw(drawing);
+        let raw = needs_raw(drawing) || self.low_is_possible;
         // A source that delivers raw pictures goes on when they are no longer needed: opening it anew would cost viewers a gap.
         let coded = matches!(&self.feed, Feed::Running { description } if description.kind == source::Kind::Coded);
         self.reopen |= raw && !self.wanted.raw && coded;

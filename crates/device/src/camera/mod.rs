@@ -1,12 +1,13 @@
 //! A camera: a source that never ends, from the lens to access units.
 //!
-//! Belongs here: the two threads of a camera and what passes between them, retrying a source that failed, the slate meanwhile,
+//! Belongs here: the threads of a camera and what passes between them, retrying a source that failed, the slate meanwhile,
 //! overlay and encoding in their order, frames with their times. Does not belong here: what a source or an encoder does
 //! ([`crate::source`], [`crate::encode`]), who gets the frames.
 //!
 //! ```text
 //! capture thread ── newest picture ──▶ encode thread: overlay → stamp → encoder ──▶ Sink
 //!               └── coded access units, in order ──────────────────────────────────▶
+//!                                                      └ the picture as it was ▶ low thread: scaling → overlay → stamp → encoder ──▶ another Sink
 //! ```
 //!
 //! One thread waits for the camera while the other encodes, so that a slow encoder costs pictures and never delay: between them
@@ -18,17 +19,20 @@ mod cadence;
 mod capture;
 mod choice;
 mod encoding;
+mod low;
 mod mailbox;
 mod packaging;
+mod pen;
 mod stats;
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::{Clock, Frame, Track, WallTime};
 
+pub use self::low::{Low, Lower};
 use self::mailbox::{Mailbox, Order};
 use self::packaging::Packager;
 pub use self::stats::Snapshot;
@@ -56,6 +60,8 @@ pub struct Settings {
     pub retry: RangeInclusive<Duration>,
     /// Spreads the retries of many cameras. Any number.
     pub seed: u64,
+    /// [`Handle::start_low`] may be called: the source is asked for raw pictures, as for drawing.
+    pub low: bool,
 }
 
 /// The usual waits before a failed source is tried again: from half a second, doubling, to ten.
@@ -131,6 +137,15 @@ pub struct Handle {
     mailbox: Arc<Mailbox>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+}
+
+/// What the streams of a camera have in common.
+struct Shared {
+    pool: Pool,
+    zone: Zone,
+    /// Where media time is zero.
+    zero: Arc<OnceLock<Instant>>,
 }
 
 /// How long [`Camera::stop`] waits for the threads. One that is still in the middle of opening a device is left to end by itself.
@@ -148,21 +163,28 @@ impl Camera {
             zone,
             retry,
             seed,
+            low,
         } = settings;
         let encode = encode.clamped();
-        let mailbox = Arc::new(Mailbox::new(source.name(), encode, drawing, clock.now()));
+        let mailbox = Arc::new(Mailbox::new(source.name(), encode, drawing, low, clock.now()));
         let stats = Arc::new(Stats::default());
-        let pool = Pool::default();
+        let (pool, zero) = (Pool::default(), Arc::default());
         let packager = Arc::new(Mutex::new(Packager::new(
             Arc::clone(&clock),
             sink,
             Arc::clone(&stats),
             encode.fps,
+            Arc::clone(&zero),
         )));
         let handle = Handle {
             mailbox: Arc::clone(&mailbox),
             stats: Arc::clone(&stats),
             clock: Arc::clone(&clock),
+            shared: Arc::new(Shared {
+                pool: pool.clone(),
+                zone: Arc::clone(&zone),
+                zero,
+            }),
         };
         // From here on drop stops what was started.
         let mut camera = Self {
@@ -247,6 +269,12 @@ impl Handle {
     /// encoder of FFmpeg is replaced by another process at the next keyframe, which may hold up the picture by 300 ms.
     pub fn set_bitrate_kbps(&self, kbps: u32) {
         self.mailbox.order(Order::BitrateKbps(kbps));
+    }
+
+    /// What is encoded here takes no more than this, in kb/s, whatever bitrate is set; `None`: as much as is set. As with
+    /// [`Handle::set_bitrate_kbps`], for whom the way to the only viewer is too narrow.
+    pub fn set_ceiling_kbps(&self, kbps: Option<u32>) {
+        self.mailbox.order(Order::CeilingKbps(kbps));
     }
 
     /// Changes the frame rate. The source is opened anew for it.

@@ -1,7 +1,7 @@
 //! From access units to frames: capture time as SEI, media time, track.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -33,9 +33,11 @@ pub(super) struct Packager {
     /// What parameter sets say that do not say it themselves.
     fps: FrameRate,
     announced: bool,
-    /// Where media time is zero: the capture of the first frame.
-    zero: Option<Instant>,
+    /// Where media time is zero: the capture of the first frame of the camera, in all streams of it.
+    zero: Arc<OnceLock<Instant>>,
     last_ticks: Option<i64>,
+    /// When the picture of the newest keyframe that was encoded was taken.
+    keyframe: Option<Instant>,
     inside: VecDeque<Inside>,
 }
 
@@ -49,7 +51,13 @@ struct Inside {
 
 impl Packager {
     /// `fps` is what our encoders' streams say until a picture comes at another rate.
-    pub(super) fn new(clock: Arc<dyn Clock>, sink: Sink, stats: Arc<Stats>, fps: FrameRate) -> Self {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        sink: Sink,
+        stats: Arc<Stats>,
+        fps: FrameRate,
+        zero: Arc<OnceLock<Instant>>,
+    ) -> Self {
         Self {
             clock,
             sink,
@@ -57,8 +65,9 @@ impl Packager {
             units: AccessUnits::new(h264::Format::default(), Ending::Told),
             fps,
             announced: false,
-            zero: None,
+            zero,
             last_ticks: None,
+            keyframe: None,
             inside: VecDeque::new(),
         }
     }
@@ -102,12 +111,20 @@ impl Packager {
             };
         }
         let Some(unit) = self.units.finish() else { return };
+        if unit.keyframe {
+            self.keyframe = Some(taken.at);
+        }
         // Ours are in order, and no two at the same time.
         let mut ticks = self.ticks(taken.at);
         if let Some(last) = self.last_ticks {
             ticks = ticks.max(last + 1);
         }
         self.put_out(unit, taken, at, taken.source, ticks);
+    }
+
+    /// When the picture of the newest keyframe was taken, of those that were encoded here.
+    pub(super) fn keyframe(&self) -> Option<Instant> {
+        self.keyframe
     }
 
     /// What the source made: passes but for the SEI message.
@@ -131,7 +148,7 @@ impl Packager {
 
     /// Media time of a capture, on a clock that does not follow steps of wall time.
     fn ticks(&mut self, at: Instant) -> i64 {
-        let zero = *self.zero.get_or_insert(at);
+        let zero = *self.zero.get_or_init(|| at);
         let before = media::time::micros(zero.saturating_duration_since(at));
         let after = media::time::micros(at.saturating_duration_since(zero));
         MediaTime::new(0, Timescale::VIDEO)

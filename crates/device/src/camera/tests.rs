@@ -17,7 +17,7 @@ use crate::source::test_pattern::{Pattern, Scene};
 use crate::source::{Captured, Description, Error, Kind, Opening, Source, Taken, Wanted};
 
 /// The clocks of this machine.
-struct RealClock;
+pub(super) struct RealClock;
 
 impl Clock for RealClock {
     #[expect(clippy::disallowed_methods, reason = "here it is handed down from")]
@@ -222,6 +222,14 @@ const NOTHING: Drawing = Drawing {
     stamp: None,
 };
 
+/// For tests beside these.
+pub(super) fn scripted(source: Box<dyn Open>, drawing: Drawing) -> Settings {
+    Settings {
+        low: true,
+        ..settings(source, drawing)
+    }
+}
+
 fn settings(source: Box<dyn Open>, drawing: Drawing) -> Settings {
     Settings {
         name: "Front door".to_owned(),
@@ -237,6 +245,7 @@ fn settings(source: Box<dyn Open>, drawing: Drawing) -> Settings {
         zone: Arc::new(|_| 3_600),
         retry: Duration::from_millis(40)..=Duration::from_millis(80),
         seed: 1,
+        low: false,
     }
 }
 
@@ -716,6 +725,7 @@ fn packager(clock: &SimClock, sink: Sink) -> Packager {
         sink,
         Arc::new(Stats::default()),
         FrameRate::whole(25),
+        Arc::default(),
     )
 }
 
@@ -749,6 +759,40 @@ fn the_stream_says_the_rate_that_was_agreed_on() {
     };
     assert_eq!(formats.len(), 2, "a format for each rate and none besides");
     assert!(formats.iter().all(|format| sets(format) == 2), "the id stays");
+}
+
+#[test]
+fn a_ceiling_holds_whatever_is_set_and_gives_it_back() {
+    let word: crate::source::Word = "test".parse().unwrap();
+    let mut settings = settings(word.opener(&crate::source::Settings::default()), NOTHING);
+    settings.encode = encode::Settings {
+        width: 320,
+        height: 240,
+        fps: FrameRate::whole(60),
+        bitrate_kbps: 1_500,
+        gop_frames: 600,
+    };
+    let (to, output) = mpsc::channel();
+    let sink = Box::new(move |output| {
+        if let Output::Frame(frame) = output {
+            let _ = to.send(frame.data.len());
+        }
+    });
+    let camera = Camera::start(settings, Arc::new(RealClock), sink).unwrap();
+    let handle = camera.handle();
+    let mean = || {
+        let sizes = (0..100).map(|_| output.recv_timeout(Duration::from_secs(8)).unwrap());
+        // What was asked for before them holds for the second half.
+        sizes.skip(50).sum::<usize>() / 50
+    };
+    let before = mean();
+    handle.set_ceiling_kbps(Some(200));
+    handle.set_bitrate_kbps(2_000);
+    let limited = mean();
+    assert!(limited * 2 < before, "{limited} bytes a frame, {before} before");
+    handle.set_ceiling_kbps(None);
+    let again = mean();
+    assert!(again > limited * 2, "{again} bytes a frame, {limited} before");
 }
 
 #[test]

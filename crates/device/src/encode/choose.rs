@@ -53,6 +53,8 @@ const WARM_UP: usize = 4;
 /// They come at the stream's rate, since hardware that rests between pictures answers later than hardware that is kept busy; but not more
 /// seldom than this.
 const SLOWEST: Duration = Duration::from_millis(50);
+/// How long FFmpeg and its hundred libraries may take to come from a slow card the first time.
+const COLD_START: Duration = Duration::from_secs(15);
 /// How long the first picture of a trial may take: hardware has to be set up.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// And each one after it.
@@ -89,6 +91,7 @@ pub fn choose(
         };
         return (Chosen::OpenH264, why.to_owned());
     }
+    wake(clock, give_up);
     let trials: Vec<(Codec, Result<Measured, String>)> = candidates
         .into_iter()
         .map(|codec| (codec, try_out(Chosen::Ffmpeg(codec), settings, clock, give_up)))
@@ -173,6 +176,18 @@ fn decide(
     }
 }
 
+/// Has FFmpeg's files read before trials that go by time. What is wrong with it, they will say.
+fn wake(clock: &dyn Clock, give_up: &dyn Fn() -> bool) {
+    let Ok(mut program) = ffmpeg::wake() else { return };
+    let until = clock.now() + COLD_START;
+    while clock.now() < until && !give_up() && matches!(program.try_wait(), Ok(None)) {
+        thread::sleep(LOOK_EVERY);
+    }
+    // Where it has ended, neither does anything.
+    let _ = program.kill();
+    let _ = program.wait();
+}
+
 /// Encodes some pictures at their rate and measures how long each takes to come out.
 fn try_out(
     chosen: Chosen,
@@ -188,9 +203,6 @@ fn try_out(
         let starts = unit.keyframe && has(nal::SPS) && has(nal::PPS);
         let _ = to.send((unit.taken.at, starts));
     });
-    if matches!(chosen, Chosen::Ffmpeg(_)) {
-        ffmpeg::wake(give_up);
-    }
     let mut encoder = chosen.make(*settings, output).map_err(|error| error.to_string())?;
     let mut latencies = Vec::new();
     let interval = settings.fps.interval().min(SLOWEST);

@@ -9,7 +9,7 @@ use media::WallTime;
 pub struct Lines([String; COUNT]);
 
 /// How many lines each of them writes.
-pub(super) const COUNT: usize = 3;
+pub const COUNT: usize = 3;
 
 /// What the second and third line say.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! Text and the machine-readable clock, drawn into a picture.
 //!
-//! Belongs here: glyphs, the lines of publisher and receiver, where they go and in which colour, the stamp's pixels. Does not
+//! Belongs here: glyphs, the lines of publisher and receiver, where they go and in which colour, the stamp's pixels, what was under them. Does not
 //! belong here: measuring what the lines say, the stamp's layout ([`media::stamp`]), reading a clock or a time zone.
 //!
 //! Glyphs are rasterised once per size of picture, with outline and colour worked in; drawing a character is then one
@@ -9,13 +9,16 @@
 mod atlas;
 mod lines;
 mod stamp;
+mod under;
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 pub(crate) use self::atlas::Atlas;
-pub use self::lines::{Lines, Measured};
-pub use self::stamp::draw_stamp;
+pub use self::lines::{COUNT as LINES, Lines, Measured};
+pub use self::stamp::{draw_stamp, stamp_rows};
+pub use self::under::Under;
 use crate::picture::Picture;
 
 /// Colour of text: Y, U, V in BT.601 limited range.
@@ -116,28 +119,50 @@ impl Overlay {
 
     /// Draws `lines` one below the other. ASCII alone; other characters become `?`. What does not fit is cut off.
     pub fn draw<L: AsRef<str>>(&mut self, picture: &mut Picture, lines: &[L]) {
-        let font_px = font_px(picture.height());
+        let Some(atlas) = self.atlas(picture.height()) else {
+            return;
+        };
+        let (cell_width, cell_height) = atlas.cell();
+        let (corner, top) = (self.corner, self.top(picture.height(), cell_height, lines.len()));
+        let Some((_, atlas)) = &self.atlas else { return };
+        for (row, line) in (0..).zip(lines) {
+            let line = line.as_ref();
+            let length = cell_width * line.chars().count() as i64;
+            let x = match corner {
+                Corner::TopLeft | Corner::BottomLeft => MARGIN,
+                Corner::TopRight | Corner::BottomRight => i64::from(picture.width()) - length - MARGIN,
+            };
+            atlas.draw(picture, x, top + row * cell_height, line);
+        }
+    }
+
+    /// The rows of a picture that so many lines are drawn over.
+    pub fn rows(&mut self, height: u32, lines: usize) -> Range<u32> {
+        let Some(atlas) = self.atlas(height) else { return 0..0 };
+        let (_, cell_height) = atlas.cell();
+        let top = self.top(height, cell_height, lines);
+        let within = |row: i64| u32::try_from(row).unwrap_or(0).min(height);
+        // Begins at an even row.
+        within(top & !1)..within(top + cell_height * lines as i64)
+    }
+
+    /// Where the first of so many lines is.
+    fn top(&self, height: u32, cell_height: i64, lines: usize) -> i64 {
+        let edge = MARGIN + self.free as i64 * cell_height;
+        match self.corner {
+            Corner::TopLeft | Corner::TopRight => edge,
+            Corner::BottomLeft | Corner::BottomRight => i64::from(height) - cell_height * lines as i64 - edge,
+        }
+    }
+
+    /// The glyphs for a picture of this height.
+    fn atlas(&mut self, height: u32) -> Option<&Atlas> {
+        let font_px = font_px(height);
         if self.atlas.as_ref().is_none_or(|(px, _)| *px != font_px) {
             let printable = ' '..='~';
             self.atlas = Atlas::new(font_px, printable, self.color).map(|atlas| (font_px, atlas));
         }
-        let Some((_, atlas)) = &self.atlas else { return };
-        let (cell_width, cell_height) = atlas.cell();
-        let block = cell_height * lines.len() as i64;
-        let edge = MARGIN + self.free as i64 * cell_height;
-        for (row, line) in (0..).zip(lines) {
-            let line = line.as_ref();
-            let length = cell_width * line.chars().count() as i64;
-            let x = match self.corner {
-                Corner::TopLeft | Corner::BottomLeft => MARGIN,
-                Corner::TopRight | Corner::BottomRight => i64::from(picture.width()) - length - MARGIN,
-            };
-            let top = match self.corner {
-                Corner::TopLeft | Corner::TopRight => edge,
-                Corner::BottomLeft | Corner::BottomRight => i64::from(picture.height()) - block - edge,
-            };
-            atlas.draw(picture, x, top + row * cell_height, line);
-        }
+        self.atlas.as_ref().map(|(_, atlas)| atlas)
     }
 }
 

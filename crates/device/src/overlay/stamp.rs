@@ -1,5 +1,7 @@
 //! The pixels of the stamp: the clock for machines.
 
+use std::ops::Range;
+
 use media::{WallTime, stamp};
 
 use super::Corner;
@@ -35,4 +37,12 @@ pub fn draw_stamp(picture: &mut Picture, corner: Corner, time: WallTime) -> bool
         }
     }
     true
+}
+
+/// The rows of a picture of this size that a stamp is drawn over.
+pub fn stamp_rows(width: u32, height: u32, corner: Corner) -> Range<u32> {
+    stamp::Layout::new(width, height, corner.into()).map_or(0..0, |layout| {
+        let under = layout.rectangle();
+        under.y..under.y + under.height
+    })
 }

@@ -297,3 +297,30 @@ fn chroma_under_the_stamp_is_neutral_and_only_there() {
         WallTime::from_unix_micros(1)
     ));
 }
+
+proptest! {
+    /// What was drawn is taken away again, whatever the size and wherever it was.
+    #[test]
+    fn a_picture_is_as_it_was_before(
+        width in 8_u32..400,
+        height in 8_u32..400,
+        corners in prop::array::uniform2(prop::sample::select(vec![Corner::TopLeft, Corner::TopRight, Corner::BottomLeft, Corner::BottomRight])),
+    ) {
+        let mut picture = Picture::black(width * 2, height * 2).unwrap();
+        for (n, pixel) in picture.planes_mut().into_iter().flatten().enumerate() {
+            *pixel = (n % 251) as u8;
+        }
+        let before = picture.clone();
+        let mut overlay = Overlay::new(Color::GREEN, corners[0]);
+        let mut under = Under::default();
+        for _ in 0..2 {
+            let rows = [overlay.rows(height * 2, LINES.len()), stamp_rows(width * 2, height * 2, corners[1])];
+            under.keep(&picture, rows);
+            overlay.draw(&mut picture, &LINES);
+            let drawn = draw_stamp(&mut picture, corners[1], WallTime::from_unix_micros(1));
+            prop_assert!(picture != before || !drawn);
+            under.restore(&mut picture);
+            prop_assert!(picture == before);
+        }
+    }
+}

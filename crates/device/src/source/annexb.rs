@@ -163,7 +163,7 @@ fn captured(unit: AccessUnit, arrived: Instant, clock: &dyn Clock) -> Captured {
 
 /// What a stream is that is certainly not H.264 in Annex B form, by its first bytes. Waiting for it to show would not do: start codes
 /// are found within a transport stream as well.
-pub(super) fn what_else(head: &[u8]) -> Option<&'static str> {
+pub fn what_else(head: &[u8]) -> Option<&'static str> {
     let at = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
     Some(if at(4, b"ftyp") {
         "an MP4 file"

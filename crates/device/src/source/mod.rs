@@ -32,6 +32,7 @@ use media::{CaptureSource, Clock};
 
 use crate::picture::{FrameRate, Picture, Pool};
 
+pub use annexb::what_else;
 pub use probe::probe_default;
 pub use word::{InvalidWord, WORDS, Word};
 

@@ -11,9 +11,9 @@ mod child;
 mod codec;
 mod flv;
 
-use std::process::{Command, Stdio};
+use std::io;
+use std::process::{self, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use self::child::Child;
@@ -26,30 +26,8 @@ use crate::source::Taken;
 const PROGRAM: &str = "ffmpeg";
 /// An FFmpeg that reads no picture for so long is dead. Starting up on a slow board takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the program and its hundred libraries may take to come from a slow card the first time.
-const COLD_START: Duration = Duration::from_secs(15);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// FLV counts milliseconds in 32 bits, and FFmpeg is not to be trusted near their end: a new process after 12 days.
 const LONGEST_RUN_MS: u64 = 1 << 30;
-
-/// Runs the program once for nothing, so that its files are at hand when pictures wait for it. What is wrong with it the encoder will say.
-pub(super) fn wake(give_up: &dyn Fn() -> bool) {
-    let mut command = Command::new(PROGRAM);
-    command.arg("-version").stdin(Stdio::null());
-    let Ok(mut child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
-        return;
-    };
-    let looks = COLD_START.as_millis() / LOOK_EVERY.as_millis();
-    for _ in 0..looks {
-        if give_up() || !matches!(child.try_wait(), Ok(None)) {
-            break;
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    // Where it has ended, neither does anything.
-    let _ = child.kill();
-    let _ = child.wait();
-}
 
 /// An encoder of FFmpeg.
 pub struct Ffmpeg {
@@ -106,6 +84,13 @@ impl Ffmpeg {
             why,
         }
     }
+}
+
+/// Starts the program for nothing, so that its files are at hand when pictures wait for it.
+pub(super) fn wake() -> io::Result<process::Child> {
+    let mut command = Command::new(PROGRAM);
+    let command = command.arg("-version").stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
 impl Encoder for Ffmpeg {

@@ -1,0 +1,152 @@
+//! A program of somebody else that runs for us, and ends with us.
+//!
+//! Belongs here: starting it in a process group of its own, telling the group to end, making it. Does not belong here: what it says and gives, and how
+//! long it is waited for, which are its owner's to decide; the sources of cameras, which wait on threads of theirs (`source::child`).
+
+use std::io;
+use std::process::{ChildStderr, ChildStdout, Command, ExitStatus};
+
+/// A running program. Dropping it kills all that is in its process group.
+///
+/// On Linux the kernel kills it when the thread that started it ends, and with that when our process does, however that comes about.
+#[derive(Debug)]
+pub struct Program {
+    #[cfg(unix)]
+    process: std::process::Child,
+    /// Set when it was reaped: from then on its number may mean another process.
+    #[cfg(unix)]
+    status: Option<ExitStatus>,
+    #[cfg(not(unix))]
+    never: std::convert::Infallible,
+}
+
+/// How to ask a program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// SIGINT: what Ctrl-C does, at which FFmpeg takes leave of its server.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+#[cfg(unix)]
+mod unix {
+    #![allow(unsafe_code)]
+
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Stdio;
+
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+    use super::{Ask, ChildStderr, ChildStdout, Command, ExitStatus, Program, io};
+
+    impl Program {
+        /// Starts it, without input, its messages for us.
+        ///
+        /// # Errors
+        /// When there is no such program, or it may not be started.
+        pub fn start(mut command: Command) -> io::Result<Self> {
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+            #[cfg(target_os = "linux")]
+            {
+                let us = rustix::process::getpid();
+                let end_with_us = move || {
+                    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                    // We may have ended before that was said.
+                    match rustix::process::getppid() == Some(us) {
+                        true => Ok(()),
+                        false => Err(rustix::io::Errno::SRCH.into()),
+                    }
+                };
+                // SAFETY: between fork and exec it does no more than two system calls, both async-signal-safe: it allocates nothing and takes no lock.
+                unsafe { command.pre_exec(end_with_us) };
+            }
+            let process = command.spawn()?;
+            Ok(Self { process, status: None })
+        }
+
+        /// Its standard output, if that was piped and not taken yet.
+        pub fn take_output(&mut self) -> Option<ChildStdout> {
+            self.process.stdout.take()
+        }
+
+        /// Its standard error, if not taken yet.
+        pub fn take_errors(&mut self) -> Option<ChildStderr> {
+            self.process.stderr.take()
+        }
+
+        /// Whether it has ended. Others of its group may go on.
+        pub fn has_exited(&self) -> bool {
+            // It stays a zombie, which keeps its number from being used again.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            self.status.is_some() || !matches!(rustix::process::waitid(WaitId::Pid(self.pid()), options), Ok(None))
+        }
+
+        /// Asks all of its group to end.
+        pub fn ask(&self, ask: Ask) {
+            let signal = match ask {
+                Ask::Interrupt => Signal::INT,
+                Ask::Terminate => Signal::TERM,
+            };
+            if self.status.is_none() {
+                let _ = rustix::process::kill_process_group(self.pid(), signal);
+            }
+        }
+
+        /// Ends all of its group that is left. How the program itself ended, if it has by now.
+        pub fn kill(&mut self) -> Option<ExitStatus> {
+            if self.status.is_none() {
+                // Not reaped yet, so the number still means this group; also for those of it that live longer than its leader.
+                let _ = rustix::process::kill_process_group(self.pid(), Signal::KILL);
+                self.status = self.process.try_wait().ok().flatten();
+            }
+            self.status
+        }
+
+        fn pid(&self) -> Pid {
+            Pid::from_child(&self.process)
+        }
+    }
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            self.kill();
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Program {
+    /// Always an error.
+    pub fn start(_: Command) -> io::Result<Self> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "programs as sources exist on Unix only",
+        ))
+    }
+
+    /// Cannot be called.
+    pub fn take_output(&mut self) -> Option<ChildStdout> {
+        match self.never {}
+    }
+
+    /// Cannot be called.
+    pub fn take_errors(&mut self) -> Option<ChildStderr> {
+        match self.never {}
+    }
+
+    /// Cannot be called.
+    pub fn has_exited(&self) -> bool {
+        match self.never {}
+    }
+
+    /// Cannot be called.
+    pub fn ask(&self, _: Ask) {
+        match self.never {}
+    }
+
+    /// Cannot be called.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
+        match self.never {}
+    }
+}
