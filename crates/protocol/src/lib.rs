@@ -7,6 +7,7 @@
 //! events go out, `now` is an argument; the drivers are in the `sightline` crate.
 
 pub mod hls;
+pub mod onvif;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;
