@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
-use input::Time;
+use input::{Time, numbers};
 use libfuzzer_sys::fuzz_target;
 use media::audio::Opus;
 use media::{Format, Timescale, Track, TrackIndex, h264};
@@ -26,13 +26,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = stun_username(data);
     let Ok(offer) = Offer::parse(data) else { return };
     let now = Time::default().at;
-    let mut number = 0_u64;
-    let mut random = || {
-        number = number
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        number
-    };
+    let mut random = numbers();
     let track = |index, format: Format, timescale| Track {
         index: TrackIndex(index),
         format: Arc::new(format),

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use input::{Input, Time};
+use input::{Input, Time, numbers};
 use libfuzzer_sys::fuzz_target;
 use media::{Capture, CaptureSource, Format, Frame, MediaTime, Timescale, Track, TrackIndex, h264};
 use protocol::webrtc::{
-    Candidate, Client, Config, Datagram, Event, Former, Identity, Moment, Offer, Outbox, Playout, Sent, Transport,
-    View, Viewer,
+    Asking, Candidate, Config, Datagram, Event, Former, Identity, Moment, Offer, Outbox, Playout, Sent, Transport,
+    View, Viewer, Wanted,
 };
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| Config {
@@ -44,12 +44,8 @@ fn datagram(from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> Datagram<'_> {
 
 /// What waits, the first of it broken at a place.
 fn taken(out: &mut Outbox, input: &mut Input<'_>, broken: bool) -> Vec<Vec<u8>> {
-    let mut datagrams = Vec::new();
-    for batch in out.batches() {
-        for run in batch.runs() {
-            datagrams.extend(out.bytes(run).chunks(run.packet_bytes()).map(<[u8]>::to_vec));
-        }
-    }
+    let all = out.batches().iter().flat_map(|batch| out.datagrams_of(batch));
+    let mut datagrams: Vec<_> = all.map(<[u8]>::to_vec).collect();
     out.clear();
     if let Some(first) = datagrams.first_mut().filter(|first| broken && !first.is_empty()) {
         let at = usize::from(input.word()) % first.len();
@@ -61,20 +57,14 @@ fn taken(out: &mut Outbox, input: &mut Input<'_>, broken: bool) -> Vec<Vec<u8>> 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
     let mut time = Time::default();
-    let mut number = 0_u64;
-    let mut random = || {
-        number = number
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        number
-    };
+    let mut random = numbers();
     let format = Arc::new(Format::H264(h264::Format::default()));
     let track = Track {
         index: TrackIndex(0),
         format: Arc::clone(&format),
         timescale: Timescale::VIDEO,
     };
-    let (mut peer, offer) = Client::offer(&CONFIG.identity, client(), &mut random, time.at);
+    let (asking, offer) = Asking::offer(&CONFIG.identity, client(), Wanted::Picture, &mut random);
     let view = View {
         tracks: std::slice::from_ref(&track),
         reorders: false,
@@ -84,7 +74,13 @@ fuzz_target!(|data: &[u8]| {
     let answered = Viewer::answer(&offer, view, &CONFIG, &mut random, time.at).expect("an answer");
     let mut viewer = answered.session;
     let (mut up, mut down) = (Outbox::new(), Outbox::new());
-    peer.answer(&answered.sdp, time.at, &mut up).expect("our own answer");
+    let asked = asking.answered(answered.sdp.as_bytes(), None, &mut random, time.at);
+    let mut peer = asked.expect("our own answer");
+    let now = Moment {
+        at: time.at,
+        wall: time.wall,
+    };
+    peer.handle_timeout(now, &mut up);
     let former = Former::new(&format, 0);
     let mut ended = false;
     for step in 0..MAX_STEPS {

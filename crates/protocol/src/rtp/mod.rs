@@ -8,6 +8,7 @@
 //! parsing of codec bitstreams (`media`).
 
 mod depacketizer;
+pub mod feedback;
 mod header;
 mod packetizer;
 mod payload;

@@ -418,7 +418,9 @@ impl Receiver {
                 | rtcp::Packet::Name { .. }
                 | rtcp::Packet::Missing { .. }
                 | rtcp::Packet::ReferenceTime { .. }
-                | rtcp::Packet::KeyframeWanted => {}
+                | rtcp::Packet::KeyframeWanted
+                | rtcp::Packet::Arrivals(_)
+                | rtcp::Packet::MaxBitrate { .. } => {}
             }
         }
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use media::WallTime;
 use rtcp_types::prelude::*;
 
+use super::feedback::{self, Arrivals};
+
 /// Largest compound packet that is read.
 pub const MAX_BYTES: usize = 8_192;
 /// Most packets that are read out of a compound one; the rest is ignored.
@@ -22,10 +24,11 @@ const PAYLOAD_FEEDBACK: u8 = 206;
 const NACK: u8 = 1;
 const PLI: u8 = 1;
 const FIR: u8 = 4;
-/// Extended reports (RFC 3611 §2) and two of their blocks.
-const EXTENDED_REPORT: u8 = 207;
-const REFERENCE_TIME: u8 = 4;
-const DELAY_SINCE: u8 = 5;
+/// Formats that the drafts of transport-wide feedback and of REMB took.
+const TRANSPORT_WIDE: u8 = 15;
+const APPLICATION: u8 = 15;
+/// A block with a receiver's clock (RFC 3611 §4.4).
+const REFERENCE_TIME_BYTES: usize = 12;
 
 /// Why bytes are not a compound RTCP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +96,13 @@ pub enum Packet {
     },
     /// A viewer cannot go on without a keyframe (PLI or FIR).
     KeyframeWanted,
+    /// Which packets came when (transport-wide feedback).
+    Arrivals(Arrivals),
+    /// What the receiver can take (REMB).
+    MaxBitrate {
+        /// Of all sources together.
+        bits_per_second: u64,
+    },
 }
 
 /// The sender's part of a sender report.
@@ -175,8 +185,15 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Packet>, Error> {
             rtcp_types::SenderReport::PACKET_TYPE => packets.extend(sender_report(packet)),
             rtcp_types::ReceiverReport::PACKET_TYPE => packets.extend(receiver_report(packet)),
             rtcp_types::Sdes::PACKET_TYPE => names(packet, &mut packets),
-            EXTENDED_REPORT => packets.extend(reference_time(packet)),
+            rtcp_types::Xr::PACKET_TYPE => packets.extend(reference_time(packet)),
             TRANSPORT_FEEDBACK if first & 0x1f == NACK => packets.extend(missing(packet)),
+            TRANSPORT_FEEDBACK if first & 0x1f == TRANSPORT_WIDE => {
+                packets.extend(Arrivals::parse(packet).map(Packet::Arrivals));
+            }
+            PAYLOAD_FEEDBACK if first & 0x1f == APPLICATION => {
+                let bits_per_second = feedback::max_bitrate(packet);
+                packets.extend(bits_per_second.map(|bits_per_second| Packet::MaxBitrate { bits_per_second }));
+            }
             // A picture lost names its source in its head, a full intra request in entries behind it.
             PAYLOAD_FEEDBACK if first & 0x1f == PLI && length >= 12 => packets.push(Packet::KeyframeWanted),
             PAYLOAD_FEEDBACK if first & 0x1f == FIR && length >= 20 => packets.push(Packet::KeyframeWanted),
@@ -210,19 +227,16 @@ fn receiver_report(packet: &[u8]) -> Option<Packet> {
 
 /// The first of its blocks that is one: a receiver has one clock.
 fn reference_time(packet: &[u8]) -> Option<Packet> {
-    let (&[_, _, _, _, a, b, c, d], mut blocks) = packet.split_first_chunk::<8>()?;
-    while let Some((&[kind, _, high, low], rest)) = blocks.split_first_chunk::<4>() {
-        let length = usize::from(u16::from_be_bytes([high, low])) * 4;
-        let (block, others) = rest.split_at_checked(length)?;
-        if let (REFERENCE_TIME, Ok(ntp)) = (kind, block.try_into()) {
-            return Some(Packet::ReferenceTime {
-                ssrc: u32::from_be_bytes([a, b, c, d]),
-                ntp: u64::from_be_bytes(ntp),
-            });
-        }
-        blocks = others;
-    }
-    None
+    let report = rtcp_types::Xr::parse(packet).ok()?;
+    // A shorter block would be read on into the next.
+    let mut blocks = report
+        .block_iter()
+        .filter(|block| block.length() == REFERENCE_TIME_BYTES);
+    let time = blocks.find_map(|block| block.parse_into::<rtcp_types::ReceiverReferenceTime<'_>>().ok())?;
+    Some(Packet::ReferenceTime {
+        ssrc: report.sender_ssrc(),
+        ntp: time.ntp_timestamp(),
+    })
 }
 
 /// Each entry is a number and a mask of the sixteen that follow it.
@@ -316,13 +330,12 @@ pub fn write_goodbye(sources: impl IntoIterator<Item = u32>, out: &mut Vec<u8>) 
 /// Appends when the clock of `theirs` came, by its middle 32 bits, and how long ago that is in 1/65,536 s (RFC 3611 §4.5). Not a compound packet by
 /// itself: a report goes before it.
 pub fn write_reference_answer(ssrc: u32, theirs: u32, middle: u32, delay: u32, out: &mut Vec<u8>) {
-    // Five words follow the first; the block is three long behind its own first.
-    out.extend_from_slice(&[0x80, EXTENDED_REPORT, 0, 5]);
-    out.extend_from_slice(&ssrc.to_be_bytes());
-    out.extend_from_slice(&[DELAY_SINCE, 0, 0, 3]);
-    for word in [theirs, middle, delay] {
-        out.extend_from_slice(&word.to_be_bytes());
-    }
+    let block = rtcp_types::DelaySinceLastReceiverReportBlock::builder()
+        .ssrc(theirs)
+        .last_receiver_report(middle)
+        .delay_since_last_receiver_report_timestamp(delay);
+    let blocks = rtcp_types::DelaySinceLastReceiverReport::builder().add_block(block);
+    append(&rtcp_types::Xr::builder().sender_ssrc(ssrc).add_block(blocks), out);
 }
 
 fn append_name(ssrc: u32, cname: &str, out: &mut Vec<u8>) {

@@ -166,6 +166,9 @@ impl Writing<'_> {
         if accepted.extensions.iter().any(|(_, uri)| *uri == TRANSPORT_CC) {
             line(out, &format!("a=rtcp-fb:{payload_type} transport-cc"));
         }
+        if accepted.extensions.iter().any(|(_, uri)| *uri == ABS_SEND_TIME) {
+            line(out, &format!("a=rtcp-fb:{payload_type} goog-remb"));
+        }
         if let Some(rtx) = rtx {
             line(out, &format!("a=rtpmap:{rtx} rtx/{}", codec.clock_hz));
             line(out, &format!("a=fmtp:{rtx} apt={payload_type}"));
@@ -198,7 +201,7 @@ fn rejected(out: &mut String, section: &Section) {
     }
 }
 
-fn rtpmap(out: &mut String, codec: &OfferedCodec) {
+pub(super) fn rtpmap(out: &mut String, codec: &OfferedCodec) {
     let channels = if codec.channels > 1 {
         format!("/{}", codec.channels)
     } else {
@@ -243,6 +246,8 @@ pub(super) fn line(out: &mut String, text: &str) {
 
 /// Header extension by which a receiver tells a sender what arrived when.
 pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// Header extension by whose time a receiver judges for itself what it can take.
+pub(super) const ABS_SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 /// Header extension that says how long pictures may wait before they are shown.
 pub(super) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 /// Header extension that carries the capture time.

@@ -7,7 +7,7 @@ use media::hub::MAX_TRACKS;
 use media::{Codec, Format, Kind, Track};
 use str0m::media::Mid;
 
-use super::answer::{ABS_CAPTURE_TIME, Accepted, PLAYOUT_DELAY};
+use super::answer::{ABS_CAPTURE_TIME, ABS_SEND_TIME, Accepted, PLAYOUT_DELAY, TRANSPORT_CC};
 use super::offer::{OfferedCodec, Section, SectionKind};
 use super::outlet::{Extensions, Outlet};
 use super::repeats::Repeats;
@@ -40,8 +40,9 @@ pub(super) fn choose<'a>(
         };
         let (mid, _) = peer::mid(&section.mid, position);
         let rtx = codec.rtx.is_some() && codec.nack && section.kind == SectionKind::Video;
-        let (source, repeats) = sources(&outlets, random);
-        let extensions = peer::agreed(&section.extensions, &[PLAYOUT_DELAY, ABS_CAPTURE_TIME], &accepted);
+        let known: Vec<u32> = outlets.iter().map(|outlet| outlet.ssrc).collect();
+        let (source, repeats) = sources(&known, random);
+        let extensions = extensions(section, codec, &accepted);
         accepted.push((
             Accepted {
                 section: position,
@@ -53,24 +54,32 @@ pub(super) fn choose<'a>(
             },
             mid,
         ));
-        // The encryption's counter begins at zero: the first number leaves room before it comes round.
-        let number = random();
-        let (sequence, first_repeated) = (number & 0x7fff, number >> 32 & 0x7fff);
-        let repeated = codec.rtx.filter(|_| rtx);
-        let repeated = repeated.map(|rtx| Repeats::new(repeats, rtx, first_repeated));
-        let clock = clock(&track.format);
-        let extensions = Extensions::new(&extensions);
-        outlets.push(Outlet::new(
-            track.index,
-            source,
-            codec.payload_type,
-            clock,
-            extensions,
-            sequence,
-            repeated,
-        ));
+        let sources = (source, rtx.then_some(repeats));
+        outlets.push(outlet(track, codec, sources, &extensions, random()));
     }
     (accepted, outlets, left_out)
+}
+
+/// What sends a track from these sources, the second of which repeats.
+pub(super) fn outlet(
+    track: &Track,
+    codec: &OfferedCodec,
+    (source, repeats): (u32, Option<u32>),
+    extensions: &[(u8, &'static str)],
+    number: u64,
+) -> Outlet {
+    // The encryption's counter begins at zero: the first number leaves room before it comes round.
+    let (sequence, first_repeated) = (number & 0x7fff, number >> 32 & 0x7fff);
+    let repeats = (codec.rtx.zip(repeats)).map(|(rtx, repeats)| Repeats::new(repeats, rtx, first_repeated));
+    Outlet::new(
+        track.index,
+        source,
+        codec.payload_type,
+        clock(&track.format),
+        Extensions::new(extensions),
+        sequence,
+        repeats,
+    )
 }
 
 /// The payload type for a track, of a section that is free for it.
@@ -99,13 +108,29 @@ fn fitting<'a>(
     accepted.iter().all(fits_beside).then_some(codec)
 }
 
+/// Header extensions that packets get. Of two ways to learn what the peer can take the one in which we judge; with the other, the peer does.
+fn extensions(section: &Section, codec: &OfferedCodec, accepted: &[(Accepted<'_>, Mid)]) -> Vec<(u8, &'static str)> {
+    let agreed = |last: &[&'static str]| {
+        let wanted = [&[PLAYOUT_DELAY, ABS_CAPTURE_TIME], last].concat();
+        peer::agreed(&section.extensions, &wanted, accepted)
+    };
+    let with_numbers = agreed(&[TRANSPORT_CC]);
+    if codec.transport_cc && with_numbers.iter().any(|(_, uri)| *uri == TRANSPORT_CC) {
+        return with_numbers;
+    }
+    if codec.remb {
+        agreed(&[ABS_SEND_TIME])
+    } else {
+        agreed(&[])
+    }
+}
+
 pub(super) fn receives(section: &Section) -> bool {
     section.direction.receives && section.rtcp_mux && !section.disabled
 }
 
 /// Two sources that are neither zero nor anybody else's of this session.
-fn sources(outlets: &[Outlet], random: &mut dyn FnMut() -> u64) -> (u32, u32) {
-    let known: Vec<u32> = outlets.iter().map(|outlet| outlet.ssrc).collect();
+pub(super) fn sources(known: &[u32], random: &mut dyn FnMut() -> u64) -> (u32, u32) {
     // Even ones are sources, odd ones repeat: no two of a session are ever the same.
     let mut source = (random() as u32) & !1;
     while source == 0 || known.contains(&source) {

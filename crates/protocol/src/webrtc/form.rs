@@ -2,15 +2,16 @@
 //!
 //! Belongs here: payloads and their timestamps. Does not belong here: headers, which each session writes for itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use media::{Capture, Codec, Format, Frame, annexb, sei};
 
+use super::outlet::MAX_EXTENSION_BYTES;
 use crate::rtp::{Framing, HEADER_BYTES, Packet, Packetizer, PacketizerConfig};
 
-/// Largest payload with its RTP header. Header extensions (20 bytes), the number of a repeated packet (2), and the seal (16) come on top,
+/// Largest payload with its RTP header. Header extensions (24 bytes), the number of a repeated packet (2), and the seal (16) come on top,
 /// and together make no more than [`PacketizerConfig::DEFAULT_MAX_PACKET_BYTES`].
-const MAX_PACKET_BYTES: usize = 1_162;
+const MAX_PACKET_BYTES: usize = 1_158;
 
 /// One packet of a frame.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +21,31 @@ pub(super) struct Payload<'a> {
     pub(super) timestamp: u32,
 }
 
+impl Payload<'_> {
+    /// With a timestamp that is greater by this.
+    pub(super) fn later(self, ticks: u32) -> Self {
+        Self {
+            timestamp: self.timestamp.wrapping_add(ticks),
+            ..self
+        }
+    }
+}
+
 /// The packets of one frame. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Form {
     shared: Arc<Shared>,
+}
+
+/// A [`Form`] that is there as long as somebody has it.
+#[derive(Clone, Debug)]
+pub struct WeakForm(Weak<Shared>);
+
+impl WeakForm {
+    /// The form, while it is there.
+    pub fn upgrade(&self) -> Option<Form> {
+        self.0.upgrade().map(|shared| Form { shared })
+    }
 }
 
 #[derive(Debug)]
@@ -33,6 +55,7 @@ struct Shared {
     pieces: Box<[Piece]>,
     capture: Capture,
     keyframe: bool,
+    disposable: bool,
     reorders: bool,
 }
 
@@ -51,9 +74,19 @@ impl Form {
         self.shared.pieces.len()
     }
 
+    /// Does not keep it.
+    pub fn downgrade(&self) -> WeakForm {
+        WeakForm(Arc::downgrade(&self.shared))
+    }
+
     /// It begins a group of pictures.
     pub fn is_keyframe(&self) -> bool {
         self.shared.keyframe
+    }
+
+    /// No other frame refers to it.
+    pub fn is_disposable(&self) -> bool {
+        self.shared.disposable
     }
 
     /// The frame is shown in another order than it is sent in, which no browser plays by WebRTC.
@@ -129,6 +162,7 @@ impl Former {
                 pieces,
                 capture: frame.capture,
                 keyframe: frame.keyframe,
+                disposable: frame.is_disposable(),
                 reorders: super::reorders(frame),
             }),
         }
@@ -157,5 +191,5 @@ fn without_message(frame: &Frame) -> Frame {
     }
 }
 
-const _: () = assert!(MAX_PACKET_BYTES + 20 + 2 + 16 <= PacketizerConfig::DEFAULT_MAX_PACKET_BYTES);
+const _: () = assert!(MAX_PACKET_BYTES + MAX_EXTENSION_BYTES + 2 + 16 <= PacketizerConfig::DEFAULT_MAX_PACKET_BYTES);
 const _: () = assert!(MAX_PACKET_BYTES > HEADER_BYTES);

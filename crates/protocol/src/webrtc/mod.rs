@@ -1,12 +1,12 @@
 //! WebRTC: WHEP and WHIP sessions (RFC 9725) without I/O, over str0m.
 //!
 //! Belongs here: reading offers and writing answers ([`Offer`]), which codec of an offer fits a track, fragments of trickled
-//! candidates ([`Fragment`]), the session of one viewer ([`Viewer`]) and of one publisher ([`Publisher`]), our own viewing ([`Client`]), a frame's packets as all
-//! viewers of a stream share them ([`Form`]). Does not belong here: HTTP, sockets, which frames a viewer is given and when, RTP's own
+//! candidates ([`Fragment`]), the session of one viewer ([`Viewer`]) and of one publisher ([`Publisher`]), our own viewing ([`Client`]) and publishing
+//! ([`Pushing`]), a frame's packets as all viewers of a stream share them ([`Form`]). Does not belong here: HTTP, sockets, which frames a viewer is given and when, RTP's own
 //! rules ([`crate::rtp`]).
 //!
 //! A viewer's packets are written once, sealed, into the buffer that is sent ([`channel`], [`outlet`]), with str0m's STUN messages and DTLS alone.
-//! For publishers and our own viewing str0m does ICE, DTLS, SRTP, RTCP and retransmission, in RTP mode through its direct
+//! For publishers and our own viewing (not our own publishing) str0m does ICE, DTLS, SRTP, RTCP and retransmission, in RTP mode through its direct
 //! interface. It stays behind this folder; descriptions are read and written here, so that whatever a stranger offers passes through a parser of ours first, and what
 //! is left out of an answer can be said in it. Keys and certificates are drawn by the cryptographic library itself, the one kind of
 //! randomness that is no argument.
@@ -19,14 +19,20 @@ mod channel;
 mod choice;
 mod client;
 mod codecs;
+mod estimate;
+mod flight;
 mod form;
 mod fragment;
+mod inlets;
 mod offer;
+mod offering;
 mod outbox;
 mod outlet;
 mod peer;
 mod playout;
 mod publisher;
+mod pushing;
+mod rendition;
 mod repeats;
 #[cfg(test)]
 mod tests;
@@ -38,15 +44,17 @@ use std::sync::Arc;
 use media::{Codec, WallTime};
 use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
 
-pub use client::{AnswerError, Client};
+pub use client::{AnswerError, Asking, Client, Wanted};
 pub use codecs::reorders;
-pub use form::{Form, Former};
+pub use form::{Form, Former, WeakForm};
 pub use fragment::{Fragment, FragmentError};
 pub use offer::{Offer, OfferError};
 pub use outbox::{Batch, Outbox};
 pub use peer::{Datagram, Ended, stun_username};
 pub use playout::Playout;
 pub use publisher::Publisher;
+pub use pushing::{PushError, Pushed, Pushing};
+pub use rendition::{Adjuster, Decider, Needs, Rendition};
 pub use viewer::{Sent, View, Viewer};
 
 /// How a datagram travels: by UDP, or in frames on a TCP connection that the peer opened (RFC 6544, RFC 4571).
@@ -217,6 +225,11 @@ pub enum Event {
     KeyframeWanted,
     /// What a viewer's receiver reports say of a track.
     Report(Report),
+    /// What the way to a viewer carries, by what it said just now.
+    Estimate {
+        /// Of payloads, as bitrates of streams are counted.
+        bits_per_second: u64,
+    },
     /// It is over; nothing follows.
     Ended(Ended),
 }

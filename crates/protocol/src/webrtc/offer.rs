@@ -3,6 +3,8 @@
 //! Belongs here: what stands in the lines that matter to us, with limits. Does not belong here: which of it is accepted ([`super::codecs`],
 //! [`super::answer`]).
 
+use std::net::SocketAddr;
+
 use super::Credentials;
 
 /// Most bytes of an offer that are read.
@@ -15,6 +17,8 @@ const MAX_SECTIONS: usize = 32;
 const MAX_CODECS: usize = 128;
 /// Longest ICE ufrag and password (RFC 8839 §5.4).
 const MAX_ICE_CHARS: usize = 256;
+/// Most addresses of a peer that are tried.
+const MAX_CANDIDATES: usize = 32;
 /// Bytes of a SHA-256 digest.
 const SHA256_BYTES: usize = 32;
 
@@ -27,6 +31,10 @@ pub struct Offer {
     pub(super) fingerprint: [u8; SHA256_BYTES],
     pub(super) setup: Setup,
     bundle: Vec<String>,
+    /// Where the peer says that it is, by UDP.
+    pub(super) candidates: Vec<SocketAddr>,
+    /// It looks for nobody.
+    lite: bool,
 }
 
 /// Why an offer is none.
@@ -34,7 +42,7 @@ pub struct Offer {
 #[non_exhaustive]
 pub enum OfferError {
     /// Beyond a limit.
-    #[error("the offer has {actual} {what}, more than {limit}")]
+    #[error("the description has {actual} {what}, more than {limit}")]
     TooLarge {
         /// Of what.
         what: &'static str,
@@ -47,13 +55,13 @@ pub enum OfferError {
     #[error("this is no session description: its first line is not `v=0`")]
     NotSdp,
     /// Nothing is offered.
-    #[error("the offer has no m= line")]
+    #[error("the description has no m= line")]
     NoMedia,
     /// RFC 8839 §5.4.
-    #[error("the offer has no `a=ice-ufrag` and `a=ice-pwd`, or not such as ICE allows")]
+    #[error("the description has no `a=ice-ufrag` and `a=ice-pwd`, or not such as ICE allows")]
     NoCredentials,
     /// RFC 8122 §5.
-    #[error("the offer has no `a=fingerprint:sha-256`")]
+    #[error("the description has no `a=fingerprint:sha-256`")]
     NoFingerprint,
     /// Two lite agents never find each other (RFC 8445 §2.5).
     #[error("the offer says `a=ice-lite`, and so do we: one of both has to look for the other")]
@@ -117,6 +125,10 @@ pub(super) struct OfferedCodec {
     pub(super) rtx: Option<u8>,
     /// It takes requests to send packets again.
     pub(super) nack: bool,
+    /// The peer tells of each packet when it came.
+    pub(super) transport_cc: bool,
+    /// The peer tells what it can take.
+    pub(super) remb: bool,
 }
 
 impl OfferedCodec {
@@ -135,6 +147,18 @@ impl Offer {
     /// # Errors
     /// [`OfferError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, OfferError> {
+        let offer = Self::parse_any(bytes)?;
+        if offer.lite {
+            return Err(OfferError::BothLite);
+        }
+        Ok(offer)
+    }
+
+    /// Reads an answer, which has the same lines.
+    ///
+    /// # Errors
+    /// [`OfferError`].
+    pub(super) fn parse_any(bytes: &[u8]) -> Result<Self, OfferError> {
         within("bytes", bytes.len(), MAX_BYTES)?;
         let text = String::from_utf8_lossy(bytes);
         let lines = text
@@ -350,18 +374,19 @@ impl Draft {
         let Some((payload_type, what)) = value.split_once(' ') else {
             return;
         };
-        if what.trim() != "nack" {
-            return;
-        }
+        let set = match what.trim() {
+            "nack" => |codec: &mut OfferedCodec| codec.nack = true,
+            "transport-cc" => |codec: &mut OfferedCodec| codec.transport_cc = true,
+            "goog-remb" => |codec: &mut OfferedCodec| codec.remb = true,
+            _ => return,
+        };
         if payload_type == "*" {
             for at in 0..self.formats.len() {
                 let payload_type = self.formats.get(at).map(u8::to_string).unwrap_or_default();
-                if let Some(codec) = self.codec(&payload_type) {
-                    codec.nack = true;
-                }
+                self.codec(&payload_type).into_iter().for_each(set);
             }
-        } else if let Some(codec) = self.codec(payload_type) {
-            codec.nack = true;
+        } else {
+            self.codec(payload_type).into_iter().for_each(set);
         }
     }
 
@@ -447,6 +472,8 @@ fn static_codec(payload_type: u8) -> OfferedCodec {
         parameters: String::new(),
         rtx: None,
         nack: false,
+        transport_cc: false,
+        remb: false,
     }
 }
 
@@ -456,6 +483,7 @@ struct Reading {
     session: Part,
     sections: Vec<Draft>,
     bundle: Vec<String>,
+    candidates: Vec<SocketAddr>,
     lite: bool,
 }
 
@@ -471,6 +499,12 @@ impl Reading {
                 }
             }
             ("ice-lite", None) => self.lite = true,
+            ("candidate", _) => {
+                let known = &mut self.candidates;
+                let address =
+                    candidate(value).filter(|address| !known.contains(address) && known.len() < MAX_CANDIDATES);
+                known.extend(address);
+            }
             (key, last) => {
                 let part = match last {
                     Some(draft) => {
@@ -493,9 +527,6 @@ impl Reading {
                 OfferError::NoMedia
             });
         }
-        if self.lite {
-            return Err(OfferError::BothLite);
-        }
         let parts = || self.sections.iter().map(|draft| &draft.part).chain([&self.session]);
         let credentials = parts().find_map(Part::credentials).ok_or(OfferError::NoCredentials)?;
         if !is_ice_word(&credentials.ufrag, 4) || !is_ice_word(&credentials.password, 22) {
@@ -515,6 +546,8 @@ impl Reading {
                 .map(|(draft, position)| draft.finish(session, position))
                 .collect(),
             bundle: self.bundle,
+            candidates: self.candidates,
+            lite: self.lite,
         })
     }
 }
@@ -540,6 +573,15 @@ impl Part {
             _ => {}
         }
     }
+}
+
+/// The address of a candidate by UDP (RFC 8839 §5.1), where it is a number.
+fn candidate(value: &str) -> Option<SocketAddr> {
+    let mut words = value.split_ascii_whitespace().skip(2);
+    let is_udp = words.next()?.eq_ignore_ascii_case("udp");
+    let address = words.nth(1)?.parse().ok()?;
+    let port = words.next()?.parse().ok()?;
+    (is_udp && port != 0).then(|| SocketAddr::new(address, port))
 }
 
 fn sha256(value: &str) -> Option<[u8; SHA256_BYTES]> {

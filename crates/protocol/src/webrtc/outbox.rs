@@ -102,6 +102,19 @@ impl Outbox {
         self.bytes.get(run.range()).unwrap_or_default()
     }
 
+    /// The datagrams of a batch, for whoever sends one at a time.
+    pub fn datagrams_of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a [u8]> {
+        let runs = batch.runs().iter();
+        runs.flat_map(|run| self.bytes(run).chunks(run.packet_bytes()))
+    }
+
+    /// Those of all batches, and what each is a part of.
+    #[cfg(test)]
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = (&Batch, &[u8])> {
+        let batches = self.batches.iter();
+        batches.flat_map(|batch| self.datagrams_of(batch).map(move |bytes| (batch, bytes)))
+    }
+
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()

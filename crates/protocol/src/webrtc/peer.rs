@@ -24,8 +24,6 @@ use super::{Config, Credentials, Identity, Offer, Outbox, Refusal, Transport};
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(15);
 /// Addresses of ours at which a session is reachable. One that comes later than these is not answered.
 const MAX_LOCAL: usize = 64;
-/// Under which we offer to be told capture times; str0m's own extensions take those below.
-const CLIENT_CAPTURE_TIME_ID: u8 = 13;
 /// Largest header extension identifier of the one-byte form (RFC 8285 §4.2).
 const MAX_EXTENSION_ID: u8 = 14;
 
@@ -134,11 +132,22 @@ impl Peer {
         ours: &Credentials,
         now: Instant,
     ) -> Result<Self, Refusal> {
+        Self::set_up(offer, accepted, &config.identity, (ours, false), now)
+    }
+
+    /// `asks`: the offer was ours, and we are in control and look for the way.
+    fn set_up(
+        theirs: &Offer,
+        accepted: &[(Accepted<'_>, Mid)],
+        identity: &Identity,
+        (ours, asks): (&Credentials, bool),
+        now: Instant,
+    ) -> Result<Self, Refusal> {
         let mut settings = RtcConfig::new()
-            .set_crypto_provider(Arc::clone(&config.identity.crypto))
-            .set_dtls_cert(config.identity.certificate.clone())
+            .set_crypto_provider(Arc::clone(&identity.crypto))
+            .set_dtls_cert(identity.certificate.clone())
             .set_local_ice_credentials(creds(ours))
-            .set_ice_lite(true)
+            .set_ice_lite(!asks)
             .set_rtp_mode(true)
             .set_stats_interval(None)
             .set_extension_map(extensions(accepted))
@@ -149,20 +158,26 @@ impl Peer {
         let mut rtc = settings.build(now);
         let mut direct = rtc.direct_api();
         // Who makes the offer is in control, unless it is lite, which it is not here.
-        direct.set_ice_controlling(false);
-        direct.set_remote_ice_credentials(creds(&offer.credentials));
+        direct.set_ice_controlling(asks);
+        direct.set_remote_ice_credentials(creds(&theirs.credentials));
         direct.set_remote_fingerprint(Fingerprint {
             hash_func: "sha-256".to_owned(),
-            bytes: offer.fingerprint.to_vec(),
+            bytes: theirs.fingerprint.to_vec(),
         });
+        let mut declared: Vec<Mid> = Vec::new();
         for (accepted, mid) in accepted {
-            let audio = offer
+            // Several payload types of one section, where the answer is the peer's.
+            if declared.contains(mid) {
+                continue;
+            }
+            declared.push(*mid);
+            let audio = theirs
                 .sections
                 .get(accepted.section)
                 .is_none_or(|section| section.kind == SectionKind::Audio);
             direct.declare_media(*mid, if audio { MediaKind::Audio } else { MediaKind::Video });
         }
-        let started = direct.start_dtls(offer.setup == Setup::Passive);
+        let started = direct.start_dtls(theirs.setup == Setup::Passive);
         started.map_err(|error| Refusal::Setup(error.to_string()))?;
         Ok(Self {
             rtc,
@@ -173,34 +188,27 @@ impl Peer {
             remote: None,
             transport: Transport::Udp,
             ended: false,
-            remote_ufrag: offer.credentials.ufrag.clone(),
+            remote_ufrag: theirs.credentials.ufrag.clone(),
         })
     }
 
-    /// A session in which the offer is ours: H.264 alone, and we look for the way. `local` is where we are reached.
-    pub(super) fn offering(identity: &Identity, local: SocketAddr, now: Instant) -> Self {
-        let rtc = RtcConfig::new()
-            .set_crypto_provider(Arc::clone(&identity.crypto))
-            .set_dtls_cert(identity.certificate.clone())
-            .set_rtp_mode(true)
-            .set_stats_interval(None)
-            .set_extension(CLIENT_CAPTURE_TIME_ID, Extension::AbsoluteCaptureTime)
-            .clear_codecs()
-            .enable_h264(true)
-            .build(now);
-        let mut peer = Self {
-            rtc,
-            local: Vec::new(),
-            happened: VecDeque::new(),
-            timeout: now,
-            deadline: now.checked_add(CONNECT_TIME),
-            remote: None,
-            transport: Transport::Udp,
-            ended: false,
-            remote_ufrag: String::new(),
-        };
+    /// A session in which the offer was ours: we look for the way. `local` is where we are reached, `answer` the peer's description, and `accepted`
+    /// those of its sections that are used.
+    pub(super) fn answered(
+        answer: &Offer,
+        accepted: &[(Accepted<'_>, Mid)],
+        identity: &Identity,
+        (ours, local): (&Credentials, SocketAddr),
+        now: Instant,
+    ) -> Result<Self, Refusal> {
+        let mut peer = Self::set_up(answer, accepted, identity, (ours, true), now)?;
         peer.be_reachable(Transport::Udp, local);
-        peer
+        for address in &answer.candidates {
+            if let Some(candidate) = host(Transport::Udp, *address).filter(|_| address.is_ipv4() == local.is_ipv4()) {
+                peer.rtc.add_remote_candidate(candidate);
+            }
+        }
+        Ok(peer)
     }
 
     pub(super) fn rtc(&mut self) -> &mut Rtc {

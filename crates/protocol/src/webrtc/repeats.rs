@@ -45,6 +45,8 @@ struct Past {
     /// Number of its first packet.
     first: u64,
     form: Form,
+    /// What was added to its timestamps.
+    shift: u32,
     at: Instant,
 }
 
@@ -62,12 +64,17 @@ impl Repeats {
     }
 
     /// These packets were sent, from the number `first` on.
-    pub(super) fn note(&mut self, first: u64, form: &Form, bytes: usize, now: Instant) {
+    pub(super) fn note(&mut self, first: u64, form: &Form, shift: u32, bytes: usize, now: Instant) {
         self.share.turn(now);
         self.share.fresh[0] += bytes;
         self.packets += form.packets();
         let form = form.clone();
-        self.past.push_back(Past { first, form, at: now });
+        self.past.push_back(Past {
+            first,
+            form,
+            shift,
+            at: now,
+        });
         self.forget(now);
     }
 
@@ -88,14 +95,15 @@ impl Repeats {
         }
     }
 
-    /// The packet with this number, of those before `next`, and its place in its frame, when it may be sent again now. It then counts as sent.
+    /// The packet with this number, of those before `next`, what was added to its timestamp, and its place in its frame, when it may be sent again
+    /// now. It then counts as sent.
     pub(super) fn take(
         &mut self,
         sequence: u16,
         next: u64,
         round_trip: Option<Duration>,
         now: Instant,
-    ) -> Option<(Form, usize)> {
+    ) -> Option<(Form, u32, usize)> {
         self.share.turn(now);
         self.forget(now);
         let number = extended(sequence, next)?;
@@ -109,10 +117,10 @@ impl Repeats {
         if self.recent.len() >= RECENT || self.recent.iter().rev().any(just_now) || !self.share.allows(bytes) {
             return None;
         }
-        let form = past.form.clone();
+        let (form, shift) = (past.form.clone(), past.shift);
         self.share.repeated[0] += bytes;
         self.recent.push_back((number, now));
-        Some((form, position))
+        Some((form, shift, position))
     }
 
     /// Whether the packet with this number, of those from `since` to `next`, was let go.

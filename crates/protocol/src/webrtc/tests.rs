@@ -4,6 +4,7 @@ mod client;
 mod negotiation;
 pub(crate) mod offers;
 mod publishing;
+mod pushing;
 mod viewing;
 mod viewing_ours;
 

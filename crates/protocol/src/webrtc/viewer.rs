@@ -7,17 +7,21 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media::{Kind, Track, TrackIndex, WallTime, time};
+use media::{Kind, Track, TrackIndex, time};
 
 use super::answer::Writing;
 use super::channel::{Channel, Happened};
 use super::choice::{choose, describe, receives};
+use super::estimate::Estimator;
+use super::flight::Flight;
 use super::form::Form;
 use super::offer::SectionKind;
 use super::outlet::{Outlet, Sending};
 use super::peer::Datagram;
 use super::playout::{Delay, Playout};
+use super::rendition::Rendition;
 use super::{Answered, Config, Credentials, Event, Moment, Offer, Outbox, Refusal, Report, Transport};
+use crate::rtp::feedback::Arrivals;
 use crate::rtp::rtcp::{self, Packet, ReportBlock};
 
 /// How long after its beginning a viewer's reports say nothing about its way.
@@ -73,6 +77,8 @@ pub struct Viewer {
     round_trip: Option<Duration>,
     /// When the viewer was told our delay last.
     time_answered: Option<Instant>,
+    flight: Flight,
+    estimator: Estimator,
 }
 
 impl Viewer {
@@ -123,10 +129,17 @@ impl Viewer {
             session_id: random(),
             left_out,
         };
-        let session = Self {
+        let first = random() as u16;
+        let session = Self::over(channel, outlets, view.playout, first, now);
+        Ok(writing.answered(session, &sections))
+    }
+
+    /// Sends by this channel what these outlets are for. `first` is the number of the first packet that is told apart by it.
+    pub(super) fn over(channel: Channel, outlets: Vec<Outlet>, playout: Playout, first: u16, now: Instant) -> Self {
+        Self {
             channel,
             outlets,
-            delay: Delay::new(view.playout),
+            delay: Delay::new(playout),
             connected: None,
             events: VecDeque::new(),
             clock: None,
@@ -134,8 +147,9 @@ impl Viewer {
             reports: VecDeque::new(),
             round_trip: None,
             time_answered: None,
-        };
-        Ok(writing.answered(session, &sections))
+            flight: Flight::new(first, now),
+            estimator: Estimator::default(),
+        }
     }
 
     /// Takes a datagram in. `false` when it is not this session's.
@@ -180,6 +194,34 @@ impl Viewer {
 
     /// Sends the packets of one frame. Nothing is sent of a track that was left out, and before [`Event::Connected`].
     pub fn send(&mut self, track: TrackIndex, form: &Form, now: Moment, out: &mut Outbox) -> Sent {
+        self.send_with((Rendition::Full, Duration::ZERO), track, form, now, out)
+    }
+
+    /// The same of a frame that waited so long for its turn, which its timestamp says. Its capture time is what it is.
+    pub fn send_late(&mut self, late: Duration, track: TrackIndex, form: &Form, now: Moment, out: &mut Outbox) -> Sent {
+        self.send_with((Rendition::Full, late), track, form, now, out)
+    }
+
+    /// The same of a picture of this rendition, in place of one of the track: of the lower one it is of another stream, with timestamps of its own.
+    pub fn send_of(
+        &mut self,
+        rendition: Rendition,
+        track: TrackIndex,
+        form: &Form,
+        now: Moment,
+        out: &mut Outbox,
+    ) -> Sent {
+        self.send_with((rendition, Duration::ZERO), track, form, now, out)
+    }
+
+    fn send_with(
+        &mut self,
+        (rendition, late): (Rendition, Duration),
+        track: TrackIndex,
+        form: &Form,
+        now: Moment,
+        out: &mut Outbox,
+    ) -> Sent {
         let outlet = self.outlets.iter_mut().find(|outlet| outlet.track == track);
         let (Some(outlet), Some((way, srtp))) = (outlet, self.channel.open()) else {
             return Sent::default();
@@ -189,9 +231,10 @@ impl Viewer {
             way,
             playout: self.delay.values(),
             now: now.at,
+            flight: &mut self.flight,
             out,
         };
-        let sent = outlet.send(form, &mut sending);
+        let sent = outlet.send(form, rendition, late, &mut sending);
         self.clock = Some(now);
         if self.report_due.is_none() {
             self.report_due = now.at.checked_add(FIRST_REPORT);
@@ -210,12 +253,11 @@ impl Viewer {
     /// Says goodbye. [`Event::Ended`] follows.
     pub fn close(&mut self, now: Instant, out: &mut Outbox) {
         let sources: Vec<_> = self.outlets.iter().map(|outlet| outlet.ssrc).collect();
-        if let (Some((way, srtp)), Some(&first)) = (self.channel.open(), sources.first()) {
+        if let Some(&first) = sources.first() {
             // What fails here would have been a courtesy.
-            let _ = out.write(way, |bytes, start| {
+            self.channel.send_rtcp(out, |bytes| {
                 rtcp::write_receiver_report(first, &[], CNAME, bytes);
-                rtcp::write_goodbye(sources.iter().copied(), bytes);
-                srtp.seal_rtcp(bytes, start)
+                rtcp::write_goodbye(sources, bytes);
             });
         }
         self.report_due = None;
@@ -250,12 +292,31 @@ impl Viewer {
                 Packet::Missing { ssrc, sequences } => keyframe_wanted |= self.repeat(ssrc, &sequences, now, out),
                 Packet::ReferenceTime { ssrc, ntp } => self.answer_time(ssrc, ntp, now, out),
                 Packet::KeyframeWanted => keyframe_wanted = true,
-                Packet::Name { .. } => {}
+                Packet::Arrivals(arrivals) => self.estimate(&arrivals, now),
+                // Who tells when packets come is judged by that.
+                Packet::MaxBitrate { bits_per_second } if !self.is_numbered() => {
+                    self.events.push_back(Event::Estimate { bits_per_second });
+                }
+                Packet::MaxBitrate { .. } | Packet::Name { .. } => {}
             }
         }
         if keyframe_wanted {
             self.events.push_back(Event::KeyframeWanted);
         }
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.outlets.iter().any(|outlet| outlet.extensions.are_numbered())
+    }
+
+    fn estimate(&mut self, arrivals: &Arrivals, now: Instant) {
+        let Some(observation) = self.flight.understand(arrivals, now) else {
+            return;
+        };
+        self.estimator.observe(&observation, self.flight.micros(now));
+        let estimate = self.estimator.bits_per_second();
+        self.events
+            .extend(estimate.map(|bits_per_second| Event::Estimate { bits_per_second }));
     }
 
     /// What a viewer says of one source.
@@ -292,6 +353,7 @@ impl Viewer {
                 way,
                 playout: self.delay.values(),
                 now,
+                flight: &mut self.flight,
                 out,
             };
             return outlet.repeat(sequences, self.round_trip, &mut sending);
@@ -301,21 +363,21 @@ impl Viewer {
 
     /// By our answer a viewer knows the round trip, and with it when to ask again for what it misses.
     fn answer_time(&mut self, theirs: u32, ntp: u64, now: Instant, out: &mut Outbox) {
-        let answered = |at: Instant| now.saturating_duration_since(at) < TIME_INTERVAL;
-        let (Some((way, srtp)), Some(ours)) = (self.channel.open(), self.outlets.first().map(|outlet| outlet.ssrc))
-        else {
+        let just_now = |at| now.saturating_duration_since(at) < TIME_INTERVAL;
+        let Some(ours) = self.outlets.first().map(|outlet| outlet.ssrc) else {
             return;
         };
-        if self.time_answered.is_some_and(answered) {
+        if self.time_answered.is_some_and(just_now) {
             return;
         }
-        self.time_answered = Some(now);
         // One that is lost is asked for again.
-        let _ = out.write(way, |bytes, start| {
+        let answered = self.channel.send_rtcp(out, |bytes| {
             rtcp::write_receiver_report(ours, &[], CNAME, bytes);
-            rtcp::write_reference_answer(ours, theirs, (ntp >> 16) as u32, AT_ONCE, bytes);
-            srtp.seal_rtcp(bytes, start)
+            rtcp::write_reference_answer(ours, theirs, middle(ntp), AT_ONCE, bytes);
         });
+        if answered {
+            self.time_answered = Some(now);
+        }
     }
 
     /// Sender reports of all that is sent, in one datagram.
@@ -330,27 +392,25 @@ impl Viewer {
         for repeats in self.outlets.iter_mut().filter_map(|outlet| outlet.repeats.as_mut()) {
             repeats.forget(now);
         }
-        let Some((way, srtp)) = self.channel.open() else { return };
         let wall = clock
             .wall
             .offset_micros(time::micros(now.saturating_duration_since(clock.at)));
         let outlets = &self.outlets;
-        let written = out.write(way, |bytes, start| {
+        let sent = self.channel.send_rtcp(out, |bytes| {
             for info in outlets.iter().filter_map(|outlet| outlet.report(wall)) {
                 rtcp::write_sender_report(info, &[], CNAME, bytes);
             }
-            srtp.seal_rtcp(bytes, start)
         });
-        if written.is_ok() {
+        if sent {
             if self.reports.len() >= KEPT_REPORTS {
                 self.reports.pop_front();
             }
-            self.reports.push_back((middle(wall), now));
+            self.reports.push_back((middle(wall.to_ntp()), now));
         }
     }
 }
 
-/// What receiver reports repeat of a sender report's time (RFC 3550 §6.4.1).
-fn middle(wall: WallTime) -> u32 {
-    (wall.to_ntp() >> 16) as u32
+/// What reports repeat of a time (RFC 3550 §6.4.1, RFC 3611 §4.5).
+fn middle(ntp: u64) -> u32 {
+    (ntp >> 16) as u32
 }

@@ -16,7 +16,7 @@ use super::super::peer::Datagram;
 use super::super::{Credentials, Outbox, Transport};
 
 /// A peer that was silent for so long is gone: consent runs out after 30 s (RFC 7675), and browsers check every few seconds.
-const SILENCE: Duration = Duration::from_secs(15);
+pub(super) const SILENCE: Duration = Duration::from_secs(15);
 /// A nominated way that was silent for so long gives way to another that is nominated, be it a worse one: browsers check theirs every 2.5 s.
 const STALE: Duration = Duration::from_secs(3);
 /// Ways of one peer that are remembered. The one that was silent for longest makes room.
@@ -105,36 +105,20 @@ impl Lite {
         now: Instant,
         out: &mut Outbox,
     ) -> bool {
-        let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
         let Ok(check) = StunMessage::parse(datagram.bytes) else {
             return false;
         };
-        let names = Some((self.ours.ufrag.as_str(), self.theirs.ufrag.as_str()));
-        let password = self.ours.password.as_bytes();
-        if !check.is_binding_request() || check.split_username() != names || !check.verify(password, hmac) {
+        let Some(agrees) = answer(&check, datagram, (&self.ours, &self.theirs), false, crypto, out) else {
             return false;
-        }
-        let way = Way {
-            transport: datagram.transport,
-            from: datagram.to,
-            to: datagram.from,
         };
-        // A lite agent never controls, so a peer that thinks that we do is told otherwise (RFC 8445 §7.3.1.1).
-        let controls = check.ice_controlled().is_none();
-        let answer = if controls {
-            StunMessage::binding_reply(check.trans_id(), datagram.from)
-        } else {
-            StunMessage::binding_role_conflict_reply(check.trans_id())
-        };
-        let mut bytes = [0; ANSWER_BYTES];
-        let written = answer.to_bytes(Some(password), &mut bytes, hmac);
-        if let Some(answer) = written.ok().and_then(|written| bytes.get(..written)) {
-            out.push(way.transport, way.from, way.to, answer);
-        }
-        if controls {
+        if agrees {
             self.heard = Some(now);
             let path = Path {
-                way,
+                way: Way {
+                    transport: datagram.transport,
+                    from: datagram.to,
+                    to: datagram.from,
+                },
                 priority: check.prio().unwrap_or(0),
                 heard: now,
             };
@@ -174,6 +158,40 @@ impl Lite {
             *current = path;
         }
     }
+}
+
+/// Answers a check with our and the peer's credentials: whether both sides agree on who controls. `None` when it is none for this session.
+pub(super) fn answer(
+    check: &StunMessage<'_>,
+    datagram: Datagram<'_>,
+    (ours, theirs): (&Credentials, &Credentials),
+    we_control: bool,
+    crypto: &CryptoProvider,
+    out: &mut Outbox,
+) -> Option<bool> {
+    let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+    let names = Some((ours.ufrag.as_str(), theirs.ufrag.as_str()));
+    let password = ours.password.as_bytes();
+    if !check.is_binding_request() || check.split_username() != names || !check.verify(password, hmac) {
+        return None;
+    }
+    // A lite agent never controls, and who made the offer always does, so a peer that thinks otherwise is told (RFC 8445 §7.3.1.1).
+    let agrees = if we_control {
+        check.ice_controlling().is_none()
+    } else {
+        check.ice_controlled().is_none()
+    };
+    let answer = if agrees {
+        StunMessage::binding_reply(check.trans_id(), datagram.from)
+    } else {
+        StunMessage::binding_role_conflict_reply(check.trans_id())
+    };
+    let mut bytes = [0; ANSWER_BYTES];
+    let written = answer.to_bytes(Some(password), &mut bytes, hmac);
+    if let Some(answer) = written.ok().and_then(|written| bytes.get(..written)) {
+        out.push(datagram.transport, datagram.to, datagram.from, answer);
+    }
+    Some(agrees)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod handshake;
 mod ice;
+mod seek;
 mod srtp;
 
 use std::collections::VecDeque;
@@ -15,9 +16,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use str0m::crypto::CryptoProvider;
+
 use self::handshake::{Handshake, Told};
 use self::ice::Lite;
 pub(super) use self::ice::Way;
+use self::seek::Seeker;
 pub(super) use self::srtp::Srtp;
 use super::offer::Setup;
 use super::peer::{CONNECT_TIME, Datagram, Ended};
@@ -38,11 +42,78 @@ pub(super) enum Happened {
     Ended(Ended),
 }
 
+/// Who looks for the way.
+#[derive(Debug)]
+enum Ice {
+    /// The peer, whose offer it was.
+    Found(Lite),
+    /// We.
+    Seeking(Seeker),
+}
+
+impl Ice {
+    fn nominated(&self) -> Option<Way> {
+        match self {
+            Self::Found(lite) => lite.nominated(),
+            Self::Seeking(seeker) => seeker.nominated(),
+        }
+    }
+
+    fn remote(&self) -> Option<(Transport, SocketAddr)> {
+        match self {
+            Self::Found(lite) => lite.remote(),
+            Self::Seeking(seeker) => seeker.remote(),
+        }
+    }
+
+    fn remote_ufrag(&self) -> &str {
+        match self {
+            Self::Found(lite) => lite.remote_ufrag(),
+            Self::Seeking(seeker) => seeker.remote_ufrag(),
+        }
+    }
+
+    fn knows(&self, from: SocketAddr) -> bool {
+        match self {
+            Self::Found(lite) => lite.knows(from),
+            Self::Seeking(seeker) => seeker.knows(from),
+        }
+    }
+
+    fn silent_at(&self) -> Option<Instant> {
+        match self {
+            Self::Found(lite) => lite.silent_at(),
+            Self::Seeking(seeker) => seeker.silent_at(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Found(_) => None,
+            Self::Seeking(seeker) => seeker.poll_timeout(),
+        }
+    }
+
+    fn handle_timeout(&mut self, crypto: &CryptoProvider, now: Instant, out: &mut Outbox) {
+        match self {
+            Self::Found(_) => {}
+            Self::Seeking(seeker) => seeker.handle_timeout(crypto, now, out),
+        }
+    }
+
+    fn receive(&mut self, datagram: Datagram<'_>, crypto: &CryptoProvider, now: Instant, out: &mut Outbox) -> bool {
+        match self {
+            Self::Found(lite) => lite.receive(datagram, crypto, now, out),
+            Self::Seeking(seeker) => seeker.receive(datagram, crypto, now, out),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Channel {
     identity: Arc<Identity>,
-    ice: Lite,
+    ice: Ice,
     handshake: Handshake,
     /// From when the handshake is through.
     srtp: Option<Box<Srtp>>,
@@ -58,11 +129,29 @@ pub(super) struct Channel {
 impl Channel {
     /// Ready for the peer's first datagram.
     pub(super) fn new(offer: &Offer, config: &Config, ours: &Credentials, now: Instant) -> Result<Self, Refusal> {
-        let active = offer.setup == Setup::Passive;
-        let handshake = Handshake::new(&config.identity, offer.fingerprint, active, now);
+        let ice = Ice::Found(Lite::new(ours, &offer.credentials));
+        Self::over(ice, offer, &config.identity, now)
+    }
+
+    /// The way to a peer whose answer to our offer this is. `local` is where we are, and `tie_breaker` decides when both want to be in control.
+    pub(super) fn answered(
+        answer: &Offer,
+        identity: &Arc<Identity>,
+        (ours, local): (&Credentials, SocketAddr),
+        tie_breaker: u64,
+        now: Instant,
+    ) -> Result<Self, Refusal> {
+        let credentials = (ours, &answer.credentials);
+        let seeker = Seeker::new(credentials, local, &answer.candidates, tie_breaker, now);
+        Self::over(Ice::Seeking(seeker), answer, identity, now)
+    }
+
+    fn over(ice: Ice, theirs: &Offer, identity: &Arc<Identity>, now: Instant) -> Result<Self, Refusal> {
+        let active = theirs.setup == Setup::Passive;
+        let handshake = Handshake::new(identity, theirs.fingerprint, active, now);
         Ok(Self {
-            identity: Arc::clone(&config.identity),
-            ice: Lite::new(ours, &offer.credentials),
+            identity: Arc::clone(identity),
+            ice,
             handshake: handshake.map_err(Refusal::Setup)?,
             srtp: None,
             waiting: VecDeque::new(),
@@ -83,10 +172,22 @@ impl Channel {
     }
 
     /// The way and the keys for what is sent; `None` before the session has come about, and after its end.
-    pub(super) fn open(&mut self) -> Option<(Way, &mut Srtp)> {
+    pub(super) fn open(&self) -> Option<(Way, &Srtp)> {
         let way = self.ice.nominated()?;
-        let srtp = self.srtp.as_mut().filter(|_| !self.ended)?;
+        let srtp = self.srtp.as_deref().filter(|_| !self.ended)?;
         Some((way, srtp))
+    }
+
+    /// Sends the compound packet of RTCP that `write` appends. Whether it could: not before the session has come about, nor after its end.
+    pub(super) fn send_rtcp(&mut self, out: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let (Some(way), Some(srtp)) = (self.ice.nominated(), self.srtp.as_mut().filter(|_| !self.ended)) else {
+            return false;
+        };
+        let written = out.write(way, |bytes, start| {
+            write(bytes);
+            srtp.seal_rtcp(bytes, start)
+        });
+        written.is_ok()
     }
 
     /// Takes a datagram in. `false` when it is not this session's.
@@ -131,6 +232,7 @@ impl Channel {
         if self.lost_at().is_some_and(|at| at <= now) {
             return self.end(Ended::Lost);
         }
+        self.ice.handle_timeout(&self.identity.crypto, now, out);
         let step = |handshake: &mut Handshake, identity: &Identity, told: &mut dyn FnMut(Told)| {
             handshake.handle_timeout(now, identity, told)
         };
@@ -142,7 +244,8 @@ impl Channel {
         if self.ended {
             return self.never;
         }
-        let others = [self.deadline, self.lost_at()].into_iter().flatten();
+        let others = [self.deadline, self.lost_at(), self.ice.poll_timeout()];
+        let others = others.into_iter().flatten();
         others.fold(self.handshake.poll_timeout(), Instant::min)
     }
 
@@ -150,9 +253,11 @@ impl Channel {
         self.happened.pop_front()
     }
 
-    /// Starts ICE anew.
+    /// Starts ICE anew, as who made the offer asks for it.
     pub(super) fn restart(&mut self, theirs: &Credentials, ours: &Credentials) {
-        self.ice.restart(theirs, ours);
+        if let Ice::Found(lite) = &mut self.ice {
+            lite.restart(theirs, ours);
+        }
     }
 
     /// Says goodbye.

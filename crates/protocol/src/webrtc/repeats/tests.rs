@@ -34,7 +34,7 @@ impl Sent {
         let frame = self.video.next_frame(self.clock.wall());
         let form = Former::new(self.video.format(), 0).form(&frame);
         let bytes = form.payloads().map(|payload| payload.bytes.len()).sum();
-        self.repeats.note(self.next, &form, bytes, self.clock.now());
+        self.repeats.note(self.next, &form, 0, bytes, self.clock.now());
         self.forms.push((self.next, form.clone()));
         self.next += form.packets() as u64;
     }
@@ -43,6 +43,7 @@ impl Sent {
         let round_trip = Some(Duration::from_millis(40));
         self.repeats
             .take(number as u16, self.next, round_trip, self.clock.now())
+            .map(|(form, _, position)| (form, position))
     }
 
     fn wait(&self, millis: u64) {
@@ -131,7 +132,7 @@ proptest! {
         for number in numbers {
             let next = sent.next;
             let now = sent.clock.now();
-            if let Some((form, position)) = sent.repeats.take(number, next, None, now) {
+            if let Some((form, _, position)) = sent.repeats.take(number, next, None, now) {
                 prop_assert!(form.payload(position).is_some());
             }
         }

@@ -102,14 +102,10 @@ impl World {
     /// Puts what we sent on its way.
     pub(super) fn carry(&mut self) {
         let now = self.clock.now();
-        for batch in self.out.batches() {
+        for (batch, packet) in self.out.datagrams() {
             assert_eq!((batch.from, batch.to), (address(SERVER), address(CLIENT)));
-            for run in batch.runs() {
-                for packet in self.out.bytes(run).chunks(run.packet_bytes()) {
-                    self.largest = self.largest.max(packet.len());
-                    self.down.send(Bytes::copy_from_slice(packet), now);
-                }
-            }
+            self.largest = self.largest.max(packet.len());
+            self.down.send(Bytes::copy_from_slice(packet), now);
         }
         self.out.clear();
     }

@@ -60,6 +60,21 @@ fn chromium_is_answered() {
     insta::assert_snapshot!("viewer_of_picture_and_sound", shown(&answered.sdp));
 }
 
+/// We judge for ourselves where we are told of each packet; else the peer does; else nobody.
+#[rstest]
+#[case(&["transport-cc", "goog-remb"], Some("transport-cc"))]
+#[case(&["goog-remb"], Some("goog-remb"))]
+#[case(&[], None)]
+fn what_the_peer_can_take_is_asked_for_in_one_way(#[case] offered: &[&str], #[case] expected: Option<&str>) {
+    let lines: String = offered.iter().map(|name| format!("a=rtcp-fb:* {name}\r\n")).collect();
+    let offer = offers::chromium().replace("a=rtcp-fb:102 nack\r\n", &format!("a=rtcp-fb:102 nack\r\n{lines}"));
+    let answered = answer(&offer, &[picture()], false).unwrap();
+    let feedback = ["transport-cc", "goog-remb"].map(|name| answered.sdp.contains(&format!(" {name}\r\n")));
+    let extensions = ["transport-wide-cc-extensions-01", "abs-send-time"].map(|name| answered.sdp.contains(name));
+    let wanted = [Some("transport-cc"), Some("goog-remb")].map(|name| name == expected);
+    assert_eq!((feedback, extensions), (wanted, wanted), "{}", answered.sdp);
+}
+
 #[test]
 fn a_publishing_chromium_is_answered() {
     let offer = Offer::parse(offers::publishing().as_bytes()).unwrap();

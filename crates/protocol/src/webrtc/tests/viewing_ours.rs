@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::{CaptureSource, Clock as _, Frame};
+use media::{CaptureSource, Clock as _, Codec, Frame, Kind, Track, TrackIndex};
 use testkit::clock::{SimClock, SystemClock};
 use testkit::link::{Link, Quality};
-use testkit::stream::{Settings, Video};
+use testkit::stream::{Audio, Settings, Video};
 
 use super::super::viewer::View;
-use super::super::{Client, Datagram, Event, Former, Moment, Offer, Outbox, Playout, Transport, Viewer};
+use super::super::{
+    Asking, Client, Datagram, Event, Former, Moment, Offer, Outbox, Playout, Rendition, Transport, Viewer, Wanted,
+};
 use super::{CLIENT, IDENTITY, SERVER, config, numbers};
 use crate::rtp::Received;
 
@@ -26,21 +28,27 @@ struct Ways {
 
 impl Ways {
     fn new(quality: Quality, video: &Video, seed: u64) -> Self {
+        Self::of(quality, &[video.track()], Wanted::Picture, seed)
+    }
+
+    fn of(quality: Quality, tracks: &[Track], wanted: Wanted, seed: u64) -> Self {
         let clock = SimClock::at(SystemClock.wall());
-        let (mut client, offer) = Client::offer(&IDENTITY, CLIENT.parse().unwrap(), &mut numbers(seed), clock.now());
+        let (asking, offer) = Asking::offer(&IDENTITY, CLIENT.parse().unwrap(), wanted, &mut numbers(seed));
         let view = View {
-            tracks: &[video.track()],
+            tracks,
             reorders: false,
             playout: Playout::Smooth,
         };
         let offer = Offer::parse(offer.as_bytes()).unwrap();
         let answered = Viewer::answer(&offer, view, &config(), &mut numbers(seed + 1), clock.now()).unwrap();
         let mut out = Outbox::new();
-        client.answer(&answered.sdp, clock.now(), &mut out).unwrap();
-        assert!(
-            client.answer(&answered.sdp, clock.now(), &mut out).is_err(),
-            "once is enough"
-        );
+        let client = asking.answered(answered.sdp.as_bytes(), None, &mut numbers(seed + 2), clock.now());
+        let mut client = client.unwrap();
+        let now = Moment {
+            at: clock.now(),
+            wall: clock.wall(),
+        };
+        client.handle_timeout(now, &mut out);
         let mut ways = Self {
             clock,
             client,
@@ -64,12 +72,8 @@ impl Ways {
     /// What one of the two wants sent.
     fn carry(&mut self, up: bool) {
         let link = if up { &mut self.up } else { &mut self.down };
-        for batch in self.out.batches() {
-            for run in batch.runs() {
-                for packet in self.out.bytes(run).chunks(run.packet_bytes()) {
-                    link.send(Bytes::copy_from_slice(packet), self.clock.now());
-                }
-            }
+        for (_, packet) in self.out.datagrams() {
+            link.send(Bytes::copy_from_slice(packet), self.clock.now());
         }
         self.out.clear();
     }
@@ -254,4 +258,249 @@ fn what_is_lost_twice_comes_again() {
     let broken = ways.came.iter().filter(|received| received.discontinuity).count();
     let lost = ways.down.counts().lost;
     assert!(lost > 100 && broken <= 2, "{broken} breaks, {lost} packets lost");
+}
+
+/// By str0m's transport-wide feedback.
+#[test]
+fn what_the_way_carries_is_told() {
+    let mut video = Video::new(Settings {
+        gop_frames: 60,
+        idr_bytes: 20_000,
+        frame_bytes: 8_000,
+        ..Settings::default()
+    });
+    let wide = Quality {
+        delay: Duration::from_millis(20),
+        rate_bps: Some(10_000_000),
+        ..Quality::default()
+    };
+    let mut ways = Ways::new(wide, &video, 31);
+    ways.run(Duration::from_secs(1));
+    let former = Former::new(video.format(), 77);
+    let mut play = |ways: &mut Ways| {
+        let mut newest = None;
+        for _ in 0..120 {
+            let frame = video.next_frame(ways.clock.wall());
+            ways.send(&frame, &former);
+            ways.run(Duration::from_micros(video.interval_us()));
+            while let Some(event) = ways.viewer.poll_event() {
+                if let Event::Estimate { bits_per_second } = event {
+                    newest = Some(bits_per_second);
+                }
+            }
+        }
+        newest.expect("an estimate")
+    };
+    let estimate = play(&mut ways);
+    assert!((2_500_000..12_000_000).contains(&estimate), "{estimate}");
+    ways.down.set_quality(Quality {
+        rate_bps: Some(1_000_000),
+        queue_bytes: 64 << 10,
+        ..wide
+    });
+    let estimate = play(&mut ways);
+    assert!((300_000..1_100_000).contains(&estimate), "{estimate}");
+}
+
+/// A picture and G.711, with as much of the sound as is wanted; what came of either.
+fn play_both(quality: Quality, seed: u64, sound: bool) -> (Ways, usize, usize) {
+    let mut video = Video::new(Settings {
+        gop_frames: 30,
+        ..Settings::default()
+    });
+    let mut audio = Audio::new(TrackIndex(1), 800);
+    let mut ways = Ways::of(quality, &[video.track(), audio.track()], Wanted::Everything, seed);
+    ways.run(Duration::from_secs(1));
+    assert!(ways.client.is_connected() && ways.client.tracks().is_none());
+    let (pictures, sounds) = (Former::new(video.format(), 77), Former::new(&audio.track().format, 78));
+    for _ in 0..150 {
+        if std::iter::from_fn(|| ways.viewer.poll_event()).any(|event| event == Event::KeyframeWanted) {
+            video.request_keyframe();
+        }
+        let frame = video.next_frame(ways.clock.wall());
+        ways.send(&frame, &pictures);
+        if sound {
+            let frame = audio.next_frame(ways.clock.wall());
+            ways.send(&frame, &sounds);
+        }
+        ways.run(Duration::from_micros(video.interval_us()));
+    }
+    ways.run(Duration::from_millis(500));
+    let of = |kind| {
+        let came = ways.came.iter();
+        came.filter(|received| received.frame.format.codec().kind() == kind)
+            .count()
+    };
+    let counts = (of(Kind::Video), of(Kind::Audio));
+    (ways, counts.0, counts.1)
+}
+
+#[test]
+fn picture_and_sound_come_over_a_poor_way() {
+    let quality = Quality {
+        delay: Duration::from_millis(20),
+        loss: 0.02,
+        ..Quality::default()
+    };
+    let (ways, pictures, sounds) = play_both(quality, 21, true);
+    let tracks = ways.client.tracks().unwrap();
+    let codecs: Vec<_> = tracks.iter().map(|track| track.format.codec()).collect();
+    assert!(
+        codecs.contains(&Codec::H264) && codecs.contains(&Codec::G711),
+        "{codecs:?}"
+    );
+    for (track, index) in tracks.iter().zip(0..) {
+        assert_eq!(track.index, TrackIndex(index));
+    }
+    for received in &ways.came {
+        let track = &tracks[usize::from(received.frame.track.0)];
+        assert_eq!(track.format.codec(), received.frame.format.codec());
+    }
+    // Sound is not asked for again.
+    assert!(pictures >= 145 && sounds >= 135, "{pictures} pictures, {sounds} sounds");
+    assert!(ways.down.counts().lost > 5, "the link loses nothing");
+}
+
+#[test]
+fn sound_that_is_promised_and_never_comes_is_no_track() {
+    let (ways, pictures, sounds) = play_both(Quality::default(), 22, false);
+    let tracks = ways.client.tracks().unwrap();
+    assert_eq!((tracks.len(), tracks[0].format.codec()), (1, Codec::H264));
+    assert!(pictures >= 149 && sounds == 0, "{pictures}");
+}
+
+#[test]
+fn answers_that_give_nothing_are_refused() {
+    let ask = |answer: &str| {
+        let (asking, _) = Asking::offer(&IDENTITY, CLIENT.parse().unwrap(), Wanted::Everything, &mut numbers(1));
+        let answered = asking.answered(
+            answer.as_bytes(),
+            None,
+            &mut numbers(2),
+            SimClock::at(SystemClock.wall()).now(),
+        );
+        answered.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let session = "v=0\r\na=ice-ufrag:Yq7T\r\na=ice-pwd:8kZPcMVNBJLRNWKFRT0cFLtz\r\na=fingerprint:sha-256 \
+                   7B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08\r\na=setup:passive\r\n";
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=rtcp-mux\r\na=sendonly\r\na=rtpmap:96 H264/90000\r\n";
+    assert_eq!(ask(&format!("{session}{video}")), Ok(()));
+    // In another codec than was offered under that number, in none of ours, refused, the other way round, in a section of nobody.
+    for (from, to) in [
+        ("H264", "VP8"),
+        ("96", "97"),
+        ("video 9", "video 0"),
+        ("sendonly", "recvonly"),
+        ("mid:0", "mid:7"),
+        ("mid:0", "mid:1"),
+    ] {
+        let error = ask(&format!("{session}{}", video.replace(from, to))).unwrap_err();
+        assert!(error.contains("nothing that was asked for"), "{error}");
+    }
+    for unreadable in ["", "<html>", session, video] {
+        let error = ask(unreadable).unwrap_err();
+        assert!(error.contains("cannot be used"), "{error}");
+    }
+}
+
+/// The lower rendition has timestamps, sizes and a clock of its own; the viewer sees one stream, in which the captured times go on.
+#[test]
+fn renditions_follow_each_other_in_one_stream() {
+    let settings = Settings {
+        gop_frames: 600,
+        ..Settings::default()
+    };
+    let (mut full, mut low) = (Video::new(settings), Video::new(settings));
+    let quality = Quality {
+        delay: Duration::from_millis(10),
+        loss: 0.02,
+        ..Quality::default()
+    };
+    let mut ways = Ways::new(quality, &full, 41);
+    ways.run(Duration::from_secs(1));
+    let formers = [Former::new(full.format(), 77), Former::new(low.format(), 0xffff_0000)];
+    // Its publisher came earlier.
+    (0..500).for_each(|_| drop(low.next_frame(ways.clock.wall())));
+    for turn in 0..6 {
+        let rendition = [Rendition::Full, Rendition::Low, Rendition::Fewer][turn % 3];
+        [&mut full, &mut low].into_iter().for_each(Video::request_keyframe);
+        for at in 0..30 {
+            let wall = ways.clock.wall();
+            let frames = [full.next_frame(wall), low.next_frame(wall)];
+            let from = usize::from(rendition == Rendition::Low);
+            if rendition != Rendition::Fewer || at == 0 {
+                let form = formers[from].form(&frames[from]);
+                let now = ways.now();
+                ways.viewer
+                    .send_of(rendition, frames[0].track, &form, now, &mut ways.out);
+                ways.carry(false);
+            }
+            ways.run(Duration::from_micros(full.interval_us()));
+        }
+    }
+    ways.run(Duration::from_millis(500));
+    assert!(ways.came.len() >= 120, "{} of 122", ways.came.len());
+    assert!(ways.came.iter().all(|received| !received.discontinuity));
+    for pair in ways.came.windows(2) {
+        let [first, second] = [&pair[0].frame, &pair[1].frame];
+        let by_time = second.time.micros_since(first.time);
+        let by_capture = second.capture.at.micros_since(first.capture.at);
+        assert!(
+            by_time > 0 && (by_time - by_capture).abs() < 1_000,
+            "{by_time} and {by_capture} µs"
+        );
+    }
+}
+
+/// Pictures that wait for their turn, of each group as many as get through: timestamps are of when they were sent, also of those that are sent again, and
+/// capture times stay what they are.
+#[test]
+fn pictures_that_lag_say_when_they_were_sent() {
+    let mut video = Video::new(Settings {
+        gop_frames: 60,
+        ..Settings::default()
+    });
+    let quality = Quality {
+        delay: Duration::from_millis(10),
+        loss: 0.02,
+        ..Quality::default()
+    };
+    let mut ways = Ways::new(quality, &video, 43);
+    ways.run(Duration::from_secs(1));
+    let former = Former::new(video.format(), 0xffff_f000);
+    let interval = Duration::from_micros(video.interval_us());
+    let mut sent = Vec::new();
+    for group in 0..4 {
+        let frames: Vec<_> = (0..60_u32)
+            .map(|at| video.next_frame(ways.clock.wall().offset_micros(i64::from(at) * 33_333)))
+            .collect();
+        // Twice as long for each; of the last group more and more at once, until nothing waits.
+        let pace = |at: u32| if group < 3 { 2 * at } else { 10 + at.saturating_sub(10) };
+        let mut passed = 0;
+        for (frame, at) in frames.iter().zip(0..if group < 3 { 30 } else { 60 }) {
+            let due = pace(at).max(at);
+            ways.run(interval * (due - passed));
+            passed = due;
+            let (late, now) = (interval * (due - at), ways.now());
+            ways.viewer
+                .send_late(late, frame.track, &former.form(frame), now, &mut ways.out);
+            ways.carry(false);
+            sent.push((frame.data.clone(), now.wall));
+        }
+        ways.run(interval * (60 - passed));
+    }
+    ways.run(Duration::from_millis(500));
+    assert_eq!(ways.came.len(), sent.len());
+    assert!(ways.came.iter().all(|received| !received.discontinuity));
+    for (pair, times) in ways.came.windows(2).zip(sent.windows(2)) {
+        let [first, second] = [&pair[0].frame, &pair[1].frame];
+        assert!(first.data == times[0].0, "another picture");
+        let by_time = second.time.micros_since(first.time);
+        let by_sending = times[1].1.micros_since(times[0].1).max(1_000);
+        assert!((by_time - by_sending).abs() < 12_000, "{by_time} and {by_sending} µs");
+        assert!(by_time >= 1_000, "{by_time} µs");
+    }
+    let last = &ways.came.last().unwrap().frame;
+    let age = ways.clock.wall().micros_since(last.capture.at);
+    assert!((500_000..600_000).contains(&age), "{age} µs since it was captured");
 }
