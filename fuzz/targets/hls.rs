@@ -8,7 +8,7 @@ use input::Input;
 use libfuzzer_sys::fuzz_target;
 use media::audio::Opus;
 use media::{Capture, CaptureSource, Format, Frame, MediaTime, Timescale, Track, TrackIndex, WallTime, annexb, h264};
-use protocol::hls::{Config, Identity, List, Muxer, Query, Resource};
+use protocol::hls::{Config, Identity, List, Muxer, Query, Resource, multivariant};
 
 /// Parameter sets and pictures.
 const H264: &[u8] = include_bytes!("../corpus/annexb/baseline");
@@ -83,9 +83,8 @@ fuzz_target!(|data: &[u8]| {
                     assert!(list.plain().starts_with(b"#EXTM3U\n"), "something that is no list");
                     assert!(list.plain().len() < 1 << 20, "a list without end");
                 }
-                let List::Ready(list) = muxer.multivariant("stream.m3u8", None) else {
-                    continue;
-                };
+                let Some(variant) = muxer.variant() else { continue };
+                let list = multivariant(&[(&variant, "stream.m3u8")], None);
                 assert!(list.plain().starts_with(b"#EXTM3U\n"), "something that is no list");
             }
             _ => {

@@ -8,7 +8,7 @@ use super::lineup::codec_string;
 use super::muxer::{Muxer, bits_per_second};
 use super::part::Epoch;
 use super::query::{File, Query};
-use super::render::{self, Media, Text, Variant};
+use super::render::{Media, Report, Text, Variant};
 
 /// What a request for a list gets.
 #[derive(Clone, Debug)]
@@ -36,7 +36,6 @@ pub enum Resource {
 pub(super) enum Kind {
     Whole,
     Delta,
-    Multivariant,
 }
 
 impl Muxer {
@@ -58,19 +57,15 @@ impl Muxer {
         self.text(kind, token).map_or(List::Wait, List::Ready)
     }
 
-    /// The multivariant list, which names the media list `uri`.
-    pub fn multivariant(&mut self, uri: &str, token: Option<&str>) -> List {
+    /// What the multivariant list says of this stream; `None`: ask again when something is new.
+    pub fn variant(&mut self) -> Option<Variant> {
         if !self.appear() {
-            return List::Wait;
-        }
-        if let Some(text) = self.cached(Kind::Multivariant, token) {
-            return List::Ready(text);
+            return None;
         }
         let is_heard = self.epoch.as_ref().is_none_or(Epoch::has_sound);
         let sound = self.lineup.sound.as_ref().filter(|_| is_heard);
         let formats = [Some(&self.lineup.leading), sound];
         let formats = formats.into_iter().flatten().map(|track| &track.format);
-        let codecs: Vec<_> = formats.filter_map(|format| codec_string(format)).collect();
         let (bytes, micros) = (self.shelf.listed()).fold((0, 1), |(bytes, micros), segment| {
             (
                 bytes + segment.bytes as u64,
@@ -80,16 +75,30 @@ impl Muxer {
         let average = bits_per_second(bytes, micros);
         let video = self.lineup.leading.kind() == media::Kind::Video;
         let interval_us = self.interval_us().filter(|_| video);
-        let variant = Variant {
+        Some(Variant {
             bits_per_second: self.peak_bits_per_second.max(average),
             average_bits_per_second: average,
-            codecs: &codecs,
+            codecs: formats.filter_map(|format| codec_string(format)).collect(),
             dimensions: self.lineup.leading.format.dimensions(),
             frames_per_second: interval_us.map(|micros| 1_000_000.0 / micros as f64),
-            left_out: &self.lineup.left_out,
-        };
-        let text = render::multivariant(&variant, uri, token);
-        List::Ready(self.keep(Kind::Multivariant, token, text))
+            left_out: self.lineup.left_out.clone(),
+        })
+    }
+
+    /// The newest part: of which segment it is, and its number there.
+    pub fn last_part(&self) -> Option<(u64, u64)> {
+        let (number, parts) = self.shelf.edge();
+        if let Some(last) = parts.checked_sub(1) {
+            return Some((number, last));
+        }
+        let number = self.shelf.last()?;
+        let parts = self.shelf.segment(number)?.parts.len() as u64;
+        Some((number, parts.checked_sub(1)?))
+    }
+
+    /// Tells how far the list of another variant is, for lists that are rendered from now on.
+    pub fn report(&mut self, other: Option<Report>) {
+        self.other = other;
     }
 
     /// Media by its name, without the ending.
@@ -178,11 +187,12 @@ impl Muxer {
             targets: self.targets.as_ref()?,
             identity: &self.identity,
             ended: self.ended,
+            other: self.other.as_ref(),
         };
         let text = media.text(kind == Kind::Delta, token);
         Some(self.keep(kind, token, text))
     }
 }
 
-/// Renderings of one list that are kept: whole, delta and multivariant, for a few tokens.
+/// Renderings of one list that are kept: whole and delta, for a few tokens.
 const MAX_TEXTS: usize = 24;

@@ -1,8 +1,8 @@
 //! LL-HLS (draft-pantos-hls-rfc8216bis): one stream's frames become parts, segments and lists.
 //!
 //! Belongs here: where parts and segments end ([`Muxer::push`]), what stays listed, the text of the lists ([`Muxer::list`],
-//! [`Muxer::multivariant`]), which requests are answered, kept waiting or refused ([`Query`], [`File`]). Does not belong here: HTTP, waiting
-//! itself, who may view, the boxes of a fragment ([`media::fmp4`]).
+//! [`Muxer::multivariant`]), which requests are answered, kept waiting or refused ([`Query`], [`File`]). And the other
+//! side: lists of other servers ([`playlist`]). Does not belong here: HTTP, waiting itself, who may view, the boxes of a fragment ([`media::fmp4`]).
 //!
 //! **One list, sound in it.** Sound stands in the same parts as the picture. A viewer then asks twice for each part (list, part) and not
 //! four times, sound can never wait for a list of its own, and there is one blocking reload whose answer all viewers share. hls.js, Safari,
@@ -19,6 +19,7 @@ mod lineup;
 mod muxer;
 mod pace;
 mod part;
+pub mod playlist;
 mod query;
 mod render;
 mod shelf;
@@ -32,7 +33,7 @@ pub use answers::{List, Resource};
 pub use lineup::{LeftOut, NothingToPlay};
 pub use muxer::Muxer;
 pub use query::{File, Query, QueryError};
-pub use render::Text;
+pub use render::{Report, Text, Variant, multivariant};
 
 /// What is wished for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

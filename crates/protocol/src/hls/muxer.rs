@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::fmp4::{Sample, Timeline};
-use media::{Frame, MediaTime, Track};
+use media::{Frame, MediaTime, Track, WallTime};
 
 use super::answers::Kind;
 use super::lineup::{LeftOut, Lineup, NothingToPlay};
 use super::pace::{Gop, Interval, Steady};
 use super::part::{Epoch, later, ticks_of};
-use super::render::Text;
+use super::render::{Report, Text};
 use super::shelf::{Keep, Part, Shelf};
 use super::targets::Targets;
 use super::{Config, Identity};
@@ -44,6 +44,10 @@ pub struct Muxer {
     pub(super) shelf: Shelf,
     pub(super) ended: bool,
     pub(super) peak_bits_per_second: u64,
+    /// How far the list of another variant is.
+    pub(super) other: Option<Report>,
+    /// What media times are counted from, where another stream is to have the same.
+    base: Option<WallTime>,
     pub(super) texts: Vec<(Kind, Option<String>, Arc<Text>)>,
 }
 
@@ -93,6 +97,8 @@ impl Muxer {
             shelf: Shelf::new(identity.first),
             ended: false,
             peak_bits_per_second: 0,
+            other: None,
+            base: None,
             texts: Vec::new(),
             identity,
             config,
@@ -102,6 +108,12 @@ impl Muxer {
     /// Tracks that are not played.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.lineup.left_out
+    }
+
+    /// Media times in parts are those of capture, from `base` on: streams with the same base show the same at the same times, as variants must. To be called
+    /// before the first frame.
+    pub fn count_from(&mut self, base: WallTime) {
+        self.base = Some(base);
     }
 
     /// The next frame, of whatever track, and the number of its publisher. Says whether there is something new.
@@ -299,9 +311,11 @@ impl Muxer {
         self.lineup.leading.format = Arc::clone(&frame.format);
         let leading = self.lineup.leading.clone();
         let sound = self.lineup.sound.clone().filter(|_| self.sound.is_there());
-        let origin = *self
-            .origin
-            .get_or_insert_with(|| frame.time.offset_micros(-BEFORE_FIRST_US));
+        let base = self.base;
+        let origin = *self.origin.get_or_insert_with(|| {
+            let since_base_us = base.map(|base| frame.capture.at.micros_since(base).max(0));
+            frame.time.offset_micros(-since_base_us.unwrap_or(0) - BEFORE_FIRST_US)
+        });
         let made = Epoch::new(leading.clone(), sound, origin);
         // Sound that cannot be described is left out; a picture that cannot is waited for.
         let made = made.or_else(|_| Epoch::new(leading, None, origin));

@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use media::WallTime;
+use media::{Kind, Track, WallTime};
 
 use super::Identity;
-use super::lineup::LeftOut;
+use super::lineup::{LeftOut, Lineup, NothingToPlay, codec_string};
 use super::shelf::{Segment, Shelf};
 use super::targets::Targets;
 
@@ -55,6 +55,17 @@ pub(super) struct Media<'a> {
     pub(super) targets: &'a Targets,
     pub(super) identity: &'a Identity,
     pub(super) ended: bool,
+    /// How far the other variant is.
+    pub(super) other: Option<&'a Report>,
+}
+
+/// How far the media list of another variant is (EXT-X-RENDITION-REPORT).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its list, relative to this one.
+    pub uri: &'static str,
+    /// The newest part of it: of which segment it is, and its number there.
+    pub last: (u64, u64),
 }
 
 impl Media<'_> {
@@ -95,6 +106,12 @@ impl Media<'_> {
                 out,
                 "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{start}{number}.{part}.mp4{end}\""
             );
+            if let Some(Report { uri, last: (msn, part) }) = self.other {
+                let _ = writeln!(
+                    out,
+                    "#EXT-X-RENDITION-REPORT:URI=\"{uri}{end}\",LAST-MSN={msn},LAST-PART={part}"
+                );
+            }
         }
         out
     }
@@ -177,36 +194,69 @@ fn parts(segment: &Segment, uris: &Uris, out: &mut String) {
     }
 }
 
-/// What the multivariant list says of the one variant there is.
-pub(super) struct Variant<'a> {
-    pub(super) bits_per_second: u64,
-    pub(super) average_bits_per_second: u64,
-    pub(super) codecs: &'a [String],
-    pub(super) dimensions: Option<(u32, u32)>,
-    pub(super) frames_per_second: Option<f64>,
-    pub(super) left_out: &'a [LeftOut],
+/// What the multivariant list says of one variant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// BANDWIDTH, the highest rate of a segment.
+    pub bits_per_second: u64,
+    /// AVERAGE-BANDWIDTH.
+    pub average_bits_per_second: u64,
+    /// As RFC 6381 has them.
+    pub codecs: Vec<String>,
+    /// Width and height.
+    pub dimensions: Option<(u32, u32)>,
+    /// Of pictures.
+    pub frames_per_second: Option<f64>,
+    /// Tracks that are not played.
+    pub left_out: Vec<LeftOut>,
 }
 
-/// The multivariant list, whose one variant is the list at `uri`.
-pub(super) fn multivariant(variant: &Variant<'_>, uri: &str, token: Option<&str>) -> String {
+impl Variant {
+    /// Of a stream with these tracks that nobody plays yet.
+    ///
+    /// # Errors
+    /// [`NothingToPlay`].
+    pub fn expected(
+        tracks: &[Track],
+        bits_per_second: u64,
+        frames_per_second: Option<f64>,
+    ) -> Result<Self, NothingToPlay> {
+        let lineup = Lineup::new(tracks)?;
+        let formats = [Some(&lineup.leading), lineup.sound.as_ref()];
+        let formats = formats.into_iter().flatten().map(|track| &track.format);
+        Ok(Self {
+            bits_per_second,
+            average_bits_per_second: bits_per_second,
+            codecs: formats.filter_map(|format| codec_string(format)).collect(),
+            dimensions: lineup.leading.format.dimensions(),
+            frames_per_second: frames_per_second.filter(|_| lineup.leading.kind() == Kind::Video),
+            left_out: Vec::new(),
+        })
+    }
+}
+
+/// The multivariant list, whose variants are the lists at these URIs.
+pub fn multivariant(variants: &[(&Variant, &str)], token: Option<&str>) -> Text {
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:9\n");
-    for track in variant.left_out {
+    for track in variants.iter().flat_map(|(variant, _)| &variant.left_out) {
         let _ = writeln!(out, "# {track}");
     }
-    let (peak, average) = (variant.bits_per_second, variant.average_bits_per_second);
-    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average}");
-    if !variant.codecs.is_empty() {
-        let _ = write!(out, ",CODECS=\"{}\"", variant.codecs.join(","));
-    }
-    if let Some((width, height)) = variant.dimensions {
-        let _ = write!(out, ",RESOLUTION={width}x{height}");
-    }
-    if let Some(rate) = variant.frames_per_second {
-        let _ = write!(out, ",FRAME-RATE={rate:.3}");
-    }
     let token = token.map_or_else(String::new, |token| format!("?token={token}"));
-    let _ = writeln!(out, "\n{uri}{token}");
-    out
+    for (variant, uri) in variants {
+        let (peak, average) = (variant.bits_per_second, variant.average_bits_per_second);
+        let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average}");
+        if !variant.codecs.is_empty() {
+            let _ = write!(out, ",CODECS=\"{}\"", variant.codecs.join(","));
+        }
+        if let Some((width, height)) = variant.dimensions {
+            let _ = write!(out, ",RESOLUTION={width}x{height}");
+        }
+        if let Some(rate) = variant.frames_per_second {
+            let _ = write!(out, ",FRAME-RATE={rate:.3}");
+        }
+        let _ = writeln!(out, "\n{uri}{token}");
+    }
+    Text::new(out)
 }
 
 /// A decimal number of seconds, as short as it goes.

@@ -478,7 +478,11 @@ fn a_token_is_on_every_uri() {
     let uris: Vec<_> = list.lines().filter(|line| line.contains(".mp4")).collect();
     assert!(uris.len() > 30);
     assert!(uris.iter().all(|line| line.contains(".mp4?token=a%2Fb")), "{list}");
-    assert!(text(world.muxer.multivariant("stream.m3u8", Some(token))).contains("\nstream.m3u8?token=a%2Fb\n"));
+    assert!(
+        world
+            .multivariant_with(Some(token))
+            .contains("\nstream.m3u8?token=a%2Fb\n")
+    );
     assert!(!world.list().contains("token"), "those without one do not get it");
     // Many tokens are served, and do not pile up.
     for token in 0..100 {
@@ -620,4 +624,60 @@ proptest! {
             last = (sequence, discontinuities);
         }
     }
+}
+
+/// Two streams of one camera, the second begun later, with times of its own.
+#[test]
+fn variants_have_the_same_times_and_tell_how_far_the_other_is() {
+    let base = media::WallTime::from_unix_micros(START_US - 5_000_000);
+    let mut worlds = [0, 700_000].map(|later| {
+        let mut world = World::new(Config::default());
+        world.muxer.count_from(base);
+        world.pause(later);
+        world.play(90);
+        world
+    });
+    let [first, low] = &mut worlds;
+    for (world, later_us) in [(&mut *first, 0), (&mut *low, 700_000)] {
+        let list = world.list();
+        let name = list
+            .lines()
+            .find(|line| line.ends_with(".mp4") && !line.starts_with('#'));
+        let Resource::Ready(bytes) = world.media(name.unwrap()) else {
+            panic!("{list}")
+        };
+        // By the clock of the cameras: five seconds after the base, and a second that is left free before it.
+        let decoded_us = decode_time_us(&bytes.concat());
+        assert!((decoded_us - 6_000_000 - later_us).abs() < 2_000, "{decoded_us}");
+    }
+    let last = low.muxer.last_part().unwrap();
+    first.muxer.report(Some(Report {
+        uri: "low/stream.m3u8",
+        last,
+    }));
+    first.play(10);
+    let (msn, part) = last;
+    let list = text(first.muxer.list(&Query::default(), Some("t")));
+    let report = format!("#EXT-X-RENDITION-REPORT:URI=\"low/stream.m3u8?token=t\",LAST-MSN={msn},LAST-PART={part}\n");
+    assert!(list.ends_with(&report), "{list}");
+    first.muxer.report(None);
+    first.play(10);
+    assert!(!first.list().contains("RENDITION-REPORT"));
+    first.muxer.end();
+    assert!(first.list().ends_with("#EXT-X-ENDLIST\n"));
+    // Its list names both.
+    let [one, two] = [first, low].map(|world| world.muxer.variant().unwrap());
+    let list = multivariant(&[(&one, "stream.m3u8"), (&two, "low/stream.m3u8")], None);
+    let list = String::from_utf8(list.plain().to_vec()).unwrap();
+    let uris: Vec<_> = list.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(uris, ["stream.m3u8", "low/stream.m3u8"]);
+    assert_eq!(lines(&list, "#EXT-X-STREAM-INF:BANDWIDTH=").len(), 2);
+}
+
+/// Of the first track, by its `tfdt`, in ticks of 90,000 a second.
+fn decode_time_us(fragment: &[u8]) -> i64 {
+    let at = fragment.windows(4).position(|word| word == b"tfdt").unwrap();
+    assert_eq!(fragment[at + 4], 1, "64 bits");
+    let ticks = u64::from_be_bytes(fragment[at + 8..at + 16].try_into().unwrap());
+    i64::try_from(ticks).unwrap() * 100 / 9
 }

@@ -173,7 +173,13 @@ impl World {
     }
 
     pub(super) fn multivariant(&mut self) -> String {
-        text(self.muxer.multivariant("stream.m3u8", None))
+        self.multivariant_with(None)
+    }
+
+    pub(super) fn multivariant_with(&mut self, token: Option<&str>) -> String {
+        let variant = self.muxer.variant().unwrap();
+        let text = multivariant(&[(&variant, "stream.m3u8")], token);
+        String::from_utf8(text.plain().to_vec()).unwrap()
     }
 
     /// Media by the name that a list has for it.
