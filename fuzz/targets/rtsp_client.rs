@@ -23,6 +23,7 @@ fuzz_target!(|data: &[u8]| {
         Mode::Publish {
             sdp: "v=0\r\n".into(),
             controls: vec!["trackID=0".into()],
+            via: Some("RTSP/1.0 sightline".to_owned()),
         }
     };
     let login = (choices & 8 == 0).then(|| Login {

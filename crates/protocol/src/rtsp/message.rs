@@ -287,6 +287,7 @@ statuses! {
     NOT_IMPLEMENTED 501 "Not Implemented"
     UNAVAILABLE 503 "Service Unavailable"
     VERSION_NOT_SUPPORTED 505 "RTSP Version Not Supported"
+    LOOP_DETECTED 508 "Loop Detected"
     OPTION_NOT_SUPPORTED 551 "Option Not Supported"
 }
 

@@ -219,6 +219,7 @@ fn publish() -> Mode {
     Mode::Publish {
         sdp: SDP.to_owned(),
         controls: controls(),
+        via: None,
     }
 }
 

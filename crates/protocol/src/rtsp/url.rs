@@ -60,6 +60,25 @@ impl Url {
         }
     }
 
+    /// The whole URL, user and password included: for the peer that is to log in there, never for a log.
+    pub fn with_login(&self) -> String {
+        let scheme = if self.tls { "rtsps" } else { "rtsp" };
+        let encode = |text: &str| -> String {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            let encoded = text.bytes().map(|byte| match byte {
+                byte if plain(byte) => char::from(byte).to_string(),
+                byte => format!("%{byte:02X}"),
+            });
+            encoded.collect()
+        };
+        let login = match (&self.user, &self.password) {
+            (Some(user), Some(password)) => format!("{}:{}@", encode(user), encode(password)),
+            (Some(user), None) => format!("{}@", encode(user)),
+            (None, _) => String::new(),
+        };
+        format!("{scheme}://{login}{}{}", self.authority(), self.path)
+    }
+
     /// Whether both lead to the same server: host (without case), port and TLS.
     pub fn is_same_server(&self, other: &Self) -> bool {
         self.tls == other.tls && self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)

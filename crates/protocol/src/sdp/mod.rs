@@ -7,7 +7,7 @@ mod describe;
 mod parse;
 
 pub use describe::{Describe, Track, describe, tracks};
-pub use parse::{Description, Error, Ignored, Limits, Media, parse};
+pub use parse::{Description, Error, Ignored, Limits, Media, parse, parse_within_tls};
 
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,19 @@ pub enum Error {
 /// [`Error`] when it is beyond the limits or not SDP. A media section that cannot be used is no error: see
 /// [`Description::ignored`].
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Description, Error> {
+    read(bytes, limits, false)
+}
+
+/// The same for a description that came by `rtsps://`: servers such as MediaMTX name SRTP in it, and give plain RTP to those who ask for it in
+/// the connection, which is encrypted.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_within_tls(bytes: &[u8], limits: &Limits) -> Result<Description, Error> {
+    read(bytes, limits, true)
+}
+
+fn read(bytes: &[u8], limits: &Limits, within_tls: bool) -> Result<Description, Error> {
     let text = relevant_lines(bytes, limits)?;
     let session = sdp_types::Session::parse(text.as_bytes()).map_err(|error| Error::Malformed(error.to_string()))?;
     let mut description = Description {
@@ -118,7 +131,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Description, Error> {
     let session_extension = abs_capture_time(&session.attributes);
     for (index, section) in session.medias.iter().enumerate() {
         let control = control(section.get_first_attribute_value("control"));
-        match encoding::choose(section) {
+        match encoding::choose(section, within_tls) {
             Ok(Encoding {
                 payload_type,
                 payload,

@@ -84,6 +84,21 @@ fn what_others_send() {
 }
 
 #[test]
+fn within_tls_srtp_need_not_be_asked_for() {
+    let bytes = include_bytes!("fixtures/unsupported.sdp");
+    let limits = Limits::default();
+    let (plain, within) = (
+        parse(bytes, &limits).unwrap(),
+        parse_within_tls(bytes, &limits).unwrap(),
+    );
+    assert_eq!(within.media.len(), plain.media.len() + 1);
+    assert_eq!(
+        (within.media[0].index, within.media[0].format.codec()),
+        (0, media::Codec::H264)
+    );
+}
+
+#[test]
 fn what_we_send() {
     let formats = [
         streams::h264(),

@@ -158,6 +158,11 @@ impl Room {
         }
     }
 
+    /// So many clients from now on. Those that are there stay.
+    pub fn set_clients(&mut self, clients: usize) {
+        self.config.clients = clients;
+    }
+
     /// Somebody comes in, and is told of every camera that it may see.
     ///
     /// # Errors

@@ -51,6 +51,20 @@ pub(crate) fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> Result<Answe
     best.ok_or_else(|| super::super::message::printable(&offered.join(", "), 100))
 }
 
+/// The value of `Authorization` for a request, where these values of `WWW-Authenticate` ask for a Digest: for servers that are asked by HTTP and must not be
+/// told a password. `cnonce` must be fresh. `None`: nothing of it is asked for that we know.
+pub fn digest<'a>(
+    challenges: impl Iterator<Item = &'a str>,
+    (user, password): (&str, &str),
+    (method, uri): (&str, &str),
+    cnonce: &str,
+) -> Option<String> {
+    match choose(challenges).ok()? {
+        Answer::Basic => None,
+        mut answer @ Answer::Digest(_) => Some(answer.header(user, password, method, uri, cnonce)),
+    }
+}
+
 impl Answer {
     pub(super) fn strength(&self) -> u8 {
         match self {

@@ -15,6 +15,7 @@ use super::wire::strip_prefix_ignoring_case;
 mod answer;
 mod parameters;
 
+pub use answer::digest;
 pub(crate) use answer::{Answer, choose};
 use parameters::{get, parse_challenges, quote};
 

@@ -120,8 +120,11 @@ impl Session {
                 let request = Request::new(Method::Describe, url).with("Accept", "application/sdp");
                 self.ask(Step::Describe, request);
             }
-            Mode::Publish { sdp, .. } => {
+            Mode::Publish { sdp, via, .. } => {
                 let mut request = Request::new(Method::Announce, url).with("Content-Type", "application/sdp");
+                if let Some(via) = via {
+                    request = request.with("Via", via.as_str());
+                }
                 request.body = Bytes::from(sdp.clone());
                 self.ask(Step::Announce, request);
             }

@@ -98,6 +98,8 @@ pub enum Mode {
         sdp: String,
         /// The `a=control` of each of its media sections, in order; relative to the stream's URL.
         controls: Vec<String>,
+        /// Through which servers the stream came, for `Via` (RFC 2326 §12.43).
+        via: Option<String>,
     },
 }
 

@@ -155,6 +155,7 @@ fn publish() -> Mode {
     Mode::Publish {
         sdp: "v=0\r\nm=video 0 RTP/AVP 96\r\nm=audio 0 RTP/AVP 97\r\n".to_owned(),
         controls: vec!["trackID=0".to_owned(), "trackID=1".to_owned()],
+        via: None,
     }
 }
 

@@ -15,6 +15,7 @@ use media::StreamName;
 
 use super::auth::{Challenge, Credentials};
 use super::message::Status;
+use super::url::Url;
 use super::wire;
 
 mod login;
@@ -103,6 +104,8 @@ pub enum Event {
         stream: StreamName,
         /// The SDP as it came, at most [`wire::Limits::body_bytes`].
         sdp: Bytes,
+        /// What all `Via` lines say, between commas: through which servers it came (RFC 2326 §12.43).
+        via: String,
     },
     /// A track gets its way of transport; replaces an earlier one of the same track. Answer with [`Session::set_up`].
     SetUp {
@@ -220,6 +223,8 @@ pub struct Refusal {
     /// Stands in the status line in place of the standard phrase, where players show it. Cut to 200 printable ASCII
     /// characters; empty for the standard phrase.
     pub why: String,
+    /// Where the stream is instead, for [`Status::FOUND`].
+    pub location: Option<String>,
 }
 
 /// A DESCRIBE or ANNOUNCE that was refused, for the log.
@@ -241,6 +246,7 @@ impl Refusal {
         Self {
             status,
             why: String::new(),
+            location: None,
         }
     }
 
@@ -249,6 +255,16 @@ impl Refusal {
         Self {
             status,
             why: why.into(),
+            location: None,
+        }
+    }
+
+    /// The stream is to be played from there, with the login of that URL.
+    pub fn redirect(to: &Url) -> Self {
+        Self {
+            status: Status::FOUND,
+            why: String::new(),
+            location: Some(to.with_login()),
         }
     }
 }

@@ -38,6 +38,9 @@ impl From<Refusal> for Response {
         if !refusal.why.is_empty() {
             response.reason = refusal.why;
         }
+        if let Some(location) = refusal.location {
+            response.headers.push("Location", location);
+        }
         response
     }
 }
@@ -205,6 +208,7 @@ impl Session {
         let event = Event::Announce {
             stream: stream.clone(),
             sdp: request.body.clone(),
+            via: request.headers.all("Via").collect::<Vec<_>>().join(","),
         };
         Ok(Next::ask(Step::Announce { stream }, event))
     }

@@ -179,6 +179,8 @@ impl Session {
                     if !self.decoder.is_mid_item() {
                         self.begun = None;
                     }
+                    // A player asks when it comes and then no more: room for four events would be a kilobyte for as long as it stays.
+                    self.events = VecDeque::new();
                     return None;
                 }
                 Err(fault) => self.give_up(fault),

@@ -86,7 +86,7 @@ impl Pair {
                 self.data.push((*track, *kind, bytes.to_vec()));
                 return;
             }
-            Event::Announce { stream, sdp } => format!("Announce {stream:?}, {} bytes", sdp.len()),
+            Event::Announce { stream, sdp, .. } => format!("Announce {stream:?}, {} bytes", sdp.len()),
             Event::Close { reason } => format!("Close: {reason}"),
             event => format!("{event:?}"),
         };

@@ -156,6 +156,9 @@ proptest! {
             if let Ok(url) = text.parse::<Url>() {
                 let again: Url = url.to_string().parse().unwrap();
                 prop_assert!(url.is_same_server(&again), "{url} {again}");
+                let whole: Url = url.with_login().parse().unwrap();
+                prop_assert!(whole.is_same_server(&url) && whole.path == url.path && whole.user == url.user);
+                prop_assert_eq!(whole.password.unwrap_or_default(), url.password.clone().unwrap_or_default());
                 control_base(&url, Some(&other), Some(&at));
             }
             if let Some(target) = Target::parse(text) {

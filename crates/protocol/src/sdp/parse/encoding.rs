@@ -30,17 +30,17 @@ pub(super) struct Encoding {
     pub(super) clock: Timescale,
 }
 
-/// The first payload type of the section that we can receive, or why there is none.
-pub(super) fn choose(section: &sdp_types::Media) -> Result<Encoding, String> {
+/// The first payload type of the section that we can receive, or why there is none. `within_tls`: where SRTP is named, plain RTP is asked for.
+pub(super) fn choose(section: &sdp_types::Media, within_tls: bool) -> Result<Encoding, String> {
     let kind = &section.media;
     if !(kind.eq_ignore_ascii_case("video") || kind.eq_ignore_ascii_case("audio")) {
         return Err(format!("media of kind `{kind}` is not carried"));
     }
     let protocol = section.proto.to_ascii_uppercase();
-    if protocol.contains("SAVP") {
+    if protocol.contains("SAVP") && !within_tls {
         return Err(format!("{kind} over `{protocol}`: encrypted RTP is not received here"));
     }
-    if !protocol.starts_with("RTP/AVP") {
+    if !protocol.starts_with("RTP/AVP") && !protocol.starts_with("RTP/SAVP") {
         return Err(format!("{kind} over `{protocol}`, which is not RTP"));
     }
     let mut reasons = Vec::new();

@@ -452,6 +452,8 @@ fn limits_hold() {
     let mut world = World::with(config);
     let (one, two) = (world.join(ALL), world.join(ALL));
     assert_eq!(world.room.join(member("x", ALL), world.now()), Err(Full(2)));
+    world.room.set_clients(3);
+    assert!(world.room.join(member("x", ALL), world.now()).is_ok());
     for name in ["a", "b", "c"] {
         world.status(one, &connected(name));
     }

@@ -290,6 +290,7 @@ fn a_publisher_that_is_told_no_ports_does_not_send_into_the_void(#[case] transpo
     let mode = Mode::Publish {
         sdp: "v=0\nm=video 0 RTP/AVP 96\n".to_owned(),
         controls: vec!["trackID=0".to_owned()],
+        via: None,
     };
     let config = Config {
         transport,
