@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -20,6 +20,7 @@ pub(super) struct Config {
 const EXAMPLES: &str = "Examples:
   sightline config init sightline.toml
   sightline config check
+  sightline config convert mediamtx.yml sightline.toml
   sightline config schema > sightline.schema.json";
 
 const INIT_EXAMPLES: &str = "Examples:
@@ -30,6 +31,10 @@ const CHECK_EXAMPLES: &str = "Examples:
   sightline config check
   sightline config check /etc/sightline/sightline.toml
   SIGHTLINE_RTSP_PORT=9554 sightline config check";
+
+const CONVERT_EXAMPLES: &str = "Examples:
+  sightline config convert mediamtx.yml                  to read
+  sightline config convert mediamtx.yml sightline.toml   to keep";
 
 const SCHEMA_EXAMPLES: &str = "Examples:
   sightline config schema
@@ -49,6 +54,14 @@ enum ConfigCommand {
         /// Settings file [default: the one that `sightline up` would take]
         file: Option<PathBuf>,
     },
+    /// Write what MediaMTX's own settings file means as a file of ours, with what cannot be honoured above it
+    #[command(after_help = CONVERT_EXAMPLES)]
+    Convert {
+        /// MediaMTX's file
+        from: PathBuf,
+        /// Where to; an existing file is never overwritten [default: standard output]
+        to: Option<PathBuf>,
+    },
     /// Print the JSON Schema of the settings file, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -59,6 +72,7 @@ impl Config {
         match self.command {
             ConfigCommand::Init { file } => init(file),
             ConfigCommand::Check { file } => check(file),
+            ConfigCommand::Convert { from, to } => convert(from, to),
             ConfigCommand::Schema => print(&reference::json_schema()),
         }
     }
@@ -73,7 +87,30 @@ fn init(file: Option<PathBuf>) -> Result<(), Failure> {
         }
         return Ok(());
     };
-    let created = OpenOptions::new().write(true).create_new(true).open(&path);
+    write_new(&path, &text)?;
+    print(&format!(
+        "{} is written. It changes nothing until you remove a # in it.\n",
+        path.display()
+    ))
+}
+
+/// What is in the environment belongs to this machine and not into the file.
+fn convert(from: PathBuf, to: Option<PathBuf>) -> Result<(), Failure> {
+    let loaded = load(&Wanted {
+        file: Some(from),
+        ..Wanted::default()
+    })?;
+    let text = loaded.to_toml();
+    let Some(path) = to else { return print(&text) };
+    write_new(&path, &text)?;
+    print(&format!(
+        "{} is written. Look at the lines above its first table: they say what is different now.\n",
+        path.display()
+    ))
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    let created = OpenOptions::new().write(true).create_new(true).open(path);
     let written = created.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::Usage(format!(
@@ -84,11 +121,7 @@ fn init(file: Option<PathBuf>) -> Result<(), Failure> {
             "{} cannot be written: {error}; choose a place that is there and writable for this user",
             path.display()
         )),
-    })?;
-    print(&format!(
-        "{} is written. It changes nothing until you remove a # in it.\n",
-        path.display()
-    ))
+    })
 }
 
 fn check(file: Option<PathBuf>) -> Result<(), Failure> {

@@ -7,30 +7,70 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::environment::Environment;
 use super::keys::{Section, sections};
+use super::load::{FILE_VARIABLE, Wanted};
 use super::problem::{Origin, Problem};
+use super::stream_key::StreamKey;
 use super::suggest;
 use super::units::Name;
+use crate::state;
 
 /// Longest settings file, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// The name of a settings file wherever it is looked for.
+const NAME: &str = "sightline.toml";
+
+/// The file that is meant: the named one, else the first of the usual places that is there.
+pub(super) fn find(wanted: &Wanted) -> Option<PathBuf> {
+    let variable = wanted.environment.get(FILE_VARIABLE).map(PathBuf::from);
+    let named = wanted.file.clone().or(variable);
+    named.or_else(|| search_path(wanted).into_iter().find(|path| path.is_file()))
+}
 
 /// The places where a settings file is looked for when none is named, in order.
-pub(super) fn search_path(environment: &Environment) -> Vec<PathBuf> {
-    const IN_FOLDER: &str = "sightline/sightline.toml";
+fn search_path(wanted: &Wanted) -> Vec<PathBuf> {
+    if let Some(places) = &wanted.search_path {
+        return places.clone();
+    }
+    let environment = &wanted.environment;
+    let in_folder = Path::new("sightline").join(NAME);
     let home = || Some(Path::new(environment.get("HOME")?).join(".config"));
     let user = environment.get("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
-    let user = user.map(|folder| folder.join(IN_FOLDER));
+    let user = user.map(|folder| folder.join(&in_folder));
     [
-        Some(PathBuf::from("sightline.toml")),
+        Some(PathBuf::from(NAME)),
         user,
-        Some(Path::new("/etc").join(IN_FOLDER)),
+        Some(Path::new("/etc").join(in_folder)),
+        in_state_folder(wanted),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
+
+/// Where a file is made when a change is to be kept and there is none: the last place of those that are looked at.
+pub(super) fn new_place(wanted: &Wanted) -> Option<PathBuf> {
+    match &wanted.search_path {
+        Some(places) => places.last().cloned(),
+        None => in_state_folder(wanted),
+    }
+}
+
+/// In the state folder. Flags and variables alone can say where that is, since this is asked where there is no file.
+fn in_state_folder(wanted: &Wanted) -> Option<PathBuf> {
+    const KEY: &str = "server.state_dir";
+    let flag = wanted.flags.iter().rev().find(|flag| flag.key == KEY);
+    let flag = flag.map(|flag| flag.value.as_str());
+    let mut variables = STATE_VARIABLES.iter().filter_map(|name| wanted.environment.get(name));
+    let named = flag.or_else(|| variables.next()).map(PathBuf::from);
+    let place = state::Place::of_process(named);
+    let folder = state::default_place(&place, &wanted.environment).ok()?;
+    Some(folder.join(NAME))
+}
+
+/// The variables that name the state folder, the first that is set counts.
+const STATE_VARIABLES: [&str; 2] = ["SIGHTLINE_SERVER_STATE_DIR", "SIGHTLINE_STATE_DIR"];
 
 /// Reads a file as text.
 pub(super) fn read(path: &Path) -> io::Result<String> {
@@ -71,6 +111,14 @@ pub(super) fn entries(path: &Path, text: &str, problems: &mut Vec<Problem>) -> V
     walk.entries
 }
 
+/// Whether a table may be called that. Streams may be meant by an expression.
+fn check_name(section: &Section, name: &str) -> Result<(), String> {
+    match section.name {
+        "stream" => name.parse::<StreamKey>().map(drop).map_err(|error| error.to_string()),
+        _ => name.parse::<Name>().map(drop).map_err(|error| error.to_string()),
+    }
+}
+
 struct Walk<'a> {
     path: &'a Path,
     text: &'a str,
@@ -84,7 +132,7 @@ impl Walk<'_> {
             let at = name.span().start;
             match sections()
                 .iter()
-                .find(|section| section.name == *name.get_ref().as_ref())
+                .find(|section| *section.name == *name.get_ref().as_ref())
             {
                 None => {
                     let message = suggest::unknown_key(None, name.get_ref());
@@ -99,7 +147,7 @@ impl Walk<'_> {
     fn named(&mut self, section: &Section, at: usize, value: Spanned<DeValue<'_>>) {
         let DeValue::Table(tables) = value.into_inner() else {
             let message = format!("this is a section; write [{}.NAME]", section.name);
-            return self.problem(at, &section.name, message);
+            return self.problem(at, section.name, message);
         };
         for (name, value) in tables {
             let at = name.span().start;
@@ -109,23 +157,23 @@ impl Walk<'_> {
                 self.problem(at, &format!("{}.{name}", section.name), message);
                 continue;
             }
-            match name.parse::<Name>() {
-                Ok(_) => {
+            match check_name(section, name) {
+                Ok(()) => {
                     // A table without keys is a camera too.
                     self.entries.push(Entry {
-                        path: vec![section.name.clone(), name.to_string()],
+                        path: vec![section.name.to_owned(), name.to_string()],
                         value: toml::Value::Table(toml::Table::new()),
                         origin: self.origin(at),
                     });
                     self.section(section, &[name], at, value);
                 }
-                Err(error) => self.problem(at, &format!("{}.{name}", section.name), error.to_string()),
+                Err(why) => self.problem(at, &format!("{}.{name}", section.name), why),
             }
         }
     }
 
     fn section(&mut self, section: &Section, name: &[&str], at: usize, value: Spanned<DeValue<'_>>) {
-        let parents = [&[section.name.as_str()], name].concat();
+        let parents = [&[section.name], name].concat();
         let DeValue::Table(keys) = value.into_inner() else {
             let path = parents.join(".");
             return self.problem(at, &path, format!("this is a section; write [{path}]"));

@@ -2,8 +2,8 @@
 //!
 //! Belongs here: what the JSON Schema of [`Settings`] says about each key, in a form that loading, `--help` and the reference file
 //! can walk. Does not belong here: a second list of anything.
-
-use std::sync::OnceLock;
+//!
+//! What the schema says is read by a test, which holds it against `keys.in`: reading it at each start had been two thirds of what was done before the first port was open.
 
 use serde_json::Value as Json;
 
@@ -11,12 +11,7 @@ use super::settings::Settings;
 
 /// All sections, in the order of the definition.
 pub fn sections() -> &'static [Section] {
-    static SECTIONS: OnceLock<Vec<Section>> = OnceLock::new();
-    SECTIONS.get_or_init(|| {
-        let schema = schema();
-        let sections = properties(&schema);
-        sections.map(|(name, schema)| Section::read(name, schema)).collect()
-    })
+    SECTIONS
 }
 
 /// The JSON Schema (2020-12) of the settings file.
@@ -31,27 +26,16 @@ pub fn schema() -> Json {
 #[derive(Debug)]
 pub struct Section {
     /// Its name.
-    pub name: String,
+    pub name: &'static str,
     /// What it is for, as one paragraph.
-    pub doc: String,
+    pub doc: &'static str,
     /// Its keys, in the order of the definition.
-    pub keys: Vec<Key>,
+    pub keys: &'static [Key],
     /// There is a table for each name, `[camera.NAME]`.
     pub named: bool,
 }
 
 impl Section {
-    fn read(name: &str, schema: &Json) -> Self {
-        let named = schema.get("additionalProperties").filter(|inner| inner.is_object());
-        let keys = properties(named.unwrap_or(schema));
-        Self {
-            name: name.to_owned(),
-            doc: text(schema, "description"),
-            keys: keys.map(|(key, schema)| Key::read(name, key, schema)).collect(),
-            named: named.is_some(),
-        }
-    }
-
     /// The key of that name.
     pub fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name == name)
@@ -69,49 +53,26 @@ pub fn key(path: &str) -> Option<&'static Key> {
 #[derive(Debug)]
 pub struct Key {
     /// Its name within the section.
-    pub name: String,
+    pub name: &'static str,
     /// What it does, as one paragraph.
-    pub doc: String,
-    /// Its value when nobody sets it; `None` when that is "not set".
-    pub default: Option<Json>,
-    /// A value it might have, where there is no default.
-    pub example: Option<Json>,
+    pub doc: &'static str,
+    /// Its value when nobody sets it, as JSON; `None` when that is "not set".
+    pub default: Option<&'static str>,
+    /// A value it might have, where there is no default; as JSON.
+    pub example: Option<&'static str>,
     /// Which environment variable sets it; for a named section, the one of the default name.
-    pub variable: String,
-    kinds: Vec<String>,
-    format: Option<String>,
-    choices: Vec<String>,
+    pub variable: &'static str,
+    kinds: &'static [&'static str],
+    format: Option<&'static str>,
+    choices: &'static [&'static str],
     minimum: Option<f64>,
     maximum: Option<f64>,
 }
 
 impl Key {
-    fn read(section: &str, name: &str, schema: &Json) -> Self {
-        let kinds = match &schema["type"] {
-            Json::Array(kinds) => kinds.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
-            Json::String(kind) => vec![kind.clone()],
-            // An enumeration whose variants are documented: one `const` each.
-            _ => vec!["string".to_owned()],
-        };
-        let variants = |list: &Json| -> Vec<String> {
-            let list = list.as_array().into_iter().flatten();
-            list.filter_map(|one| one.get("const").unwrap_or(one).as_str())
-                .map(str::to_owned)
-                .collect()
-        };
-        let choices = [&schema["oneOf"], &schema["enum"]].map(variants).concat();
-        Self {
-            name: name.to_owned(),
-            doc: text(schema, "description"),
-            default: schema.get("default").filter(|value| !value.is_null()).cloned(),
-            example: schema["examples"].get(0).cloned(),
-            variable: format!("SIGHTLINE_{section}_{name}").to_ascii_uppercase(),
-            kinds,
-            format: schema["format"].as_str().map(str::to_owned),
-            choices,
-            minimum: schema["minimum"].as_f64(),
-            maximum: schema["maximum"].as_f64(),
-        }
+    /// Its value when nobody sets it.
+    pub fn default_value(&self) -> Option<Json> {
+        serde_json::from_str(self.default?).ok()
     }
 
     /// Whether it is a switch without a value on the command line.
@@ -120,7 +81,7 @@ impl Key {
     }
 
     fn is(&self, kind: &str) -> bool {
-        self.kinds.iter().any(|known| known == kind)
+        self.kinds.contains(&kind)
     }
 
     /// What a value must be, for people.
@@ -133,7 +94,7 @@ impl Key {
             (Some(minimum), Some(maximum)) => format!(" from {minimum} to {maximum}"),
             _ => String::new(),
         };
-        match &self.format {
+        match self.format {
             Some(format) if self.is("string") => {
                 let article = if format.starts_with(['a', 'e', 'i', 'o', 'u']) {
                     "an"
@@ -155,9 +116,20 @@ impl Key {
         self.is("string") && self.format.is_some()
     }
 
-    /// Whether its value must not be shown.
+    /// Whether it is a URL of which the server alone is shown.
+    pub fn is_webhook(&self) -> bool {
+        self.format == Some(super::webhook::FORMAT)
+    }
+
+    /// Whether it says where a stream comes from.
+    pub fn is_source(&self) -> bool {
+        self.format == Some(super::stream_source::FORMAT)
+    }
+
+    /// Whether it must not be shown.
     pub fn is_secret(&self) -> bool {
-        self.format.as_deref() == Some("secret")
+        // What a program is given may hold passwords.
+        matches!(self.format, Some("secret" | "command"))
     }
 
     /// Whether a number lies in the range of this key. Other values always do.
@@ -203,69 +175,8 @@ impl Key {
     }
 }
 
-fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
-    schema["properties"].as_object().into_iter().flatten()
-}
-
-/// A text of the schema as one line.
-fn text(schema: &Json, name: &str) -> String {
-    let text = schema[name].as_str().unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
+/// A line a key. The test below says how to renew it.
+static SECTIONS: &[Section] = &include!("keys.in");
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_key_is_documented_and_typed() {
-        for section in sections() {
-            assert!(!section.doc.is_empty(), "{}", section.name);
-            assert!(
-                !section.keys.is_empty(),
-                "{} has no keys: only tables of keys are understood",
-                section.name
-            );
-            for key in &section.keys {
-                assert!(!key.doc.is_empty(), "{}.{}", section.name, key.name);
-                assert!(!key.kinds.is_empty(), "{}.{}", section.name, key.name);
-                assert!(
-                    !key.is("object"),
-                    "{}.{}: tables in tables are not understood",
-                    section.name,
-                    key.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn reads_the_definition() {
-        let port = key("rtsp.port").unwrap();
-        assert_eq!(port.variable, "SIGHTLINE_RTSP_PORT");
-        assert_eq!(port.default, Some(Json::from(8_554)));
-        assert_eq!(port.expects(), "a whole number from 0 to 65535");
-        assert!(port.in_range(&toml::Value::Integer(0)));
-        assert!(!port.in_range(&toml::Value::Integer(65_536)));
-        assert_eq!(key("log.format").unwrap().expects(), "one of \"human\", \"json\"");
-        assert_eq!(key("camera.*.bitrate").unwrap().expects(), "a bitrate");
-        assert_eq!(key("server.host").unwrap().expects(), "an address");
-        assert_eq!(key("limits.memory").unwrap().expects(), "an amount of bytes");
-        assert_eq!(key("camera.*.exposure").unwrap().default, None);
-        assert_eq!(key("auth.open").unwrap().expects(), "true or false");
-        assert!(key("rtsp.prot").is_none());
-    }
-
-    #[test]
-    fn reads_words_by_the_type_of_the_key() {
-        let value = |path: &str, text: &str| key(path).unwrap().value_of(text);
-        assert_eq!(value("rtsp.port", "8554"), toml::Value::Integer(8_554));
-        assert_eq!(value("rtsp.port", "x"), toml::Value::String("x".to_owned()));
-        assert_eq!(value("auth.open", "1"), toml::Value::Boolean(true));
-        assert_eq!(value("auth.open", "No"), toml::Value::Boolean(false));
-        assert_eq!(value("auth.token", "1"), toml::Value::String("1".to_owned()));
-        assert_eq!(value("receive.seconds", "2.5"), toml::Value::Float(2.5));
-        let networks = value("auth.trusted_networks", "10.0.0.0/8, fd00::/8,");
-        assert_eq!(networks, toml::Value::from(vec!["10.0.0.0/8", "fd00::/8"]));
-    }
-}
+mod tests;

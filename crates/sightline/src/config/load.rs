@@ -3,7 +3,10 @@
 //! Every value is checked by itself, so that all that is wrong is said at once and each with the place it stands at. Nothing is read
 //! from the process here except files: the environment is an argument.
 
+mod certificate;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use media::StreamName;
@@ -12,11 +15,16 @@ use serde::Deserialize;
 use super::environment::Environment;
 use super::file::{self, Entry};
 use super::keys::{self, Key};
+use super::mediamtx;
 use super::problem::{Invalid, Origin, Problem};
 use super::settings::{Camera, Settings};
+use super::stream_key::StreamKey;
+use super::stream_source::{EXEC, StreamSource, is_command, wrong_places};
 use super::suggest;
 use super::units::{Name, Source};
-use crate::secret::redacted_url;
+use super::webhook::{self, HookUrl};
+use super::{account, destination};
+use crate::secret::{REDACTED, redacted_url};
 
 /// What settings are made from.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +42,7 @@ pub struct Wanted {
 }
 
 /// A setting given on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Flag {
     /// As typed, `--rtsp-port`.
     pub flag: &'static str,
@@ -42,6 +50,13 @@ pub struct Flag {
     pub key: &'static str,
     /// The text behind it.
     pub value: String,
+}
+
+impl fmt::Debug for Flag {
+    // Values may be passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {}", self.flag, self.key)
+    }
 }
 
 /// Settings and how they came about.
@@ -56,6 +71,21 @@ pub struct Loaded {
     /// What is odd but no reason to stop.
     pub notices: Vec<String>,
     given: Places,
+    raw: Raw,
+}
+
+/// What [`Loaded`] was made from, with secrets as they are.
+#[derive(Clone, Default)]
+struct Raw {
+    wanted: Wanted,
+    text: String,
+    values: toml::Table,
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raw")
+    }
 }
 
 /// Each setting that was given, with all places that gave it; the last of them holds.
@@ -79,6 +109,34 @@ impl Loaded {
     /// Every setting that was given, with its places; the last of them holds.
     pub fn given(&self) -> impl Iterator<Item = (&str, &[Given])> {
         self.given.iter().map(|(key, places)| (key.as_str(), places.as_slice()))
+    }
+
+    /// What it was made from, but for the file.
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.raw.wanted
+    }
+
+    /// The text of the file; empty without one.
+    pub(super) fn text(&self) -> &str {
+        &self.raw.text
+    }
+
+    /// All values that were given, as they were, secrets too.
+    pub(super) fn values(&self) -> &toml::Table {
+        &self.raw.values
+    }
+
+    /// The same as a settings file of ours, passwords included. What is odd stands above it.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for notice in &self.notices {
+            text.push_str(&format!("# {notice}\n"));
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        // Tables of values that were read from text are written as text.
+        text + &toml::to_string(&self.raw.values).unwrap_or_default()
     }
 
     /// The camera that flags and variables without a name mean.
@@ -112,34 +170,23 @@ const PREFIX: &str = "SIGHTLINE_";
 /// [`Invalid`] with everything that is wrong.
 pub fn load(wanted: &Wanted) -> Result<Loaded, Invalid> {
     let mut merge = Merge::default();
-    let file = merge.file(wanted);
-    let camera = wanted.camera.clone().unwrap_or_else(|| merge.only_camera());
-    let mut notices = wanted.environment.notices().to_vec();
-    merge.environment(&wanted.environment, &camera, &mut notices);
-    for flag in &wanted.flags {
-        let key = keys::key(flag.key);
-        merge.word(flag.key, key, &camera, &flag.value, Origin::Flag(flag.flag));
-    }
-    let settings = Settings::deserialize(toml::Value::Table(merge.table));
-    let mut problems = merge.problems;
-    let settings = settings.unwrap_or_else(|error| {
-        // Each value was checked by itself; this is for what only the whole can show.
-        if problems.is_empty() {
-            problems.push(problem(None, "", error.message()));
+    let path = file::find(wanted);
+    let text = path.as_ref().and_then(|path| match file::read(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            merge.problems.push(unreadable(path, &error));
+            None
         }
-        Settings::default()
     });
-    check_together(&settings, &merge.given, &mut problems);
-    if !problems.is_empty() {
-        return Err(Invalid { problems, notices });
-    }
-    Ok(Loaded {
-        settings,
-        file,
-        camera: Some(camera),
-        notices,
-        given: merge.given,
-    })
+    merge.all(wanted, path.zip(text))
+}
+
+/// The same with this file and text.
+///
+/// # Errors
+/// [`Invalid`] with everything that is wrong.
+pub(super) fn load_text(wanted: &Wanted, path: &Path, text: &str) -> Result<Loaded, Invalid> {
+    Merge::default().all(wanted, Some((path.to_owned(), text.to_owned())))
 }
 
 #[derive(Default)]
@@ -150,31 +197,58 @@ struct Merge {
 }
 
 impl Merge {
-    fn file(&mut self, wanted: &Wanted) -> Option<PathBuf> {
-        let variable = wanted.environment.get(FILE_VARIABLE).map(PathBuf::from);
-        let named = wanted.file.clone().or(variable);
-        let path = named.or_else(|| {
-            let places = wanted.search_path.clone();
-            let mut places = places
-                .unwrap_or_else(|| file::search_path(&wanted.environment))
-                .into_iter();
-            places.find(|path| path.is_file())
-        })?;
-        let text = match file::read(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                self.problems.push(unreadable(&path, &error));
-                return None;
+    fn all(mut self, wanted: &Wanted, file: Option<(PathBuf, String)>) -> Result<Loaded, Invalid> {
+        let mut notices = wanted.environment.notices().to_vec();
+        if let Some((path, text)) = &file {
+            self.file(path, text, &wanted.environment, &mut notices);
+        }
+        let camera = wanted.camera.clone().unwrap_or_else(|| self.only_camera());
+        self.environment(&wanted.environment, &camera, &mut notices);
+        for flag in &wanted.flags {
+            let key = keys::key(flag.key);
+            self.word(flag.key, key, &camera, &flag.value, Origin::Flag(flag.flag));
+        }
+        let settings = Settings::deserialize(toml::Value::Table(self.table.clone()));
+        let mut problems = self.problems;
+        let settings = settings.unwrap_or_else(|error| {
+            // Each value was checked by itself; this is for what only the whole can show.
+            if problems.is_empty() {
+                problems.push(problem(None, "", error.message()));
             }
+            Settings::default()
+        });
+        check_together(&settings, &self.given, &mut problems);
+        if !problems.is_empty() {
+            return Err(Invalid { problems, notices });
+        }
+        let (file, text) = file.unzip();
+        Ok(Loaded {
+            settings,
+            file,
+            camera: Some(camera),
+            notices,
+            given: self.given,
+            raw: Raw {
+                wanted: wanted.clone(),
+                text: text.unwrap_or_default(),
+                values: self.table,
+            },
+        })
+    }
+
+    fn file(&mut self, path: &Path, text: &str, environment: &Environment, notices: &mut Vec<String>) {
+        let entries = if mediamtx::is_its(path) {
+            mediamtx::entries(path, text, environment, &mut self.problems, notices)
+        } else {
+            file::entries(path, text, &mut self.problems)
         };
-        for entry in file::entries(&path, &text, &mut self.problems) {
+        for entry in entries {
             self.set(entry);
         }
         self.problems.sort_by_key(|problem| match problem.origin {
             Some(Origin::File { line, column, .. }) => (line, column),
             _ => (0, 0),
         });
-        Some(path)
     }
 
     /// The camera of the file if there is exactly one, else the default stream.
@@ -204,7 +278,7 @@ impl Merge {
             if let Some(path) = alias {
                 // The full name of the same setting wins over its short one.
                 let key = keys::key(path);
-                if key.is_none_or(|key| environment.get(&key.variable).is_none()) {
+                if key.is_none_or(|key| environment.get(key.variable).is_none()) {
                     self.overruled(path, key, camera, overruled);
                     self.word(path, key, camera, value, origin);
                 }
@@ -244,7 +318,7 @@ impl Merge {
                 && let Some((key, name)) = section.keys.iter().find_map(|key| Some((key, split(&key)?)))
             {
                 return Some((
-                    format!("{}.{}.{}", section.name, self.table_name(&section.name, name), key.name),
+                    format!("{}.{}.{}", section.name, self.table_name(section.name, name), key.name),
                     key,
                 ));
             }
@@ -305,11 +379,12 @@ fn full_path(path: &str, key: &Key, camera: &StreamName) -> Vec<String> {
     let name = rest.strip_suffix(&key.name).map(|name| name.trim_end_matches('.'));
     let name = name.filter(|name| !name.is_empty());
     let name = name.map(|name| if name == "*" { camera.as_str() } else { name });
-    let path = [Some(section), name, Some(&key.name)].into_iter().flatten();
+    let path = [Some(section), name, Some(key.name)].into_iter().flatten();
     path.map(str::to_owned).collect()
 }
 
-fn key_of(path: &[String]) -> Option<&'static Key> {
+/// The key at the end of a path that may have a name in its middle.
+pub(super) fn key_of(path: &[String]) -> Option<&'static Key> {
     let (section, key) = path.first().zip(path.last())?;
     keys::key(&format!("{section}.{key}"))
 }
@@ -318,13 +393,32 @@ fn origin<'a>(given: &'a Places, key: &str) -> Option<&'a Origin> {
     given.get(key)?.last().map(|given| &given.origin)
 }
 
-/// A value for people. What stands in a URL, a command's too, may be a password.
+/// A value for people; `None` for a table, which has none of its own.
 fn shown(key: Option<&Key>, value: &toml::Value) -> Option<String> {
-    match value {
+    match masked(key, value) {
         toml::Value::Table(_) => None,
-        _ if key.is_some_and(Key::is_secret) => Some("[redacted]".to_owned()),
-        toml::Value::String(text) if text.contains("//") => Some(toml::Value::String(redacted_url(text)).to_string()),
-        _ => Some(value.to_string()),
+        _ if key.is_some_and(Key::is_secret) => Some(REDACTED.to_owned()),
+        masked => Some(masked.to_string()),
+    }
+}
+
+/// A value without what must not be shown. What stands in a URL, a command's too, may be a password.
+pub(super) fn masked(key: Option<&Key>, value: &toml::Value) -> toml::Value {
+    match value {
+        toml::Value::Table(_) => value.clone(),
+        _ if key.is_some_and(Key::is_secret) => toml::Value::String(REDACTED.to_owned()),
+        // Of a stream's command the program alone; what cannot be read is refused elsewhere.
+        toml::Value::String(text) if key.is_some_and(Key::is_source) && is_command(text) => {
+            let source: Option<StreamSource> = text.parse().ok();
+            toml::Value::String(source.map_or_else(|| EXEC.to_owned(), |source| source.to_string()))
+        }
+        toml::Value::String(text) if key.is_some_and(Key::is_webhook) => {
+            let url: Option<HookUrl> = text.parse().ok();
+            toml::Value::String(url.map_or_else(|| REDACTED.to_owned(), |url| url.to_string()))
+        }
+        toml::Value::String(text) if text.contains("//") => toml::Value::String(redacted_url(text)),
+        toml::Value::Array(items) => toml::Value::Array(items.iter().map(|item| masked(key, item)).collect()),
+        _ => value.clone(),
     }
 }
 
@@ -364,7 +458,7 @@ fn explain(key: Option<&Key>, value: &toml::Value, message: &str, secret: bool) 
     }
 }
 
-fn insert(table: &mut toml::Table, path: &[String], value: toml::Value) {
+pub(super) fn insert(table: &mut toml::Table, path: &[String], value: toml::Value) {
     match path {
         [] => {}
         [key] => {
@@ -381,6 +475,9 @@ fn insert(table: &mut toml::Table, path: &[String], value: toml::Value) {
     }
 }
 
+/// A key and what is wrong with it.
+pub(super) type Wrong = (String, String);
+
 /// What only several settings together can get wrong.
 fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Problem>) {
     let rtsp = &settings.rtsp;
@@ -391,6 +488,11 @@ fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Proble
             rtsp.rtcp_port
         );
         problems.push(problem(origin.cloned(), "rtsp.rtcp_port", &message));
+    }
+    certificate::check(settings, given, problems);
+    check_streams(settings, given, problems);
+    for (key, message) in webhook::wrong(settings).into_iter().chain(account::wrong(settings)) {
+        problems.push(problem(origin(given, &key).cloned(), &key, &message));
     }
     for (name, camera) in &settings.camera {
         let source = match &camera.source {
@@ -410,7 +512,53 @@ fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Proble
     }
 }
 
-fn problem(origin: Option<Origin>, key: &str, message: &str) -> Problem {
+/// What the tables of streams can get wrong.
+fn check_streams(settings: &Settings, given: &Places, problems: &mut Vec<Problem>) {
+    for (name, stream) in &settings.stream {
+        let mut wrong = |key: &str, message: String| {
+            let key = format!("stream.{name}.{key}");
+            problems.push(problem(origin(given, &key).cloned(), &key, &message));
+        };
+        let groups = match name {
+            StreamKey::Name(_) => None,
+            StreamKey::Expression(expression) => Some(expression.groups()),
+        };
+        for (key, message) in wrong_places(stream, groups) {
+            wrong(key, message);
+        }
+        for message in destination::wrong(&stream.forward, name, settings) {
+            wrong("forward", message);
+        }
+        match name {
+            StreamKey::Name(name) => {
+                if stream.source.is_some() && settings.camera.contains_key(&Name(name.clone())) {
+                    let message = "a camera of this machine has that name already; give one of them another";
+                    wrong("source", message.to_owned());
+                }
+            }
+            StreamKey::Expression(_) => {
+                if stream.run_on_start.is_some() {
+                    let message = "an expression does not say which streams there are; give those tables of their own";
+                    wrong("run_on_start", message.to_owned());
+                }
+                if stream.always_available {
+                    let message = "an expression does not say which streams there are; give those tables of their own";
+                    wrong("always_available", message.to_owned());
+                }
+            }
+        }
+        if stream.source.is_some() && stream.redirect.is_some() {
+            let message =
+                "a stream is either fetched (source) or asked for elsewhere (redirect); leave one of them out";
+            wrong("redirect", message.to_owned());
+        }
+        if stream.on_demand && stream.source.is_none() {
+            wrong("on_demand", "there is no source to be started; add one".to_owned());
+        }
+    }
+}
+
+pub(super) fn problem(origin: Option<Origin>, key: &str, message: &str) -> Problem {
     Problem {
         origin,
         key: key.to_owned(),
@@ -418,7 +566,7 @@ fn problem(origin: Option<Origin>, key: &str, message: &str) -> Problem {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     let message = match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file; `sightline config init FILE` writes one".to_owned(),
         std::io::ErrorKind::IsADirectory => "this is a folder; name the settings file in it".to_owned(),

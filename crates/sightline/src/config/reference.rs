@@ -15,7 +15,8 @@ pub fn commented_file() -> String {
 #
 # Every line that sets something is commented out and shows the default: remove the # and change it. Later wins: defaults,
 # this file, environment variables (a .env file in the working directory too), flags. Where it is looked for: --config FILE,
-# SIGHTLINE_CONFIG, ./sightline.toml, $XDG_CONFIG_HOME/sightline/sightline.toml (~/.config/…), /etc/sightline/sightline.toml.
+# SIGHTLINE_CONFIG, ./sightline.toml, $XDG_CONFIG_HOME/sightline/sightline.toml (~/.config/…), /etc/sightline/sightline.toml,
+# sightline.toml in the state folder.
 # `sightline config check` says what is wrong with it and what it changes.
 ",
     );
@@ -38,18 +39,18 @@ fn write_section(file: &mut String, section: &Section) {
     if !file.ends_with("\n\n") {
         file.push('\n');
     }
-    write_comment(file, &section.doc);
+    write_comment(file, section.doc);
     let name = if section.named { ".zerolatency" } else { "" };
     // A table that is not there and an empty one are the same, except for cameras: an empty table is a camera.
     let comment = if section.named { "#" } else { "" };
     let _ = writeln!(file, "{comment}[{}{name}]", section.name);
-    for key in &section.keys {
+    for key in section.keys {
         write_key(file, key);
     }
 }
 
 fn write_key(file: &mut String, key: &Key) {
-    write_comment(file, &key.doc);
+    write_comment(file, key.doc);
     let _ = writeln!(file, "# {} · {}", sentence(&key.expects()), key.variable);
     // JSON's text of strings, numbers, booleans and lists of them is TOML too.
     match (&key.default, &key.example) {
@@ -116,13 +117,13 @@ mod tests {
         let shown = serde_json::to_value(&settings).unwrap();
         for section in sections() {
             let table = if section.named {
-                &shown[&section.name]["zerolatency"]
+                &shown[section.name]["zerolatency"]
             } else {
-                &shown[&section.name]
+                &shown[section.name]
             };
-            for key in &section.keys {
-                if let Some(default) = &key.default {
-                    assert_eq!(&table[&key.name], default, "{}.{}", section.name, key.name);
+            for key in section.keys {
+                if let Some(default) = &key.default_value() {
+                    assert_eq!(&table[key.name], default, "{}.{}", section.name, key.name);
                 } else {
                     assert!(key.example.is_some(), "{}.{} needs an example", section.name, key.name);
                 }

@@ -5,19 +5,33 @@
 //!
 //! Does not belong here: how settings are found and merged ([`super::load`]), types of values ([`super::units`]).
 
+mod camera;
+mod client;
+mod tls;
+mod user;
+mod webhook;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use device::picture::FrameRate;
-use device::source::Word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::socket_url::SocketUrl;
-use super::units::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, StreamUrl, Switch};
+use super::destination::ForwardUrl;
+use super::hook::Hook;
+use super::stream_key::StreamKey;
+use super::stream_source::SourceList;
+use super::units::{Address, Bytes, Name, Span};
+use super::url_template::RtspUrl;
 use crate::auth::Network;
 use crate::log::Levels;
+use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
+pub use camera::{Camera, Corner, Encoder};
+pub use client::{DisplayMode, Publish, Receive, Transport};
+pub use tls::{Acme, AcmeChallenge, Tls};
+pub use user::User;
+pub use webhook::Webhook;
 
 /// Settings of Sightline.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,9 +48,16 @@ pub struct Settings {
     pub hls: Hls,
     /// WebRTC, for browsers.
     pub webrtc: Webrtc,
+    /// The certificate that HTTPS and RTSPS show. Without a line here one is made at the first start and kept in the state folder; nobody
+    /// vouches for it, so browsers warn once.
+    pub tls: Tls,
+    /// A certificate that browsers believe, asked of a certificate authority by ACME.
+    pub acme: Acme,
     /// Who may do what. Without a line here, RTSP is free on this machine, and everything else needs the tokens that were made at the
     /// first start and that `sightline up` prints in each URL.
     pub auth: Auth,
+    /// Accounts of people, one table for each: [user.anna]. They count beside the tokens, where auth.token and auth.open do not say otherwise.
+    pub user: BTreeMap<Name, User>,
     /// The status socket, by which cameras and dashboards know of each other.
     pub status: Status,
     /// How much is kept for viewers, and when a viewer or stream is given up.
@@ -46,9 +67,13 @@ pub struct Settings {
     /// A camera of this machine, one table for each, named after its stream: [camera.zerolatency], [camera."house/door"].
     /// Its variables hold the name, SIGHTLINE_CAMERA_ZEROLATENCY_SIZE; without it they mean the default stream.
     pub camera: BTreeMap<Name, Camera>,
-    /// A stream that others publish, one table for each, named after it: [stream.door], [stream."house/door"]. Only streams with
-    /// wishes need one. Its variables hold the name too, SIGHTLINE_STREAM_DOOR_ALWAYS_AVAILABLE.
-    pub stream: BTreeMap<Name, Stream>,
+    /// A stream that comes from elsewhere, one table for each, named after it: [stream.door], [stream."house/door"]. Only streams with
+    /// wishes need one. A name that begins with ~ is a regular expression for many, [stream."~^floor(\\d+)/(.+)$"]: the table of the exact
+    /// name wins over them, then the first in the order of the alphabet. Variables hold the name too, SIGHTLINE_STREAM_DOOR_SOURCE.
+    pub stream: BTreeMap<StreamKey, Stream>,
+    /// A server that is told what happens, one table for each, with a name of its own: [webhook.alerts]. Each event is POSTed to it as JSON, signed
+    /// after the Standard Webhooks specification.
+    pub webhook: BTreeMap<Name, Webhook>,
     /// `sightline publish`: a camera of this machine to another server.
     pub publish: Publish,
     /// `sightline receive`: measure, show or save a stream.
@@ -76,6 +101,8 @@ pub struct Server {
 pub struct Rtsp {
     /// TCP port. 0: the system chooses one.
     pub port: u16,
+    /// TCP port for RTSPS: the same by TLS, with RTP inside the connection. The certificate is that of [tls].
+    pub rtsps_port: u16,
     /// Offer RTP over UDP too. Off: everything goes through the TCP connection.
     pub udp: bool,
     /// UDP port for RTP. 0, for both: the system chooses an even one and the next.
@@ -90,6 +117,7 @@ impl Default for Rtsp {
     fn default() -> Self {
         Self {
             port: 8_554,
+            rtsps_port: 8_322,
             udp: true,
             rtp_port: 8_000,
             rtcp_port: 8_001,
@@ -104,7 +132,7 @@ impl Default for Rtsp {
 pub struct Http {
     /// TCP port. 0, as for the other ports: the system chooses one.
     pub port: u16,
-    /// TCP port for the same by HTTPS, with a certificate that is made at the first start and kept in the state folder.
+    /// TCP port for the same by HTTPS. The certificate is that of [tls].
     pub https_port: u16,
 }
 
@@ -240,10 +268,13 @@ pub struct Limits {
     /// Clients of the status socket at a time: pages, dashboards, publishers.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub status_clients: usize,
+    /// Who listens to `/api/v1/events` at a time.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub event_listeners: usize,
     /// Memory for the newest pictures of one stream, from its last keyframe on; and once more for its parts and segments while somebody plays
     /// it by HLS.
     pub stream_memory: Bytes,
-    /// Memory for the newest pictures of all streams together. Left out: no limit but those above.
+    /// Memory for the newest pictures of all streams together. Left out: a quarter of what the program may have of the machine.
     #[schemars(example = "256MiB")]
     pub memory: Option<Bytes>,
 }
@@ -261,6 +292,7 @@ impl Default for Limits {
             http_connections: 10_000,
             webrtc_sessions: 1_000,
             status_clients: 5_000,
+            event_listeners: 100,
             stream_memory: Bytes(hub.ring_bytes as u64),
             memory: None,
         }
@@ -268,8 +300,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// As the hub takes them.
-    pub fn for_hub(&self) -> media::hub::Limits {
+    /// As the hub takes them, on a machine that gives the program so much memory. A quarter of it: HLS may take as much again, and sessions
+    /// and sockets need theirs.
+    pub fn for_hub(&self, memory_bytes: Option<u64>) -> media::hub::Limits {
         let bytes = |bytes: Bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX);
         media::hub::Limits {
             hold: self.hold.0,
@@ -278,7 +311,7 @@ impl Limits {
             streams: self.streams,
             viewers_per_stream: self.viewers,
             ring_bytes: bytes(self.stream_memory),
-            total_bytes: self.memory.map(bytes),
+            total_bytes: self.memory.or(memory_bytes.map(|bytes| Bytes(bytes / 4))).map(bytes),
             ..media::hub::Limits::default()
         }
     }
@@ -314,213 +347,65 @@ pub enum LogFormat {
     Json,
 }
 
-/// A camera of this machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Camera {
-    /// Where the pictures come from: "auto" (the first camera found, else the test pattern), "test", "test:bars",
-    /// "v4l2:/dev/video0", "libcamera", "exec:COMMAND" (H.264 on its standard output), "file:PATH" (looped in real time).
-    pub source: Source,
-    /// Width and height in pixels. A camera that cannot do it comes as near as it can.
-    pub size: Size,
-    /// Pictures per second, such as 30, 29.97 or "30000/1001".
-    pub fps: Fps,
-    /// Bits per second, such as "800k". Left out: 800k, or 2M where libcamera's own encoder is used.
-    #[schemars(example = &"2M")]
-    pub bitrate: Option<Bitrate>,
-    /// Pictures from keyframe to keyframe. Left out: 10, or 15 where libcamera's own encoder is used.
-    #[schemars(range(min = 1, max = 600), example = 30)]
-    pub gop: Option<u32>,
-    /// Which encoder: "auto" takes the best that works here.
-    pub encoder: Encoder,
-    /// Draw clock, frame rate and latency into the picture: "auto" (for test, v4l2 and libcamera), "on" or "off". "off" lets H.264
-    /// of the camera pass untouched.
-    pub overlay: Switch,
-    /// Draw the machine-readable clock by which latency is measured from the picture: "auto" (for test), "on" or "off".
-    pub stamp: Switch,
-    /// Where the overlay goes. Receivers of old look for it at the top left.
-    pub overlay_corner: Corner,
-    /// Where the machine-readable clock goes; not where the overlay is.
-    pub stamp_corner: Corner,
-    /// Exposure as the camera counts it (V4L2: 100 µs). Left out: automatic.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    #[schemars(example = 200)]
-    pub exposure: Option<i32>,
-    /// Brightness as the camera counts it. Left out: as the camera has it.
-    #[schemars(example = 0)]
-    pub brightness: Option<i32>,
-    /// Turn the picture upside down, for cameras mounted that way (libcamera alone): "auto" (which is on), "on" or "off".
-    pub vflip: Switch,
-    /// Let a publisher from the network take over this stream.
-    pub takeover: bool,
-}
-
-impl Camera {
-    /// Whether lines and stamp are drawn where the pictures come from this source; `None`: from a camera that is yet to be found. `auto`:
-    /// lines where pictures come raw from a camera of ours, the stamp on the test pattern.
-    pub fn drawn(&self, source: Option<&Word>) -> (bool, bool) {
-        let test = matches!(source, Some(Word::Test(_)));
-        let ours = test || matches!(source, None | Some(Word::V4l2(_) | Word::Libcamera(_)));
-        (self.overlay.or(ours), self.stamp.or(test))
-    }
-}
-
-impl Default for Camera {
-    fn default() -> Self {
-        Self {
-            source: Source::Auto,
-            size: Size {
-                width: 640,
-                height: 480,
-            },
-            fps: Fps(FrameRate::whole(30)),
-            bitrate: None,
-            gop: None,
-            encoder: Encoder::Auto,
-            overlay: Switch::Auto,
-            stamp: Switch::Auto,
-            overlay_corner: Corner::TopLeft,
-            stamp_corner: Corner::BottomRight,
-            exposure: None,
-            brightness: None,
-            vflip: Switch::Auto,
-            takeover: false,
-        }
-    }
-}
-
-/// A stream that others publish.
+/// A stream that comes from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stream {
+    /// Where the server fetches the stream, such as "rtsp://user:password@10.0.0.4/h264", "whep://10.0.0.5:8889/door/whep" or
+    /// "https://10.0.0.5/door.m3u8" (HLS), a camera that says by ONVIF where its streams are ("onvif://user:password@10.0.0.4/", with a profile behind the
+    /// slash for another than its main stream; its lower stream is there as NAME/low), a program that gives it (exec:PROGRAM ARGUMENT…, which publishes at {output} or writes H.264 or
+    /// H.265 to its standard output; run:PROGRAM ARGUMENT… publishes as it knows to, by MTX_PATH and RTSP_PORT), or a list of them: when one fails, the next is asked at once. Left out: the stream is there when somebody
+    /// publishes it. In a table with an expression, $1 to $9 stand for its groups, and it is always as with on_demand.
+    #[schemars(example = "rtsp://user:password@10.0.0.4/h264")]
+    pub source: Option<SourceList>,
+    /// Fetch the stream only while somebody watches it: from the first viewer on, until ten seconds after the last.
+    pub on_demand: bool,
+    /// How media travels from the source: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the source refuses
+    /// that.
+    pub source_transport: Transport,
+    /// The SHA-256 of the certificate that a source with rtsps:// shows, as cameras have of their own making. Left out: one that the operating
+    /// system believes. The log tells it when it is another.
+    #[schemars(example = &"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")]
+    pub source_fingerprint: Option<Fingerprint>,
+    /// Send RTSP players there instead: they are answered 302 with this URL as it is, a password in it included.
+    #[schemars(example = "rtsp://10.0.0.5:8554/door")]
+    pub redirect: Option<RtspUrl>,
+    /// Send the stream on to other servers, such as ["rtsp://user:password@10.0.0.5:8554/garden", "whip://10.0.0.6:8889/garden/whip?token=…"], at most eight.
+    /// Each is connected to by itself whenever the stream is there, again and again. This does not start a stream that is fetched on demand. In a
+    /// table with an expression, $1 to $9 stand for its groups.
+    pub forward: Vec<ForwardUrl>,
+    /// The SHA-256 of the certificate that servers with rtsps:// or whips:// show to which the stream is sent on, as source_fingerprint.
+    #[schemars(example = &"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")]
+    pub forward_fingerprint: Option<Fingerprint>,
     /// Show a slate that says what is missing and since when, whenever nobody publishes the stream: from the start of the
     /// program, as soon as its publisher is gone, and when that has sent nothing for limits.hold. Viewers stay; a publisher takes over at
     /// its first keyframe. For H.264.
     pub always_available: bool,
-}
-
-/// A corner of the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum Corner {
-    /// Upper left.
-    TopLeft,
-    /// Upper right.
-    TopRight,
-    /// Lower left.
-    BottomLeft,
-    /// Lower right.
-    BottomRight,
-}
-
-/// Which encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Encoder {
-    /// The best that works here.
-    Auto,
-    /// Built in.
-    OpenH264,
-    /// x264, through FFmpeg.
-    Libx264,
-    /// Raspberry Pi and others, through FFmpeg.
-    #[serde(rename = "h264_v4l2m2m")]
-    V4l2M2m,
-    /// NVIDIA, through FFmpeg.
-    #[serde(rename = "h264_nvenc")]
-    Nvenc,
-    /// Intel and AMD, through FFmpeg.
-    #[serde(rename = "h264_vaapi")]
-    Vaapi,
-    /// Intel, through FFmpeg.
-    #[serde(rename = "h264_qsv")]
-    Qsv,
-}
-
-/// `sightline publish`: a camera of this machine to another server. The camera itself has its own table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Publish {
-    /// Server and stream, such as "rtsp://user:password@host:8554/zerolatency". Left out: the stream's name on the server at
-    /// PI_VPN_IP, else on this machine.
-    #[schemars(example = "rtsp://192.168.1.5:8554/zerolatency")]
-    pub url: Option<StreamUrl>,
-    /// Name of the stream, when the URL has none. It also says which camera is meant.
-    #[schemars(example = &"zerolatency")]
-    pub name: Option<Name>,
-    /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
-    pub transport: Transport,
-    /// Status socket to report the camera to, such as "ws://192.168.1.5:8000/ws/camera/". Left out: that of the server at WINDOWS_VPN_IP, else
-    /// at PI_VPN_IP, else of the server that gets the stream, at WEBSOCKET_PORT or 8000.
-    #[schemars(example = "ws://192.168.1.5:8000/ws/camera/")]
-    pub ws_url: Option<SocketUrl>,
-    /// Show what is sent in a window. `q` in it, or closing it, ends the publisher.
-    pub preview: bool,
-}
-
-/// `sightline receive`: measure, show or save a stream.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Receive {
-    /// The stream, such as "rtsp://user:password@host:8554/zerolatency". Left out: zerolatency on the server at PI_VPN_IP, else on
-    /// this machine.
-    #[schemars(example = "rtsp://192.168.1.5:8554/zerolatency")]
-    pub url: Option<StreamUrl>,
-    /// What happens to the pictures: "headless" (measured only), "display" (a window) or "save" (an MP4 file).
-    pub display_mode: DisplayMode,
-    /// The file of display mode "save"; one that is there already is never written over. Left out: recording_YYYYMMDD_HHMMSS.mp4 in
-    /// the working directory.
-    #[schemars(example = "recording.mp4")]
-    pub output: Option<PathBuf>,
-    /// How media travels: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the server refuses that.
-    pub transport: Transport,
-    /// Say what the stream is and how soon its first picture came, then end: 0 when there was one, 1 when not.
-    pub test_connection: bool,
-    /// End after this many seconds. Left out: only when told to.
-    #[schemars(range(min = 0.1, max = 31_536_000))]
-    #[schemars(example = 10)]
-    pub seconds: Option<f64>,
-    /// Print measurements as JSON lines.
-    pub json: bool,
-}
-
-/// How media travels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Transport {
-    /// In the RTSP connection, over UDP where the server refuses that.
-    #[default]
-    Auto,
-    /// In the RTSP connection.
-    Tcp,
-    /// RTP over UDP.
-    Udp,
-}
-
-impl Transport {
-    /// As the RTSP client takes it.
-    pub fn for_client(self) -> crate::rtsp::client::Transport {
-        match self {
-            Self::Auto => crate::rtsp::client::Transport::Auto,
-            Self::Tcp => crate::rtsp::client::Transport::Tcp,
-            Self::Udp => crate::rtsp::client::Transport::Udp,
-        }
-    }
-}
-
-/// What [`Receive`] does with the pictures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum DisplayMode {
-    /// Measures only.
-    #[default]
-    Headless,
-    /// A window.
-    Display,
-    /// An MP4 file.
-    Save,
+    /// A program that runs from the start of the server on, as long as this table is there; for one that publishes the stream from somewhere else. Not in
+    /// tables with an expression.
+    #[schemars(example = &"ffmpeg -i rtsp://10.0.0.4/h264 -c copy -f rtsp rtsp://localhost:$RTSP_PORT/$MTX_PATH")]
+    pub run_on_start: Option<Hook>,
+    /// Start it again, five seconds after it ended.
+    pub run_on_start_restart: bool,
+    /// A program that is run when the source of the stream, which is fetched on demand, is not needed any more or failed, for a minute at most.
+    #[schemars(example = &"logger $MTX_PATH")]
+    pub run_on_undemand: Option<Hook>,
+    /// A program with its arguments that runs as long as the stream is there, such as "ffmpeg -i rtsp://localhost:$RTSP_PORT/$MTX_PATH …". No shell
+    /// sees it. $NAME in an argument stands for what the event tells, as MediaMTX names it (MTX_PATH, MTX_SOURCE_TYPE, MTX_SOURCE_ID, RTSP_PORT, G1);
+    /// its environment has the same, and all of it as EVENT_JSON. Not changed by HTTP.
+    #[schemars(example = &"notify-send $MTX_PATH")]
+    pub run_on_available: Option<Hook>,
+    /// Start it again, five seconds after it ended, as long as the stream is there.
+    pub run_on_available_restart: bool,
+    /// A program that is run when the stream is gone, for a minute at most.
+    #[schemars(example = &"notify-send $MTX_PATH")]
+    pub run_on_unavailable: Option<Hook>,
+    /// A program that runs as long as a viewer is there, one for each viewer. MTX_READER_TYPE and MTX_READER_ID say who it is.
+    #[schemars(example = &"logger $MTX_READER_ID")]
+    pub run_on_read: Option<Hook>,
+    /// Start it again, five seconds after it ended, as long as the viewer is there.
+    pub run_on_read_restart: bool,
+    /// A program that is run when a viewer has left, for a minute at most.
+    #[schemars(example = &"logger $MTX_READER_ID")]
+    pub run_on_unread: Option<Hook>,
 }

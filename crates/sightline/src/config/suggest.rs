@@ -5,10 +5,10 @@ use super::keys::{Section, sections};
 /// A sentence about the key `name` that does not exist in `section` (`None`: at the top of the file).
 pub(super) fn unknown_key(section: Option<&Section>, name: &str) -> String {
     let suggestion = match section {
-        Some(section) => nearest(name, section.keys.iter().map(|key| key.name.as_str()))
+        Some(section) => nearest(name, section.keys.iter().map(|key| key.name))
             .map(|key| path(section, key))
             .or_else(|| elsewhere(name)),
-        None => nearest(name, sections().iter().map(|section| section.name.as_str()))
+        None => nearest(name, sections().iter().map(|section| section.name))
             .map(|section| format!("[{section}]"))
             .or_else(|| elsewhere(name)),
     };
@@ -17,11 +17,11 @@ pub(super) fn unknown_key(section: Option<&Section>, name: &str) -> String {
         Some(suggestion) => format!("there is no such {kind}; did you mean {suggestion}?"),
         None => match section {
             Some(section) => {
-                let keys: Vec<&str> = section.keys.iter().map(|key| key.name.as_str()).collect();
+                let keys: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
                 format!("there is no such key; [{}] has {}", section.name, keys.join(", "))
             }
             None => {
-                let names: Vec<&str> = sections().iter().map(|section| section.name.as_str()).collect();
+                let names: Vec<&str> = sections().iter().map(|section| section.name).collect();
                 format!("there is no such section; there are {}", names.join(", "))
             }
         },
@@ -30,20 +30,20 @@ pub(super) fn unknown_key(section: Option<&Section>, name: &str) -> String {
 
 /// The variable whose name is nearest to this one.
 pub(super) fn unknown_variable(name: &str) -> Option<&'static str> {
-    let keys = sections().iter().flat_map(|section| &section.keys);
-    nearest(name, keys.map(|key| key.variable.as_str()))
+    let keys = sections().iter().flat_map(|section| section.keys);
+    nearest(name, keys.map(|key| key.variable))
 }
 
 /// The same or nearly the same key of another section.
 fn elsewhere(name: &str) -> Option<String> {
     let found = sections()
         .iter()
-        .find_map(|section| section.key(name).map(|key| path(section, &key.name)));
+        .find_map(|section| section.key(name).map(|key| path(section, key.name)));
     found.or_else(|| {
         // "rtsp_port" for "rtsp.port".
         let paths: Vec<String> = sections()
             .iter()
-            .flat_map(|section| section.keys.iter().map(|key| path(section, &key.name)))
+            .flat_map(|section| section.keys.iter().map(|key| path(section, key.name)))
             .collect();
         nearest(&name.replace('_', "."), paths.iter().map(String::as_str)).map(str::to_owned)
     })
@@ -55,7 +55,7 @@ fn path(section: &Section, key: &str) -> String {
 }
 
 /// The candidate with the fewest slips, if they are few enough for the length.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     candidates
         .map(|candidate| {

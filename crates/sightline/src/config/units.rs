@@ -11,15 +11,29 @@ use device::picture::FrameRate;
 use media::StreamName;
 use protocol::rtsp::url::{InvalidUrl, Url};
 
+use super::authority::{Directory, Domain};
+use super::destination::ForwardUrl;
+use super::hook::Hook;
 use super::socket_url::SocketUrl;
-use crate::auth::Network;
+use super::stream_key::StreamKey;
+use super::stream_source::StreamSource;
+use super::url_template::RtspUrl;
+use super::webhook::{EventWord, HookUrl, SigningSecret};
+use crate::auth::{Network, Password, Streams};
 use crate::log::Levels;
+use crate::rtsp::client::Fingerprint;
 use crate::secret::{Secret, redacted_url};
 
 /// Why a word was refused. The text is for people and stands behind the name of the setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidWord(String);
+
+impl InvalidWord {
+    pub(super) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
 
 fn invalid(text: impl Into<String>) -> InvalidWord {
     InvalidWord(text.into())
@@ -345,11 +359,6 @@ impl FromStr for StreamUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
         let url: Url = text.parse().map_err(|error: InvalidUrl| invalid(error.to_string()))?;
-        if url.tls {
-            return Err(invalid(
-                "rtsps:// is not spoken by this version; begin the URL with rtsp://".to_owned(),
-            ));
-        }
         // Which of its numbers is the port cannot be told.
         if url.host.contains(':') && !text.contains(&format!("[{}]", url.host)) {
             return Err(invalid(
@@ -523,8 +532,21 @@ text_settings! {
     Switch as "switch" ["boolean"] "\"auto\", \"on\" or \"off\"";
     Levels as "log level" [] "a log level such as \"info\"";
     StreamUrl as "URL" [] "a URL such as \"rtsp://host:8554/zerolatency\"";
+    StreamSource as "source of a stream" [] "a source such as \"rtsp://10.0.0.4/h264\"";
+    ForwardUrl as "URL to send to" [] "a URL such as \"rtsp://10.0.0.5:8554/garden\"";
+    RtspUrl as "stream URL" [] "a URL such as \"rtsp://10.0.0.4/h264\"";
+    Fingerprint as "fingerprint" [] "the SHA-256 of a certificate, 64 hexadecimal digits";
+    StreamKey as "stream name or expression" [] "a stream name such as \"zerolatency\"";
     SocketUrl as "socket URL" [] "a URL such as \"ws://host:8000/ws/camera/\"";
+    Domain as "domain" [] "a name such as \"cam.example.org\"";
+    Directory as "URL of an authority" [] "a URL such as \"https://ca.example/acme/acme/directory\"";
+    Hook as "command" [] "a program and its arguments such as \"logger hello\"";
     Secret as "secret" [] "a text in quotes";
+    SigningSecret as "secret" [] "a secret such as \"whsec_…\"";
+    Password as "secret" [] "a text in quotes";
+    Streams as "stream" [] "a name, an expression, or \"*\" for all";
+    HookUrl as "webhook URL" [] "a URL such as \"https://example.com/hooks/camera\"";
+    EventWord as "event" [] "a kind of event such as \"stream.available\"";
 }
 
 /// Reads a [`FromStr`] type from text and from the other JSON types in `kinds`.

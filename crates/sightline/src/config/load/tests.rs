@@ -280,3 +280,87 @@ fn the_file_can_be_named_by_a_variable() {
     let given = given.variables(&[("SIGHTLINE_CONFIG", path.to_str().unwrap())]);
     assert_eq!(given.load().settings.rtsp.port, 6);
 }
+
+#[test]
+fn what_tables_of_streams_get_wrong() {
+    let text = "[camera.yard]\n[stream.yard]\nsource = \"rtsp://a/1\"\nredirect = \"rtsp://b/2\"\n[stream.door]\non_demand = true\n\
+                [stream.\"~^(a)\"]\nsource = \"rtsp://h/$2\"\nalways_available = true\n[stream.\"~(\"]\n[stream.hall]\nsource = [\"rtsp://u:canary@/x\"]\n";
+    let problems = given().file(text).problems();
+    assert!(
+        problems.iter().all(|problem| !problem.contains("canary")),
+        "{problems:#?}"
+    );
+    let expected = [
+        ("stream.~(", "unclosed group"),
+        ("stream.hall.source", "the URL has no host"),
+        ("stream.door.on_demand", "there is no source to be started"),
+        ("stream.yard.source", "a camera of this machine has that name already"),
+        ("stream.yard.redirect", "leave one of them out"),
+        (
+            "stream.~^(a).source",
+            "$2 stands for nothing: the expression has 1 groups",
+        ),
+        ("stream.~^(a).always_available", "give those tables of their own"),
+    ];
+    for (key, message) in expected {
+        let is_told = |problem: &String| problem.contains(key) && problem.contains(message);
+        assert!(problems.iter().any(is_told), "{key} {message}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+}
+
+#[test]
+fn passwords_of_sources_are_not_shown() {
+    let text = "[stream.door]\nsource = [\"rtsp://u:canary@a/1?password=canary\", \"rtsp://b/2\"]\n";
+    let variables = [("SIGHTLINE_STREAM_HALL_SOURCE", "rtsp://u:canary@c/3")];
+    let loaded = given().file(text).variables(&variables).load();
+    let given: Vec<_> = loaded.given().map(|given| format!("{given:?}")).collect();
+    let given = given.join("\n");
+    assert!(!given.contains("canary"), "{given}");
+    assert!(
+        given.contains("rtsp://***@a/1?password=***") && given.contains("rtsp://***@c/3"),
+        "{given}"
+    );
+    assert!(!format!("{:?}", loaded.settings).contains("canary"));
+}
+
+#[test]
+fn a_certificate_is_asked_for_once_and_by_those_who_agree() {
+    let refused = |text: &str| given().file(text).problems().join("\n");
+    let asks = "[acme]\ndomains = [\"cam.example.org\"]\n";
+    assert!(
+        refused(asks).contains("set acme.agree_to_terms = true"),
+        "{}",
+        refused(asks)
+    );
+    let agrees = format!("{asks}agree_to_terms = true\n");
+    given().file(&agrees).load();
+    let both = format!("{agrees}[tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n");
+    assert!(refused(&both).contains("leave out one of them"), "{}", refused(&both));
+    let half = "[tls]\nkey = \"a.key\"\n";
+    assert!(refused(half).contains("set tls.certificate, too"), "{}", refused(half));
+    for (line, why) in [
+        ("email = \"mailto:me@example.org\"", "no address of mail"),
+        ("directory = \"http://ca.house/\"", "write it like https://"),
+        ("domains = [\"*.example.org\"]", "name each of them"),
+        (
+            "challenge = \"dns-01\"",
+            "expected one of \"auto\", \"tls-alpn-01\", \"http-01\"",
+        ),
+    ] {
+        let said = refused(&format!("[acme]\n{line}\n"));
+        assert!(said.contains(why), "{line}: {said}");
+    }
+    let names: Vec<String> = (0..101).map(|n| format!("\"n{n}.example.org\"")).collect();
+    let many = format!("[acme]\nagree_to_terms = true\ndomains = [{}]\n", names.join(", "));
+    assert!(refused(&many).contains("give at most 100"), "{}", refused(&many));
+    let variables = [
+        ("SIGHTLINE_ACME_DOMAINS", "a.example.org, B.example.org"),
+        ("SIGHTLINE_ACME_AGREE_TO_TERMS", "1"),
+    ];
+    let domains = given().variables(&variables).load().settings.acme.domains;
+    assert_eq!(
+        domains.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["a.example.org", "b.example.org"]
+    );
+}

@@ -1,0 +1,78 @@
+//! What may not be changed by HTTP, whoever asks: what would give an admin's token the rights of somebody who has this machine.
+
+use device::source::Word;
+
+use super::super::load::problem;
+use super::super::problem::Problem;
+use super::super::settings::{Settings, Stream};
+use super::super::stream_source::StreamSource;
+use super::super::units::Source;
+use super::{Refused, Why};
+
+/// What steps that came by HTTP may not do.
+pub(super) fn by_http(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    programs(before, after)?;
+    reach(before, after)
+}
+
+/// Steps come by HTTP, and whoever may change settings there shall not be able to run programs as our user by that: what runs, the file says, which
+/// takes somebody who has this machine. A program that runs already may stay, and may be taken away.
+fn programs(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    let message = "settings that run programs (exec:, run_on_…) are not taken by HTTP, or whoever has the admin's token could run anything here; write it into the settings file";
+    let streams = after.stream.iter().filter_map(|(name, stream)| {
+        let list = stream.source.as_ref()?;
+        let known = before.stream.get(name).and_then(|stream| stream.source.as_ref());
+        let is_new =
+            |source: &&StreamSource| source.runs_a_program() && !known.is_some_and(|known| known.0.contains(source));
+        list.0.iter().find(is_new)?;
+        Some(format!("stream.{name}.source"))
+    });
+    let cameras = after.camera.iter().filter_map(|(name, camera)| {
+        let runs = matches!(&camera.source, Source::Word(Word::Exec(_)));
+        let known = before
+            .camera
+            .get(name)
+            .is_some_and(|known| known.source == camera.source);
+        (runs && !known).then(|| format!("camera.{}.source", name.0))
+    });
+    let hooks = after.stream.iter().flat_map(|(name, stream)| {
+        let known = before.stream.get(name).map(Stream::commands).unwrap_or_default();
+        let news = stream
+            .commands()
+            .into_iter()
+            .filter(move |command| !known.contains(command));
+        news.map(move |(key, _)| format!("stream.{name}.{key}"))
+    });
+    let keys = streams.chain(cameras).chain(hooks);
+    let problems: Vec<Problem> = keys.map(|key| problem(None, &key, message)).collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::new(Why::Program, problems)),
+    }
+}
+
+/// Who tells the program to ask servers of its own networks, or to read a file, has this machine. Such a webhook that is there already may stay as it is,
+/// and go, but not be pointed elsewhere.
+fn reach(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    let message = "webhooks to private addresses (allow_private), and files with their secrets, are not taken by HTTP; write it into the settings file";
+    let keys = after.webhook.iter().filter_map(|(name, webhook)| {
+        let known = before.webhook.get(name);
+        let is_new = |differs: bool| known.is_none() || differs;
+        let reaches = webhook.allow_private
+            && is_new(known.is_some_and(|known| !known.allow_private || known.url != webhook.url));
+        let reads = webhook.secret_file.is_some()
+            && is_new(known.is_some_and(|known| known.secret_file != webhook.secret_file));
+        let key = match (reaches, reads) {
+            (true, _) if known.is_some_and(|known| known.allow_private) => "url",
+            (true, _) => "allow_private",
+            (false, true) => "secret_file",
+            (false, false) => return None,
+        };
+        Some(format!("webhook.{name}.{key}"))
+    });
+    let problems: Vec<Problem> = keys.map(|key| problem(None, &key, message)).collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::new(Why::Reach, problems)),
+    }
+}
