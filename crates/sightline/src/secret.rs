@@ -49,7 +49,8 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// A URL as it may be shown: user and password, and the value of a `token` in its query, are left out.
+/// A URL as it may be shown: user and password are left out, and so is the value of whatever its query calls a token or a password, as
+/// cameras have it; some of these have it in the path, of which the rest is left out then.
 ///
 /// Works on text that is no valid URL too, since that is when error messages quote it: whatever stands between `//` and the last
 /// `@` before the path counts as a credential. A raw password may hold a slash, so an `@` further on counts as well.
@@ -63,21 +64,39 @@ pub fn redacted_url(url: &str) -> String {
         Some((_, host)) => format!("***@{host}"),
         None => rest.to_owned(),
     };
+    let rest = match rest.match_indices('=').find(|&(at, _)| tells(&rest, at)) {
+        Some((at, _)) => format!("{}=***", rest.split_at(at).0),
+        None => rest,
+    };
     let Some(query) = query else {
         return format!("{scheme}{rest}");
     };
-    let parameters: Vec<&str> = query
+    let parameters: Vec<String> = query
         .split('&')
         .map(|parameter| match parameter.split_once('=') {
-            Some((name, _)) if name.eq_ignore_ascii_case("token") => "token=***",
-            _ => parameter,
+            Some((name, _)) if tells(name, name.len()) => format!("{}=***", name.to_ascii_lowercase()),
+            _ => parameter.to_owned(),
         })
         .collect();
     format!("{scheme}{rest}?{}", parameters.join("&"))
 }
 
+/// Whether what ends there names a credential.
+fn tells(text: &str, end: usize) -> bool {
+    let name = text.get(..end).unwrap_or_default();
+    let name = name
+        .rsplit(['/', '&', '_', ';', '?'])
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    TELLTALES.iter().any(|word| name.contains(word))
+}
+
+/// What is in the name of a parameter whose value is a credential.
+const TELLTALES: [&str; 5] = ["token", "pass", "pwd", "secret", "auth"];
+
 /// What is shown in place of a credential.
-const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 #[cfg(test)]
 mod tests {
@@ -100,6 +119,15 @@ mod tests {
     #[case("viewer:canary@host", "***@host")]
     #[case("http://host/a?token=canary&x=1", "http://host/a?token=***&x=1")]
     #[case("http://viewer:canary@host/a?x=1&Token=canary", "http://***@host/a?x=1&token=***")]
+    #[case(
+        "rtsp://host/a?user=admin&passwd=canary&x=1",
+        "rtsp://host/a?user=admin&passwd=***&x=1"
+    )]
+    #[case(
+        "rtsp://host/user=admin_password=canary_channel=1.sdp",
+        "rtsp://host/user=admin_password=***"
+    )]
+    #[case("rtsp://host/cam/realmonitor?channel=1", "rtsp://host/cam/realmonitor?channel=1")]
     fn urls_are_shown_without_credentials(#[case] url: &str, #[case] shown: &str) {
         assert_eq!(redacted_url(url), shown);
     }

@@ -7,15 +7,23 @@
 //!
 //! Every route and every object asks [`may`]; nothing decides by itself.
 
+mod account;
+mod argon2;
 mod brake;
 mod network;
+mod pass;
 mod policy;
 mod session;
 
+pub use account::{Account, Password, Streams};
+pub use argon2::Hash;
 pub use brake::Brake;
 pub use network::{InvalidNetwork, Network};
-pub use policy::{Auth, Mode, Presented, Refusal, Tokens};
+pub use pass::Pass;
+pub use policy::{Auth, Mode, Presented, Refusal, Rules, Tokens};
 pub use session::Session;
+
+use std::sync::Arc;
 
 use media::StreamName;
 
@@ -93,23 +101,43 @@ pub enum Principal {
     Near,
     /// Showed none, and everything is open.
     Anyone,
+    /// A program that we run to publish this stream.
+    Program(StreamName),
+    /// Somebody with an account, or whoever shows nothing where that is one.
+    Account(Arc<Account>),
 }
 
 impl Principal {
     /// What the log calls it.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
+            Self::Account(account) => &account.name,
             Self::Known(role) => role.name(),
             Self::Near => "nearby",
             Self::Anyone => "anyone",
+            Self::Program(_) => "program",
         }
     }
 
-    pub(crate) fn actions(&self) -> &'static [Action] {
+    /// Whether it showed nothing, and may do more if it does.
+    pub fn is_nobody(&self) -> bool {
+        matches!(self, Self::Account(account) if account.password.is_none())
+    }
+
+    fn may(&self, action: Action, object: Object<'_>) -> bool {
         match self {
-            Self::Known(role) => role.actions(),
-            Self::Near | Self::Anyone => &[Action::View, Action::Publish],
+            Self::Known(role) => role.actions().contains(&action),
+            Self::Near | Self::Anyone => [Action::View, Action::Publish].contains(&action),
+            Self::Program(own) => action == Action::Publish && object == Object::Stream(own),
+            Self::Account(account) => account.may(action, object),
         }
+    }
+
+    /// Whether it may do everywhere what the other may.
+    fn covers(&self, other: &Self) -> bool {
+        let all = Action::ALL.into_iter();
+        all.filter(|action| other.may(*action, Object::Program))
+            .all(|action| self.may(action, Object::Program))
     }
 }
 
@@ -166,9 +194,7 @@ impl<'a> From<&'a StreamName> for Object<'a> {
 
 /// Whether `who` may do `action` to an object. The one place where rights are decided.
 pub fn may<'a>(who: &Principal, action: Action, to: impl Into<Object<'a>>) -> Decision {
-    // Rights do not differ between streams yet; the object is asked for so that no caller has to change when they do.
-    let _ = to.into();
-    if who.actions().contains(&action) {
+    if who.may(action, to.into()) {
         return Decision::Allow;
     }
     let needs = match action {

@@ -4,11 +4,14 @@
 //! ([`super::may`]).
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use media::StreamName;
 
+use super::account::{Account, merged};
+use super::argon2::{Answer, Budget};
+use super::pass::{Pass, Passes};
 use super::{Action, Brake, Decision, Network, Principal, Role, Session, may};
 use crate::secret::Secret;
 
@@ -73,48 +76,39 @@ pub enum Refusal {
         /// How long it has to wait.
         wait: Duration,
     },
+    /// What it showed was not looked at, since too many passwords are computed just now.
+    #[error("too many logins at a time; wait {} ms", wait.as_millis())]
+    Busy {
+        /// How long it has to wait.
+        wait: Duration,
+    },
     /// It is known but has no right to this.
     #[error("{0}")]
     Forbidden(Decision),
 }
 
-/// Decides who a peer is. Shared by all protocols.
-#[derive(Debug)]
-pub struct Auth {
-    mode: Mode,
-    trusted_networks: Vec<Network>,
-    brake: Mutex<Brake>,
+/// What decides who a peer is, at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The rule in force.
+    pub mode: Mode,
+    /// Networks from which no credential is needed (without effect in [`Mode::Single`]).
+    pub trusted_networks: Vec<Network>,
+    /// Accounts of people (without effect but in [`Mode::Tokens`]).
+    pub accounts: Vec<Account>,
 }
 
-impl Auth {
-    /// The rule in force and the networks in which RTSP is free (without effect in [`Mode::Single`]).
-    pub fn new(mode: Mode, trusted_networks: Vec<Network>) -> Self {
-        Self {
-            mode,
-            trusted_networks,
-            brake: Mutex::default(),
-        }
-    }
-
-    /// The rule in force.
-    pub fn mode(&self) -> &Mode {
-        &self.mode
-    }
-
-    /// Networks from which no credential is needed.
-    pub fn trusted_networks(&self) -> &[Network] {
-        &self.trusted_networks
+impl Rules {
+    fn trusts(&self, remote: IpAddr) -> bool {
+        self.trusted_networks.iter().any(|network| network.contains(remote))
     }
 
     /// Whether RTSP from `remote` goes without a credential.
-    pub fn rtsp_is_free_for(&self, remote: IpAddr) -> bool {
+    fn rtsp_is_free_for(&self, remote: IpAddr) -> bool {
         match self.mode {
             Mode::Single(_) => false,
             Mode::Open => true,
-            Mode::Tokens(_) => {
-                remote.to_canonical().is_loopback()
-                    || self.trusted_networks.iter().any(|network| network.contains(remote))
-            }
+            Mode::Tokens(_) => remote.to_canonical().is_loopback() || self.trusts(remote),
         }
     }
 
@@ -124,98 +118,7 @@ impl Auth {
         match self.mode {
             Mode::Single(_) => None,
             Mode::Open => Some(Principal::Anyone),
-            Mode::Tokens(_) => {
-                let trusted = self.trusted_networks.iter().any(|network| network.contains(remote));
-                trusted.then_some(Principal::Near)
-            }
-        }
-    }
-
-    /// User and token that a URL for `role` must carry; `None` when everything is open.
-    pub fn credential(&self, role: Role) -> Option<(&'static str, &Secret)> {
-        match &self.mode {
-            Mode::Open => None,
-            Mode::Single(token) => Some((role.name(), token)),
-            Mode::Tokens(tokens) => match role {
-                Role::Viewer => Some((role.name(), &tokens.viewer)),
-                Role::Publisher => Some((role.name(), &tokens.publisher)),
-                Role::Admin | Role::Operator => Some((Role::Admin.name(), &tokens.admin)),
-            },
-        }
-    }
-
-    /// Who an RTSP peer is, and whether it may do `action` to `stream`.
-    ///
-    /// # Errors
-    /// [`Refusal`], which says what to answer: a challenge for all but [`Refusal::Forbidden`].
-    pub fn rtsp(
-        &self,
-        remote: IpAddr,
-        presented: Presented<'_>,
-        action: Action,
-        stream: &StreamName,
-        now: Instant,
-    ) -> Result<Principal, Refusal> {
-        let principal = if self.mode == Mode::Open {
-            Principal::Anyone
-        } else if self.rtsp_is_free_for(remote) {
-            Principal::Near
-        } else {
-            self.known(remote, presented, now)?
-        };
-        match may(&principal, action, stream) {
-            Decision::Allow => Ok(principal),
-            denied => Err(Refusal::Forbidden(denied)),
-        }
-    }
-
-    /// Who an HTTP peer is. `session` is the one that its cookie proves; what it presents beside it counts more. Where no credential is
-    /// needed, one that gives more rights is heeded all the same, and a wrong one is no reason to turn somebody away.
-    ///
-    /// # Errors
-    /// [`Refusal`], but never [`Refusal::Forbidden`]: what a principal may do, [`may`] says.
-    pub fn http(
-        &self,
-        remote: IpAddr,
-        presented: Presented<'_>,
-        session: Option<Session>,
-        now: Instant,
-    ) -> Result<Principal, Refusal> {
-        let free = self.http_is_free_for(remote);
-        if let Some(Principal::Anyone) = free {
-            // There is no credential that could be right.
-            return Ok(Principal::Anyone);
-        }
-        let known = match (presented, session) {
-            (Presented::Nothing, Some(session)) => Ok(Principal::Known(session.role)),
-            (presented, _) => self.known(remote, presented, now),
-        };
-        let Some(free) = free else {
-            return known;
-        };
-        let more = |known: &Principal| free.actions().iter().all(|action| known.actions().contains(action));
-        Ok(known.ok().filter(more).unwrap_or(free))
-    }
-
-    /// Checks a credential, with the brake.
-    fn known(&self, remote: IpAddr, presented: Presented<'_>, now: Instant) -> Result<Principal, Refusal> {
-        if matches!(presented, Presented::Nothing) {
-            return Err(Refusal::Missing);
-        }
-        // A panic elsewhere while it was held leaves a table that is whole: each change is one insertion or removal.
-        let mut brake = self.brake.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait) = brake.wait(remote, now) {
-            return Err(Refusal::Braked { wait });
-        }
-        match self.role(presented) {
-            Some(role) => {
-                brake.succeeded(remote);
-                Ok(Principal::Known(role))
-            }
-            None => {
-                brake.failed(remote, now);
-                Err(Refusal::Wrong)
-            }
+            Mode::Tokens(_) => self.trusts(remote).then_some(Principal::Near),
         }
     }
 
@@ -229,6 +132,32 @@ impl Auth {
                 (Role::Publisher, &tokens.publisher),
                 (Role::Viewer, &tokens.viewer),
             ],
+        }
+    }
+
+    /// Whoever has an account that shows itself so, with the rights of all that are meant. Every one is compared. The error is how long to wait until that
+    /// can be said.
+    fn account(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        budget: &Budget,
+        now: Instant,
+    ) -> Result<Option<Principal>, Duration> {
+        if !matches!(self.mode, Mode::Tokens(_)) {
+            return Ok(None);
+        }
+        let (mut meant, mut later): (Vec<&Account>, _) = (Vec::new(), None);
+        for account in &self.accounts {
+            match account.is(remote, presented, budget, now) {
+                Answer::Yes => meant.push(account),
+                Answer::No => {}
+                Answer::Later(wait) => later = later.max(Some(wait)),
+            }
+        }
+        match (merged(meant), later) {
+            (None, Some(wait)) => Err(wait),
+            (account, _) => Ok(account.map(|account| Principal::Account(Arc::new(account)))),
         }
     }
 
@@ -247,5 +176,169 @@ impl Auth {
             };
             found.or(right.then_some(role))
         })
+    }
+}
+
+/// Decides who a peer is. Shared by all protocols.
+#[derive(Debug)]
+pub struct Auth {
+    rules: RwLock<Arc<Rules>>,
+    brake: Mutex<Brake>,
+    budget: Budget,
+    passes: Passes,
+}
+
+impl Auth {
+    /// The rule in force and the networks in which RTSP is free (without effect in [`Mode::Single`]).
+    pub fn new(mode: Mode, trusted_networks: Vec<Network>) -> Self {
+        Self::of(Rules {
+            mode,
+            trusted_networks,
+            accounts: Vec::new(),
+        })
+    }
+
+    /// With these rules.
+    pub fn of(rules: Rules) -> Self {
+        Self {
+            rules: RwLock::new(Arc::new(rules)),
+            brake: Mutex::default(),
+            budget: Budget::default(),
+            passes: Passes::default(),
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        // A panic elsewhere while it was held leaves the old or the new ones.
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other rules from now on. Who was let in stays until they ask for something again; guesses that were counted still count.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Whether RTSP from `remote` goes without a credential.
+    pub fn rtsp_is_free_for(&self, remote: IpAddr) -> bool {
+        self.rules().rtsp_is_free_for(remote)
+    }
+
+    /// Whether everybody's Digest could be checked: not with passwords that are hashed.
+    pub fn knows_all_passwords(&self) -> bool {
+        self.rules().accounts.iter().all(Account::knows_password)
+    }
+
+    /// User and token that a URL for `role` must carry; `None` when everything is open.
+    pub fn credential(&self, role: Role) -> Option<(&'static str, Secret)> {
+        match &self.rules().mode {
+            Mode::Open => None,
+            Mode::Single(token) => Some((role.name(), token.clone())),
+            Mode::Tokens(tokens) => match role {
+                Role::Viewer => Some((role.name(), tokens.viewer.clone())),
+                Role::Publisher => Some((role.name(), tokens.publisher.clone())),
+                Role::Admin | Role::Operator => Some((Role::Admin.name(), tokens.admin.clone())),
+            },
+        }
+    }
+
+    /// A credential for a program that publishes this stream by RTSP. It is good until the pass is dropped.
+    pub fn pass(&self, stream: &StreamName, random: fn() -> u64) -> Pass {
+        self.passes.issue(stream, random)
+    }
+
+    /// Who an RTSP peer is, and whether it may do `action` to `stream`.
+    ///
+    /// # Errors
+    /// [`Refusal`], which says what to answer: a challenge for all but [`Refusal::Forbidden`].
+    pub fn rtsp(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        action: Action,
+        stream: &StreamName,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        let rules = self.rules();
+        let principal = if rules.mode == Mode::Open {
+            Principal::Anyone
+        } else if rules.rtsp_is_free_for(remote) {
+            Principal::Near
+        } else if let Some(stream) = self.passes.stream(presented) {
+            Principal::Program(stream)
+        } else {
+            self.known(&rules, remote, presented, now)?
+        };
+        match may(&principal, action, stream) {
+            Decision::Allow => Ok(principal),
+            Decision::Deny { .. } if principal.is_nobody() => Err(Refusal::Missing),
+            denied => Err(Refusal::Forbidden(denied)),
+        }
+    }
+
+    /// Who an HTTP peer is. `session` is the one that its cookie proves; what it presents beside it counts more. Where no credential is
+    /// needed, one that gives more rights is heeded all the same, and a wrong one is no reason to turn somebody away.
+    ///
+    /// # Errors
+    /// [`Refusal`], but never [`Refusal::Forbidden`]: what a principal may do, [`may`] says.
+    pub fn http(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        session: Option<Session>,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        let rules = self.rules();
+        let free = rules.http_is_free_for(remote);
+        if let Some(Principal::Anyone) = free {
+            // There is no credential that could be right.
+            return Ok(Principal::Anyone);
+        }
+        let known = match (presented, session) {
+            (Presented::Nothing, Some(session)) => Ok(Principal::Known(session.role)),
+            (presented, _) => self.known(&rules, remote, presented, now),
+        };
+        let Some(free) = free else {
+            return known;
+        };
+        Ok(known.ok().filter(|known| known.covers(&free)).unwrap_or(free))
+    }
+
+    /// Checks a credential, with the brake.
+    fn known(
+        &self,
+        rules: &Rules,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        let account = || rules.account(remote, presented, &self.budget, now);
+        if matches!(presented, Presented::Nothing) {
+            return account().ok().flatten().ok_or(Refusal::Missing);
+        }
+        if let Some(wait) = self.brake().wait(remote, now) {
+            return Err(Refusal::Braked { wait });
+        }
+        // Not braked meanwhile: others log in while a password is computed.
+        let known = match (rules.role(presented), account()) {
+            (Some(role), _) => Some(Principal::Known(role)),
+            (None, Ok(account)) => account,
+            (None, Err(wait)) => return Err(Refusal::Busy { wait }),
+        };
+        match known {
+            Some(principal) => {
+                self.brake().succeeded(remote);
+                Ok(principal)
+            }
+            None => {
+                self.brake().failed(remote, now);
+                Err(Refusal::Wrong)
+            }
+        }
+    }
+
+    fn brake(&self) -> MutexGuard<'_, Brake> {
+        // A panic elsewhere while it was held leaves a table that is whole: each change is one insertion or removal.
+        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

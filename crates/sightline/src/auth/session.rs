@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use media::WallTime;
 
-use super::{Auth, Role};
+use super::{Auth, Role, Rules};
 use crate::secret::Secret;
 
 /// Somebody who signed in.
@@ -41,7 +41,8 @@ impl Session {
 impl Auth {
     /// The cookie's value: unreserved characters alone. `None` where the role has no credential of its own, and nobody needs one.
     pub fn seal(&self, session: Session) -> Option<Secret> {
-        let secret = self.own_secret(session.role)?;
+        let rules = self.rules();
+        let secret = own_secret(&rules, session.role)?;
         let text = format!("1.{}.{}", session.role.name(), session.ends_s);
         let seal = hmac::sign(&key(secret), text.as_bytes());
         Some(Secret::new(format!("{text}.{}", URL_SAFE_NO_PAD.encode(seal))))
@@ -56,16 +57,17 @@ impl Auth {
         let (role, ends_s) = text.strip_prefix("1.")?.split_once('.')?;
         let role = Role::ALL.into_iter().find(|known| known.name() == role)?;
         let seal = URL_SAFE_NO_PAD.decode(seal).ok()?;
-        hmac::verify(&key(self.own_secret(role)?), text.as_bytes(), &seal).ok()?;
+        hmac::verify(&key(own_secret(&self.rules(), role)?), text.as_bytes(), &seal).ok()?;
         let ends_s = ends_s.parse().ok()?;
         (seconds(now) < ends_s).then_some(Session { role, ends_s })
     }
+}
 
-    fn own_secret(&self, role: Role) -> Option<&Secret> {
-        self.secrets()
-            .into_iter()
-            .find_map(|(own, secret)| (own == role).then_some(secret))
-    }
+fn own_secret(rules: &Rules, role: Role) -> Option<&Secret> {
+    rules
+        .secrets()
+        .into_iter()
+        .find_map(|(own, secret)| (own == role).then_some(secret))
 }
 
 /// Not the credential itself, so that a seal is good for nothing else that might ever be computed from it.

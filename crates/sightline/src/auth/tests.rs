@@ -187,10 +187,13 @@ fn guessing_is_braked_for_the_guesser_alone() {
 #[test]
 fn urls_carry_the_least_credential_that_does() {
     let auth = Auth::new(tokens(), Vec::new());
-    let exposed = |role| auth.credential(role).map(|(user, secret)| (user, secret.expose()));
-    assert_eq!(exposed(Role::Viewer), Some(("viewer", "v-token")));
-    assert_eq!(exposed(Role::Publisher), Some(("publisher", "p-token")));
-    assert_eq!(exposed(Role::Admin), Some(("admin", "a-token")));
+    let exposed = |role| {
+        auth.credential(role)
+            .map(|(user, secret)| (user, secret.expose().to_owned()))
+    };
+    assert_eq!(exposed(Role::Viewer), Some(("viewer", "v-token".to_owned())));
+    assert_eq!(exposed(Role::Publisher), Some(("publisher", "p-token".to_owned())));
+    assert_eq!(exposed(Role::Admin), Some(("admin", "a-token".to_owned())));
     assert_eq!(Auth::new(Mode::Open, Vec::new()).credential(Role::Viewer), None);
 }
 
@@ -328,4 +331,248 @@ proptest::proptest! {
     fn no_text_is_a_session_by_chance(text in "(1\\.(viewer|admin)\\.)?[ -~]{0,100}") {
         assert_eq!(Auth::new(tokens(), Vec::new()).unseal(&text, noon()), None);
     }
+}
+
+#[test]
+fn a_pass_is_for_one_stream_and_for_as_long_as_its_program_runs() {
+    let auth = Auth::new(Mode::Single(Secret::new("token")), Vec::new());
+    let (door, yard): (StreamName, StreamName) = ("door".parse().unwrap(), "yard".parse().unwrap());
+    let pass = auth.pass(&door, crate::random::bits);
+    let (user, password) = pass.credential();
+    let (user, password) = (user.to_owned(), password.expose().to_owned());
+    let ask = |user: &str, action, stream: &StreamName| {
+        let presented = Presented::Basic {
+            user,
+            password: &password,
+        };
+        auth.rtsp("127.0.0.1".parse().unwrap(), presented, action, stream, Instant::now())
+    };
+    assert_eq!(ask(&user, Action::Publish, &door), Ok(Principal::Program(door.clone())));
+    for (action, stream) in [
+        (Action::Publish, &yard),
+        (Action::View, &door),
+        (Action::Administer, &door),
+    ] {
+        assert!(
+            matches!(ask(&user, action, stream), Err(Refusal::Forbidden(_))),
+            "{action:?} {stream}"
+        );
+    }
+    assert_eq!(ask("admin", Action::Publish, &door), Err(Refusal::Wrong));
+    let digest = |secret: &str| secret == password;
+    let presented = Presented::Digest {
+        user: &user,
+        verify: &digest,
+    };
+    let remote = "127.0.0.1".parse().unwrap();
+    assert!(
+        auth.rtsp(remote, presented, Action::Publish, &door, Instant::now())
+            .is_ok()
+    );
+    assert_ne!(auth.pass(&door, crate::random::bits).credential().1.expose(), password);
+    drop(pass);
+    assert_eq!(ask(&user, Action::Publish, &door), Err(Refusal::Wrong));
+}
+
+/// Accounts as the settings file has them, beside the tokens.
+fn with_accounts(mode: Mode, tables: &str) -> Auth {
+    let settings: crate::config::Settings = toml::from_str(tables).unwrap();
+    Auth::of(Rules {
+        mode,
+        trusted_networks: trusted(),
+        accounts: crate::config::account::accounts(&settings.user),
+    })
+}
+
+const ACCOUNTS: &str = "
+[user.anna]
+password = \"anna-pw\"
+view = [\"*\"]
+publish = [\"door\", \"~^yard/\"]
+[user.bob]
+password = \"sha256:XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg=\" # password
+networks = [\"10.1.0.0/16\"]
+view = [\"door\"]
+[user.chef]
+name = \"Chef@house\"
+password = \"chef-pw\"
+administer = true
+[user.bob-abroad]
+name = \"bob\"
+password = \"password\"
+view = [\"yard/1\"]
+";
+
+/// Who shows themselves how from where, and what they may do then.
+#[rstest]
+#[case("10.1.0.5", "anna", "anna-pw", &["view door", "view yard/1", "view other", "publish door", "publish yard/1"], &[Action::View])]
+#[case("10.1.0.5", "bob", "password", &["view door", "view yard/1"], &[])]
+#[case("10.2.0.5", "bob", "password", &["view yard/1"], &[])]
+#[case("10.2.0.5", "Chef@house", "chef-pw", &[], &[Action::View, Action::Operate, Action::Administer])]
+fn accounts_may_do_what_they_are_for(
+    #[case] remote: &str,
+    #[case] user: &str,
+    #[case] password: &str,
+    #[case] expected: &[&str],
+    #[case] of_program: &[Action],
+) {
+    let auth = with_accounts(tokens(), ACCOUNTS);
+    let remote = remote.parse().unwrap();
+    let token = format!("{user}:{password}");
+    let verify = |own: &str| own == password;
+    for presented in [
+        basic(user, password),
+        Presented::Token(&token),
+        Presented::Digest { user, verify: &verify },
+    ] {
+        // Of a hash no Digest can be computed.
+        let by_digest = matches!(presented, Presented::Digest { .. });
+        let expected: &[&str] = if by_digest && user == "bob" {
+            &["view yard/1"]
+        } else {
+            expected
+        };
+        let who = auth.http(remote, presented, None, Instant::now()).unwrap();
+        assert_eq!(who.name(), user);
+        let mut may_do = Vec::new();
+        for (verb, action) in [("view", Action::View), ("publish", Action::Publish)] {
+            for stream in ["door", "yard/1", "other"].map(|name| name.parse::<StreamName>().unwrap()) {
+                let by_rtsp = auth.rtsp(remote, presented, action, &stream, Instant::now());
+                let allowed = may(&who, action, &stream).is_allowed();
+                assert_eq!(by_rtsp.is_ok(), allowed, "{verb} {stream}");
+                assert!(allowed || matches!(by_rtsp, Err(Refusal::Forbidden(_))), "{by_rtsp:?}");
+                may_do.extend(allowed.then(|| format!("{verb} {stream}")));
+            }
+        }
+        assert_eq!(may_do, expected);
+        let of_all = Action::ALL
+            .into_iter()
+            .filter(|action| may(&who, *action, Object::Program).is_allowed());
+        assert_eq!(of_all.collect::<Vec<_>>(), of_program);
+    }
+}
+
+#[rstest]
+#[case("anna", "x")]
+#[case("anna", "")]
+#[case("ann", "anna-pw")]
+#[case("", "anna-pw")]
+#[case("bob", "sha256:XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg=")]
+#[case("chef", "chef-pw")]
+fn who_is_nobody_is_refused_and_braked(#[case] user: &str, #[case] password: &str) {
+    let auth = with_accounts(tokens(), ACCOUNTS);
+    let (remote, now) = ("10.3.0.5".parse().unwrap(), Instant::now());
+    let token = format!("{user}:{password}");
+    assert_eq!(
+        auth.http(remote, Presented::Token(&token), None, now),
+        Err(Refusal::Wrong)
+    );
+    for _ in 0..10 {
+        let _ = auth.http(remote, basic(user, password), None, now);
+    }
+    let braked = auth.http(remote, basic("anna", "anna-pw"), None, now);
+    assert!(matches!(braked, Err(Refusal::Braked { .. })), "{braked:?}");
+    // The tokens count beside the accounts, and no account counts without its name.
+    let other = "10.3.0.6".parse().unwrap();
+    assert_eq!(
+        auth.http(other, Presented::Token("a-token"), None, now),
+        Ok(Principal::Known(Role::Admin))
+    );
+    assert_eq!(
+        auth.http(other, Presented::Token("anna-pw"), None, now),
+        Err(Refusal::Wrong)
+    );
+}
+
+#[test]
+fn accounts_without_a_password_are_for_who_shows_nothing() {
+    let tables = "[user.all]\nanyone = true\nview = [\"~^open/\"]\n[user.near]\nanyone = true\nnetworks = [\"10.1.0.0/16\"]\npublish = [\"open/a\"]\n";
+    let auth = with_accounts(tokens(), tables);
+    let (open, closed): (StreamName, StreamName) = ("open/a".parse().unwrap(), "closed".parse().unwrap());
+    let ask = |remote: &str, presented, action, stream: &StreamName| {
+        auth.rtsp(remote.parse().unwrap(), presented, action, stream, Instant::now())
+            .map(drop)
+    };
+    let (far, near) = ("10.2.0.1", "10.1.0.1");
+    assert_eq!(ask(far, Presented::Nothing, Action::View, &open), Ok(()));
+    // Whoever shows nothing is asked for more, not refused for good.
+    for (remote, action, stream) in [
+        (far, Action::View, &closed),
+        (far, Action::Publish, &open),
+        (near, Action::Publish, &closed),
+    ] {
+        assert_eq!(
+            ask(remote, Presented::Nothing, action, stream),
+            Err(Refusal::Missing),
+            "{remote} {action:?}"
+        );
+    }
+    assert_eq!(ask(near, Presented::Nothing, Action::Publish, &open), Ok(()));
+    assert_eq!(ask(near, Presented::Nothing, Action::View, &open), Ok(()));
+    // The name of such an account is nobody's credential.
+    assert_eq!(ask(far, basic("all", ""), Action::View, &open), Err(Refusal::Wrong));
+    assert_eq!(ask(far, Presented::Token("v-token"), Action::View, &closed), Ok(()));
+    let who = auth
+        .http(far.parse().unwrap(), Presented::Nothing, None, Instant::now())
+        .unwrap();
+    assert!(who.is_nobody() && !may(&who, Action::View, Object::Program).is_allowed());
+}
+
+#[test]
+fn accounts_count_neither_beside_one_token_nor_where_all_is_open() {
+    let auth = with_accounts(single(), ACCOUNTS);
+    let remote = "10.1.0.5".parse().unwrap();
+    assert_eq!(
+        auth.http(remote, basic("anna", "anna-pw"), None, Instant::now()),
+        Err(Refusal::Wrong)
+    );
+    let auth = with_accounts(Mode::Open, ACCOUNTS);
+    let who = auth.http(remote, basic("Chef@house", "chef-pw"), None, Instant::now());
+    assert_eq!(who, Ok(Principal::Anyone));
+}
+
+/// In a trusted network what gives more counts, and what gives less takes nothing away.
+#[test]
+fn where_none_is_needed_an_account_counts_if_it_may_do_more() {
+    let tables = "[user.less]\npassword = \"p\"\nview = [\"door\"]\n[user.more]\npassword = \"p\"\nview = [\"*\"]\npublish = [\"*\"]\nadminister = true\n";
+    let auth = with_accounts(tokens(), tables);
+    let who = |user| {
+        auth.http("10.9.0.2".parse().unwrap(), basic(user, "p"), None, Instant::now())
+            .unwrap()
+    };
+    assert_eq!(who("less"), Principal::Near);
+    assert_eq!(who("more").name(), "more");
+}
+
+#[test]
+fn digest_is_offered_where_every_password_is_known() {
+    assert!(with_accounts(tokens(), "[user.a]\npassword = \"p\"\n").knows_all_passwords());
+    assert!(!with_accounts(tokens(), ACCOUNTS).knows_all_passwords());
+}
+
+/// From many addresses at once, so that no brake holds them: what is computed is little, and who has been here notices nothing.
+#[test]
+fn guesses_at_argon2_take_no_processor_from_others() {
+    let accounts = "[user.anna]\npassword = \"argon2:$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$6DlZ2SZ8wgr78bIgqStn1a2pGrFKUu3GocrmkBm/dHQ\"\nview = [\"*\"]\n[user.bob]\npassword = \"bob-pw\"\nview = [\"*\"]";
+    let auth = with_accounts(tokens(), accounts);
+    let (here, now) = ("10.3.0.5".parse().unwrap(), Instant::now());
+    assert!(!auth.knows_all_passwords(), "Digest cannot be computed");
+    let anna = || auth.http(here, basic("anna", "testpass"), None, now);
+    assert!(matches!(anna(), Ok(Principal::Account(_))));
+    let guess = |n: u32| {
+        let from = std::net::IpAddr::V4(std::net::Ipv4Addr::from(0x0a0a_0000 + n));
+        auth.http(from, basic("anna", &format!("guess {n}")), None, now)
+    };
+    let refused: Vec<Refusal> = (0..1_000).map(|n| guess(n).unwrap_err()).collect();
+    let computed = refused.iter().filter(|refusal| **refusal == Refusal::Wrong).count();
+    assert_eq!(computed, 7, "eight at once, with the one that was right");
+    assert!(matches!(refused.last(), Some(Refusal::Busy { .. })));
+    assert!(matches!(anna(), Ok(Principal::Account(_))), "she is known by now");
+    let bob = auth.http(here, basic("bob", "bob-pw"), None, now);
+    assert!(matches!(bob, Ok(Principal::Account(_))), "his is not computed");
+    let token = auth.http(here, Presented::Token("a-token"), None, now);
+    assert_eq!(token, Ok(Principal::Known(Role::Admin)));
+    // Another name, or from elsewhere: nothing is computed.
+    let other = auth.http("10.3.0.9".parse().unwrap(), basic("annie", "testpass"), None, now);
+    assert_eq!(other, Err(Refusal::Wrong));
 }
