@@ -1,0 +1,183 @@
+//! An event as JSON: one flat object, whatever it tells.
+
+use std::net::IpAddr;
+
+use media::StreamName;
+use media::hub::EndReason;
+use serde::Serialize;
+
+use super::{Event, Parting, Peer, What};
+
+/// How much somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All there is.
+    Whole,
+    /// Not who others are, and where a source is: for viewers of the stream.
+    NoPeers,
+}
+
+/// What programs read. Members that say nothing are left out.
+#[derive(Debug, Default, Serialize)]
+pub struct Form<'a> {
+    id: u64,
+    /// RFC 3339.
+    at: String,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'a str>,
+    /// Of a publisher or viewer: the number by which it can be ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    counted: Option<Counted>,
+    /// Of a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    /// Of settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    /// Of logins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+}
+
+/// What somebody who left was given, or gave.
+#[derive(Debug, Serialize)]
+struct Counted {
+    duration_ms: i64,
+    bytes: u64,
+    packets: u64,
+    frames: u64,
+    keyframes: u64,
+    frames_dropped: u64,
+    jumps: u64,
+    packets_lost: u64,
+}
+
+impl Event {
+    /// As programs read it.
+    pub fn form(&self, sight: Sight) -> Form<'_> {
+        let form = Form {
+            id: self.id,
+            at: self.at.to_rfc3339(),
+            kind: self.what.kind().name(),
+            stream: self.what.stream().map(StreamName::as_str),
+            ..Form::default()
+        };
+        let whole = sight == Sight::Whole;
+        match &self.what {
+            What::StreamAvailable(_) | What::ProgramEnding => form,
+            What::StreamUnavailable(_, why) => Form {
+                reason: Some(why_unavailable(*why).to_owned()),
+                ..form
+            },
+            What::Joined(peer) => form.with_peer(peer, whole),
+            What::Left(parting) => Form {
+                counted: Some(self.counted(parting)),
+                // It may name others.
+                reason: parting.reason.as_deref().filter(|_| whole).map(str::to_owned),
+                ..form.with_peer(&parting.peer, whole)
+            },
+            What::Source(source) => Form {
+                state: Some(source.state),
+                url: whole.then_some(&source.url),
+                reason: source.why.as_ref().map(|why| match whole {
+                    true => why.detail.to_string(),
+                    false => why.trouble.to_string(),
+                }),
+                ..form
+            },
+            What::SettingsChanged { keys, count, by } => Form {
+                keys: Some(keys),
+                changed: Some(*count),
+                by: Some(by),
+                ..form
+            },
+            What::SettingsRefused { problems, by } => Form {
+                problems: Some(problems),
+                by: Some(by),
+                ..form
+            },
+            What::ProgramStarted => Form {
+                version: Some(env!("CARGO_PKG_VERSION")),
+                ..form
+            },
+            What::LoginRefused(login) => Form {
+                protocol: Some(login.protocol),
+                remote: Some(login.remote).map(|remote: IpAddr| remote.to_string()),
+                reason: Some(login.reason.clone()),
+                times: Some(login.times),
+                ..form
+            },
+        }
+    }
+
+    fn counted(&self, parting: &Parting) -> Counted {
+        let totals = &parting.totals;
+        Counted {
+            duration_ms: self.at.micros_since(parting.peer.since).max(0) / 1_000,
+            bytes: totals.bytes,
+            packets: totals.packets,
+            frames: totals.frames,
+            keyframes: totals.keyframes,
+            frames_dropped: totals.frames_dropped,
+            jumps: totals.jumps,
+            packets_lost: totals.packets_lost,
+        }
+    }
+}
+
+impl What {
+    /// The stream that it is about.
+    pub fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::StreamAvailable(stream) | Self::StreamUnavailable(stream, _) => Some(stream),
+            Self::Joined(peer) => Some(&peer.stream),
+            Self::Left(parting) => Some(&parting.peer.stream),
+            Self::Source(source) => Some(&source.stream),
+            Self::LoginRefused(login) => login.stream.as_ref(),
+            Self::SettingsChanged { .. }
+            | Self::SettingsRefused { .. }
+            | Self::ProgramStarted
+            | Self::ProgramEnding => None,
+        }
+    }
+}
+
+impl<'a> Form<'a> {
+    fn with_peer(self, peer: &'a Peer, whole: bool) -> Self {
+        Self {
+            session: Some(peer.session),
+            protocol: Some(peer.protocol),
+            remote: peer.remote.filter(|_| whole).map(|remote| remote.to_string()),
+            agent: peer.agent.as_deref().filter(|_| whole),
+            ..self
+        }
+    }
+}
+
+fn why_unavailable(why: EndReason) -> &'static str {
+    match why {
+        EndReason::PublisherGone => "its publisher left and did not come back in time",
+        EndReason::Stopped => "it was ended",
+    }
+}

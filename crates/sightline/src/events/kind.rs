@@ -1,0 +1,130 @@
+//! Kinds of events, by their names.
+
+use std::fmt;
+
+use media::stats::Role;
+
+use super::What;
+
+/// What kind of event it is. Names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A stream can be viewed.
+    StreamAvailable,
+    /// It cannot any more.
+    StreamUnavailable,
+    /// Somebody publishes.
+    PublisherJoined,
+    /// Not any more.
+    PublisherLeft,
+    /// Somebody views.
+    ViewerJoined,
+    /// Not any more.
+    ViewerLeft,
+    /// A source is in another state.
+    SourceChanged,
+    /// Other settings hold.
+    SettingsChanged,
+    /// A change of settings was not made.
+    SettingsRefused,
+    /// Everything listens.
+    ProgramStarted,
+    /// The program is told to end.
+    ProgramEnding,
+    /// Somebody could not log in.
+    LoginRefused,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::StreamAvailable,
+        Self::StreamUnavailable,
+        Self::PublisherJoined,
+        Self::PublisherLeft,
+        Self::ViewerJoined,
+        Self::ViewerLeft,
+        Self::SourceChanged,
+        Self::SettingsChanged,
+        Self::SettingsRefused,
+        Self::ProgramStarted,
+        Self::ProgramEnding,
+        Self::LoginRefused,
+    ];
+
+    /// Its name: what it is about, and what became of that.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StreamAvailable => "stream.available",
+            Self::StreamUnavailable => "stream.unavailable",
+            Self::PublisherJoined => "publisher.joined",
+            Self::PublisherLeft => "publisher.left",
+            Self::ViewerJoined => "viewer.joined",
+            Self::ViewerLeft => "viewer.left",
+            Self::SourceChanged => "source.changed",
+            Self::SettingsChanged => "settings.changed",
+            Self::SettingsRefused => "settings.refused",
+            Self::ProgramStarted => "program.started",
+            Self::ProgramEnding => "program.ending",
+            Self::LoginRefused => "login.refused",
+        }
+    }
+
+    /// The kinds that a word means: one by its name, or all that are about the same, `viewer`.
+    ///
+    /// # Errors
+    /// [`Unknown`].
+    pub fn meant(word: &str) -> Result<Vec<Self>, Unknown> {
+        let about = |kind: &Self| kind.name().split('.').next() == Some(word);
+        let meant: Vec<Self> = Self::ALL
+            .into_iter()
+            .filter(|kind| kind.name() == word || about(kind))
+            .collect();
+        if meant.is_empty() {
+            let word = word.chars().take(40).collect();
+            return Err(Unknown { word });
+        }
+        Ok(meant)
+    }
+}
+
+impl What {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::StreamAvailable(_) => Kind::StreamAvailable,
+            Self::StreamUnavailable(..) => Kind::StreamUnavailable,
+            Self::Joined(peer) => match peer.role {
+                Role::Publisher => Kind::PublisherJoined,
+                Role::Viewer => Kind::ViewerJoined,
+            },
+            Self::Left(parting) => match parting.peer.role {
+                Role::Publisher => Kind::PublisherLeft,
+                Role::Viewer => Kind::ViewerLeft,
+            },
+            Self::Source(_) => Kind::SourceChanged,
+            Self::SettingsChanged { .. } => Kind::SettingsChanged,
+            Self::SettingsRefused { .. } => Kind::SettingsRefused,
+            Self::ProgramStarted => Kind::ProgramStarted,
+            Self::ProgramEnding => Kind::ProgramEnding,
+            Self::LoginRefused(_) => Kind::LoginRefused,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No kind has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is no kind of event; there are {}", names())]
+pub struct Unknown {
+    word: String,
+}
+
+fn names() -> String {
+    Kind::ALL.map(Kind::name).join(", ")
+}
