@@ -1,20 +1,18 @@
-//! The certificate of HTTPS: made at the first start, kept in the state folder.
+//! A certificate of our own: made at the first start, kept in the state folder.
 //!
-//! Belongs here: making, keeping and loading it. Does not belong here: certificates that somebody else signed.
+//! Belongs here: making, keeping and loading it. Does not belong here: certificates that somebody else signed ([`super::files`]).
 //!
-//! Nobody vouches for it, so browsers warn once. It is there because they give microphone, clipboard and installation to HTTPS alone. It is
-//! loaded when the first browser comes, since the library and the key are half a megabyte that most servers never need.
+//! Nobody vouches for it, so browsers warn once.
 
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use media::{Clock, WallTime};
+use media::WallTime;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
 
 use crate::state::{self, Folder};
 
@@ -41,7 +39,7 @@ struct Stored {
 
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     State(#[from] state::Error),
     #[error("the certificate cannot be made: {0}")]
@@ -52,58 +50,32 @@ enum Error {
     Pem(#[from] rustls::pki_types::pem::Error),
 }
 
-/// What HTTPS shows.
-pub(super) struct Certificate {
-    folder: OpenFolder,
-    names: fn() -> Vec<String>,
-    config: OnceCell<Option<Arc<ServerConfig>>>,
+/// Where it is kept, and for whom it is.
+#[derive(Clone)]
+pub(super) struct Own {
+    pub(super) folder: OpenFolder,
+    /// Names and addresses of this machine beside `localhost`.
+    pub(super) names: fn() -> Vec<String>,
 }
 
-impl Certificate {
-    /// `names`: by which this machine is known, beside `localhost`.
-    pub(super) fn new(folder: OpenFolder, names: fn() -> Vec<String>) -> Self {
-        Self {
-            folder,
-            names,
-            config: OnceCell::new(),
-        }
-    }
-
+impl Own {
     /// Makes it at the first start, or when the old one has had its time.
-    pub(super) async fn make_if_missing(&self, clock: &dyn Clock) {
-        let (folder, names, now) = (Arc::clone(&self.folder), self.names, clock.wall());
-        let made = tokio::task::spawn_blocking(move || load_or_make(&folder()?, names, now).map(drop)).await;
-        if let Ok(Err(error)) = made {
-            tracing::warn!(reason = %error, "HTTPS has no certificate that could be kept");
-        }
+    pub(super) fn make_if_missing(&self, now: WallTime) -> Result<(), Error> {
+        load_or_make(&(self.folder)()?, self.names, now).map(drop)
     }
 
-    /// How to talk TLS; `None` when that is not possible, which the log has been told.
-    pub(super) async fn config(&self, clock: &dyn Clock) -> Option<Arc<ServerConfig>> {
-        let making = async {
-            let (folder, names, now) = (Arc::clone(&self.folder), self.names, clock.wall());
-            // A panic in it was reported already.
-            let made = tokio::task::spawn_blocking(move || config(&folder, names, now))
-                .await
-                .ok()?;
-            made.inspect_err(|error| tracing::error!(reason = %error, "no HTTPS; HTTP is not affected"))
-                .ok()
+    /// What is kept; where that cannot be, one for this run, which is better than none.
+    pub(super) fn load(&self, now: WallTime) -> Result<CertifiedKey, Error> {
+        let kept = || {
+            let folder = (self.folder)()?;
+            let stored = load_or_make(&folder, self.names, now)?;
+            certified(&stored).map_err(|_| damaged(&folder))
         };
-        self.config.get_or_init(|| making).await.clone()
+        kept().or_else(|error| {
+            tracing::warn!(reason = %error, "TLS uses a certificate for this run alone: browsers will ask again after the next start");
+            certified(&make((self.names)(), now)?)
+        })
     }
-}
-
-/// From what is kept; where that cannot be, from one for this run, which is better than none.
-fn config(folder: &OpenFolder, names: fn() -> Vec<String>, now: WallTime) -> Result<Arc<ServerConfig>, Error> {
-    let kept = || {
-        let folder = folder()?;
-        let stored = load_or_make(&folder, names, now)?;
-        server_config(&stored).map_err(|_| damaged(&folder))
-    };
-    kept().or_else(|error| {
-        tracing::warn!(reason = %error, "HTTPS uses a certificate for this run alone: browsers will ask again after the next start");
-        server_config(&make(names(), now)?)
-    })
 }
 
 fn load_or_make(folder: &Folder, names: fn() -> Vec<String>, now: WallTime) -> Result<Stored, Error> {
@@ -174,16 +146,10 @@ fn date(at_s: i64) -> (i32, u8, u8) {
     (date.year().into(), number(date.month()), number(date.day()))
 }
 
-fn server_config(stored: &Stored) -> Result<Arc<ServerConfig>, Error> {
+fn certified(stored: &Stored) -> Result<CertifiedKey, Error> {
     let certificate = CertificateDer::from_pem_slice(stored.certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(stored.key.as_bytes())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(CertifiedKey::from_der(vec![certificate], key, &super::provider())?)
 }
 
 fn seconds(at: WallTime) -> i64 {
@@ -251,19 +217,12 @@ mod tests {
                     "only a key that is another's is not noticed before it is used"
                 );
             }
-            assert!(config(&open, names, noon()).is_ok(), "there is one for this run");
+            let own = Own {
+                folder: Arc::clone(&open),
+                names,
+            };
+            assert!(own.load(noon()).is_ok(), "there is one for this run");
             assert_eq!(folder.read(FILE).unwrap().unwrap(), text.as_bytes());
         }
-    }
-
-    #[tokio::test]
-    async fn without_a_folder_there_is_one_for_this_run() {
-        let folder: OpenFolder = Arc::new(|| Err(state::Error::NoPlace));
-        let certificate = Certificate::new(folder, names);
-        let clock = crate::clock::SystemClock;
-        certificate.make_if_missing(&clock).await;
-        let first = certificate.config(&clock).await.unwrap();
-        let second = certificate.config(&clock).await.unwrap();
-        assert!(Arc::ptr_eq(&first, &second), "made once");
     }
 }
