@@ -11,5 +11,6 @@ mod cache;
 mod client;
 mod ffmpeg;
 mod origin;
+mod pull;
 mod rules;
 mod vlc;

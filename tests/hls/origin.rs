@@ -4,8 +4,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::support::{PATIENCE, Server};
 
 /// A server with a test picture, open to all.
@@ -24,10 +22,7 @@ pub(crate) fn camera(variables: &[(&str, &str)]) -> Server {
 
 /// Its HLS port.
 pub(crate) fn port(server: &Server) -> u16 {
-    let said = server.process.said();
-    let events = said.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut ports = events.filter_map(|event| event.get("hls_port")?.as_u64());
-    u16::try_from(ports.next().expect("it listens")).unwrap()
+    server.port_of("hls_port")
 }
 
 pub(crate) fn url(server: &Server, name: &str) -> String {

@@ -1,6 +1,6 @@
 //! One client session on its connection.
 //!
-//! Belongs here: connecting and reconnecting as the session asks, reading, writing, timeouts, UDP ports. Does not belong
+//! Belongs here: connecting and reconnecting as the session asks, reading, writing (through TLS where it is asked for, [`super::tls`]), timeouts, UDP ports. Does not belong
 //! here: what the media is.
 
 use std::collections::HashMap;
@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 
 use super::super::udp::{Datagram, Port};
 use super::ports::Ports;
-use super::{Error, Settings, Url};
+use super::tls::Secure;
+use super::{Error, Settings, Transport, Url};
 use crate::net;
 
 /// Bytes read at once: a keyframe of 64 KB in one call.
@@ -61,6 +62,8 @@ enum Way {
 pub(super) struct Link {
     session: Session,
     socket: TcpStream,
+    /// Between both, for `rtsps://`.
+    secure: Option<Secure>,
     settings: Settings,
     buffer: Vec<u8>,
     unwritten: BytesMut,
@@ -77,16 +80,18 @@ impl Link {
     pub(super) async fn connect(url: Url, mode: Mode, settings: Settings) -> Result<Self, Error> {
         let config = Config {
             login: settings.login.clone(),
-            transport: settings.transport,
+            // RTP beside the connection would not be encrypted.
+            transport: if url.tls { Transport::Tcp } else { settings.transport },
             ..Config::default()
         };
         let mut session = Session::new(config, url, mode, (settings.random)());
-        let socket = open(session.url(), &settings).await?;
+        let (socket, secure) = open(session.url(), &settings).await?;
         session.connected(settings.clock.now());
         let (inbox, datagrams) = mpsc::channel(QUEUE_DATAGRAMS);
         Ok(Self {
             session,
             socket,
+            secure,
             settings,
             buffer: vec![0; READ_BYTES],
             unwritten: BytesMut::new(),
@@ -127,7 +132,11 @@ impl Link {
 
     /// Queues bytes behind what is queued: whole `$` frames.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.queue_output();
+        self.queue_output()?;
+        if let Some(secure) = &mut self.secure {
+            secure.send(bytes, &mut self.unwritten)?;
+            return self.flush();
+        }
         if self.unwritten.is_empty() {
             let written = match self.socket.try_write(bytes) {
                 Ok(written) => written,
@@ -244,7 +253,7 @@ impl Link {
                 Event::Reconnect => {
                     self.unwritten.clear();
                     self.is_closed = false;
-                    self.socket = open(self.session.url(), &self.settings).await?;
+                    (self.socket, self.secure) = open(self.session.url(), &self.settings).await?;
                     self.session.connected(self.settings.clock.now());
                 }
                 Event::Data { track, kind, bytes } => return Ok(Some(Input::Packet { track, kind, bytes })),
@@ -274,17 +283,25 @@ impl Link {
         self.ways.insert(track, way);
     }
 
-    fn server(&self) -> Option<IpAddr> {
-        self.socket.peer_addr().ok().map(|address| address.ip())
+    pub(super) fn server_address(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()
     }
 
-    fn queue_output(&mut self) {
+    fn server(&self) -> Option<IpAddr> {
+        self.server_address().map(|address| address.ip())
+    }
+
+    fn queue_output(&mut self) -> Result<(), Error> {
         let output = self.session.take_output();
-        self.unwritten.extend_from_slice(&output);
+        match &mut self.secure {
+            Some(secure) => secure.send(&output, &mut self.unwritten)?,
+            None => self.unwritten.extend_from_slice(&output),
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.queue_output();
+        self.queue_output()?;
         while !self.unwritten.is_empty() {
             match self.socket.try_write(&self.unwritten) {
                 Ok(written) => drop(self.unwritten.split_to(written)),
@@ -304,7 +321,13 @@ impl Link {
                 self.is_closed = true;
                 self.session.disconnected(now);
             }
-            Ok(length) => self.session.receive(self.buffer.get(..length).unwrap_or_default(), now),
+            Ok(length) => {
+                let bytes = self.buffer.get(..length).unwrap_or_default();
+                match &mut self.secure {
+                    Some(secure) => secure.receive(bytes, |plain| self.session.receive(plain, now))?,
+                    None => self.session.receive(bytes, now),
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
@@ -312,11 +335,55 @@ impl Link {
     }
 }
 
-async fn open(url: &Url, settings: &Settings) -> Result<TcpStream, Error> {
-    let address = format!("{}:{}", url.host, url.port);
-    if url.tls {
-        return Err(Error::Tls { address });
+/// A connection, through the handshake where it is by TLS.
+async fn open(url: &Url, settings: &Settings) -> Result<(TcpStream, Option<Secure>), Error> {
+    let socket = connect(url, settings).await?;
+    if !url.tls {
+        return Ok((socket, None));
     }
+    let mut secure = Secure::new(url, settings)?;
+    let shaken = tokio::time::timeout(settings.connect_timeout, shake_hands(&socket, &mut secure)).await;
+    let failed = |why: String| Error::Tls {
+        address: format!("{}:{}", url.host, url.port),
+        why,
+    };
+    match shaken {
+        Ok(Ok(())) => Ok((socket, Some(secure))),
+        Ok(Err(Error::Io(error))) => Err(failed(error.to_string())),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(failed("the handshake is not answered".to_owned())),
+    }
+}
+
+async fn shake_hands(socket: &TcpStream, secure: &mut Secure) -> Result<(), Error> {
+    let mut buffer = [0; 4_096];
+    let mut output = BytesMut::new();
+    loop {
+        secure.take_output(&mut output)?;
+        while !output.is_empty() {
+            socket.writable().await?;
+            match socket.try_write(&output) {
+                Ok(written) => drop(output.split_to(written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !secure.is_handshaking() {
+            return Ok(());
+        }
+        socket.readable().await?;
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            // RTSP waits for our first request.
+            Ok(length) => secure.receive(buffer.get(..length).unwrap_or_default(), |_| {})?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn connect(url: &Url, settings: &Settings) -> Result<TcpStream, Error> {
+    let address = format!("{}:{}", url.host, url.port);
     let host = url.host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let resolved = tokio::net::lookup_host((host.as_str(), url.port)).await;
     let addresses: Vec<_> = resolved

@@ -7,6 +7,7 @@ mod link;
 mod player;
 mod ports;
 mod sender;
+mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub use protocol::rtsp::client::{Login, Transport};
 pub use protocol::rtsp::url::Url;
 pub use sender::Sender;
 
+pub use crate::trust::{Fingerprint, Trust};
+
 /// How to connect.
 #[derive(Clone)]
 pub struct Settings {
@@ -28,7 +31,11 @@ pub struct Settings {
     pub transport: Transport,
     /// User and password; those of the URL are taken where this is `None`.
     pub login: Option<Login>,
-    /// Longest wait for a TCP connection.
+    /// Whose certificates are believed, where the URL is `rtsps://`.
+    pub trust: Trust,
+    /// The setting that names a certificate to be believed, to tell people.
+    pub fingerprint_setting: &'static str,
+    /// Longest wait for a TCP connection, and for TLS on it.
     pub connect_timeout: Duration,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
@@ -55,11 +62,25 @@ pub enum Error {
         /// What the operating system says.
         error: io::Error,
     },
-    /// `rtsps://`.
-    #[error("{address} is to be asked by RTSPS, which this version does not speak; use rtsp://")]
+    /// There is no TLS with who answers there.
+    #[error("{address} cannot be asked by TLS: {why}; check that it is its port for rtsps://")]
     Tls {
         /// Host and port.
         address: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// It shows a certificate that is not believed.
+    #[error("the certificate of {address} is not believed: {why}; if it is its own, set {setting} = \"{fingerprint}\"")]
+    Certificate {
+        /// Host and port.
+        address: String,
+        /// Why not.
+        why: String,
+        /// What it shows.
+        fingerprint: Fingerprint,
+        /// Where that can be set.
+        setting: &'static str,
     },
     /// The session failed.
     #[error(transparent)]

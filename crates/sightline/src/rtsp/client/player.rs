@@ -3,6 +3,7 @@
 //! Belongs here: choosing tracks, receiving them, reports to the server. Does not belong here: decoding.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,11 @@ impl Player {
         loop {
             match link.next().await? {
                 Input::Event(Event::Described { sdp }) => {
-                    let described = sdp::parse(&sdp, &sdp::Limits::default())?;
+                    let limits = sdp::Limits::default();
+                    let described = match link.session().url().tls {
+                        true => sdp::parse_within_tls(&sdp, &limits)?,
+                        false => sdp::parse(&sdp, &limits)?,
+                    };
                     let choice = |media: &sdp::Media| Choice {
                         track: media.index,
                         control: media.control.clone(),
@@ -103,6 +108,11 @@ impl Player {
     /// Media travels by UDP.
     pub fn is_udp(&self) -> bool {
         self.udp
+    }
+
+    /// The server's address.
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.link.server_address()
     }
 
     /// Counters by track.

@@ -43,11 +43,17 @@ struct Outlet {
 }
 
 impl Sender {
-    /// Connects and announces the tracks. Returns when the server takes media.
+    /// Connects and announces the tracks, which came through the servers of `via`. Returns when the server takes media.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn connect(url: Url, name: &str, tracks: &[Track], settings: Settings) -> Result<Self, Error> {
+    pub async fn connect(
+        url: Url,
+        name: &str,
+        tracks: &[Track],
+        via: Option<String>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         let described = sdp::tracks(tracks);
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let session = sdp::Describe {
@@ -58,6 +64,7 @@ impl Sender {
         let mode = Mode::Publish {
             sdp: sdp::describe(&session, &described),
             controls: (0..described.len()).map(|track| format!("trackID={track}")).collect(),
+            via,
         };
         let outlet = |packetizer: Packetizer| Outlet {
             sequence: packetizer.config().first_sequence,

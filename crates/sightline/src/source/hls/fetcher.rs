@@ -1,0 +1,487 @@
+//! Lists and segments of one server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ACCEPT_ENCODING, HeaderValue, RANGE};
+use media::demux::{self, Demuxer, Sample};
+use media::{Clock, WallTime};
+use protocol::hls::playlist::{self, Map, Media, Playlist, Segment, Variant};
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::super::{Trouble, Why};
+use crate::fetch::{self, Client, FetchError, Policy, Request};
+use crate::trust::Trust;
+
+/// Longest wait for a list or a segment: what takes longer cannot be played live.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Largest segment: six seconds at 40 Mb/s.
+const MAX_SEGMENT_BYTES: usize = 32 << 20;
+const MAX_HEADER_BYTES: usize = 1 << 20;
+const MAX_REDIRECTS: u8 = 5;
+/// Lists that lead to lists, until there are segments.
+const MAX_LISTS: usize = 2;
+/// Segments in a row that are not there, or are of no use.
+const MAX_FAILURES: u32 = 3;
+/// Further behind the newest segment than this, the newest is next.
+const MAX_BEHIND: u64 = 3;
+/// Least time between two looks at a list, whatever it says.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// A list that names nothing new for three of its target durations, and for so long, has ended without saying so.
+const STALL: Duration = Duration::from_secs(10);
+
+/// A segment, taken apart.
+pub(super) struct Fetched {
+    pub(super) samples: Vec<Sample>,
+    pub(super) discontinuity: bool,
+    /// There is more behind it already.
+    pub(super) old: bool,
+    /// Of its first picture.
+    pub(super) date: Option<WallTime>,
+    pub(super) remote: Option<SocketAddr>,
+}
+
+/// See the module.
+pub(super) struct Fetcher {
+    url: Url,
+    http: Client,
+    clock: Arc<dyn Clock>,
+    demuxer: Demuxer,
+    map: Option<Arc<Map>>,
+    remote: Option<SocketAddr>,
+    /// In a row.
+    failures: u32,
+    /// What was skipped is missing before the next.
+    skipped: bool,
+}
+
+impl Fetcher {
+    pub(super) fn new(url: Url, trust: Trust, clock: Arc<dyn Clock>) -> Self {
+        let http = Client::new(Policy {
+            trust,
+            may_connect: fetch::anywhere,
+            redirects: MAX_REDIRECTS,
+            timeout: ANSWER_WITHIN,
+        });
+        Self {
+            url,
+            http,
+            clock,
+            demuxer: Demuxer::new(),
+            map: None,
+            remote: None,
+            failures: 0,
+            skipped: false,
+        }
+    }
+
+    /// Fetches until it cannot go on, and says why.
+    pub(super) async fn run(&mut self, out: mpsc::Sender<Fetched>) -> Why {
+        self.fetch(&out).await.unwrap_or_else(|why| why)
+    }
+
+    async fn fetch(&mut self, out: &mpsc::Sender<Fetched>) -> Result<Why, Why> {
+        let (url, mut list) = self.find().await?;
+        let by_parts = list.can_block && list.parts.iter().any(|part| part.independent);
+        let mut next: Option<Place> = None;
+        let mut grown = self.clock.now();
+        loop {
+            let asked = self.clock.now();
+            let pieces = pieces(&list, by_parts);
+            let mut has_grown = false;
+            if let [first, ..] = pieces[..]
+                && let [.., last] = pieces[..]
+            {
+                let from = begin(&pieces, next).unwrap_or_else(|| {
+                    self.skipped |= next.is_some();
+                    let newest = pieces.iter().rev().find(|piece| piece.starts);
+                    newest.unwrap_or(&first).place
+                });
+                for piece in pieces.iter().filter(|piece| piece.place >= from) {
+                    grown = self.clock.now();
+                    if let Some(fetched) = self.segment(&url, piece.segment, piece.place < last.place).await? {
+                        // Who takes them has ended, and says why.
+                        let sent = out.send(fetched).await;
+                        sent.map_err(|_| Why::new(Trouble::Ended, "nobody takes its pictures any more"))?;
+                    }
+                }
+                has_grown = last.place >= from;
+                next = Some(if has_grown { behind(&list, last.place) } else { from });
+            }
+            if list.ended {
+                return Ok(Why::new(Trouble::Ended, "the server says that the stream has ended"));
+            }
+            let silent = self.clock.now().saturating_duration_since(grown);
+            if silent > STALL.max(list.target * 3) {
+                let detail = format!(
+                    "its list names nothing new for {} s; see whether its publisher still sends",
+                    silent.as_secs()
+                );
+                return Err(Why::new(Trouble::Ended, detail));
+            }
+            list = self.again(&url, &list, next, has_grown, asked).await?;
+        }
+    }
+
+    /// The list of segments: that of the URL, or of the best of its variants.
+    async fn find(&mut self) -> Result<(Url, Media), Why> {
+        let mut url = self.url.clone();
+        for _ in 0..MAX_LISTS {
+            let (at, list) = self.list(url, None).await?;
+            match list {
+                Playlist::Media(media) => return Ok((at, media)),
+                Playlist::Variants(variants) => {
+                    let variant = best(&variants)?;
+                    if variant.sound_apart {
+                        tracing::info!(list = %shown(&at), "source: its sound is in a list of its own, and is left out");
+                    }
+                    url = self.joined(&at, &variant.uri)?;
+                }
+            }
+        }
+        Err(Why::new(
+            Trouble::Unusable,
+            "its lists of variants lead to lists of variants",
+        ))
+    }
+
+    /// The list, when something new may be in it.
+    async fn again(
+        &mut self,
+        url: &Url,
+        list: &Media,
+        next: Option<Place>,
+        has_grown: bool,
+        asked: Instant,
+    ) -> Result<Media, Why> {
+        let mut url = url.clone();
+        let mut wait = LEAST_WAIT;
+        let mut timeout = None;
+        if let (true, Some(next)) = (list.can_block, next) {
+            // The server answers when it is there (draft-pantos-hls-rfc8216bis §6.2.5.2).
+            url.query_pairs_mut()
+                .append_pair("_HLS_msn", &next.sequence.to_string());
+            if let Some(part) = next.part {
+                // One past the end of its segment is the first of the next.
+                url.query_pairs_mut().append_pair("_HLS_part", &part.to_string());
+                wait = Duration::ZERO;
+            }
+            timeout = Some(ANSWER_WITHIN + list.target * 3);
+        } else {
+            // §6.3.4: not before a target duration has passed since the last time, or half of one when nothing was new.
+            wait = if has_grown { list.target } else { list.target / 2 }.max(LEAST_WAIT);
+        }
+        tokio::time::sleep_until((asked + wait).into()).await;
+        match self.list(url, timeout).await? {
+            (_, Playlist::Media(media)) => Ok(media),
+            (_, Playlist::Variants(_)) => Err(Why::new(
+                Trouble::Unusable,
+                "its list of segments became one of variants",
+            )),
+        }
+    }
+
+    async fn list(&mut self, url: Url, timeout: Option<Duration>) -> Result<(Url, Playlist), Why> {
+        let mut request = Request::get(url);
+        request
+            .headers
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        request.timeout = timeout;
+        let response = self.http.send(request).await.map_err(|error| why(&error))?;
+        self.remote = Some(response.remote);
+        let (status, url) = (response.status, response.url.clone());
+        if status != StatusCode::OK {
+            return Err(refusal(status, &url));
+        }
+        let text = response.bytes(playlist::MAX_BYTES).await.map_err(|error| why(&error))?;
+        let list = Playlist::parse(&text);
+        let unusable = |error: &dyn std::fmt::Display| {
+            Why::new(
+                Trouble::Unusable,
+                format!("the list at {} is none: {error}", shown(&url)),
+            )
+        };
+        Ok((url.clone(), list.map_err(|error| unusable(&error))?))
+    }
+
+    /// `None`: there is nothing to be had of it.
+    async fn segment(&mut self, list: &Url, segment: &Segment, old: bool) -> Result<Option<Fetched>, Why> {
+        if let Some(method) = &segment.encrypted {
+            let detail = format!(
+                "its segments are encrypted ({method}), which is not taken; let the server give them in the clear"
+            );
+            return Err(Why::new(Trouble::Unusable, detail));
+        }
+        if segment.gap {
+            self.skipped = true;
+            return Ok(None);
+        }
+        if segment.discontinuity || self.skipped {
+            self.demuxer.discontinuity();
+        }
+        match self.samples(list, segment).await {
+            Ok(samples) => {
+                self.failures = 0;
+                let skipped = std::mem::take(&mut self.skipped);
+                Ok(Some(Fetched {
+                    samples,
+                    discontinuity: segment.discontinuity || skipped,
+                    old,
+                    date: segment.date,
+                    remote: self.remote,
+                }))
+            }
+            Err(why) => {
+                // One may be gone already, or never have come.
+                (self.failures, self.skipped) = (self.failures + 1, true);
+                if self.failures >= MAX_FAILURES || why.trouble == Trouble::Unusable {
+                    return Err(why);
+                }
+                tracing::debug!(reason = %why.detail, "source: a segment is skipped");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn samples(&mut self, list: &Url, segment: &Segment) -> Result<Vec<Sample>, Why> {
+        if let Some(map) = segment.map.clone().filter(|map| self.map.as_ref() != Some(map)) {
+            let url = self.joined(list, &map.uri)?;
+            let header = self.bytes(url, map.range, MAX_HEADER_BYTES).await?;
+            self.demuxer.header(&header).map_err(|error| damaged(&error))?;
+            self.map = Some(map);
+        }
+        let url = self.joined(list, &segment.uri)?;
+        let bytes = self.bytes(url, segment.range, MAX_SEGMENT_BYTES).await?;
+        self.demuxer.piece(&bytes).map_err(|error| damaged(&error))
+    }
+
+    async fn bytes(&mut self, url: Url, range: Option<playlist::Range>, limit: usize) -> Result<Bytes, Why> {
+        let mut request = Request::get(url);
+        if let Some(range) = range {
+            let last = range.offset.saturating_add(range.length).saturating_sub(1);
+            let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.offset));
+            request.headers.extend(value.ok().map(|value| (RANGE, value)));
+        }
+        let response = self.http.send(request).await.map_err(|error| why(&error))?;
+        self.remote = Some(response.remote);
+        let status = response.status;
+        if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+            return Err(refusal(status, &response.url));
+        }
+        let bytes = response.bytes(limit).await.map_err(|error| why(&error))?;
+        match range {
+            // Servers of files that do not know ranges send all.
+            Some(range) if status == StatusCode::OK => {
+                let from = usize::try_from(range.offset).unwrap_or(usize::MAX).min(bytes.len());
+                let length = usize::try_from(range.length).unwrap_or(usize::MAX);
+                Ok(bytes.slice(from..from.saturating_add(length).min(bytes.len())))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// What a URI means in a list. Who is asked by name and password is shown them again, nobody else.
+    fn joined(&self, list: &Url, uri: &str) -> Result<Url, Why> {
+        let unusable = |what: &str| Why::new(Trouble::Unusable, format!("the list at {} names {what}", shown(list)));
+        let mut url = list.join(uri).map_err(|_| unusable("something that is no URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(unusable("something that is not to be had by HTTP"));
+        }
+        if url.origin() == self.url.origin() && url.username().is_empty() {
+            let _ = url.set_username(self.url.username());
+            let _ = url.set_password(self.url.password());
+        }
+        Ok(url)
+    }
+}
+
+/// Where something is in a list: in which segment, and which part of it, where it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    sequence: u64,
+    part: Option<u64>,
+}
+
+/// What follows in a list: the next part, or the first of the next segment where this one is complete; else the next segment.
+fn behind(list: &Media, place: Place) -> Place {
+    let is_complete = list.segments.last().is_some_and(|last| last.sequence >= place.sequence);
+    match place.part {
+        Some(part) if !is_complete => Place {
+            part: Some(part.saturating_add(1)),
+            ..place
+        },
+        part => Place {
+            sequence: place.sequence.saturating_add(1),
+            part: part.map(|_| 0),
+        },
+    }
+}
+
+/// What is fetched at once.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    place: Place,
+    segment: &'a Segment,
+    /// It begins with a keyframe, as far as the list says.
+    starts: bool,
+}
+
+/// What a list names, by parts or by whole segments.
+fn pieces(list: &Media, by_parts: bool) -> Vec<Piece<'_>> {
+    let of_part = |part: &'_ playlist::Part| Place {
+        sequence: part.piece.sequence,
+        part: Some(part.index),
+    };
+    if by_parts {
+        let parts = list.parts.iter().map(|part| Piece {
+            place: of_part(part),
+            segment: &part.piece,
+            starts: part.independent,
+        });
+        return parts.collect();
+    }
+    let segments = list.segments.iter().map(|segment| Piece {
+        place: Place {
+            sequence: segment.sequence,
+            part: None,
+        },
+        segment,
+        starts: true,
+    });
+    segments.collect()
+}
+
+/// From where to go on. `None`: from the newest, at first, when it is too far behind, and when the server began anew.
+fn begin(pieces: &[Piece<'_>], next: Option<Place>) -> Option<Place> {
+    let (first, last) = (pieces.first()?.place, pieces.last()?.place);
+    let is_behind = |next: &Place| *next < first || last.sequence.saturating_sub(next.sequence) > MAX_BEHIND;
+    let is_new = |next: &Place| last.sequence.saturating_add(1) < next.sequence;
+    next.filter(|next| !is_behind(next) && !is_new(next))
+}
+
+/// What the codecs of variants begin with that are taken.
+const CODECS: [&str; 7] = ["avc1", "avc3", "hvc1", "hev1", "mp4a.40", "opus", "Opus"];
+
+/// Of what we can take, the most.
+fn best(variants: &[Variant]) -> Result<&Variant, Why> {
+    // What is not said is tried.
+    let is_taken = |variant: &&Variant| {
+        let mut codecs = variant
+            .codecs
+            .split(',')
+            .map(str::trim)
+            .filter(|codec| !codec.is_empty());
+        codecs.all(|codec| CODECS.iter().any(|word| codec.starts_with(word)))
+    };
+    let best = variants
+        .iter()
+        .filter(is_taken)
+        .max_by_key(|variant| variant.bits_per_second);
+    best.ok_or_else(|| {
+        let codecs: Vec<&str> = variants.iter().take(5).map(|variant| variant.codecs.as_str()).collect();
+        Why::new(
+            Trouble::Unusable,
+            format!("none of its variants is in H.264 or H.265: {}", codecs.join("; ")),
+        )
+    })
+}
+
+/// A URL without credentials, also such as stand in its query.
+fn shown(url: &Url) -> String {
+    crate::secret::redacted_url(&url[..url::Position::AfterPath])
+}
+
+fn damaged(error: &demux::Error) -> Why {
+    let trouble = match error {
+        demux::Error::Encrypted | demux::Error::NoTracks(_) | demux::Error::Unknown => Trouble::Unusable,
+        _ => Trouble::Ended,
+    };
+    Why::new(trouble, format!("a segment cannot be used: {error}"))
+}
+
+fn why(error: &FetchError) -> Why {
+    let trouble = match error {
+        FetchError::Resolve { .. } | FetchError::Connect { .. } | FetchError::Slow { .. } => Trouble::Unreachable,
+        FetchError::Certificate { fingerprint, .. } => {
+            let detail = format!("{error}; if it is its own, set source_fingerprint = \"{fingerprint}\"");
+            return Why::new(Trouble::Certificate, detail);
+        }
+        FetchError::Http { .. } => Trouble::Ended,
+        _ => Trouble::Unusable,
+    };
+    Why::new(trouble, error.to_string())
+}
+
+fn refusal(status: StatusCode, url: &Url) -> Why {
+    let trouble = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Login,
+        StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::NotThere,
+        status if status.is_server_error() => Trouble::Unreachable,
+        _ => Trouble::Unusable,
+    };
+    Why::new(trouble, format!("the server answers {status} for {}", shown(url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Segments 7 and 8 with three parts each, and two parts of 9.
+    fn list() -> Media {
+        let segment = |sequence| Segment {
+            sequence,
+            ..Segment::default()
+        };
+        let part = |sequence, index| playlist::Part {
+            index,
+            independent: index == 0,
+            piece: segment(sequence),
+        };
+        Media {
+            segments: vec![segment(7), segment(8)],
+            parts: [(7, 0), (7, 1), (7, 2), (8, 0), (8, 1), (8, 2), (9, 0), (9, 1)]
+                .map(|(sequence, index)| part(sequence, index))
+                .to_vec(),
+            ..Media::default()
+        }
+    }
+
+    const fn at(sequence: u64, part: Option<u64>) -> Place {
+        Place { sequence, part }
+    }
+
+    #[test]
+    fn what_follows_is_the_next_part_or_the_next_segment() {
+        let list = list();
+        assert_eq!(behind(&list, at(9, Some(1))), at(9, Some(2)));
+        assert_eq!(behind(&list, at(8, Some(2))), at(9, Some(0)));
+        assert_eq!(behind(&list, at(8, None)), at(9, None));
+    }
+
+    #[test]
+    fn it_goes_on_where_it_was_or_begins_anew() {
+        let list = list();
+        let (parts, segments) = (pieces(&list, true), pieces(&list, false));
+        assert_eq!((parts.len(), segments.len()), (8, 2));
+        for (pieces, next, goes_on) in [
+            (&parts, None, false),
+            (&parts, Some(at(7, Some(0))), true),
+            (&parts, Some(at(9, Some(2))), true),
+            (&parts, Some(at(10, Some(0))), true),
+            (&parts, Some(at(6, Some(2))), false),
+            (&parts, Some(at(11, Some(0))), false),
+            (&segments, Some(at(9, None)), true),
+            (&segments, Some(at(10, None)), false),
+            (&segments, Some(at(6, None)), false),
+        ] {
+            assert_eq!(begin(pieces, next), next.filter(|_| goes_on), "{next:?}");
+        }
+        assert_eq!(begin(&[], Some(at(1, None))), None);
+        let newest = parts.iter().rev().find(|piece| piece.starts);
+        assert_eq!(newest.map(|piece| piece.place), Some(at(9, Some(0))));
+    }
+}
