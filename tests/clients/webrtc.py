@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""aiortc as WHEP viewer and WHIP publisher, for the end-to-end tests.
+"""aiortc as WHEP viewer and WHIP publisher, and as a server that takes one stream by WHIP, for the end-to-end tests.
 
 usage: webrtc.py view|publish URL --seconds N [--token TOKEN] [--without-rtx]
+       webrtc.py take PORT --seconds N [--token TOKEN] [--refuse picture|sound|all]
+
+The server says "listening" when it is there, and "deleted" when its client has said that it leaves; `--refuse all` takes connections and never answers.
 
 Standard output: one JSON object a line: "connected" (ms since the start), "frame" for the first one (ms, width, height), "end" (frames, audio).
 A publisher sends a picture whose brightness goes up and down, and a tone. Exit code 1 when nothing came, or no session was made.
@@ -58,20 +61,73 @@ async def negotiate(connection, arguments):
     return urllib.parse.urljoin(arguments.url, headers["Location"])
 
 
+def taking(arguments, counted):
+    """A server for one client: HTTP/1.1 as far as WHIP needs it."""
+    gone = asyncio.Event()
+
+    async def serve(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
+        method, path, _ = head[0].split()
+        body = (await reader.readexactly(int(fields.get("content-length", 0)))).decode()
+
+        def answer(status, more="", text=""):
+            writer.write(f"HTTP/1.1 {status}\r\n{more}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode())
+            writer.close()
+
+        if arguments.refuse == "all":
+            say("asked")
+            return
+        if arguments.token and fields.get("authorization") != "bearer " + arguments.token.lower():
+            return answer("401 Unauthorized")
+        if method == "DELETE":
+            say("deleted", path=path)
+            gone.set()
+            return answer("200 OK")
+        if path == "/moved":
+            return answer("307 Temporary Redirect", "Location: /cam/whip\r\n")
+        connection = RTCPeerConnection()
+
+        @connection.on("connectionstatechange")
+        async def changed():
+            say(connection.connectionState)
+
+        @connection.on("track")
+        def came(track):
+            asyncio.ensure_future(counted(track))
+
+        await connection.setRemoteDescription(RTCSessionDescription(body, "offer"))
+        for transceiver in connection.getTransceivers():
+            if {"picture": "video", "sound": "audio"}.get(arguments.refuse) == transceiver.kind:
+                transceiver.direction = "inactive"
+        await connection.setLocalDescription(await connection.createAnswer())
+        answer("201 Created", "Content-Type: application/sdp\r\nLocation: /sessions/1\r\n", connection.localDescription.sdp)
+
+    return serve, gone
+
+
+async def take(arguments, counted, counts):
+    serve, gone = taking(arguments, counted)
+    await asyncio.start_server(serve, "127.0.0.1", int(arguments.url))
+    say("listening")
+    try:
+        await asyncio.wait_for(gone.wait(), arguments.seconds)
+    except asyncio.TimeoutError:
+        pass
+    say("end", frames=counts["video"], audio=counts["audio"])
+    return True
+
+
 async def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["view", "publish"])
+    parser.add_argument("what", choices=["view", "publish", "take"])
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--token")
     parser.add_argument("--without-rtx", action="store_true")
+    parser.add_argument("--refuse", choices=["picture", "sound", "all"])
     arguments = parser.parse_args()
-    connection = RTCPeerConnection()
     counts = {"video": 0, "audio": 0}
-
-    @connection.on("connectionstatechange")
-    async def changed():
-        say(connection.connectionState)
 
     async def count(track):
         while True:
@@ -82,6 +138,14 @@ async def main():
             if track.kind == "video" and counts["video"] == 0:
                 say("frame", width=frame.width, height=frame.height)
             counts[track.kind] += 1
+
+    if arguments.what == "take":
+        return await take(arguments, count, counts)
+    connection = RTCPeerConnection()
+
+    @connection.on("connectionstatechange")
+    async def changed():
+        say(connection.connectionState)
 
     @connection.on("track")
     def came(track):

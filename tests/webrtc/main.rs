@@ -11,30 +11,22 @@ mod aiortc;
 mod browser;
 mod chromium;
 mod disturbances;
+mod forward;
 mod network;
+mod pull;
 
 use serde_json::Value;
 use support::Server;
 
-/// What the server said of where it listens.
-fn port(server: &Server, name: &str) -> u64 {
-    let said = server.process.said();
-    let listening = said.iter().find_map(|line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        event.get(name)?.as_u64()
-    });
-    listening.unwrap_or_else(|| panic!("no {name} in {said:#?}"))
-}
-
 /// Where sessions of a stream are asked for: `whep` or `whip`.
 fn endpoint(server: &Server, stream: &str, which: &str) -> String {
-    format!("http://127.0.0.1:{}/{stream}/{which}", port(server, "webrtc_port"))
+    format!("http://127.0.0.1:{}/{stream}/{which}", server.port_of("webrtc_port"))
 }
 
 /// What the API tells of a stream; null when it is not there.
 fn described(server: &Server, stream: &str) -> Value {
     let path = stream.replace('/', "%2F");
-    let url = format!("http://127.0.0.1:{}/api/v1/streams/{path}", port(server, "http_port"));
+    let url = format!("http://127.0.0.1:{}/api/v1/streams/{path}", server.port_of("http_port"));
     let output = support::tool("curl")
         .args(["--silent", "--max-time", "20", &url])
         .output()

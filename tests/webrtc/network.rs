@@ -90,7 +90,7 @@ impl Network {
     }
 
     /// A URL of the server as it is reached from there.
-    pub(crate) fn url(&self, place: Place, scheme: &str, port: u64, path: &str) -> String {
+    pub(crate) fn url(&self, place: Place, scheme: &str, port: u16, path: &str) -> String {
         let host = match place {
             Place::Server => "127.0.0.1",
             Place::Clean => CLEAN,

@@ -77,23 +77,45 @@ impl Datagrams {
     /// Waits for the next, which are written into `buffer`, of [`Datagrams::MAX_BYTES`].
     pub async fn receive(&self, buffer: &mut [u8]) -> Received {
         loop {
-            let mut meta = [RecvMeta::default()];
-            let received = self.io.async_io(Interest::READABLE, || {
-                let mut buffers = [IoSliceMut::new(buffer)];
-                self.state.recv((&self.io).into(), &mut buffers, &mut meta)
-            });
+            let received = self.io.async_io(Interest::READABLE, || self.read(buffer)).await;
             // An error here is an ICMP answer to something sent earlier: it belongs to no one.
-            if received.await.is_err() {
-                continue;
+            if let Ok(received) = received {
+                return received;
             }
-            let [meta] = meta;
-            return Received {
-                from: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
-                to: meta.dst_ip.map(|address| address.to_canonical()),
-                bytes: meta.len,
-                each: meta.stride.max(1),
-            };
         }
+    }
+
+    /// Waits until something may have come.
+    ///
+    /// # Errors
+    /// When the runtime ends.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.io.readable().await
+    }
+
+    /// The next, if any have come; `buffer` as of [`Datagrams::receive`].
+    pub fn try_receive(&self, buffer: &mut [u8]) -> Option<Received> {
+        loop {
+            match self.io.try_io(Interest::READABLE, || self.read(buffer)) {
+                Ok(received) => return Some(received),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                // As above; each is told once.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut meta = [RecvMeta::default()];
+        self.state
+            .recv((&self.io).into(), &mut [IoSliceMut::new(buffer)], &mut meta)?;
+        let [meta] = meta;
+        Ok(Received {
+            from: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
+            to: meta.dst_ip.map(|address| address.to_canonical()),
+            bytes: meta.len,
+            each: meta.stride.max(1),
+        })
     }
 
     fn written(&self, address: IpAddr) -> IpAddr {

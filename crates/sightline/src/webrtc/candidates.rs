@@ -1,10 +1,11 @@
 //! Where peers may reach us.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::webrtc::{Candidate, Transport};
+use tokio::sync::Notify;
 
 use super::Settings;
 use crate::net;
@@ -14,35 +15,57 @@ const RESOLVE_INTERVAL: Duration = Duration::from_secs(60);
 /// Addresses taken of one name.
 const MAX_ADDRESSES: usize = 8;
 
+/// The hosts that the settings name.
+#[derive(Default)]
+struct Additional {
+    /// Addresses among them.
+    named: Vec<IpAddr>,
+    /// The others, names.
+    names: Vec<String>,
+    /// What those mean.
+    resolved: Vec<IpAddr>,
+}
+
+impl Additional {
+    fn new(hosts: &[String]) -> Self {
+        let address = |host: &String| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        Self {
+            named: hosts.iter().filter_map(address).collect(),
+            names: hosts.iter().filter(|host| address(host).is_none()).cloned().collect(),
+            resolved: Vec::new(),
+        }
+    }
+}
+
 /// This machine's addresses with the ICE port, and those that the settings name.
 pub(super) struct Candidates {
     host: Option<IpAddr>,
     udp_port: u16,
     tcp_port: u16,
-    /// Addresses among the additional hosts.
-    named: Vec<IpAddr>,
-    /// The others, names.
-    names: Vec<String>,
-    resolved: Mutex<Vec<IpAddr>>,
+    additional: Mutex<Additional>,
+    /// The additional hosts are others.
+    others: Notify,
 }
 
 impl Candidates {
     pub(super) fn new(settings: &Settings, udp_port: u16, tcp_port: u16) -> Self {
-        let hosts = &settings.additional_hosts;
-        let named = hosts
-            .iter()
-            .filter_map(|host| host.trim_matches(['[', ']']).parse().ok());
-        let names = hosts
-            .iter()
-            .filter(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err());
         Self {
             host: settings.host.filter(|host| !host.is_unspecified()),
             udp_port,
             tcp_port,
-            named: named.collect(),
-            names: names.cloned().collect(),
-            resolved: Mutex::default(),
+            additional: Mutex::new(Additional::new(&settings.additional_hosts)),
+            others: Notify::new(),
         }
+    }
+
+    /// Other additional hosts from now on. Names among them are looked up at once.
+    pub(super) fn set_hosts(&self, hosts: &[String]) {
+        *self.additional() = Additional::new(hosts);
+        self.others.notify_one();
+    }
+
+    fn additional(&self) -> MutexGuard<'_, Additional> {
+        self.additional.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For a peer at this address, best first: UDP everywhere, then TCP. Read anew each time: VPNs come and go.
@@ -57,9 +80,11 @@ impl Candidates {
         // Of use to who is on this machine alone, or where there is nothing else.
         let elsewhere = addresses.iter().any(|address| !address.is_loopback());
         addresses.retain(|address| !address.is_loopback() || peer.is_loopback() || !elsewhere);
-        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever set them knows better how they are reached.
-        let mut all: Vec<IpAddr> = self.named.iter().chain(&*resolved).copied().collect();
+        let mut all: Vec<IpAddr> = {
+            let additional = self.additional();
+            additional.named.iter().chain(&additional.resolved).copied().collect()
+        };
         all.extend(addresses);
         let mut seen = Vec::new();
         all.retain(|address| {
@@ -92,7 +117,8 @@ impl Candidates {
         let mut unknown = Vec::new();
         loop {
             let mut resolved = Vec::new();
-            for name in &self.names {
+            let names = self.additional().names.clone();
+            for name in &names {
                 match tokio::net::lookup_host((name.as_str(), 0)).await {
                     Ok(addresses) => {
                         unknown.retain(|known| known != name);
@@ -105,11 +131,23 @@ impl Candidates {
                     Err(_) => {}
                 }
             }
-            *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved;
-            if self.names.is_empty() {
-                std::future::pending::<()>().await;
+            {
+                let mut additional = self.additional();
+                // They may be others by now, and are looked up then.
+                if additional.names == names {
+                    additional.resolved = resolved;
+                }
             }
-            tokio::time::sleep(RESOLVE_INTERVAL).await;
+            let again = async {
+                if names.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(RESOLVE_INTERVAL).await;
+            };
+            tokio::select! {
+                () = again => {}
+                () = self.others.notified() => {}
+            }
         }
     }
 }
@@ -132,7 +170,7 @@ mod tests {
             ..Settings::default()
         };
         let candidates = Candidates::new(&settings, 8_189, 8_190);
-        *candidates.resolved.lock().unwrap() = vec!["198.51.100.9".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+        candidates.additional().resolved = vec!["198.51.100.9".parse().unwrap(), "10.0.0.1".parse().unwrap()];
         let list = candidates.list(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)));
         let shown: Vec<_> = list
             .iter()
@@ -150,6 +188,28 @@ mod tests {
                 "Tcp 198.51.100.9:8190",
                 "Tcp 10.0.0.1:8190",
             ]
+        );
+    }
+
+    #[test]
+    fn other_hosts_take_the_place_of_those_before() {
+        let settings = Settings {
+            host: Some("10.0.0.1".parse().unwrap()),
+            additional_hosts: vec!["203.0.113.5".to_owned(), "camera.example".to_owned()],
+            ..Settings::default()
+        };
+        let candidates = Candidates::new(&settings, 1, 2);
+        candidates.additional().resolved = vec!["198.51.100.9".parse().unwrap()];
+        candidates.set_hosts(&["203.0.113.6".to_owned()]);
+        let list = candidates.list("10.0.0.9".parse().unwrap());
+        let udp: Vec<_> = list
+            .iter()
+            .take(2)
+            .map(|candidate| candidate.address.to_string())
+            .collect();
+        assert_eq!(
+            (udp, list.len()),
+            (vec!["203.0.113.6:1".to_owned(), "10.0.0.1:1".to_owned()], 4)
         );
     }
 

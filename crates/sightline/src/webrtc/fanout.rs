@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 use super::Service;
 use super::forms::Forms;
 use super::sessions::{Arrived, Message, QUEUE};
+use super::thinning::Thinning;
 use super::viewer::{End, Place, Progress, Seated, Turn};
 
 /// Messages that are taken before frames are looked at again.
@@ -99,7 +100,7 @@ impl Fanout {
     }
 
     /// The shared payloads, made anew when the stream has other tracks than they were made for.
-    fn forms(&self, stream: &Arc<Stream>, service: &Service) -> Arc<Forms> {
+    pub(super) fn forms(&self, stream: &Arc<Stream>, service: &Service) -> Arc<Forms> {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
         if !forms.fit(&stream.tracks()) {
             *forms = Arc::new(Forms::new(stream, service.random));
@@ -120,7 +121,9 @@ struct Task {
     /// Behind the last frame handed out.
     live: Position,
     entries: Vec<Arc<Entry>>,
+    low_entries: Vec<Arc<Entry>>,
     catch_up: Vec<Arc<Entry>>,
+    thinning: Thinning,
     out: Outbox,
     timer: Pin<Box<Sleep>>,
 }
@@ -131,6 +134,7 @@ impl Task {
         let live = stream.live();
         reader.seek(live);
         Self {
+            thinning: Thinning::new(&stream),
             reader,
             stream,
             forms,
@@ -140,6 +144,7 @@ impl Task {
             index: HashMap::new(),
             live,
             entries: Vec::new(),
+            low_entries: Vec::new(),
             catch_up: Vec::new(),
             out: Outbox::new(),
             timer: Box::pin(tokio::time::sleep(LEAST_WAIT)),
@@ -200,6 +205,7 @@ impl Task {
             // A flood does not keep the others from their turn.
             cx.waker().wake_by_ref();
         }
+        self.serve_low(cx);
         let soon = self.serve_those_behind(cx);
         self.handle_timeouts(cx, soon);
         Poll::Pending
@@ -246,6 +252,10 @@ impl Task {
     /// Gives a frame to all who are in step.
     fn serve(&mut self, entry: &Arc<Entry>) {
         self.live = Position::after(entry);
+        let viewers = &self.viewers;
+        let short = |needs| viewers.iter().any(|viewer| viewer.given.is_short(needs));
+        self.thinning
+            .look(&self.stream, &self.service, self.service.clock.now(), short);
         let in_step = |viewer: &Seated| matches!(viewer.place, Place::InStep);
         if !self.viewers.iter().any(in_step) {
             return;
@@ -270,6 +280,33 @@ impl Task {
                 Ok(())
             });
         }
+    }
+
+    /// Gives frames of the lower rendition to those who have use of it.
+    fn serve_low(&mut self, cx: &mut Context<'_>) {
+        let wanted = self.viewers.iter().any(|viewer| viewer.given.has_use_of_low());
+        let now = self.service.clock.now();
+        let mut entries = std::mem::take(&mut self.low_entries);
+        entries.clear();
+        if !self.thinning.poll(wanted, now, cx, &mut entries) {
+            let needs = self.thinning.needs();
+            self.viewers
+                .iter_mut()
+                .for_each(|viewer| viewer.given.lose_low(needs, now));
+        }
+        if let Some(forms) = self.thinning.forms().filter(|_| !entries.is_empty()) {
+            for entry in &entries {
+                let Some(form) = forms.of(entry) else { continue };
+                let Some(form) = &*form else { continue };
+                for at in (0..self.viewers.len()).rev() {
+                    if self.viewers.get(at).is_some_and(|viewer| viewer.given.has_use_of_low()) {
+                        self.turn_of(at, |viewer, turn| viewer.send_low(form, turn));
+                    }
+                }
+            }
+        }
+        entries.clear();
+        self.low_entries = entries;
     }
 
     fn all_behind(&mut self) {
@@ -321,18 +358,14 @@ impl Task {
     fn handle_timeouts(&mut self, cx: &mut Context<'_>, soon: Option<Instant>) {
         let now = self.service.clock.now();
         for at in (0..self.viewers.len()).rev() {
-            if self
-                .viewers
-                .get(at)
-                .is_some_and(|viewer| viewer.session.poll_timeout() <= now)
-            {
+            if self.viewers.get(at).is_some_and(|viewer| viewer.poll_timeout() <= now) {
                 self.turn_of(at, Seated::handle_timeout);
             }
         }
         let next = self
             .viewers
             .iter()
-            .map(|viewer| viewer.session.poll_timeout())
+            .map(|viewer| viewer.poll_timeout())
             .chain(soon)
             .min();
         let Some(next) = next else { return };
@@ -350,6 +383,7 @@ impl Task {
             service: &self.service,
             stream: &self.stream,
             forms: &self.forms,
+            thinning: &self.thinning,
             out: &mut self.out,
             now: self.service.now(),
         };
@@ -379,6 +413,7 @@ impl Task {
                 service: &self.service,
                 stream: &self.stream,
                 forms: &self.forms,
+                thinning: &self.thinning,
                 out: &mut self.out,
                 now: self.service.now(),
             };

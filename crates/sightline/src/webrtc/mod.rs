@@ -1,10 +1,12 @@
 //! WebRTC: the driver of `protocol::webrtc` on sockets.
 //!
 //! Belongs here: the ICE port by UDP ([`sockets`]) and TCP ([`tcp`]), which session a datagram is for ([`sessions`]), viewers and the frames they are
-//! given ([`fanout`], [`viewer`], [`forms`]), publishers ([`publish`]), what requests by HTTP do to sessions ([`service`]). Does not belong
+//! given ([`fanout`], [`viewer`], [`forms`], [`thinning`]), publishers ([`publish`]), what requests by HTTP do to sessions ([`service`]). Does not belong
 //! here: HTTP itself ([`crate::http`]), the rules of ICE, DTLS, RTP (`protocol`), who may do what ([`crate::auth`]).
 
+pub(crate) mod asking;
 mod candidates;
+pub(crate) mod exchange;
 mod fanout;
 mod forms;
 mod publish;
@@ -14,22 +16,25 @@ mod sockets;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod thinning;
+mod trail;
 mod viewer;
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use media::Clock;
 use media::hub::Hub;
-use media::{Clock, StreamName};
 use protocol::webrtc::{Identity, Moment, NoCertificate};
 use tokio::net::TcpListener;
 
 use crate::log::notice::{self, Listening};
-use crate::net::Datagrams;
+use crate::net::{Datagrams, Gate};
 use crate::shutdown::Shutdown;
+use crate::source::Supervisor;
 use candidates::Candidates;
-pub(crate) use service::{Asked, Created, Patched, Refused, Which};
+pub(crate) use service::{Asked, Created, Patched, Refused, Which, is_reordered};
 use sessions::Sessions;
 
 /// Settings of the driver.
@@ -43,8 +48,8 @@ pub struct Settings {
     pub host: Option<IpAddr>,
     /// Names and addresses at which peers reach this machine besides those of its interfaces.
     pub additional_hosts: Vec<String>,
-    /// Streams that cameras and slates of this machine will give, if not at once.
-    pub soon: Vec<StreamName>,
+    /// What newcomers by TCP come through.
+    pub gate: Gate,
 }
 
 impl Default for Settings {
@@ -54,7 +59,7 @@ impl Default for Settings {
             shards: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             host: None,
             additional_hosts: Vec::new(),
-            soon: Vec::new(),
+            gate: Gate::default(),
         }
     }
 }
@@ -72,6 +77,7 @@ pub struct Sockets {
 pub struct Service {
     settings: Settings,
     hub: Hub,
+    streams: Arc<Supervisor>,
     clock: Arc<dyn Clock>,
     random: fn() -> u64,
     identity: OnceLock<Result<Arc<Identity>, NoCertificate>>,
@@ -83,14 +89,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// `random` must be unpredictable: the names of sessions come from it.
+    /// `streams` knows where those are that are not there. `random` must be unpredictable: the names of sessions come from it.
     ///
     /// # Errors
     /// When a socket cannot be used with the runtime.
     pub fn new(
         sockets: Sockets,
         settings: Settings,
-        hub: Hub,
+        streams: Arc<Supervisor>,
         clock: Arc<dyn Clock>,
         random: fn() -> u64,
     ) -> io::Result<Arc<Self>> {
@@ -102,7 +108,8 @@ impl Service {
             listening: Listening::new("WebRTC"),
             identity: OnceLock::new(),
             settings,
-            hub,
+            hub: streams.hub().clone(),
+            streams,
             clock,
             random,
             udp,
@@ -116,6 +123,16 @@ impl Service {
             tokio::time::sleep(notice::INTERVAL).await;
             self.listening.tell_rest(self.clock.now());
         }
+    }
+
+    /// So many sessions from now on. Those that are there stay.
+    pub fn set_sessions(&self, limit: usize) {
+        self.sessions.set_limit(limit);
+    }
+
+    /// These are told to who comes from now on, beside the addresses of this machine.
+    pub fn set_additional_hosts(&self, hosts: &[String]) {
+        self.candidates.set_hosts(hosts);
     }
 
     /// The number of the UDP port.

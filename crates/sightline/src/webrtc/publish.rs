@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::StreamName;
 use media::hub::Publisher;
 use media::stats::SessionStats;
+use media::{CaptureSource, StreamName};
 use protocol::rtp::ReceiverStats;
 use protocol::webrtc::{self, Datagram, Ended, Event, Outbox, Transport};
 use tokio::sync::mpsc;
@@ -171,11 +171,15 @@ impl Publishing {
 
     fn publish(&mut self, loose: &mut Loose) -> Result<(), End> {
         while let Some(received) = self.session.poll_frame() {
-            let latency_us = received.arrival.wall.micros_since(received.frame.capture.at);
+            let capture = received.frame.capture;
+            let latency_us = received.arrival.wall.micros_since(capture.at);
             self.publisher
                 .publish(received.frame, received.arrival.at)
                 .map_err(End::Refused)?;
             self.stats.latency_us.set(latency_us);
+            if capture.source != CaptureSource::Arrival {
+                self.stats.delays.note(latency_us);
+            }
         }
         let now = self.session.stats();
         let before = std::mem::replace(&mut loose.counted, now);
@@ -232,6 +236,7 @@ impl Publishing {
     }
 
     fn tell_left(&self, end: &End, connected: bool) {
+        self.stats.farewell.say(end);
         let remote = self.session.remote().map(|(_, remote)| tracing::field::display(remote));
         if matches!(end, End::Panicked) {
             tracing::error!(stream = %self.stream, "a WebRTC publisher ended by a panic; please report the text above");

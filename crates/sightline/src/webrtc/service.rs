@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::hub::{Entry, NotFound, Origin, Position, PublishError, Stream};
+use media::hub::{Entry, Origin, Position, PublishError, Stream};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Kind, StreamName, Track};
 use protocol::webrtc::{Config, Fragment, Offer, Playout, Publisher, Refusal, View, Viewer, reorders};
@@ -17,11 +17,12 @@ use super::Service;
 use super::fanout::Fanout;
 use super::publish::Publishing;
 use super::sessions::{Message, New, QUEUE, Session};
+use super::thinning::Given;
 use super::viewer::{Place, Seated, protocol_name};
+use crate::forward::via;
+use crate::source::Missing;
 
-/// How long a viewer waits for a camera or slate of ours that has not given its first picture: right after the start of the program.
-const CAMERA_START: Duration = Duration::from_secs(3);
-/// How often it is looked for.
+/// How often it is looked whether a session is gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Pictures of a group that are looked at for reordering: the second or third shows it.
 const MAX_LOOKED_AT: usize = 600;
@@ -45,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) agent: Option<Arc<str>>,
     /// `?latency=min`.
     pub(crate) at_once: bool,
+    /// Through which servers what is published came.
+    pub(crate) came_through: Vec<Box<str>>,
 }
 
 /// A session that was made.
@@ -59,13 +62,15 @@ pub(crate) struct Created {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error(transparent)]
-    NoStream(NotFound),
+    NoStream(Missing),
     #[error("{0}")]
     Offer(Refusal),
     #[error("{limit} {what} are there already, which is the limit")]
     Full { what: &'static str, limit: usize },
     #[error(transparent)]
     Publish(PublishError),
+    #[error(transparent)]
+    Circle(#[from] via::Circle),
 }
 
 /// What became of a fragment.
@@ -90,7 +95,8 @@ impl Service {
     /// WHEP.
     pub(crate) async fn view(self: &Arc<Self>, asked: Asked) -> Result<Created, Refused> {
         let offer = Offer::parse(&asked.offer).map_err(Refusal::from)?;
-        let stream = self.find_soon(&asked.stream).await?;
+        let found = self.streams.find(&asked.stream).await;
+        let stream = found.map_err(Refused::NoStream)?;
         self.room()?;
         // Asks the encoder for a keyframe, which then is there when the session is.
         let _ = stream.start(self.clock.now());
@@ -134,6 +140,7 @@ impl Service {
             agent: asked.agent,
             place: Place::Connecting,
             joined: None,
+            given: Given::default(),
             connections: Vec::new(),
             _counted: counted,
         });
@@ -144,6 +151,7 @@ impl Service {
 
     /// WHIP.
     pub(crate) fn publish(self: &Arc<Self>, asked: Asked) -> Result<Created, Refused> {
+        via::check(&asked.came_through, &asked.stream)?;
         let offer = Offer::parse(&asked.offer).map_err(Refusal::from)?;
         self.room()?;
         let config = self.config(asked.remote)?;
@@ -161,6 +169,7 @@ impl Service {
             agent: asked.agent,
             since: self.clock.wall(),
         }));
+        let _ = stats.came_through.set(asked.came_through.into());
         let (sender, inbox) = mpsc::channel(QUEUE);
         let wish = sender.clone();
         let publishing = media::hub::Publishing {
@@ -184,6 +193,7 @@ impl Service {
             .hub
             .publish(&asked.stream, tracks, publishing, now)
             .map_err(Refused::Publish)?;
+        registered.session.tie(&stats);
         let created = created(&registered.session, answered.sdp);
         let publishing = Publishing {
             session: answered.session,
@@ -282,20 +292,6 @@ impl Service {
             candidates: self.candidates.list(peer),
         })
     }
-
-    /// The stream, or, if it is one that this machine gives by itself, the stream it is about to give.
-    async fn find_soon(&self, name: &StreamName) -> Result<Arc<Stream>, Refused> {
-        let deadline = self.clock.now() + CAMERA_START;
-        loop {
-            let now = self.clock.now();
-            match self.hub.stream(name, now) {
-                Ok(stream) => return Ok(stream),
-                Err(_) if self.settings.soon.contains(name) && now <= deadline => {}
-                Err(missing) => return Err(Refused::NoStream(missing)),
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    }
 }
 
 fn created(session: &Arc<Session>, sdp: String) -> Created {
@@ -307,7 +303,7 @@ fn created(session: &Arc<Session>, sdp: String) -> Created {
 }
 
 /// Whether pictures since the newest keyframe are shown in another order than they are sent in.
-fn is_reordered(stream: &Stream, tracks: &[Track]) -> bool {
+pub(crate) fn is_reordered(stream: &Stream, tracks: &[Track]) -> bool {
     if !tracks.iter().any(|track| track.kind() == Kind::Video) {
         return false;
     }

@@ -9,20 +9,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::StreamName;
+use media::stats::SessionStats;
 use protocol::webrtc::{Credentials, Transport, stun_username};
 use tokio::sync::{mpsc, oneshot};
 
 use super::service::Which;
 use super::tcp::Connection;
 use super::viewer::Seated;
+use crate::config::live::Adjustable;
 
 /// Messages that wait for a task, datagrams nearly all: half a second of 300 viewers' reports, or of one publisher's 8 Mb/s. What comes beyond is
 /// dropped, as the network would.
 pub(super) const QUEUE: usize = 1_024;
 /// Addresses that one session may be heard from; the oldest gives way. A browser tries a few and stays with one.
 const MAX_ADDRESSES: usize = 8;
-/// An address is somebody else's again when its session was not heard there for this long.
-const ADDRESS_LIFE: Duration = Duration::from_secs(10);
+/// An address is somebody else's again when its session was not heard there for this long. Peers ask for consent every six seconds at the latest
+/// (RFC 7675 §5.1), and whoever begins at an address that was just left gives up after some fifteen.
+const ADDRESS_LIFE: Duration = Duration::from_secs(7);
 
 /// What a task is told.
 pub(super) enum Message {
@@ -79,6 +82,14 @@ impl Session {
         format!("\"{:x}-{}\"", self.id, lock(&self.ice).generation)
     }
 
+    /// Lets the session be ended by whoever sees its counters.
+    pub(super) fn tie(self: &Arc<Self>, stats: &SessionStats) {
+        let session = Arc::clone(self);
+        stats
+            .leash
+            .tie(move || session.inbox.try_send(Message::Close { id: session.id }).is_ok());
+    }
+
     /// The peer's name in ICE.
     pub(super) fn theirs(&self) -> String {
         lock(&self.ice).theirs.clone()
@@ -87,7 +98,7 @@ impl Session {
 
 /// All sessions of the program.
 pub(super) struct Sessions {
-    limit: usize,
+    limit: Adjustable<usize>,
     tables: Mutex<Tables>,
 }
 
@@ -116,7 +127,7 @@ pub(super) struct Full {
 impl Sessions {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            limit,
+            limit: Adjustable::new(limit),
             tables: Mutex::default(),
         }
     }
@@ -125,8 +136,12 @@ impl Sessions {
         lock(&self.tables).by_secret.len()
     }
 
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.set(limit);
+    }
+
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.limit.get()
     }
 
     /// Makes a session known. It is forgotten when what is returned is dropped.
@@ -145,8 +160,9 @@ impl Sessions {
             }),
         });
         let mut tables = lock(&self.tables);
-        if tables.by_secret.len() >= self.limit {
-            return Err(Full { limit: self.limit });
+        let limit = self.limit.get();
+        if tables.by_secret.len() >= limit {
+            return Err(Full { limit });
         }
         tables.by_secret.insert(session.secret.clone(), Arc::clone(&session));
         tables.by_ufrag.insert(new.ours.to_owned(), Arc::clone(&session));
@@ -172,12 +188,20 @@ impl Sessions {
         now: Instant,
     ) -> Option<Arc<Session>> {
         let mut tables = lock(&self.tables);
-        if let Some(name) = stun_username(datagram) {
-            return tables.by_ufrag.get(name).cloned();
+        let named = stun_username(datagram).map(|name| tables.by_ufrag.get(name).cloned());
+        let heard = tables.by_address.get_mut(&(transport, from));
+        let Some(named) = named else {
+            let heard = heard?;
+            if !is_dtls(datagram) {
+                heard.at = now;
+            }
+            return Some(Arc::clone(&heard.session));
+        };
+        let named = named?;
+        if let Some(heard) = heard.filter(|heard| Arc::ptr_eq(&heard.session, &named)) {
+            heard.at = now;
         }
-        let heard = tables.by_address.get_mut(&(transport, from))?;
-        heard.at = now;
-        Some(Arc::clone(&heard.session))
+        Some(named)
     }
 
     /// Hands a datagram to its session, if it is anybody's.
@@ -210,6 +234,12 @@ impl Sessions {
             let _ = session.inbox.try_send(Message::Close { id: session.id });
         }
     }
+}
+
+/// Records of DTLS (RFC 7983 §7). Who is connected sends none, so they may be of somebody who begins where another session's peer went without a word, and
+/// do not keep that one alive: they are sent again and again until they are answered.
+fn is_dtls(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(20..=63))
 }
 
 /// What a session is made known with.
@@ -321,6 +351,7 @@ mod tests {
         datagram
     }
 
+    const HANDSHAKE: &[u8] = &[22, 254, 253, 0];
     const MEDIA: &[u8] = &[0x80; 30];
     const HERE: &str = "192.0.2.1:1000";
 
@@ -364,16 +395,29 @@ mod tests {
         let (one, two) = (add(&sessions, 1, "one").unwrap(), add(&sessions, 2, "two").unwrap());
         one.heard(Transport::Udp, here, start);
         let at = |seconds| start + Duration::from_secs(seconds);
-        let find = |now| sessions.of(Transport::Udp, here, MEDIA, now).map(|session| session.id);
-        two.heard(Transport::Udp, here, at(9));
-        assert_eq!(find(at(9)), Some(1));
+        let of = |datagram: &[u8], now| {
+            sessions
+                .of(Transport::Udp, here, datagram, now)
+                .map(|session| session.id)
+        };
+        let find = |now| of(MEDIA, now);
+        two.heard(Transport::Udp, here, at(6));
+        assert_eq!(find(at(6)), Some(1));
+        two.heard(Transport::Udp, here, at(12));
+        assert_eq!(of(&request("one"), at(12)), Some(1), "its media was heard at six");
         two.heard(Transport::Udp, here, at(18));
-        assert_eq!(find(at(18)), Some(1), "it was heard at nine");
-        two.heard(Transport::Udp, here, at(28));
-        assert_eq!(find(at(28)), Some(2));
+        assert_eq!(find(at(18)), Some(1), "it asked for consent at twelve");
+        // Somebody else begins there, and is named by its requests alone.
+        for second in 19..25 {
+            assert_eq!(of(HANDSHAKE, at(second)), Some(1));
+            assert_eq!(of(&request("two"), at(second)), Some(2));
+            two.heard(Transport::Udp, here, at(second));
+        }
+        two.heard(Transport::Udp, here, at(26));
+        assert_eq!(find(at(26)), Some(2));
         // The one that lost it does not take it along.
         drop(one);
-        assert_eq!(find(at(29)), Some(2));
+        assert_eq!(find(at(27)), Some(2));
     }
 
     #[test]
@@ -382,6 +426,11 @@ mod tests {
         let one = add(&sessions, 1, "one").unwrap();
         let two = add(&sessions, 2, "two").unwrap();
         assert_eq!(add(&sessions, 3, "three").err(), Some(Full { limit: 2 }));
+        sessions.set_limit(3);
+        assert!(add(&sessions, 3, "three").is_ok());
+        sessions.set_limit(1);
+        assert_eq!(add(&sessions, 4, "four").err(), Some(Full { limit: 1 }));
+        sessions.set_limit(2);
         drop(two);
         assert!(add(&sessions, 3, "three").is_ok());
         for port in 1..1_000 {

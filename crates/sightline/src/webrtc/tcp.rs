@@ -56,12 +56,10 @@ impl Connection {
         if before > MAX_WAITING_BYTES {
             return Written::Lost;
         }
-        for run in batch.runs() {
-            for datagram in out.bytes(run).chunks(run.packet_bytes()) {
-                let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
-                waiting.extend_from_slice(&length.to_be_bytes());
-                waiting.extend_from_slice(datagram);
-            }
+        for datagram in out.datagrams_of(batch) {
+            let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+            waiting.extend_from_slice(&length.to_be_bytes());
+            waiting.extend_from_slice(datagram);
         }
         if before > 0 {
             return Written::Waits;
@@ -103,7 +101,7 @@ pub(super) async fn accept(service: &Arc<Service>) {
     let open = Arc::new(AtomicUsize::new(0));
     let most = service.sessions.limit().saturating_mul(CONNECTIONS_EACH);
     loop {
-        let (socket, from) = match service.tcp.accept().await {
+        let (socket, from) = match service.settings.gate.accept(&service.tcp).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 service.listening.failed(&error, service.clock.now());

@@ -19,6 +19,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::net;
 use crate::shutdown;
+use crate::source::Supervisor;
 
 /// Longest wait for anything, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,8 +49,9 @@ impl World {
             shards: 1,
             ..Settings::default()
         };
-        let clock = Arc::new(SystemClock);
-        let service = Service::new(sockets, settings, hub.clone(), clock, crate::random::bits).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let streams = Supervisor::without_sources(&hub, &clock);
+        let service = Service::new(sockets, settings, streams, clock, crate::random::bits).unwrap();
         let (stop, requested) = shutdown::channel();
         tokio::spawn(Arc::clone(&service).run(requested));
         let video = Video::new(video);
@@ -87,8 +89,8 @@ impl World {
         }
     }
 
-    /// A client's offer, answered.
-    async fn answered(&self, rtc: &mut Rtc, keep: &str) {
+    /// A client's offer, answered: our name and theirs in ICE.
+    async fn answered(&self, rtc: &mut Rtc, keep: &str) -> String {
         let mut api = rtc.sdp_api();
         api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
@@ -98,6 +100,7 @@ impl World {
             remote: Ipv4Addr::LOCALHOST.into(),
             agent: Some("test".into()),
             at_once: false,
+            came_through: Vec::new(),
         };
         let Ok(created) = self.service.view(asked).await else {
             panic!("no session")
@@ -111,6 +114,8 @@ impl World {
             .collect();
         let answer = SdpAnswer::from_sdp_string(&sdp).unwrap();
         rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        let ours = (sdp.lines()).find_map(|line| line.strip_prefix("a=ice-ufrag:"));
+        format!("{}:{}", ours.unwrap(), rtc.direct_api().local_ice_credentials().ufrag)
     }
 
     fn viewers(&self) -> Vec<Arc<SessionStats>> {
@@ -139,6 +144,8 @@ struct Shared {
 
 struct Client {
     shared: Arc<Shared>,
+    /// What a request of this session is named.
+    ice_name: String,
     task: JoinHandle<()>,
 }
 
@@ -158,7 +165,7 @@ impl Client {
         let local = socket.local_addr().unwrap();
         let mut rtc = client();
         rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
-        world.answered(&mut rtc, " udp ").await;
+        let ice_name = world.answered(&mut rtc, " udp ").await;
         let shared = Arc::new(Shared::default());
         let counting = Arc::clone(&shared);
         let task = tokio::spawn(async move {
@@ -174,7 +181,7 @@ impl Client {
                 }
             }
         });
-        Self { shared, task }
+        Self { shared, ice_name, task }
     }
 
     async fn by_tcp(world: &World) -> Self {
@@ -184,7 +191,7 @@ impl Client {
         let mut rtc = client();
         let candidate = Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build();
         rtc.add_local_candidate(candidate.unwrap());
-        world.answered(&mut rtc, " tcp ").await;
+        let ice_name = world.answered(&mut rtc, " tcp ").await;
         let shared = Arc::new(Shared::default());
         let counting = Arc::clone(&shared);
         let task = tokio::spawn(async move {
@@ -212,7 +219,7 @@ impl Client {
                 }
             }
         });
-        Self { shared, task }
+        Self { shared, ice_name, task }
     }
 }
 
@@ -354,4 +361,66 @@ async fn noise_on_the_port_is_nobodys() {
         .await
         .unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+}
+
+/// A request of STUN under this name, whose integrity nobody could have made without the password (RFC 8489 §5, §14; RFC 8445 §7.1).
+fn forged_check(name: &str) -> Vec<u8> {
+    let mut padded = name.as_bytes().to_vec();
+    padded.resize(name.len().next_multiple_of(4), 0);
+    let attribute = |kind: u16, length: usize, value: &[u8]| {
+        [&kind.to_be_bytes()[..], &(length as u16).to_be_bytes(), value].concat()
+    };
+    let attributes = [
+        attribute(0x0006, name.len(), &padded),
+        attribute(0x0025, 0, &[]),
+        attribute(0x0024, 4, &[0x7f; 4]),
+        attribute(0x0008, 20, &[5; 20]),
+    ]
+    .concat();
+    let mut check = vec![0, 1];
+    check.extend((attributes.len() as u16).to_be_bytes());
+    check.extend([0x21, 0x12, 0xa4, 0x42]);
+    check.extend([9; 12]);
+    check.extend(attributes);
+    check
+}
+
+/// A `ClientHello` of DTLS 1.2 (RFC 6347 §4.2), which any server answers that takes it.
+fn client_hello() -> Vec<u8> {
+    let mut body = vec![0xfe, 0xfd];
+    body.extend([3; 32]);
+    // No session, no cookie, one suite, no compression.
+    body.extend([0, 0, 0, 2, 0xc0, 0x2b, 1, 0]);
+    let length = (body.len() as u32).to_be_bytes();
+    let mut message = vec![1, length[1], length[2], length[3], 0, 0, 0, 0, 0];
+    message.extend(&length[1..]);
+    message.extend(body);
+    let mut record = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0];
+    record.extend((message.len() as u16).to_be_bytes());
+    record.extend(message);
+    record
+}
+
+/// Somebody who saw the name of a session begins its handshake before its own client does. He is not heard, and the client notices nothing.
+#[tokio::test]
+async fn who_begins_somebody_elses_handshake_is_not_heard() {
+    let mut world = World::new(VideoSettings::default());
+    world.play(1).await;
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, world.service.port()));
+    stranger.writable().await.unwrap();
+    let client = Client::by_udp(&world).await;
+    // The client's task has not run yet: all of this is there before its first word.
+    for _ in 0..20 {
+        for datagram in [client_hello(), forged_check(&client.ice_name), client_hello()] {
+            stranger.try_send_to(&datagram, to).unwrap();
+        }
+    }
+    assert_eq!(client.packets(), 0);
+    world.until("pictures", |_| client.packets() > 20).await;
+    let mut answer = [0; 1_500];
+    while let Ok((length, _)) = stranger.try_recv_from(&mut answer) {
+        // An error of STUN (RFC 8489 §6.3.1) tells him nothing.
+        assert_eq!(answer[..2], [1, 0x11], "{:?}", &answer[..length]);
+    }
 }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use media::hub::{EndReason, Entry, Event, MAX_TRACKS, Position, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{StreamName, TrackIndex};
-use protocol::webrtc::{self, Datagram, Ended, Moment, Outbox, Report, Transport, Viewer};
+use protocol::webrtc::{self, Datagram, Ended, Moment, Outbox, Rendition, Report, Transport, Viewer};
 
 use super::forms::Forms;
 use super::sessions::{Arrived, Registered};
 use super::tcp::{Connection, Written};
+use super::thinning::{Given, Thinning};
 use super::{Service, sockets};
 
 /// Frames that a viewer which is behind is sent in one turn, so that one with a long way to go does not hold up the others.
@@ -88,6 +89,7 @@ pub(super) struct Seated {
     pub(super) agent: Option<Arc<str>>,
     pub(super) place: Place,
     pub(super) joined: Option<Joined>,
+    pub(super) given: Given,
     pub(super) connections: Vec<(SocketAddr, Arc<Connection>)>,
     pub(super) _counted: super::fanout::Counted,
 }
@@ -122,8 +124,34 @@ pub(super) struct Turn<'a> {
     pub(super) service: &'a Service,
     pub(super) stream: &'a Arc<Stream>,
     pub(super) forms: &'a Forms,
+    pub(super) thinning: &'a Thinning,
     pub(super) out: &'a mut Outbox,
     pub(super) now: Moment,
+}
+
+impl Joined {
+    /// Says what it is given, when that is another.
+    fn tell(&self, given: &Given) {
+        if self.stats.rendition() != given.shown() {
+            self.stats.set_rendition(given.shown());
+            tracing::debug!(
+                stream = %self.stats.info.stream,
+                session = self.stats.id.get(),
+                rendition = given.shown().word(),
+                estimate_kbps = self.stats.estimate_bps.get() / 1_000,
+                "WebRTC viewer is given another rendition"
+            );
+        }
+    }
+
+    fn count(&self, sent: webrtc::Sent, keyframe: bool) {
+        if sent.packets > 0 {
+            self.stats.packets.add(sent.packets as u64);
+            self.stats.bytes.add(sent.bytes as u64);
+            self.stats.frames.add(1);
+            self.stats.keyframes.add(u64::from(keyframe));
+        }
+    }
 }
 
 impl Seated {
@@ -151,8 +179,11 @@ impl Seated {
     }
 
     pub(super) fn handle_timeout(&mut self, turn: &mut Turn<'_>) -> Result<(), End> {
-        self.session.handle_timeout(turn.now.at, turn.out);
-        self.settle(turn)
+        if self.session.poll_timeout() <= turn.now.at {
+            self.session.handle_timeout(turn.now.at, turn.out);
+            self.settle(turn)?;
+        }
+        self.follow(turn)
     }
 
     /// Sends a frame.
@@ -165,16 +196,124 @@ impl Seated {
         if form.reorders() && self.session.tracks().any(|known| known == track) {
             return Err(End::Reordered);
         }
-        let sent = self.session.send(track, form, turn.now, turn.out);
+        if turn.thinning.track() != Some(track) {
+            if self.given.follows() {
+                let estimate = self.given.estimate_bps();
+                self.given.trail.occupy(entry.frame.data.len(), estimate, turn.now.at);
+            }
+        } else if self.given.trail.has_passed(entry) {
+            return Ok(());
+        } else if !self.given.takes(form.is_keyframe()) {
+            let missed = if self.given.follows() {
+                self.given.trail.hand(entry)
+            } else {
+                1
+            };
+            joined.stats.frames_dropped.add(missed);
+            if self.given.wants_keyframe(turn.now.at) {
+                turn.stream.request_keyframe(turn.now.at);
+            }
+            return self.follow(turn);
+        } else {
+            joined.stats.frames_dropped.add(self.given.trail.leave());
+        }
+        self.give(entry, form, Duration::ZERO, turn)
+    }
+
+    fn give(&mut self, entry: &Entry, form: &webrtc::Form, late: Duration, turn: &mut Turn<'_>) -> Result<(), End> {
+        let Some(joined) = &mut self.joined else { return Ok(()) };
+        let track = entry.frame.track;
+        joined.tell(&self.given);
+        let sent = self.session.send_late(late, track, form, turn.now, turn.out);
         let stats = &joined.stats;
         if sent.packets > 0 {
-            stats.packets.add(sent.packets as u64);
-            stats.bytes.add(sent.bytes as u64);
-            stats.frames.add(1);
-            stats
-                .keyframes
-                .add(u64::from(form.is_keyframe() && turn.forms.is_video(track)));
+            joined.count(sent, form.is_keyframe() && turn.forms.is_video(track));
+            if joined.burst_end.is_none_or(|end| entry.id > end) {
+                let waited = turn.now.at.saturating_duration_since(entry.published);
+                let micros = media::time::micros(waited);
+                stats.delays.note(micros);
+                stats.latency_us.set(micros);
+            }
         }
+        self.settle(turn)
+    }
+
+    /// Sends as many of the pictures that wait for it as may go now.
+    fn follow(&mut self, turn: &mut Turn<'_>) -> Result<(), End> {
+        let mut entries = Vec::new();
+        while self.given.follows()
+            && let Some(position) = self.given.trail.ready(turn.now.at)
+        {
+            let event = turn.stream.read(position, 1, &mut entries);
+            let Some(joined) = &mut self.joined else { return Ok(()) };
+            match event {
+                Some(Event::Frames(_)) => {}
+                Some(Event::Jumped { .. }) => {
+                    joined.stats.jumps.add(1);
+                    joined.stats.frames_dropped.add(self.given.trail.leave());
+                }
+                // The fan-out is told as well, and does what follows.
+                Some(Event::Tracks(_) | Event::Ended(_)) => {
+                    self.given.trail.leave();
+                }
+                None => {
+                    self.given.level();
+                    joined.tell(&self.given);
+                    return Ok(());
+                }
+            }
+            for entry in entries.drain(..) {
+                if turn.thinning.track() != Some(entry.frame.track) {
+                    continue;
+                }
+                let form = turn.forms.of(&entry);
+                let Some(form) = form.as_deref().and_then(Option::as_ref) else {
+                    continue;
+                };
+                self.follow_with(&entry, form, turn)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_with(&mut self, entry: &Entry, form: &webrtc::Form, turn: &mut Turn<'_>) -> Result<(), End> {
+        if form.reorders() {
+            return Err(End::Reordered);
+        }
+        let given = &mut self.given;
+        let missed = if !given.follows_to(form.is_keyframe()) {
+            given.trail.leave()
+        } else if given.trail.leaves_out(form.is_disposable()) {
+            1
+        } else {
+            let estimate = given.estimate_bps();
+            given.trail.send(entry, estimate, turn.now.at);
+            let late = turn.now.at.saturating_duration_since(entry.published);
+            return self.give(entry, form, late, turn);
+        };
+        if let Some(joined) = &self.joined {
+            joined.stats.frames_dropped.add(missed);
+        }
+        Ok(())
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let due = self.given.trail.due();
+        due.map_or(self.session.poll_timeout(), |due| due.min(self.session.poll_timeout()))
+    }
+
+    /// Sends a frame of the lower rendition, if that is what it is given.
+    pub(super) fn send_low(&mut self, form: &webrtc::Form, turn: &mut Turn<'_>) -> Result<(), End> {
+        let (Some(joined), Some(track)) = (&self.joined, turn.thinning.track()) else {
+            return Ok(());
+        };
+        if form.reorders() || !self.given.takes_low(form.is_keyframe()) {
+            return Ok(());
+        }
+        joined.tell(&self.given);
+        let sent = self.session.send_of(Rendition::Low, track, form, turn.now, turn.out);
+        joined.count(sent, form.is_keyframe());
         self.settle(turn)
     }
 
@@ -253,8 +392,12 @@ impl Seated {
         while let Some(event) = self.session.poll_event() {
             match event {
                 webrtc::Event::Connected => self.join(turn)?,
+                webrtc::Event::KeyframeWanted if self.given.shown() == Rendition::Low => {
+                    turn.thinning.request_keyframe(turn.now.at);
+                }
                 webrtc::Event::KeyframeWanted => turn.stream.request_keyframe(turn.now.at),
                 webrtc::Event::Report(report) => self.note(report),
+                webrtc::Event::Estimate { bits_per_second } => self.estimate(bits_per_second, turn),
                 webrtc::Event::Ended(ended) => return Err(End::Session(ended)),
                 _ => {}
             }
@@ -273,6 +416,7 @@ impl Seated {
             agent: self.agent.clone(),
             since: turn.now.wall,
         }));
+        self.registered.session.tie(&stats);
         let viewing = turn.stream.add_viewer(Arc::clone(&stats)).map_err(End::Full)?;
         let start = turn.stream.start(turn.now.at);
         let burst = u64::try_from(start.burst_frames).unwrap_or(u64::MAX);
@@ -296,6 +440,20 @@ impl Seated {
         });
         self.place = Place::Behind(start.position);
         Ok(())
+    }
+
+    /// By TCP the connection itself says what it takes, and who falls behind jumps.
+    fn estimate(&mut self, bits_per_second: u64, turn: &Turn<'_>) {
+        let by_udp = self.connection().is_none();
+        let Some(joined) = self.joined.as_ref().filter(|_| by_udp) else {
+            return;
+        };
+        let bps = i64::try_from(bits_per_second).unwrap_or(i64::MAX);
+        joined.stats.estimate_bps.set(bps);
+        let needs = turn.thinning.needs();
+        self.given.decide(bits_per_second, needs, turn.now.at);
+        self.given.adjust(turn.stream, needs, turn.now.at);
+        joined.tell(&self.given);
     }
 
     fn note(&mut self, report: Report) {
@@ -355,6 +513,9 @@ impl Seated {
     /// What the log says at the end.
     pub(super) fn tell_left(&self, end: &End) {
         let remote = self.session.remote().map(|(_, remote)| remote);
+        if let Some(joined) = &self.joined {
+            joined.stats.farewell.say(end);
+        }
         match &self.joined {
             Some(_) => tracing::info!(
                 remote = remote.map(tracing::field::display),
