@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::support::{Process, Server, counting_ffmpeg, publish_with_ffmpeg, sightline, test_tool, tool};
+use super::support::{Process, Server, counting_ffmpeg, publish_with_ffmpeg, reports, sightline, test_tool, tool};
 
 /// How long a session lives here without a sign of life.
 const TIMEOUT: &str = "3s";
@@ -42,8 +42,7 @@ fn players_over_udp_stay_beyond_the_timeout() {
 
     let (status, said) = ours.finish();
     assert!(status.success(), "{said:?}");
-    let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let last = seconds.iter().rfind(|second| second.get("fps").is_some()).unwrap();
+    let last = reports(&said).pop().unwrap();
     assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
     assert_eq!(last["reconnections"], 0, "{last}");
 

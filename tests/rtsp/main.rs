@@ -4,7 +4,10 @@
 //! say (`protocol::rtsp`), speed (`bench/`).
 
 mod always_available;
+mod changes;
 mod delay;
+mod ended;
+mod exec;
 mod faults;
 mod ffmpeg;
 mod ffplay;
@@ -13,8 +16,15 @@ mod gortsplib;
 mod gstreamer;
 mod keepalive;
 mod killing;
+mod mediamtx;
+#[allow(dead_code, reason = "tests of faults pull the wire out")]
+mod neighbour;
+mod oddities;
+mod onvif;
 mod opencv;
 mod receive;
+mod rtsps;
+mod sources;
 mod support;
 mod takeover;
 mod window;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use media::{WallTime, stamp};
 use serde_json::Value;
 
-use super::support::{PATIENCE, Process, Server, publish_stamped, sightline, tool, wall};
+use super::support::{PATIENCE, Process, Server, publish_stamped, reports, sightline, tool, wall};
 
 fn receive(arguments: &[&str]) -> (std::process::ExitStatus, Vec<String>) {
     let mut command = sightline();
@@ -22,11 +22,7 @@ fn measures_by_the_stamp() {
         let url = server.url("zerolatency");
         let (status, said) = receive(&[&url, "--transport", transport, "--seconds", "4", "--json"]);
         assert!(status.success(), "{said:?}");
-        let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let last = seconds
-            .iter()
-            .rfind(|second| second.get("fps").is_some())
-            .unwrap_or_else(|| panic!("{said:?}"));
+        let last = reports(&said).pop().unwrap_or_else(|| panic!("{said:?}"));
         assert_eq!(last["measured_by"], "stamp", "{last}");
         assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
         let latency = &last["latency"];
@@ -139,9 +135,8 @@ fn the_burst_is_neither_measured_nor_lost() {
     assert!(status.success(), "{said:?}");
     let joined = server.wait_for_events("viewer joined", "cam", 1);
     assert!(joined["burst_frames"].as_u64() >= Some(60), "{joined}");
-    let seconds: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let seconds: Vec<_> = seconds.iter().filter(|second| second.get("fps").is_some()).collect();
-    let [first, .., last] = seconds[..] else {
+    let seconds = reports(&said);
+    let [first, .., last] = &seconds[..] else {
         panic!("{said:?}")
     };
     println!("{first}\n{last}");
@@ -159,11 +154,8 @@ fn a_short_look_has_figures_too() {
     for time in ["1", "0.5"] {
         let (status, said) = receive(&[&server.url("zerolatency"), "--seconds", time, "--json"]);
         assert!(status.success(), "{said:?}");
-        let second = said.iter().find_map(|line| {
-            let value: Value = serde_json::from_str(line).ok()?;
-            value.get("fps").is_some().then_some(value)
-        });
-        let second = second.unwrap_or_else(|| panic!("{said:?}"));
+        let seconds = reports(&said);
+        let second = seconds.first().unwrap_or_else(|| panic!("{said:?}"));
         assert!(second["seconds"].as_f64().unwrap() <= 1.05, "{second}");
         assert!(second["latency"]["p50_ms"].as_f64() > Some(0.0), "{second}");
     }

@@ -28,6 +28,7 @@ pub(crate) fn with_settings_of_its_own(mut command: Command) -> Command {
     }
     // Each server of each test takes what is free.
     for port in [
+        "RTSP_RTSPS_PORT",
         "HTTP_PORT",
         "HTTP_HTTPS_PORT",
         "HLS_PORT",
@@ -208,11 +209,19 @@ fn collect(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) -> 
     })
 }
 
+/// The seconds that `sightline receive --json` has reported, among whatever else it said.
+pub(crate) fn reports(said: &[String]) -> Vec<Value> {
+    let values = said.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let reports: Vec<_> = values.filter(|value| value.get("fps").is_some()).collect();
+    assert!(reports.iter().all(|report| report["fps"].is_f64()), "{reports:?}");
+    reports
+}
+
 /// `sightline serve` on free ports, with state of its own.
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) port: u16,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 impl Server {
@@ -243,11 +252,36 @@ impl Server {
             u16::try_from(event.get("rtsp_port")?.as_u64()?).ok()
         });
         all_settings_known(&process);
-        Self {
-            process,
-            port,
-            _state: state,
-        }
+        Self { process, port, state }
+    }
+
+    /// One of the tokens that it made for itself.
+    pub(crate) fn token(&self, role: &str) -> String {
+        let tokens = std::fs::read(self.state.path().join("tokens.json")).unwrap();
+        let tokens: Value = serde_json::from_slice(&tokens).unwrap();
+        tokens[role].as_str().unwrap().to_owned()
+    }
+
+    /// Where it listens, by its name in the log: `http_port`.
+    pub(crate) fn port_of(&self, name: &str) -> u16 {
+        let said = self.process.said();
+        let mut events = said.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let port = events.find_map(|event| event.get(name)?.as_u64());
+        u16::try_from(port.unwrap_or_else(|| panic!("it does not tell its {name}"))).unwrap()
+    }
+
+    /// What FFmpeg decodes of so many seconds of a stream: a line for each track.
+    pub(crate) fn played(&self, name: &str, seconds: u32) -> Vec<String> {
+        let mut command = tool("ffmpeg");
+        command
+            .args("-nostdin -v info -rtsp_transport tcp -i".split(' '))
+            .arg(self.url(name));
+        command.args(format!("-t {seconds} -f null -").split(' '));
+        let (status, said) = Process::start(&mut command).finish();
+        assert!(status.success(), "{said:#?}");
+        said.into_iter()
+            .filter(|line| line.contains("Stream #0") && line.contains(" -> "))
+            .collect()
     }
 
     pub(crate) fn url(&self, name: &str) -> String {

@@ -15,16 +15,16 @@ use protocol::rtp::Arrival;
 use protocol::rtsp::auth::{Challenge, Credentials};
 use protocol::rtsp::message::Status;
 use protocol::rtsp::server::{self, ChannelKind, Denied, Event, Refusal, ServerPorts, SetUpTransport};
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant as Deadline;
 
 use super::Shared;
 use super::notices::{RefusedAccess, RefusedRequest};
-use super::play::{Playing, SetUp};
+use super::play::{Peer, Playing, SetUp};
 use super::record::Recording;
 use super::udp::{Datagram, Expecting, Port};
 use super::viewer::End;
+use super::wire::Wire;
 use crate::auth::{self, Action, Presented};
 use crate::net;
 
@@ -39,16 +39,24 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// Serves one connection until it ends.
-pub(super) async fn run(socket: TcpStream, remote: SocketAddr, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+/// Serves one connection until it ends. The connection lies in the future once: what an asynchronous function is given, and what it keeps, it has twice.
+pub(super) fn run(
+    wire: Wire,
+    remote: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + Send {
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     // Without it a slow answer is no error, only slow.
-    let _ = net::send_without_delay(&socket);
-    let local = socket.local_addr().unwrap_or(remote);
+    let _ = net::send_without_delay(wire.socket());
+    let local = wire.local_addr().unwrap_or(remote);
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-    let session = server::Session::new(shared.settings.session.clone(), (shared.random)(), shared.clock.now());
-    let connection = Connection {
-        socket: Arc::new(socket),
+    let mut config = shared.settings.session.clone();
+    // RTP beside the connection would not be encrypted.
+    config.udp &= !wire.is_secure();
+    let session = server::Session::new(config, (shared.random)(), shared.clock.now());
+    let mut connection = Connection {
+        wire: Arc::new(wire),
         remote,
         local,
         session,
@@ -57,8 +65,9 @@ pub(super) async fn run(socket: TcpStream, remote: SocketAddr, shared: Arc<Share
         tracks: Vec::new(),
         expecting: None,
         closing: None,
+        told: Arc::new(Notify::new()),
     };
-    connection.serve(stop).await;
+    async move { connection.serve(stop).await }
 }
 
 /// Why a connection ends, for the log.
@@ -80,6 +89,8 @@ enum Ending {
     Paused,
     #[error("the peer begins anew")]
     Anew,
+    #[error("ended on request")]
+    Told,
 }
 
 enum Role {
@@ -90,7 +101,7 @@ enum Role {
 }
 
 struct Connection {
-    socket: Arc<TcpStream>,
+    wire: Arc<Wire>,
     remote: SocketAddr,
     local: SocketAddr,
     session: server::Session,
@@ -100,10 +111,12 @@ struct Connection {
     tracks: Vec<SetUp>,
     expecting: Option<Expecting>,
     closing: Option<Ending>,
+    /// Somebody else than the peer ends it.
+    told: Arc<Notify>,
 }
 
 impl Connection {
-    async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+    async fn serve(&mut self, mut stop: watch::Receiver<bool>) {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let ending = loop {
@@ -121,7 +134,7 @@ impl Connection {
             }
             let timed = self.next_timeout().is_some();
             tokio::select! {
-                ready = self.socket.readable() => {
+                ready = self.wire.readable() => {
                     if let Err(ending) = ready.map_err(Ending::Io).and_then(|()| self.read()) {
                         break ending;
                     }
@@ -129,10 +142,11 @@ impl Connection {
                 () = &mut timer, if timed => self.handle_timeout(),
                 datagram = receive(self.expecting.as_ref()) => self.take_datagram(&datagram),
                 end = ended(&mut self.role) => break Ending::Stream(describe_end(end)),
+                () = self.told.notified() => break Ending::Told,
                 _ = stop.wait_for(|&stop| stop) => break Ending::Stopping,
             }
         };
-        self.end(&ending).await;
+        Box::pin(self.end(&ending)).await;
     }
 
     /// Handles events and writes answers until there is nothing left to do.
@@ -168,7 +182,7 @@ impl Connection {
             _ => output,
         };
         let limit = self.shared.settings.session.request_timeout;
-        tokio::time::timeout(limit, write_all(&self.socket, &output))
+        tokio::time::timeout(limit, self.wire.write_all(&output))
             .await
             .unwrap_or_else(|_| {
                 Err(io::Error::new(
@@ -178,7 +192,7 @@ impl Connection {
             })?;
         // The answer to PLAY went out first.
         if let Role::Viewer(playing) = &mut self.role
-            && let Err(full) = playing.start(&self.shared, &self.socket)
+            && let Err(full) = playing.start(&self.shared, &self.wire)
         {
             self.closing = Some(Ending::Stream(full.to_string()));
         }
@@ -188,10 +202,10 @@ impl Connection {
     fn read(&mut self) -> Result<(), Ending> {
         for _ in 0..READS_PER_TURN {
             if let Role::Publisher(_) = self.role {
-                net::acknowledge_quickly(&*self.socket);
+                net::acknowledge_quickly(self.wire.socket());
             }
             let now = self.shared.clock.now();
-            let read = SCRATCH.with_borrow_mut(|buffer| match self.socket.try_read(buffer) {
+            let read = SCRATCH.with_borrow_mut(|buffer| match self.wire.try_read(buffer) {
                 Ok(0) => Err(Ending::PeerClosed),
                 Ok(length) => {
                     self.session.receive(buffer.get(..length).unwrap_or_default(), now);
@@ -219,14 +233,14 @@ impl Connection {
                 self.session.authorized(answer, now);
             }
             Event::Describe { stream } => {
-                let answer = super::play::describe(&self.shared, &stream, self.local.ip()).await;
+                let answer = Box::pin(super::play::describe(&self.shared, &stream, self.local.ip())).await;
                 // Asked while media flows, it changes nothing.
                 if answer.is_ok() && matches!(self.role, Role::Idle | Role::Described(_)) {
                     self.role = Role::Described(stream);
                 }
                 self.session.describe(answer, now);
             }
-            Event::Announce { stream, sdp } => match Recording::announce(stream, &sdp) {
+            Event::Announce { stream, sdp, via } => match Recording::announce(stream, &sdp, &via) {
                 Ok((recording, announced)) => {
                     self.role = Role::Publisher(Box::new(recording));
                     self.session.announce(Ok(announced), now);
@@ -244,19 +258,19 @@ impl Connection {
             }
             Event::Play { tracks } => self.play(&tracks),
             Event::Record { .. } => {
+                let peer = self.peer();
                 let Role::Publisher(recording) = &mut self.role else {
                     return self
                         .session
                         .record(Err(Refusal::new(Status::NOT_VALID_IN_THIS_STATE)), now);
                 };
-                let agent = self.session.agent().map(Arc::from);
-                let answer = recording.record(&self.shared, self.remote, agent, &self.tracks);
+                let answer = recording.record(&self.shared, &peer, &self.tracks);
                 self.session.record(answer, now);
             }
             Event::Data { track, kind, bytes } => self.take(track, kind, &bytes),
-            Event::Pause => self.pause(&Ending::Paused).await,
+            Event::Pause => Box::pin(self.pause(&Ending::Paused)).await,
             Event::TearDown => {
-                self.pause(&Ending::TearDown).await;
+                Box::pin(self.pause(&Ending::TearDown)).await;
                 self.forget();
             }
             Event::Close { reason } => self.closing = Some(Ending::Session(reason)),
@@ -284,6 +298,7 @@ impl Connection {
             Err(refusal) => {
                 if refusal != auth::Refusal::Missing {
                     let refused = RefusedAccess {
+                        events: Arc::clone(self.shared.streams.events()),
                         remote: self.remote,
                         stream: stream.clone(),
                         reason: refusal.to_string(),
@@ -294,12 +309,12 @@ impl Connection {
                     auth::Refusal::Forbidden(decision) => {
                         Denied::Refused(Refusal::because(Status::FORBIDDEN, decision.to_string()))
                     }
-                    auth::Refusal::Braked { .. } => {
+                    auth::Refusal::Braked { .. } | auth::Refusal::Busy { .. } => {
                         Denied::Refused(Refusal::because(Status::UNAVAILABLE, refusal.to_string()))
                     }
                     auth::Refusal::Missing | auth::Refusal::Wrong => Denied::Challenge(Challenge {
                         realm: "sightline".to_owned(),
-                        digest: true,
+                        digest: self.shared.auth.knows_all_passwords(),
                         basic: true,
                     }),
                 })
@@ -344,6 +359,15 @@ impl Connection {
         Ok(ports)
     }
 
+    fn peer(&self) -> Peer {
+        Peer {
+            remote: self.remote,
+            agent: self.session.agent().map(Arc::from),
+            is_secure: self.wire.is_secure(),
+            told: Arc::clone(&self.told),
+        }
+    }
+
     fn play(&mut self, tracks: &[usize]) {
         let now = self.shared.clock.now();
         let stream = match &self.role {
@@ -359,14 +383,14 @@ impl Connection {
             // A second PLAY of a live stream changes nothing.
             return self.session.play(Ok(&[]), now);
         }
-        let agent = self.session.agent().map(Arc::from);
+        let peer = self.peer();
         let set_up: Vec<_> = self
             .tracks
             .iter()
             .filter(|known| tracks.contains(&known.track))
             .copied()
             .collect();
-        match Playing::prepare(&self.shared, &stream, self.remote, agent, &set_up) {
+        match Playing::prepare(&self.shared, &stream, &peer, &set_up) {
             Ok((playing, rtp_info)) => {
                 self.tell_left(&Ending::Anew);
                 self.role = Role::Viewer(Box::new(playing));
@@ -378,11 +402,14 @@ impl Connection {
 
     /// Tells that a viewer or publisher is gone: once for each time that one joined or began.
     fn tell_left(&self, reason: &Ending) {
-        let (who, stream) = match &self.role {
-            Role::Viewer(playing) => ("viewer", playing.stream()),
-            Role::Publisher(recording) if recording.has_begun() => ("publisher", recording.stream()),
+        let (who, stream, stats) = match &self.role {
+            Role::Viewer(playing) => ("viewer", playing.stream(), Some(playing.stats())),
+            Role::Publisher(recording) if recording.has_begun() => ("publisher", recording.stream(), recording.stats()),
             Role::Idle | Role::Described(_) | Role::Publisher(_) => return,
         };
+        if let Some(stats) = stats {
+            stats.farewell.say(reason);
+        }
         tracing::info!(remote = %self.remote, %stream, %reason, "RTSP {who} left");
     }
 
@@ -394,7 +421,7 @@ impl Connection {
             Role::Viewer(playing) => {
                 let stream = playing.stream().clone();
                 let unfinished = playing.stop().await;
-                if let Err(error) = tokio::time::timeout(FAREWELL, write_all(&self.socket, &unfinished))
+                if let Err(error) = tokio::time::timeout(FAREWELL, self.wire.write_all(&unfinished))
                     .await
                     .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
                 {
@@ -467,7 +494,7 @@ impl Connection {
                 Ok(reports) if !reports.is_empty() => {
                     // A publisher reads its reports or it does not; they are not worth waiting for. A part of one would break
                     // the stream of answers, but 100 bytes fit, or none of them do.
-                    if let Ok(written) = self.socket.try_write(&reports)
+                    if let Ok(written) = self.wire.try_write(&reports)
                         && written < reports.len()
                     {
                         self.closing = Some(Ending::Io(io::ErrorKind::WriteZero.into()));
@@ -479,15 +506,16 @@ impl Connection {
         }
     }
 
-    async fn end(mut self, ending: &Ending) {
+    async fn end(&mut self, ending: &Ending) {
         self.tell_left(ending);
         tracing::debug!(remote = %self.remote, reason = %ending, "RTSP connection ended");
         if let Role::Viewer(playing) = std::mem::replace(&mut self.role, Role::Idle) {
             drop(playing);
         } else {
             let output = self.session.take_output();
-            let _ = tokio::time::timeout(FAREWELL, write_all(&self.socket, &output)).await;
+            let _ = tokio::time::timeout(FAREWELL, self.wire.write_all(&output)).await;
         }
+        self.wire.close();
     }
 }
 
@@ -516,16 +544,4 @@ fn describe_end(end: End) -> String {
         End::Panicked => "an error in this program, which the log has; please report it",
     }
     .to_owned()
-}
-
-async fn write_all(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        socket.writable().await?;
-        match socket.try_write(bytes) {
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

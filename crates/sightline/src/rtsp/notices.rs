@@ -4,10 +4,12 @@
 //! logged ([`crate::log::notice`]).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use media::{Clock, StreamName};
 use protocol::rtsp::server::Refused;
 
+use crate::events::{Events, Login, What};
 use crate::log::notice::{INTERVAL, Listening, Notice, Tell};
 
 /// All that is told this way.
@@ -21,6 +23,8 @@ pub(super) struct Notices {
 /// Credentials that are wrong, or do not suffice.
 #[derive(Debug)]
 pub(super) struct RefusedAccess {
+    /// Where it is told besides.
+    pub(super) events: Arc<Events>,
     pub(super) remote: SocketAddr,
     pub(super) stream: StreamName,
     pub(super) reason: String,
@@ -36,6 +40,13 @@ pub(super) struct RefusedRequest {
 impl Tell for RefusedAccess {
     fn tell(&self, times: u64) {
         tracing::warn!(remote = %self.remote, stream = %self.stream, reason = %self.reason, times, "RTSP access refused");
+        self.events.tell(What::LoginRefused(Box::new(Login {
+            protocol: "RTSP",
+            remote: self.remote.ip(),
+            stream: Some(self.stream.clone()),
+            reason: self.reason.clone(),
+            times,
+        })));
     }
 }
 

@@ -5,24 +5,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use media::hub::{Event, Full, MAX_TRACKS, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
-use media::{Kind, StreamName, TrackIndex, WallTime};
+use media::{Clock, Kind, StreamName, TrackIndex, WallTime};
 use protocol::rtp::rtcp;
 use protocol::rtsp::message::Status;
 use protocol::rtsp::server::{Description, Refusal, RtpInfo, SetUpTransport};
 use protocol::sdp;
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
 use super::fanout::{Fanout, Seat};
 use super::forms::Forms;
 use super::viewer::{Burst, End, Outlet, Place, Route, Tcp, Transport, Udp, Viewer};
+use super::wire::Wire;
 use crate::net;
+use crate::source::{Missing, Trouble};
 
 /// Bursts over UDP go out at this multiple of the stream's bitrate.
 const BURST_SPEED: u64 = 4;
@@ -30,10 +30,6 @@ const BURST_SPEED: u64 = 4;
 const LEAST_BURST_BYTES_PER_SECOND: u64 = 1_000_000;
 /// What the kernel may hold for a viewer besides what is on its way: half a second of 2 Mb/s, and more than most keyframes.
 const UNSENT_BYTES: u32 = 128 << 10;
-/// How long a viewer waits for a camera or slate of ours that has not given its first picture: right after the start of the program.
-const CAMERA_START: Duration = Duration::from_secs(3);
-/// How often it is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Frames of a burst that are looked at; the hub's own limits are below.
 const MAX_BURST_FRAMES: usize = 4_096;
 
@@ -57,21 +53,23 @@ fn find(shared: &Shared, name: &StreamName) -> Result<Arc<Stream>, Refusal> {
     found.map_err(|not_found| Refusal::because(Status::NOT_FOUND, not_found.to_string()))
 }
 
-/// The stream, or, if it is one that this machine gives by itself, the stream it is about to give.
-async fn find_soon(shared: &Shared, name: &StreamName) -> Result<Arc<Stream>, Refusal> {
-    let deadline = shared.clock.now() + CAMERA_START;
-    loop {
-        let found = find(shared, name);
-        if found.is_ok() || !shared.settings.soon.contains(name) || shared.clock.now() > deadline {
-            return found;
+/// Why somebody does not get a stream, or where else it is.
+fn refusal(missing: &Missing) -> Refusal {
+    let why = missing.to_string();
+    match missing {
+        Missing::NotFound(_) => Refusal::because(Status::NOT_FOUND, why),
+        Missing::Failed { trouble, .. } if *trouble == Trouble::NotThere => Refusal::because(Status::NOT_FOUND, why),
+        Missing::Failed { .. } | Missing::Slow { .. } | Missing::Full { .. } => {
+            Refusal::because(Status::UNAVAILABLE, why)
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        Missing::Elsewhere { to, .. } => Refusal::redirect(to),
     }
 }
 
 /// The answer to DESCRIBE.
 pub(super) async fn describe(shared: &Shared, name: &StreamName, address: IpAddr) -> Result<Description, Refusal> {
-    let stream = find_soon(shared, name).await?;
+    let found = shared.streams.find(name).await;
+    let stream = found.map_err(|missing| refusal(&missing))?;
     let tracks = stream.tracks();
     let described = sdp::tracks(&tracks);
     let session = sdp::Describe {
@@ -131,23 +129,13 @@ impl Playing {
     pub(super) fn prepare(
         shared: &Shared,
         name: &StreamName,
-        remote: SocketAddr,
-        agent: Option<Arc<str>>,
+        peer: &Peer,
         set_up: &[SetUp],
     ) -> Result<(Self, Vec<RtpInfo>), Refusal> {
         let stream = find(shared, name)?;
         let forms = fanout(shared, &stream).forms(&stream, shared.random);
-        let udp = set_up
-            .iter()
-            .any(|track| matches!(track.transport, SetUpTransport::Udp { .. }));
-        let stats = Arc::new(SessionStats::new(SessionInfo {
-            stream: name.clone(),
-            role: Role::Viewer,
-            protocol: if udp { "RTSP/UDP" } else { "RTSP/TCP" },
-            remote: Some(remote),
-            agent,
-            since: shared.clock.wall(),
-        }));
+        let (udp, remote) = (has_udp(set_up), peer.remote);
+        let stats = peer.session(name, Role::Viewer, udp, &*shared.clock);
         let full = |full: Full| Refusal::because(Status::UNAVAILABLE, full.to_string());
         let viewing = stream.add_viewer(stats.clone()).map_err(full)?;
         let mut outlets = outlets(set_up, remote.ip());
@@ -197,6 +185,11 @@ impl Playing {
         &self.name
     }
 
+    /// Its counters.
+    pub(super) fn stats(&self) -> &SessionStats {
+        &self.stats
+    }
+
     /// The fan-out has the write side.
     pub(super) fn is_seated(&self) -> bool {
         self.seat.is_some()
@@ -214,13 +207,13 @@ impl Playing {
     }
 
     /// Hands the viewer, with the write side where frames go out there, to the fan-out. Once is enough.
-    pub(super) fn start(&mut self, shared: &Shared, socket: &Arc<TcpStream>) -> Result<(), Full> {
+    pub(super) fn start(&mut self, shared: &Shared, wire: &Arc<Wire>) -> Result<(), Full> {
         let Some(mut viewer) = self.viewer.take() else {
             return Ok(());
         };
         if matches!(viewer.transport, Transport::Waiting) {
-            net::bound_unsent(&**socket, UNSENT_BYTES);
-            viewer.transport = Transport::Tcp(Tcp::new(socket.clone()));
+            net::bound_unsent(wire.socket(), UNSENT_BYTES);
+            viewer.transport = Transport::Tcp(Tcp::new(wire.clone()));
         }
         let seat = fanout(shared, &self.stream).join(&self.stream, &self.forms, self.id, viewer)?;
         self.seat = Some(seat);
@@ -276,6 +269,47 @@ impl Playing {
             }
         }
     }
+}
+
+/// Whoever plays or publishes.
+pub(super) struct Peer {
+    pub(super) remote: SocketAddr,
+    pub(super) agent: Option<Arc<str>>,
+    /// By RTSPS.
+    pub(super) is_secure: bool,
+    /// Where it is told to end.
+    pub(super) told: Arc<Notify>,
+}
+
+impl Peer {
+    /// The counters of its session. Whoever sees them can end its connection.
+    pub(super) fn session(&self, stream: &StreamName, role: Role, udp: bool, clock: &dyn Clock) -> Arc<SessionStats> {
+        let stats = SessionStats::new(SessionInfo {
+            stream: stream.clone(),
+            role,
+            protocol: match (self.is_secure, udp) {
+                (true, _) => "RTSPS",
+                (false, true) => "RTSP/UDP",
+                (false, false) => "RTSP/TCP",
+            },
+            remote: Some(self.remote),
+            agent: self.agent.clone(),
+            since: clock.wall(),
+        });
+        let told = Arc::clone(&self.told);
+        stats.leash.tie(move || {
+            told.notify_one();
+            true
+        });
+        Arc::new(stats)
+    }
+}
+
+/// Whether any of them travels beside the connection.
+pub(super) fn has_udp(set_up: &[SetUp]) -> bool {
+    set_up
+        .iter()
+        .any(|track| matches!(track.transport, SetUpTransport::Udp { .. }))
 }
 
 fn outlets(set_up: &[SetUp], peer: IpAddr) -> Vec<Outlet> {

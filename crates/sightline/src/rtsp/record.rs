@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use media::hub::{Origin, Publisher, Publishing, Refused};
 use media::stats::{Role, SessionInfo, SessionStats};
-use media::{StreamName, Track, TrackIndex};
+use media::{CaptureSource, StreamName, Track, TrackIndex};
 use protocol::rtp::{Arrival, Receiver, ReceiverConfig, ReceiverStats, Reordering, Timeline};
 use protocol::rtsp::message::Status;
 use protocol::rtsp::server::{Announced, ChannelKind, Refusal, SetUpTransport};
 use protocol::sdp;
 
 use super::Shared;
-use super::play::SetUp;
+use super::play::{Peer, SetUp, has_udp};
 use super::udp::RtpSockets;
+use crate::forward::via;
 use crate::log::notice::Losses;
 
 /// Time between receiver reports.
@@ -32,6 +33,7 @@ pub(super) struct Recording {
     receivers: Vec<Reception>,
     publisher: Option<Publisher>,
     stats: Option<Arc<SessionStats>>,
+    came_through: Vec<Box<str>>,
     next_report: Option<Instant>,
     losses: Losses,
 }
@@ -46,7 +48,12 @@ struct Reception {
 
 impl Recording {
     /// Reads what a publisher announces. Every `m=` line can be set up; packets of those we do not carry are ignored.
-    pub(super) fn announce(name: StreamName, sdp: &[u8]) -> Result<(Self, Announced), Refusal> {
+    pub(super) fn announce(name: StreamName, sdp: &[u8], via: &str) -> Result<(Self, Announced), Refusal> {
+        let came_through = via::read(via);
+        via::check(&came_through, &name).map_err(|circle| {
+            tracing::warn!(stream = %name, reason = %circle, "RTSP publisher refused");
+            Refusal::because(Status::LOOP_DETECTED, circle.to_string())
+        })?;
         let bad = |why: String| Refusal::because(Status::BAD_REQUEST, why);
         let description = sdp::parse(sdp, &sdp::Limits::default()).map_err(|error| bad(error.to_string()))?;
         let mut controls: Vec<(usize, String)> = (description.media.iter())
@@ -76,6 +83,7 @@ impl Recording {
             receivers: Vec::new(),
             publisher: None,
             stats: None,
+            came_through,
             next_report: None,
             losses: Losses::default(),
         };
@@ -92,30 +100,21 @@ impl Recording {
         &self.name
     }
 
+    /// Its counters, once it has begun.
+    pub(super) fn stats(&self) -> Option<&SessionStats> {
+        self.stats.as_deref()
+    }
+
     /// It publishes, or did until another took over.
     pub(super) fn has_begun(&self) -> bool {
         self.publisher.is_some()
     }
 
     /// Begins to publish the tracks that are set up.
-    pub(super) fn record(
-        &mut self,
-        shared: &Shared,
-        remote: SocketAddr,
-        agent: Option<Arc<str>>,
-        set_up: &[SetUp],
-    ) -> Result<(), Refusal> {
-        let udp = set_up
-            .iter()
-            .any(|known| matches!(known.transport, SetUpTransport::Udp { .. }));
-        let stats = Arc::new(SessionStats::new(SessionInfo {
-            stream: self.name.clone(),
-            role: Role::Publisher,
-            protocol: if udp { "RTSP/UDP" } else { "RTSP/TCP" },
-            remote: Some(remote),
-            agent,
-            since: shared.clock.wall(),
-        }));
+    pub(super) fn record(&mut self, shared: &Shared, peer: &Peer, set_up: &[SetUp]) -> Result<(), Refusal> {
+        let (udp, remote) = (has_udp(set_up), peer.remote);
+        let stats = peer.session(&self.name, Role::Publisher, udp, &*shared.clock);
+        let _ = stats.came_through.set(self.came_through.clone().into());
         let timeline = Timeline::default();
         let mut tracks = Vec::new();
         self.receivers.clear();
@@ -264,10 +263,14 @@ fn publish(
 ) -> Result<(), Refused> {
     while let Some(received) = reception.receiver.poll() {
         if let Some(publisher) = publisher.as_deref_mut() {
-            let latency_us = arrival.wall.micros_since(received.frame.capture.at);
+            let capture = received.frame.capture;
+            let latency_us = arrival.wall.micros_since(capture.at);
             publisher.publish(received.frame, arrival.at)?;
             if let Some(stats) = stats {
                 stats.latency_us.set(latency_us);
+                if capture.source != CaptureSource::Arrival {
+                    stats.delays.note(latency_us);
+                }
             }
         }
     }

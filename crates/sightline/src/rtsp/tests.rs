@@ -3,18 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Instant;
 
-use media::TrackIndex;
 use media::hub::{Limits, Origin, Publisher, Publishing};
 use media::stats::{Role, SessionInfo, SessionStats};
+use media::{StreamName, TrackIndex};
 use protocol::rtp::rtcp;
 use testkit::stream::Video;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
 use crate::auth::Mode;
 use crate::clock::SystemClock;
-use crate::{net, random};
+use crate::{net, random, tls};
 
 const LOCALHOST: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 /// Longest wait for anything, on a machine that is busy with other tests.
@@ -25,28 +25,33 @@ const SOCKET_BYTES: usize = 4_096;
 /// A server with a stream of two H.264 tracks.
 struct World {
     port: u16,
+    secure_port: u16,
     hub: Hub,
-    _publisher: Publisher,
+    publisher: Publisher,
+    video: Video,
     _stop: watch::Sender<bool>,
 }
 
 impl World {
     fn start(session: server::Config) -> Self {
-        let listener = net::listen_tcp(LOCALHOST, 0, "--rtsp-port").unwrap();
-        // Connections inherit it.
-        socket2::SockRef::from(&listener)
-            .set_send_buffer_size(SOCKET_BYTES)
-            .unwrap();
-        let pair = net::bind_rtp_pair(LOCALHOST, [0, 0], "rtsp.rtp_port").unwrap();
+        let listener = small_listener();
+        let folder: tls::OpenFolder = Arc::new(|| Err(crate::state::Error::NoPlace));
+        let certificates = Certificates::own(folder, Vec::new, Arc::new(SystemClock));
+        let sockets = Sockets {
+            tcp: listener,
+            tls: Some((small_listener(), certificates)),
+            rtp: Some(net::bind_rtp_pair(LOCALHOST, [0, 0], "rtsp.rtp_port").unwrap()),
+        };
         let hub = Hub::new(Limits::default());
         let auth = Arc::new(Auth::new(Mode::Open, Vec::new()));
         let settings = Settings {
             session,
             ..Settings::default()
         };
-        let clock = Arc::new(SystemClock);
-        let server = Server::new(listener, Some(pair), settings, hub.clone(), auth, clock, random::bits).unwrap();
-        let port = server.local_addr().unwrap().port();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let streams = Supervisor::without_sources(&hub, &clock);
+        let server = Server::new(sockets, settings, streams, auth, clock, random::bits).unwrap();
+        let (port, secure_port) = (server.local_addr().unwrap().port(), server.secure_port().unwrap());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(server.run(stopped));
         let publishing = Publishing {
@@ -76,8 +81,10 @@ impl World {
         publisher.publish(first.next_frame(SystemClock.wall()), now).unwrap();
         Self {
             port,
+            secure_port,
             hub,
-            _publisher: publisher,
+            publisher,
+            video: first,
             _stop: stop,
         }
     }
@@ -104,9 +111,28 @@ impl World {
     }
 }
 
+/// Its connections inherit small buffers.
+fn small_listener() -> std::net::TcpListener {
+    let listener = net::listen_tcp(LOCALHOST, 0, "--rtsp-port").unwrap();
+    let options = socket2::SockRef::from(&listener);
+    options.set_send_buffer_size(SOCKET_BYTES).unwrap();
+    listener
+}
+
+trait Connected: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connected for T {}
+
+async fn small_socket(port: u16) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(SOCKET_BYTES as u32).unwrap();
+    socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap()
+}
+
 /// A peer that writes requests and reads answers.
 struct Peer {
-    socket: TcpStream,
+    socket: Box<dyn Connected>,
+    /// Numbers of the packets of channel 0, as they came.
+    numbers: Vec<u16>,
     url: String,
     requests: u32,
     session: Option<String>,
@@ -115,12 +141,21 @@ struct Peer {
 
 impl Peer {
     async fn connect(world: &World) -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(SOCKET_BYTES as u32).unwrap();
-        let address = (Ipv4Addr::LOCALHOST, world.port).into();
+        let socket = small_socket(world.port).await;
+        Self::new(Box::new(socket), world.url())
+    }
+
+    async fn connect_by_tls(world: &World) -> Self {
+        let socket = tls::tests::connect(small_socket(world.secure_port).await, &[]).await;
+        let url = format!("rtsps://127.0.0.1:{}/zerolatency", world.secure_port);
+        Self::new(Box::new(socket), url)
+    }
+
+    fn new(socket: Box<dyn Connected>, url: String) -> Self {
         Self {
-            socket: socket.connect(address).await.unwrap(),
-            url: world.url(),
+            socket,
+            numbers: Vec::new(),
+            url,
             requests: 0,
             session: None,
             read: Vec::new(),
@@ -149,9 +184,13 @@ impl Peer {
 
     async fn answer(&mut self) -> String {
         loop {
-            if let [b'$', _, high, low, ..] = self.read[..] {
+            if let [b'$', channel, high, low, ..] = self.read[..] {
                 let end = 4 + usize::from(u16::from_be_bytes([high, low]));
                 if self.read.len() >= end {
+                    if channel == 0 {
+                        assert!(end > 16 && self.read[4] == 0x80, "an RTP packet");
+                        self.numbers.push(u16::from_be_bytes([self.read[6], self.read[7]]));
+                    }
                     self.read.drain(..end);
                     continue;
                 }
@@ -280,4 +319,73 @@ async fn a_viewer_over_udp_lives_as_long_as_it_reports() {
         assert_eq!(world.viewers().len(), 1, "after {:?}", begun.elapsed());
     }
     world.wait_until("it is gone", |world| world.viewers().is_empty()).await;
+}
+
+/// By TLS there is one stream of bytes more between a frame and its packets: what waits sealed must go out before anything else, and a viewer
+/// that reads slowly must be moved on like any other.
+#[tokio::test]
+async fn who_reads_slowly_by_tls_gets_whole_packets_and_its_answers() {
+    let mut world = World::start(server::Config::default());
+    let mut peer = Peer::connect_by_tls(&world).await;
+    let refused = "Transport: RTP/AVP;unicast;client_port=5000-5001\r\n";
+    let answer = peer.ask("SETUP", "/trackID=0", refused).await;
+    assert!(
+        answer.starts_with("RTSP/1.0 461"),
+        "beside the connection nothing is encrypted: {answer}"
+    );
+    peer.set_up(0, "RTP/AVP/TCP;unicast;interleaved=0-1").await;
+    peer.ask("PLAY", "", "").await;
+    assert_eq!(world.viewers()[0].info.protocol, "RTSPS");
+    // Far more than all buffers take.
+    for _ in 0..3 {
+        for _ in 0..60 {
+            let frame = world.video.next_frame(SystemClock.wall());
+            world.publisher.publish(frame, SystemClock.now()).unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        world
+            .wait_until("it is blocked", |world| world.viewers()[0].waiting_bytes.get() > 0)
+            .await;
+        let answer = peer.ask("OPTIONS", "", "").await;
+        assert!(answer.contains(&format!("CSeq: {}\r\n", peer.requests)), "{answer}");
+    }
+    let numbers = &peer.numbers;
+    assert!(numbers.len() > 30, "{} packets", numbers.len());
+    for pair in numbers.windows(2) {
+        assert_eq!(pair[0].wrapping_add(1), pair[1], "none is lost between");
+    }
+    let answer = peer.ask("TEARDOWN", "", "").await;
+    assert!(answer.starts_with("RTSP/1.0 200"), "{answer}");
+}
+
+/// Whoever connects to the port of RTSPS and does not speak TLS, or stops in the middle, costs nothing but its connection.
+#[tokio::test]
+async fn no_tls_on_the_port_of_rtsps_is_the_end() {
+    let world = World::start(server::Config::default());
+    for said in [
+        &b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"[..],
+        &[0; 64],
+        &[22, 3, 1, 255, 255, 1],
+    ] {
+        let mut socket = small_socket(world.secure_port).await;
+        socket.write_all(said).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let reading = socket.read_to_end(&mut answer);
+        let _ = tokio::time::timeout(PATIENCE, reading).await.expect("it is closed");
+        assert!(!answer.starts_with(b"RTSP"));
+    }
+    let mut peer = Peer::connect_by_tls(&world).await;
+    let answer = peer.ask("OPTIONS", "", "").await;
+    assert!(answer.starts_with("RTSP/1.0 200"), "others are served: {answer}");
+}
+
+/// What every connection holds, besides what its role needs: on it a viewer's memory hangs, and one line that waits for something large doubles it.
+#[test]
+fn a_connection_is_small() {
+    fn size<A, B, C, D, E, F>(_: fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = size(connected);
+    assert!(bytes <= 4_096, "{bytes} bytes a connection");
 }

@@ -19,11 +19,11 @@ use media::stats::SessionStats;
 use media::{TrackIndex, WallTime};
 
 use protocol::rtp::{Framing, HEADER_BYTES, INTERLEAVED_BYTES, PacketRanges, rtcp};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::forms::{Forms, Packets};
 use super::udp::RtpSockets;
+use super::wire::Wire;
 
 /// Answers to requests that may wait for the connection while it plays. A peer that sends requests and reads nothing is
 /// ended beyond it.
@@ -47,7 +47,7 @@ pub(crate) enum Transport {
 
 /// The write side of an RTSP connection while it plays.
 pub(crate) struct Tcp {
-    pub(crate) socket: Arc<TcpStream>,
+    pub(super) wire: Arc<Wire>,
     /// The rest of a write that was begun: it must be finished before anything else goes out.
     pub(crate) unfinished: Bytes,
     /// Answers to requests, to go out between frames.
@@ -235,8 +235,17 @@ impl Viewer {
         };
         self.outlets[index].sequence = Some(sequence.wrapping_add(packets));
         self.count(index, entry, u32::from(packets), bytes);
+        if own_timestamp.is_none() {
+            let waited = now.saturating_duration_since(entry.published);
+            let micros = media::time::micros(waited);
+            self.stats.delays.note(micros);
+            self.stats.latency_us.set(micros);
+        }
         if sent == Sent::Blocked {
             self.blocked_since.get_or_insert(now);
+            if let Transport::Tcp(tcp) = &self.transport {
+                self.stats.waiting_bytes.set(tcp.waiting_bytes() as i64);
+            }
         }
         Ok(sent)
     }
@@ -248,6 +257,9 @@ impl Viewer {
         };
         let before = tcp.waiting_bytes();
         let sent = tcp.flush()?;
+        if before > 0 {
+            self.stats.waiting_bytes.set(tcp.waiting_bytes() as i64);
+        }
         match sent {
             Sent::Done => self.blocked_since = None,
             // Progress counts: only a connection that takes nothing at all is stalled.
@@ -263,7 +275,7 @@ impl Viewer {
     /// An answer to a request, to go out between frames.
     pub(crate) fn answer(&mut self, answer: Bytes, now: Instant) -> Result<Sent, End> {
         if let Transport::Tcp(tcp) = &mut self.transport {
-            if tcp.waiting_bytes() + answer.len() > MAX_ANSWER_BYTES + tcp.unfinished.len() {
+            if tcp.answer_bytes() + answer.len() > MAX_ANSWER_BYTES {
                 return Err(End::AnswersUnread);
             }
             tcp.answers.push_back(answer);
@@ -274,15 +286,14 @@ impl Viewer {
     /// Whether its connection takes more, registering for when it does.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.transport {
-            // An error is found by the write that follows.
-            Transport::Tcp(tcp) => tcp.socket.poll_write_ready(cx).map(drop),
+            Transport::Tcp(tcp) => tcp.wire.poll_writable(cx),
             Transport::Udp(_) | Transport::Waiting => Poll::Ready(()),
         }
     }
 
     /// Something was begun and must be finished first.
     pub(crate) fn is_blocked(&self) -> bool {
-        matches!(&self.transport, Transport::Tcp(tcp) if !tcp.unfinished.is_empty() || !tcp.answers.is_empty())
+        matches!(&self.transport, Transport::Tcp(tcp) if tcp.is_behind())
     }
 
     /// Sends a sender report for each track (RFC 3550 §6.4.1). `clock` gives the RTP timestamp that belongs to `wall`.
@@ -345,11 +356,8 @@ impl Viewer {
         match (&mut self.transport, route) {
             (Transport::Tcp(tcp), _) => {
                 let written = tcp.write(bytes)?;
-                if written == bytes.len() {
-                    return Ok(Sent::Done);
-                }
                 tcp.unfinished = bytes.slice(written..);
-                Ok(Sent::Blocked)
+                Ok(if tcp.is_behind() { Sent::Blocked } else { Sent::Done })
             }
             (Transport::Udp(udp), Route::Addresses { rtp, .. }) => {
                 let dropped = udp.sockets.send(bytes, ranges, rtp);
@@ -366,7 +374,7 @@ impl Viewer {
                 let written = tcp.write(bytes)?;
                 let rest = bytes.get(written..).unwrap_or_default();
                 tcp.unfinished = Bytes::copy_from_slice(rest);
-                Ok(if rest.is_empty() { Sent::Done } else { Sent::Blocked })
+                Ok(if tcp.is_behind() { Sent::Blocked } else { Sent::Done })
             }
             (Transport::Udp(udp), Route::Addresses { rtp, .. }) => {
                 let dropped = udp.sockets.send(bytes, ranges, rtp);
@@ -414,21 +422,30 @@ impl Udp {
 }
 
 impl Tcp {
-    pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
+    pub(super) fn new(wire: Arc<Wire>) -> Self {
         Self {
-            socket,
+            wire,
             unfinished: Bytes::new(),
             answers: VecDeque::new(),
         }
     }
 
     fn waiting_bytes(&self) -> usize {
-        self.unfinished.len() + self.answers.iter().map(Bytes::len).sum::<usize>()
+        self.wire.sealed_bytes() + self.unfinished.len() + self.answer_bytes()
+    }
+
+    fn answer_bytes(&self) -> usize {
+        self.answers.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether something must go out before the next frame.
+    fn is_behind(&self) -> bool {
+        !self.unfinished.is_empty() || !self.answers.is_empty() || self.wire.sealed_bytes() > 0
     }
 
     /// One write. Returns how much was taken, 0 when the connection takes nothing now.
     fn write(&self, bytes: &[u8]) -> Result<usize, End> {
-        match self.socket.try_write(bytes) {
+        match self.wire.try_write(bytes) {
             Ok(written) => Ok(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(_) => Err(End::Broken),
@@ -437,6 +454,9 @@ impl Tcp {
 
     fn flush(&mut self) -> Result<Sent, End> {
         loop {
+            if !self.wire.try_flush().map_err(|_| End::Broken)? {
+                return Ok(Sent::Blocked);
+            }
             if self.unfinished.is_empty() {
                 match self.answers.pop_front() {
                     Some(answer) => self.unfinished = answer,

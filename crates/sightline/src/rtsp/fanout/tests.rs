@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::viewer::{Outlet, Route, Tcp};
+use super::super::wire::Wire;
 use super::*;
 
 /// Small, so that it is soon full.
@@ -84,7 +85,7 @@ impl World {
         (Task::new(reader, self.forms.clone(), messages, clock), inbox)
     }
 
-    fn viewer(&self, socket: &Arc<TcpStream>) -> (Box<Viewer>, oneshot::Receiver<End>) {
+    fn viewer(&self, wire: &Arc<Wire>) -> (Box<Viewer>, oneshot::Receiver<End>) {
         let (end, ended) = oneshot::channel();
         let outlet = Outlet {
             track: TrackIndex(0),
@@ -94,7 +95,7 @@ impl World {
             bytes: 0,
         };
         let viewer = Viewer {
-            transport: Transport::Tcp(Tcp::new(socket.clone())),
+            transport: Transport::Tcp(Tcp::new(wire.clone())),
             outlets: vec![outlet],
             burst: None,
             place: Place::InStep,
@@ -117,7 +118,7 @@ fn seated(id: u64, viewer: Box<Viewer>, viewers: &Arc<AtomicUsize>) -> Message {
 }
 
 /// Our side of a connection with small buffers, and the peer's.
-async fn connection() -> (Arc<TcpStream>, TcpStream) {
+async fn connection() -> (Arc<Wire>, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let small = |socket: socket2::SockRef<'_>| {
         socket.set_send_buffer_size(SOCKET_BYTES).unwrap();
@@ -127,14 +128,14 @@ async fn connection() -> (Arc<TcpStream>, TcpStream) {
     let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     small(socket2::SockRef::from(&peer));
     let (ours, _) = listener.accept().await.unwrap();
-    (Arc::new(ours), peer)
+    (Arc::new(Wire::plain(ours)), peer)
 }
 
 /// Writes until the connection takes nothing more. Returns how many bytes it took.
-async fn fill(socket: &TcpStream) -> usize {
+async fn fill(wire: &Wire) -> usize {
     let mut filled = 0;
-    while tokio::time::timeout(FULL_AFTER, socket.writable()).await.is_ok() {
-        filled += socket.try_write(&[0; 1_024]).unwrap_or(0);
+    while tokio::time::timeout(FULL_AFTER, wire.writable()).await.is_ok() {
+        filled += wire.try_write(&[0; 1_024]).unwrap_or(0);
     }
     filled
 }
