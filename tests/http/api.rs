@@ -112,3 +112,47 @@ fn the_page_of_a_stream_is_in_the_program() {
     let (status, script) = curl(&["--compressed", &format!("{base}/{script}")]);
     assert!(status == 200 && script.contains("application/sdp"), "{status}");
 }
+
+/// The counters move with the pictures, under the names that dashboards are made of.
+#[test]
+fn prometheus_is_told_how_pictures_go() {
+    let server = Server::start(&[]);
+    let begun = std::time::Instant::now();
+    // Ready is not before the camera's first picture; until then the answer says what is waited for.
+    loop {
+        let (status, text) = curl(&[&server.url("/readyz")]);
+        if status == 200 {
+            assert_eq!(text, "{\"status\":\"ready\"}");
+            break;
+        }
+        assert!(
+            status == 503 && text.contains("\\\"zerolatency\\\" of this machine has no picture yet"),
+            "{status} {text}"
+        );
+        assert!(begun.elapsed() < PATIENCE, "{text}");
+    }
+    let (status, _) = curl(&[&server.url("/metrics")]);
+    assert_eq!(status, 401);
+    let viewer = format!("viewer:{}", server.token("viewer"));
+    loop {
+        let (status, text) = curl(&["--user", &viewer, &server.url("/metrics")]);
+        assert_eq!(status, 200, "{text}");
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+            line.map_or(-1.0, |value| value.parse::<f64>().unwrap())
+        };
+        let frames = value("sightline_frames_total{role=\"publisher\",protocol=\"camera\"}");
+        let delays = value("sightline_latency_seconds_count{stage=\"capture_to_server\",protocol=\"camera\"}");
+        let sum = value("sightline_latency_seconds_sum{stage=\"capture_to_server\",protocol=\"camera\"}");
+        if frames > 20.0 {
+            assert!(delays > 0.0 && sum > 0.0 && sum < delays, "{text}");
+            assert_eq!(
+                value("sightline_stream_sessions{stream=\"zerolatency\",role=\"publisher\"}"),
+                1.0
+            );
+            assert!(value("process_cpu_seconds_total") > 0.0 && value("process_start_time_seconds") > 1.6e9);
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{text}");
+    }
+}

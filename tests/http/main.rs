@@ -7,9 +7,14 @@
 #[allow(dead_code, reason = "the other tests' support is larger than what is needed here")]
 mod support;
 
+mod acme;
 mod api;
+mod doctor;
 mod ends;
+mod events;
 mod https;
+mod top;
+mod webhooks;
 
 use std::path::Path;
 
@@ -29,12 +34,17 @@ impl Server {
     }
 
     fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, &[])
+    }
+
+    fn start_with(folder: tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = sightline();
         command.args(["up", "--source", "test", "--log", "json", "--state-dir"]);
         command
             .arg(folder.path().join("state"))
             .args(arguments)
-            .current_dir(folder.path());
+            .current_dir(folder.path())
+            .envs(variables.iter().copied());
         for port in ["RTSP_PORT", "RTSP_RTP_PORT", "RTSP_RTCP_PORT"] {
             command.env(format!("SIGHTLINE_{port}"), "0");
         }

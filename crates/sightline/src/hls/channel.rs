@@ -1,19 +1,24 @@
 //! One stream that is played by HLS: its muxer, who waits for it, and the task that feeds it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use media::hub::{Entry, Event, Position, Reader, Stream};
-use media::{Clock, StreamName};
-use protocol::hls::{Config, Identity, List, Muxer, Query, Resource, Text};
+use media::{Clock, StreamName, WallTime};
+use protocol::hls::{Config, Identity, List, Muxer, Query, Report, Resource, Text, Variant};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::clients::Clients;
 use super::{Error, Hls};
 
+/// The list of a stream as that of its lower rendition names it, and the other way round.
+const FULL_OF_LOW: &str = "../stream.m3u8";
+pub(crate) const LOW_OF_FULL: &str = "low/stream.m3u8";
+/// How often the source of the other variant is told that it is wanted: sources on demand go on for ten seconds.
+const WANTED_EVERY: Duration = Duration::from_secs(1);
 /// Frames taken from the hub at once.
 const BATCH_FRAMES: usize = 64;
 
@@ -26,6 +31,8 @@ pub enum Unavailable {
     TooLate,
     /// There is no such file, or no longer.
     Gone,
+    /// It comes from another process in a moment.
+    Moved,
 }
 
 /// See the module.
@@ -39,12 +46,36 @@ pub struct Channel {
     /// When somebody asked for something last, in milliseconds since it began.
     asked_ms: AtomicU64,
     ended: AtomicBool,
+    /// Another process goes on with it.
+    moved: AtomicBool,
+    /// The other variant of it.
+    sibling: Mutex<Option<Sibling>>,
+    /// When that one was wanted last, counted likewise; zero: never.
+    sibling_wanted_ms: AtomicU64,
+}
+
+/// The other variant of a stream that is played.
+struct Sibling {
+    channel: Weak<Channel>,
+    /// How its list names ours.
+    uri: &'static str,
 }
 
 impl Channel {
     /// The stream's name.
     pub fn name(&self) -> &StreamName {
         self.stream.name()
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// When it began, and when somebody asked for something last.
+    pub fn times(&self) -> (Instant, Instant) {
+        let asked = Duration::from_millis(self.asked_ms.load(Relaxed));
+        (self.began, self.began.checked_add(asked).unwrap_or(self.began))
     }
 
     /// Who plays it.
@@ -65,12 +96,18 @@ impl Channel {
         self.when_there(|muxer| muxer.list(query, token).into()).await
     }
 
-    /// The multivariant list, which names the media list `uri`.
+    /// What the multivariant list says of it. Waits for what is played first.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn multivariant(&self, uri: &str, token: Option<&str>) -> Result<Arc<Text>, Unavailable> {
-        self.when_there(|muxer| muxer.multivariant(uri, token).into()).await
+    pub async fn variant(&self) -> Result<Variant, Unavailable> {
+        self.when_there(|muxer| muxer.variant().map_or(Found::Later, Found::Ready))
+            .await
+    }
+
+    /// What the multivariant list says of it, if it is there.
+    pub fn known_variant(&self) -> Option<Variant> {
+        self.lock().variant()
     }
 
     /// A header, part or segment. Waits for a part that the list hints at.
@@ -92,6 +129,7 @@ impl Channel {
                 match ask(&mut muxer) {
                     Found::Ready(found) => return Ok(found),
                     Found::Not(why) => return Err(why),
+                    Found::Later if self.moved.load(Relaxed) => return Err(Unavailable::Moved),
                     Found::Later => muxer.patience(),
                 }
             };
@@ -102,10 +140,65 @@ impl Channel {
         }
     }
 
-    /// Somebody asks for something.
+    /// Somebody asks for something. Who plays one variant may change to the other at any time, at what it plays then, which may be some segments ago: so
+    /// both have them.
     pub(super) fn asked(&self, now: Instant) {
+        self.asked_ms.store(self.ms(now), Relaxed);
+        let sibling = self.sibling().as_ref().and_then(|sibling| sibling.channel.upgrade());
+        if let Some(sibling) = sibling {
+            sibling.asked_ms.store(sibling.ms(now), Relaxed);
+        }
+    }
+
+    /// The other variant, whose source is to go on while this one is played. Once in a while.
+    pub fn wants(&self, now: Instant) -> Option<StreamName> {
+        let (ms, every) = (self.ms(now).max(1), WANTED_EVERY.as_millis() as u64);
+        let last = self.sibling_wanted_ms.load(Relaxed);
+        if last != 0 && ms.saturating_sub(last) < every {
+            return None;
+        }
+        self.sibling_wanted_ms.store(ms, Relaxed);
+        let sibling = self.sibling().as_ref().and_then(|sibling| sibling.channel.upgrade());
+        sibling.map(|sibling| sibling.name().clone())
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
         let ms = now.saturating_duration_since(self.began).as_millis();
-        self.asked_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Relaxed);
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    }
+
+    /// These are variants of one stream from now on: their lists tell how far the other is.
+    pub(super) fn pair(full: &Arc<Self>, low: &Arc<Self>) {
+        for (channel, other, uri) in [(full, low, FULL_OF_LOW), (low, full, LOW_OF_FULL)] {
+            *channel.sibling() = Some(Sibling {
+                channel: Arc::downgrade(other),
+                uri,
+            });
+            channel.tell_sibling();
+        }
+    }
+
+    /// It is no longer a variant of what it was.
+    pub(super) fn part(&self) {
+        let sibling = self.sibling().take().and_then(|sibling| sibling.channel.upgrade());
+        if let Some(sibling) = sibling {
+            sibling.lock().report(None);
+        }
+    }
+
+    fn tell_sibling(&self) {
+        let last = self.lock().last_part();
+        let sibling = self.sibling();
+        let Some((Sibling { channel, uri }, last)) = sibling.as_ref().zip(last) else {
+            return;
+        };
+        if let Some(channel) = channel.upgrade() {
+            channel.lock().report(Some(Report { uri, last }));
+        }
+    }
+
+    fn sibling(&self) -> MutexGuard<'_, Option<Sibling>> {
+        self.sibling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
@@ -125,8 +218,14 @@ impl Channel {
         self.muxer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self) {
-        self.lock().end();
+    /// `moves_on`: it goes on elsewhere, and its list does not say that it has ended.
+    fn end(&self, moves_on: bool) {
+        self.part();
+        if moves_on {
+            self.moved.store(true, Relaxed);
+        } else {
+            self.lock().end();
+        }
         self.ended.store(true, Relaxed);
         self.news.notify_waiters();
     }
@@ -150,6 +249,7 @@ impl Channel {
         };
         drop(muxer);
         if is_new {
+            self.tell_sibling();
             self.news.notify_waiters();
         }
         true
@@ -190,10 +290,19 @@ pub(super) struct Feed {
 }
 
 /// A channel with all that the hub still has in it, and what feeds it from then on.
-pub(super) fn start(stream: Arc<Stream>, clock: &dyn Clock, config: Config) -> Result<(Arc<Channel>, Feed), Error> {
+/// `base`: what media times are counted from, where there is another variant.
+pub(super) fn start(
+    stream: Arc<Stream>,
+    clock: &dyn Clock,
+    config: Config,
+    base: Option<WallTime>,
+) -> Result<(Arc<Channel>, Feed), Error> {
     let now = clock.now();
     let identity = Identity::at(clock.wall(), &config);
-    let muxer = Muxer::new(&stream.tracks(), stream.keyframe_distance(), identity, config)?;
+    let mut muxer = Muxer::new(&stream.tracks(), stream.keyframe_distance(), identity, config)?;
+    if let Some(base) = base {
+        muxer.count_from(base);
+    }
     for track in muxer.left_out() {
         tracing::info!(stream = %stream.name(), "{track}");
     }
@@ -206,6 +315,9 @@ pub(super) fn start(stream: Arc<Stream>, clock: &dyn Clock, config: Config) -> R
         began: now,
         asked_ms: AtomicU64::new(0),
         ended: AtomicBool::new(false),
+        moved: AtomicBool::new(false),
+        sibling: Mutex::default(),
+        sibling_wanted_ms: AtomicU64::new(0),
         stream,
     });
     channel.take(&Event::Frames(frames.len()), &frames);
@@ -252,7 +364,7 @@ impl Feed {
                 }
             }
         }
-        self.channel.end();
+        self.channel.end(hls.moves_on.load(Relaxed));
         drop(self.reader);
         tokio::time::sleep(hls.times.linger).await;
         drop(guard);
@@ -267,7 +379,7 @@ struct Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.channel.end();
+        self.channel.end(self.hls.moves_on.load(Relaxed));
         self.hls.forget(self.channel);
     }
 }

@@ -92,6 +92,12 @@ impl Clients {
     pub(super) fn forget_silent(&self, now: Instant, target: Option<Duration>) {
         let silence = SILENCE.max(3 * target.unwrap_or_default());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| now.saturating_duration_since(known.last) < silence);
+        known.retain(|_, known| {
+            let stays = now.saturating_duration_since(known.last) < silence;
+            if !stays {
+                known.stats.farewell.say("it asks for nothing any more");
+            }
+            stays
+        });
     }
 }

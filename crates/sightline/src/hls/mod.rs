@@ -12,13 +12,17 @@ mod clients;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::hub::{Full, Hub, NotFound, Stream};
-use media::{Clock, StreamName};
-use protocol::hls::{Config, NothingToPlay};
+use media::{Clock, StreamName, WallTime};
+use protocol::hls::{Config, NothingToPlay, Variant};
 
+use crate::config::live::Adjustable;
+use crate::source::lower::{lower, upper};
+pub(crate) use channel::LOW_OF_FULL;
 pub use channel::{Channel, Unavailable};
 pub use clients::Client;
 
@@ -40,9 +44,13 @@ pub enum Error {
 pub struct Hls {
     hub: Hub,
     clock: Arc<dyn Clock>,
-    config: Config,
+    config: Adjustable<Config>,
     times: Times,
+    /// What media times of variants are counted from.
+    base: WallTime,
     channels: Mutex<HashMap<StreamName, Arc<Channel>>>,
+    /// Another process goes on with all of them.
+    moves_on: AtomicBool,
 }
 
 /// How long things go on when nobody asks for them.
@@ -68,30 +76,37 @@ impl Default for Times {
 }
 
 impl Hls {
-    /// Without any.
-    pub fn new(hub: Hub, clock: Arc<dyn Clock>, config: Config) -> Arc<Self> {
+    /// Without any. `config` is for those that somebody begins to play.
+    pub fn new(hub: Hub, clock: Arc<dyn Clock>, config: Adjustable<Config>) -> Arc<Self> {
         Self::with_times(hub, clock, config, Times::default())
     }
 
-    fn with_times(hub: Hub, clock: Arc<dyn Clock>, config: Config, times: Times) -> Arc<Self> {
+    fn with_times(hub: Hub, clock: Arc<dyn Clock>, config: Adjustable<Config>, times: Times) -> Arc<Self> {
         Arc::new(Self {
             hub,
+            base: clock.wall(),
             clock,
             config,
             times,
             channels: Mutex::default(),
+            moves_on: AtomicBool::new(false),
         })
     }
 
-    /// The channel of a stream for somebody who begins to play it.
+    /// Another process takes the place of this one. From now on a list does not say that a stream has ended: players ask for it again, and find it there.
+    pub fn move_on(&self) {
+        self.moves_on.store(true, Relaxed);
+    }
+
+    /// The channel of a stream for somebody who begins to play it. `has_low`: it has a lower rendition, if not at this moment.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn begin(self: &Arc<Self>, name: &StreamName) -> Result<Arc<Channel>, Error> {
+    pub fn begin(self: &Arc<Self>, name: &StreamName, has_low: bool) -> Result<Arc<Channel>, Error> {
         let now = self.clock.now();
         let stream = self.hub.stream(name, now)?;
         let mut channels = self.lock();
-        self.channel_of(&mut channels, stream, now)
+        self.channel_of(&mut channels, stream, has_low, now)
     }
 
     /// The channel of a stream for somebody who knows its list. The list of one that ended is still there for a while, and says so.
@@ -107,7 +122,7 @@ impl Hls {
             return Ok(Arc::clone(live));
         }
         match (self.hub.stream(name, now), there) {
-            (Ok(stream), _) => self.channel_of(&mut channels, stream, now),
+            (Ok(stream), _) => self.channel_of(&mut channels, stream, false, now),
             (Err(_), Some(ended)) => Ok(Arc::clone(ended)),
             (Err(missing), None) => Err(missing.into()),
         }
@@ -121,10 +136,24 @@ impl Hls {
         Some(Arc::clone(channel))
     }
 
+    /// What the multivariant list says of a stream, where it is played. It is not asked for by that.
+    pub fn played_variant(&self, name: &StreamName) -> Option<Variant> {
+        let channel = self.lock().get(name).filter(|channel| !channel.has_ended()).cloned()?;
+        channel.known_variant()
+    }
+
+    /// All that are played, by name.
+    pub fn played(&self) -> Vec<Arc<Channel>> {
+        let mut channels: Vec<_> = self.lock().values().cloned().collect();
+        channels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        channels
+    }
+
     fn channel_of(
         self: &Arc<Self>,
         channels: &mut HashMap<StreamName, Arc<Channel>>,
         stream: Arc<Stream>,
+        has_low: bool,
         now: Instant,
     ) -> Result<Arc<Channel>, Error> {
         let there = channels.get(stream.name());
@@ -133,9 +162,22 @@ impl Hls {
             return Ok(Arc::clone(channel));
         }
         let name = stream.name().clone();
-        let (channel, feed) = channel::start(stream, &*self.clock, self.config)?;
+        let (low, full) = (lower(&name), upper(&name));
+        let is_there = |name: &Option<StreamName>| {
+            let there = name.as_ref().map(|name| self.hub.stream(name, now));
+            there.is_some_and(|there| there.is_ok())
+        };
+        let is_variant = has_low || is_there(&low) || is_there(&full);
+        let base = is_variant.then_some(self.base);
+        let (channel, feed) = channel::start(stream, &*self.clock, self.config.get(), base)?;
         tokio::spawn(feed.run(Arc::clone(self)));
         channels.insert(name, Arc::clone(&channel));
+        let played = |name: Option<StreamName>| channels.get(&name?).filter(|channel| !channel.has_ended());
+        if let Some(low) = played(low) {
+            Channel::pair(&channel, low);
+        } else if let Some(full) = played(full) {
+            Channel::pair(full, &channel);
+        }
         Ok(channel)
     }
 
@@ -162,6 +204,7 @@ impl Hls {
 /// Another one may have taken its place.
 fn remove(channels: &mut HashMap<StreamName, Arc<Channel>>, channel: &Arc<Channel>) {
     let name = channel.name();
+    channel.part();
     if channels.get(name).is_some_and(|there| Arc::ptr_eq(there, channel)) {
         channels.remove(name);
     }

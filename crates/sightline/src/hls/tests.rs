@@ -58,12 +58,12 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 #[tokio::test]
 async fn a_channel_that_nobody_asks_is_gone() {
     let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Config::default(), quick());
+    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Adjustable::default(), quick());
     let (name, publisher) = publish(&hub, 60);
     assert_eq!(publisher.stream().readers(), 0, "nothing is done for who does not ask");
-    let channel = hls.begin(&name).unwrap();
+    let channel = hls.begin(&name, false).unwrap();
     assert_eq!(publisher.stream().readers(), 1);
-    assert!(Arc::ptr_eq(&channel, &hls.begin(&name).unwrap()), "one for all");
+    assert!(Arc::ptr_eq(&channel, &hls.begin(&name, false).unwrap()), "one for all");
     // Asking keeps it.
     for _ in 0..30 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -73,7 +73,7 @@ async fn a_channel_that_nobody_asks_is_gone() {
     assert!(hls.existing(&name).is_none());
     assert_eq!(Arc::strong_count(&channel), 1, "nothing of it is left");
     assert!(
-        !Arc::ptr_eq(&channel, &hls.begin(&name).unwrap()),
+        !Arc::ptr_eq(&channel, &hls.begin(&name, false).unwrap()),
         "and another can begin"
     );
 }
@@ -81,12 +81,12 @@ async fn a_channel_that_nobody_asks_is_gone() {
 #[tokio::test]
 async fn an_ended_channel_says_so_for_a_while() {
     let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Config::default(), quick());
+    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Adjustable::default(), quick());
     let (name, publisher) = publish(&hub, 60);
-    let channel = hls.begin(&name).unwrap();
+    let channel = hls.begin(&name, false).unwrap();
     hub.end(&name);
     until("it ends", || channel.has_ended()).await;
-    assert!(matches!(hls.begin(&name), Err(Error::NotFound(_))));
+    assert!(matches!(hls.begin(&name, false), Err(Error::NotFound(_))));
     assert!(Arc::ptr_eq(&channel, &hls.follow(&name).unwrap()));
     until("it is forgotten", || {
         matches!(hls.follow(&name), Err(Error::NotFound(_)))
@@ -95,20 +95,53 @@ async fn an_ended_channel_says_so_for_a_while() {
     assert_eq!(publisher.stream().readers(), 0);
 }
 
+#[tokio::test]
+async fn one_that_goes_on_elsewhere_does_not_say_that_it_ended() {
+    let hub = Hub::new(Limits::default());
+    let hls = Hls::with_times(
+        hub.clone(),
+        Arc::new(SystemClock),
+        Adjustable::default(),
+        Times::default(),
+    );
+    let (name, _publisher) = publish(&hub, 60);
+    let channel = hls.begin(&name, false).unwrap();
+    let next = next_part(&channel).await;
+    let waiter = tokio::spawn({
+        let channel = Arc::clone(&channel);
+        async move { channel.list(&next, None).await.map(|_| ()) }
+    });
+    hls.move_on();
+    hub.end(&name);
+    let waited = tokio::time::timeout(PATIENCE, waiter).await.unwrap().unwrap();
+    assert_eq!(waited, Err(Unavailable::Moved));
+    let list = channel.list(&Query::default(), None).await.unwrap();
+    let list = String::from_utf8(list.plain().to_vec()).unwrap();
+    assert!(list.contains("#EXTINF") && !list.contains("ENDLIST"), "{list}");
+}
+
+/// Asks for the list with the part that is not there yet.
+async fn next_part(channel: &Channel) -> Query {
+    let list = channel.list(&Query::default(), None).await.unwrap();
+    let list = String::from_utf8(list.plain().to_vec()).unwrap();
+    let hint = list.rsplit_once('_').unwrap().1;
+    let (msn, part) = hint.split_once(".mp4").unwrap().0.split_once('.').unwrap();
+    Query::parse(&format!("_HLS_msn={msn}&_HLS_part={part}")).unwrap()
+}
+
 /// A viewer that is gone while it waited leaves nothing behind.
 #[tokio::test]
 async fn abandoned_waiters_cost_nothing() {
     let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Config::default(), Times::default());
+    let hls = Hls::with_times(
+        hub.clone(),
+        Arc::new(SystemClock),
+        Adjustable::default(),
+        Times::default(),
+    );
     let (name, _publisher) = publish(&hub, 60);
-    let channel = hls.begin(&name).unwrap();
-    let query = {
-        let list = channel.list(&Query::default(), None).await.unwrap();
-        let list = String::from_utf8(list.plain().to_vec()).unwrap();
-        let hint = list.rsplit_once('_').unwrap().1;
-        let (msn, part) = hint.split_once(".mp4").unwrap().0.split_once('.').unwrap();
-        Query::parse(&format!("_HLS_msn={msn}&_HLS_part={part}")).unwrap()
-    };
+    let channel = hls.begin(&name, false).unwrap();
+    let query = next_part(&channel).await;
     let before = Arc::strong_count(&channel);
     let waiters: Vec<_> = (0..1_000)
         .map(|_| {

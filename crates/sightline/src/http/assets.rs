@@ -19,6 +19,7 @@ pub(super) const ROUTES: &[Route] = &[Route {
         why: "scripts and styles of the pages, which say nothing of any stream",
         handler: asset,
     },
+    about: None,
 }];
 
 #[derive(rust_embed::Embed)]

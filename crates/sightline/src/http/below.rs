@@ -137,7 +137,13 @@ mod tests {
             why: "nobody is asked in this test",
             handler: |_| unreachable!(),
         };
-        Route { verb, path, target }
+        let about = None;
+        Route {
+            verb,
+            path,
+            target,
+            about,
+        }
     }
 
     const ROUTES: [Route; 7] = [

@@ -24,6 +24,7 @@ use super::Shared;
 use super::peer::Peer;
 use crate::net;
 use crate::shutdown::Shutdown;
+use crate::tls::{self, Inside};
 
 /// Largest head of a request, in bytes: more is 431. A cookie, a token and what browsers say of themselves are 2 KiB.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -69,13 +70,14 @@ pub(super) async fn run(
         return;
     };
     match socket.get_ref().1.alpn_protocol() {
+        protocol if tls::is_challenge(protocol) => {}
         Some(b"h2") => serve.http2(socket).await,
         _ => serve.http1(socket).await,
     }
 }
 
 async fn accept_tls(socket: TcpStream, shared: &Shared) -> Option<TlsStream<TcpStream>> {
-    let config = shared.certificate.config(&*shared.clock).await?;
+    let config = shared.settings.certificates.config(Inside::Http).await?;
     // Browsers that do not trust the certificate end it like this, and say so to people themselves.
     TlsAcceptor::from(config).accept(socket).await.ok()
 }

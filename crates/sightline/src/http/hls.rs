@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::response::{IntoResponse as _, Response};
@@ -23,15 +24,51 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use media::StreamName;
+use media::hub::{State, Stream};
 use media::stats::SessionStats;
-use protocol::hls::{Query, Text};
+use protocol::hls::{Query, Text, Variant};
 use url::form_urlencoded;
 
+use super::Shared;
 use super::access::{Caller, Shown};
+use super::openapi::{Operation, Parameter};
 use super::problem::Problem;
 use super::routes::{Answer, Call, Route, Target, Verb};
-use crate::auth::{Action, Principal};
-use crate::hls::{Channel, Client, Error, Unavailable};
+use crate::auth::{Action, Principal, may};
+use crate::hls::{Channel, Client, Error, LOW_OF_FULL, Unavailable};
+use crate::source::Missing;
+use crate::source::lower::{fits, lower, video};
+
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const MULTIVARIANT: Operation = Operation {
+    problems: &[400, 404, 406, 503],
+    ..Operation::gives("Multivariant list of LL-HLS", PLAYLIST)
+};
+const MEDIA_LIST: Operation = Operation {
+    query: &[
+        Parameter {
+            name: "_HLS_msn",
+            what: "wait for this segment",
+            kind: "integer",
+        },
+        Parameter {
+            name: "_HLS_part",
+            what: "wait for this part of it",
+            kind: "integer",
+        },
+        Parameter {
+            name: "_HLS_skip",
+            what: "YES: leave out what is old",
+            kind: "string",
+        },
+    ],
+    problems: &[400, 404, 503],
+    ..Operation::gives("Media list of LL-HLS", PLAYLIST)
+};
+const MEDIA: Operation = Operation {
+    problems: &[400, 404, 503],
+    ..Operation::gives("Header, segment or part of LL-HLS, as the list names it", "video/mp4")
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route {
@@ -41,6 +78,7 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::View,
             handler: multivariant,
         },
+        about: Some(&MULTIVARIANT),
     },
     Route {
         verb: Verb::Get,
@@ -49,6 +87,7 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::View,
             handler: list,
         },
+        about: Some(&MEDIA_LIST),
     },
     Route {
         verb: Verb::Get,
@@ -57,27 +96,100 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::View,
             handler: media,
         },
+        about: Some(&MEDIA),
     },
 ];
 
+/// What to do about a stream that is not there.
+const PUBLISH: &str = "publish it, or look at GET /api/v1/streams on the dashboard's port for those there are";
 /// The media list, relative to the multivariant list.
 const LIST: &str = "stream.m3u8";
+/// How long a lower rendition that is not there yet is waited for: a camera of ours gives it within some pictures.
+const LOWER_WITHIN: Duration = Duration::from_millis(300);
+/// How often it is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long media may be kept: its names never come again, and by then nobody asks for it any more.
 const MEDIA_LIFE_S: u64 = 3_600;
 
 /// `GET /NAME/index.m3u8`.
 fn multivariant(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
-        let channel = match call.shared.hls.begin(&name) {
+        if let Err(missing) = call.shared.streams.find(&name).await {
+            return Problem::missing(&missing, PUBLISH).into_response();
+        }
+        let low = Lower::of(&call.shared, &caller.who, &name).await;
+        let channel = match call.shared.hls.begin(&name, low.is_some()) {
             Ok(channel) => channel,
             Err(error) => return problem(&error).into_response(),
         };
         let token = token(&call, &caller);
-        match channel.multivariant(LIST, token.as_deref()).await {
-            Ok(text) => list_answer(&call, &caller, &channel, &text, Life::Moment),
-            Err(unavailable) => unavailable_answer(&unavailable),
-        }
+        let full = match channel.variant().await {
+            Ok(full) => full,
+            Err(unavailable) => return unavailable_answer(&unavailable),
+        };
+        let low = low.and_then(|low| low.variant(&call.shared, channel.stream(), &full));
+        let low = low.filter(|(_, name)| call.shared.hls.begin(name, false).is_ok());
+        let low = low.map(|(variant, _)| variant);
+        let mut variants = vec![(&full, LIST)];
+        variants.extend(low.as_ref().map(|low| (low, LOW_OF_FULL)));
+        let text = Arc::new(protocol::hls::multivariant(&variants, token.as_deref()));
+        list_answer(&call, &caller, &channel, &text, Life::Moment)
     })
+}
+
+/// The lower rendition of a stream that somebody begins to play.
+struct Lower {
+    name: StreamName,
+    stream: Option<Arc<Stream>>,
+}
+
+impl Lower {
+    /// One that is there, or can be had: that is started, and waited for as long as a first picture may be waited for.
+    /// Who may not view it by its own name is not told of it.
+    async fn of(shared: &Shared, who: &Principal, name: &StreamName) -> Option<Self> {
+        let name = lower(name).filter(|name| may(who, Action::View, name).is_allowed())?;
+        let there = || shared.streams.hub().stream(&name, shared.clock.now()).ok();
+        let begun = shared.clock.now();
+        let mut stream = there();
+        if stream.is_none() {
+            if !shared.streams.want(&name) {
+                return None;
+            }
+            while stream.is_none() && shared.clock.now().saturating_duration_since(begun) < LOWER_WITHIN {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                stream = there();
+            }
+        }
+        Some(Self { name, stream })
+    }
+
+    /// What is said of it: what is known of it since it was played, else what its tracks tell. `None`: it is not there, or not of a kind with `full`.
+    fn variant(self, shared: &Shared, full: &Stream, list: &Variant) -> Option<(Variant, StreamName)> {
+        let stream = self.stream.as_ref()?;
+        let (tracks, low_tracks) = (full.tracks(), stream.tracks());
+        if stream.state() != State::Live || !fits(video(&tracks)?, video(&low_tracks)?) {
+            return None;
+        }
+        if let Some(mut known) = shared.hls.played_variant(&self.name) {
+            known.frames_per_second = no_more(known.frames_per_second, list.frames_per_second);
+            return Some((known, self.name));
+        }
+        let pace = stream.pace(shared.clock.now());
+        // One that has just begun shows less than it takes.
+        let bits_per_second = (pace.bits_per_second as u64)
+            .max(list.average_bits_per_second / 4)
+            .max(1);
+        // So few pictures tell nothing of how many there are in a second.
+        let frames = Some(pace.pictures_per_second).filter(|_| stream.keyframe_distance().is_some());
+        let frames = no_more(frames.or(list.frames_per_second), list.frames_per_second);
+        let expected = Variant::expected(&low_tracks, bits_per_second, frames).ok()?;
+        Some((expected, self.name))
+    }
+}
+
+/// The rate of the lower one, which is at most that of the other: both are measured, and hls.js changes down to none that has more pictures.
+fn no_more(low: Option<f64>, full: Option<f64>) -> Option<f64> {
+    low.zip(full).map(|(low, full)| low.min(full))
 }
 
 /// `GET /NAME/stream.m3u8`.
@@ -87,10 +199,13 @@ fn list(call: Call, caller: Caller, name: StreamName) -> Answer {
             Ok(query) => query,
             Err(error) => return bad_directive(&error.to_string()).into_response(),
         };
-        let channel = match call.shared.hls.follow(&name) {
+        let channel = match follow(&call.shared, &name).await {
             Ok(channel) => channel,
-            Err(error) => return problem(&error).into_response(),
+            Err(problem) => return problem.into_response(),
         };
+        if let Some(other) = channel.wants(call.shared.clock.now()) {
+            call.shared.streams.want(&other);
+        }
         let token = token(&call, &caller);
         let life = match query.msn {
             Some(_) => Life::WhileAsked,
@@ -101,6 +216,17 @@ fn list(call: Call, caller: Caller, name: StreamName) -> Answer {
             Err(unavailable) => unavailable_answer(&unavailable),
         }
     })
+}
+
+/// The channel of a stream that somebody plays, perhaps after a pause in which its source was stopped.
+async fn follow(shared: &Shared, name: &StreamName) -> Result<Arc<Channel>, Problem> {
+    let followed = shared.hls.follow(name);
+    if !matches!(followed, Err(Error::NotFound(_))) {
+        return followed.map_err(|error| problem(&error));
+    }
+    let found = shared.streams.find(name).await;
+    found.map_err(|missing| Problem::missing(&missing, PUBLISH))?;
+    shared.hls.follow(name).map_err(|error| problem(&error))
 }
 
 /// `GET /NAME/FILE.mp4`: a header, a segment or a part.
@@ -332,13 +458,7 @@ impl HttpBody for Chunks {
 
 fn problem(error: &Error) -> Problem {
     match error {
-        Error::NotFound(missing) => Problem::new(
-            StatusCode::NOT_FOUND,
-            "no-such-stream",
-            "No such stream",
-            missing.to_string(),
-            "publish it, or look at GET /api/v1/streams on the dashboard's port for those there are",
-        ),
+        Error::NotFound(missing) => Problem::missing(&Missing::NotFound(missing.clone()), PUBLISH),
         Error::NothingToPlay(why) => Problem::new(
             StatusCode::NOT_ACCEPTABLE,
             "nothing-to-play",
@@ -367,6 +487,14 @@ fn unavailable_answer(unavailable: &Unavailable) -> Response {
             "Nothing new in time",
             "no picture came for three target durations",
             "ask again: the list goes on when the publisher does",
+        )
+        .with(RETRY_AFTER, HeaderValue::from(1)),
+        Unavailable::Moved => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "restarting",
+            "The server restarts",
+            "the stream goes on in a moment",
+            "ask again",
         )
         .with(RETRY_AFTER, HeaderValue::from(1)),
     };

@@ -43,7 +43,7 @@ impl Listener {
 
     async fn accept(&self, shared: &Arc<Shared>, stop: &Shutdown, open: &mpsc::Sender<Infallible>) {
         loop {
-            let (socket, remote) = match self.socket.accept().await {
+            let (socket, remote) = match shared.settings.gate.accept(&self.socket).await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     shared.notices.listening.failed(&error, shared.clock.now());
@@ -51,7 +51,7 @@ impl Listener {
                     continue;
                 }
             };
-            let limit = shared.settings.connections;
+            let limit = shared.settings.connections.get();
             if shared.open.fetch_add(1, Relaxed) >= limit {
                 shared.open.fetch_sub(1, Relaxed);
                 shared.notices.listening.refused(remote, limit, shared.clock.now());

@@ -1,10 +1,9 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), the one place where a request becomes a
-//! principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the certificate
-//! (`certificate`), the API (`api`), the pages (`pages`) and the files of
-//! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), what a protocol on top
-//! of HTTP says (`protocol`).
+//! principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
+//! protocol on top of HTTP says (`protocol`).
 //!
 //! Adding a route is one line in a table, which cannot be written without saying who may use it. Clippy forbids making a router elsewhere.
 
@@ -14,11 +13,13 @@ mod api;
 mod assets;
 mod below;
 mod body;
-mod certificate;
+mod challenge;
 mod connection;
 mod hls;
 mod listener;
+mod metrics;
 mod notices;
+mod openapi;
 mod pages;
 mod peer;
 mod problem;
@@ -26,12 +27,13 @@ mod routes;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod v3;
 mod webrtc;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use media::Clock;
@@ -40,20 +42,25 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::auth::Auth;
+use crate::config::live::{Adjustable, Live};
+use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::machine::Machine;
+use crate::net::Gate;
 use crate::shutdown::Shutdown;
+use crate::source::Supervisor;
 use crate::status;
-use certificate::Certificate;
-pub use certificate::OpenFolder;
+use crate::tls::Certificates;
+use crate::webhooks::Webhooks;
 use listener::Listener;
 use notices::Notices;
 use routes::Cors;
+pub(crate) use v3::{reader_type, source_of, uuid};
 
 /// What the HTTP ports need to know.
 pub struct Settings {
     /// Connections to all of them at a time; one more is closed at once.
-    pub connections: usize,
+    pub connections: Adjustable<usize>,
     /// How long peers may take.
     pub patience: Patience,
     /// The host that URLs name; `None`: the one that the client used.
@@ -61,13 +68,19 @@ pub struct Settings {
     /// Where RTSP is served.
     pub rtsp_port: u16,
     /// How streams are cut for LL-HLS.
-    pub hls: protocol::hls::Config,
-    /// The state folder, where the certificate is kept.
-    pub folder: OpenFolder,
+    pub hls: Adjustable<protocol::hls::Config>,
+    /// What HTTPS shows.
+    pub certificates: Arc<Certificates>,
     /// Where status sockets end.
     pub status: Arc<status::Server>,
-    /// Other names and addresses of this machine, for the certificate.
-    pub names: fn() -> Vec<String>,
+    /// What sends streams on.
+    pub forwards: Arc<Forwarder>,
+    /// Who is told what happens.
+    pub webhooks: Arc<Webhooks>,
+    /// The settings that the API shows and changes.
+    pub live: Arc<Live>,
+    /// What newcomers come through.
+    pub gate: Gate,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.
@@ -133,14 +146,18 @@ struct Shared {
     settings: Settings,
     ports: Ports,
     hub: Hub,
+    streams: Arc<Supervisor>,
     hls: Arc<Hls>,
     auth: Arc<Auth>,
     webrtc: Arc<crate::webrtc::Service>,
     clock: Arc<dyn Clock>,
     began: Instant,
     machine: Machine,
-    certificate: Certificate,
     open: AtomicUsize,
+    /// Who listens to events.
+    listeners: AtomicUsize,
+    /// It is time to end.
+    ending: AtomicBool,
     panics: AtomicU64,
     notices: Notices,
 }
@@ -160,12 +177,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// `streams` knows where those are that are not there.
+    ///
     /// # Errors
     /// When a socket cannot be used with the runtime.
     pub fn new(
         sockets: Sockets,
         settings: Settings,
-        hub: Hub,
+        streams: Arc<Supervisor>,
         auth: Arc<Auth>,
         webrtc: Arc<crate::webrtc::Service>,
         clock: Arc<dyn Clock>,
@@ -178,17 +197,20 @@ impl Server {
             webrtc: port(&sockets.webrtc)?,
             websocket: sockets.websocket.as_ref().map(port).transpose()?,
         };
+        let hub = streams.hub().clone();
         let shared = Arc::new(Shared {
             ports,
-            hls: Hls::new(hub.clone(), Arc::clone(&clock), settings.hls),
+            hls: Hls::new(hub.clone(), Arc::clone(&clock), settings.hls.clone()),
             hub,
+            streams,
             auth,
             webrtc,
             began: clock.now(),
             clock,
             machine: Machine::default(),
-            certificate: Certificate::new(settings.folder.clone(), settings.names),
             open: AtomicUsize::new(0),
+            listeners: AtomicUsize::new(0),
+            ending: AtomicBool::new(false),
             panics: AtomicU64::new(0),
             notices: Notices::default(),
             settings,
@@ -215,6 +237,11 @@ impl Server {
         Ok(Self { shared, listeners })
     }
 
+    /// The streams that are played by HLS.
+    pub fn hls(&self) -> Arc<Hls> {
+        Arc::clone(&self.shared.hls)
+    }
+
     /// Where they listen.
     pub fn ports(&self) -> Ports {
         self.shared.ports
@@ -222,8 +249,6 @@ impl Server {
 
     /// Serves until it is time to end, and then until the requests at hand are answered, but not for long.
     pub async fn run(self, stop: Shutdown) {
-        let certificate = Arc::clone(&self.shared);
-        tokio::spawn(async move { certificate.certificate.make_if_missing(&*certificate.clock).await });
         // Nothing is ever sent: it closes when the last connection has let go.
         let (open, mut ended) = mpsc::channel(1);
         for listener in self.listeners {
@@ -235,6 +260,7 @@ impl Server {
             () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
             () = stop.requested() => {}
         }
+        self.shared.ending.store(true, Relaxed);
         let most = self.shared.settings.patience.end.saturating_mul(2);
         let _ = tokio::time::timeout(most, ended.recv()).await;
     }

@@ -1,9 +1,11 @@
-//! What the log says of refused peers of HTTP.
+//! What the log and events say of refused peers of HTTP.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use media::Clock;
 
+use crate::events::{Events, Login, What};
 use crate::log::notice::{INTERVAL, Listening, Notice, Tell};
 
 /// All that strangers can make happen as often as they like.
@@ -16,6 +18,8 @@ pub(super) struct Notices {
 /// Credentials that are wrong, or do not suffice.
 #[derive(Debug)]
 pub(super) struct RefusedAccess {
+    /// Where it is told besides.
+    pub(super) events: Arc<Events>,
     pub(super) remote: IpAddr,
     /// As the table of routes has it: what a peer wrote may hold a token.
     pub(super) route: &'static str,
@@ -25,6 +29,13 @@ pub(super) struct RefusedAccess {
 impl Tell for RefusedAccess {
     fn tell(&self, times: u64) {
         tracing::warn!(remote = %self.remote, route = self.route, reason = %self.reason, times, "HTTP access refused");
+        self.events.tell(What::LoginRefused(Box::new(Login {
+            protocol: "HTTP",
+            remote: self.remote,
+            stream: None,
+            reason: self.reason.clone(),
+            times,
+        })));
     }
 }
 

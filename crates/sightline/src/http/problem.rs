@@ -5,9 +5,11 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::auth::Refusal;
+use crate::source::Missing;
 
 /// A problem: what, why, what next.
 #[derive(Debug)]
@@ -23,17 +25,22 @@ pub(super) struct Problem {
     next: String,
     /// Apart: a result that may be a problem shall stay small.
     headers: Box<HeaderMap>,
+    /// Each single reason, where there may be several.
+    problems: Option<Box<serde_json::Value>>,
 }
 
 /// RFC 9457 §3.1. The type is `about:blank`, since no page explains ours; `code` and `next` are extensions.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Body<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     detail: &'a str,
     code: &'static str,
     next: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a serde_json::Value>,
 }
 
 impl Problem {
@@ -51,7 +58,14 @@ impl Problem {
             detail: detail.into(),
             next: next.into(),
             headers: Box::default(),
+            problems: None,
         }
+    }
+
+    /// With a list of all reasons.
+    pub(super) fn because(mut self, problems: serde_json::Value) -> Self {
+        self.problems = Some(Box::new(problems));
+        self
     }
 
     /// With one more header field.
@@ -99,6 +113,12 @@ impl Problem {
                 "Too many wrong credentials",
                 "wait, then show the right one",
             ),
+            Refusal::Busy { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-logins",
+                "Too many logins at a time",
+                "ask again after the time in Retry-After",
+            ),
             Refusal::Forbidden(_) => (
                 StatusCode::FORBIDDEN,
                 "forbidden",
@@ -109,7 +129,7 @@ impl Problem {
         let problem = Self::new(status, code, title, refusal.to_string(), next);
         match refusal {
             Refusal::Missing | Refusal::Wrong => problem.challenging(headers),
-            Refusal::Braked { wait } => {
+            Refusal::Braked { wait } | Refusal::Busy { wait } => {
                 let seconds = wait.as_secs().saturating_add(1);
                 problem.with(RETRY_AFTER, HeaderValue::from(seconds))
             }
@@ -128,6 +148,31 @@ impl Problem {
             WWW_AUTHENTICATE,
             HeaderValue::from_static("Basic realm=\"Sightline\", charset=\"UTF-8\""),
         )
+    }
+
+    /// A stream that somebody asked for is not there.
+    pub(super) fn missing(missing: &Missing, next: &'static str) -> Self {
+        let detail = missing.to_string();
+        let unavailable = |code| {
+            let title = "The source of the stream gives nothing";
+            let next =
+                "ask again in a moment; whoever runs the server finds the reason at GET /api/v1/sources and in its log";
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail.clone(), next)
+                .with(RETRY_AFTER, HeaderValue::from(RETRY_SOURCE_S))
+        };
+        match missing {
+            Missing::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "no-such-stream", "No such stream", detail, next),
+            Missing::Failed { .. } => unavailable("source-failed"),
+            Missing::Slow { .. } => unavailable("source-slow"),
+            Missing::Full { .. } => unavailable("too-many-sources"),
+            Missing::Elsewhere { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "elsewhere",
+                "The stream is elsewhere",
+                detail,
+                "play it by RTSP, which leads there",
+            ),
+        }
     }
 
     /// Nothing is at this path.
@@ -184,8 +229,9 @@ impl IntoResponse for Problem {
             detail: &self.detail,
             code: self.code,
             next: &self.next,
+            problems: self.problems.as_deref(),
         };
-        // It holds texts and a number, which always become JSON.
+        // It holds texts and numbers, which always become JSON.
         let text = serde_json::to_string(&body).unwrap_or_default();
         let mut response = (self.status, text).into_response();
         response.headers_mut().extend(*self.headers);
@@ -195,6 +241,8 @@ impl IntoResponse for Problem {
     }
 }
 
+/// When a source that gave nothing may be asked for again.
+const RETRY_SOURCE_S: u16 = 5;
 /// The word for a request without a credential.
 const MISSING: &str = "credential-missing";
 

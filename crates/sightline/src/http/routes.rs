@@ -30,9 +30,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::access::{self, Caller, Shown};
 use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
+use super::openapi::Operation;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, answer, api, assets, hls, pages, socket, webrtc};
+use super::{Shared, answer, api, assets, challenge, hls, metrics, openapi, pages, socket, v3, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -51,6 +52,10 @@ pub(super) const DASHBOARD: Port = Port {
         assets::ROUTES,
         api::STREAM,
         api::ROUTES,
+        v3::ROUTES,
+        metrics::ROUTES,
+        openapi::ROUTES,
+        challenge::ROUTES,
         hls::ROUTES,
         webrtc::WHEP,
         webrtc::WHIP,
@@ -84,6 +89,8 @@ pub(super) struct Route {
     /// As the router takes it, `/api/v1/streams/{name}`; or below a stream, whose name may hold slashes, `/{+name}/whep`.
     pub(super) path: &'static str,
     pub(super) target: Target,
+    /// What the description of the API says of it; `None` for pages and what they are made of, and for what browsers ask by themselves.
+    pub(super) about: Option<&'static Operation>,
 }
 
 /// The methods that routes may have. HEAD comes with GET, by itself.
@@ -91,6 +98,7 @@ pub(super) struct Route {
 pub(super) enum Verb {
     Get,
     Post,
+    Put,
     Patch,
     Delete,
     Options,
@@ -207,6 +215,7 @@ impl Verb {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Put => MethodFilter::PUT,
             Self::Patch => MethodFilter::PATCH,
             Self::Delete => MethodFilter::DELETE,
             Self::Options => MethodFilter::OPTIONS,
@@ -217,6 +226,7 @@ impl Verb {
         match self {
             Self::Get => Method::GET,
             Self::Post => Method::POST,
+            Self::Put => Method::PUT,
             Self::Patch => Method::PATCH,
             Self::Delete => Method::DELETE,
             Self::Options => Method::OPTIONS,
@@ -344,6 +354,14 @@ async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, reques
     }
 }
 
+/// Whoever showed nothing is asked to.
+fn forbidden(caller: &Caller, denied: Decision) -> Refusal {
+    match caller.who.is_nobody() {
+        true => Refusal::Missing,
+        false => Refusal::Forbidden(denied),
+    }
+}
+
 /// In front of a route.
 struct Gate<'a> {
     route: &'static Route,
@@ -358,7 +376,7 @@ impl Gate<'_> {
         let caller = self.identify(request)?;
         if let denied @ Decision::Deny { .. } = may(&caller.who, action, object) {
             self.tell(denied.to_string());
-            return Err(Problem::refused(Refusal::Forbidden(denied), headers));
+            return Err(Problem::refused(forbidden(&caller, denied), headers));
         }
         // What a browser adds by itself, cookie or address, says nothing about who wrote the page that asks.
         let by_itself = !matches!(caller.shown, Shown::Header | Shown::Query);
@@ -385,7 +403,7 @@ impl Gate<'_> {
             .collect();
         if let (false, Some(denied)) = (decisions.contains(&Decision::Allow), decisions.first()) {
             self.tell(denied.to_string());
-            return Err(Problem::refused(Refusal::Forbidden(*denied), &request.headers));
+            return Err(Problem::refused(forbidden(&caller, *denied), &request.headers));
         }
         if !matches!(caller.shown, Shown::Header | Shown::Query) && caller.who != Principal::Anyone {
             self.refuse_other_sites(&request.headers)?;
@@ -428,6 +446,7 @@ impl Gate<'_> {
 /// Tells the log. `route` is the path as the table has it.
 pub(super) fn refused(route: &'static str, shared: &Shared, peer: Peer, reason: String) {
     let word = RefusedAccess {
+        events: Arc::clone(shared.streams.events()),
         remote: peer.remote,
         route,
         reason,

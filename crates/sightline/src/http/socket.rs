@@ -35,6 +35,7 @@ const fn route(path: &'static str) -> Route {
             actions: &[Action::View, Action::Publish],
             handler: camera,
         },
+        about: None,
     }
 }
 

@@ -1,11 +1,16 @@
 //! The HTTP ports as their clients see them: by the router alone where no socket matters, else over loopback.
 
 mod api;
+mod config;
+mod events;
+mod floods;
 mod hls;
 mod limits;
+mod metrics;
 mod pages;
 mod routes;
 mod socket;
+mod v3;
 mod webrtc;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +18,7 @@ use std::sync::Mutex;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use media::hub::{Limits, Origin, Publisher, Publishing};
@@ -29,9 +35,13 @@ use super::peer::Peer;
 use super::*;
 use crate::auth::{Mode, Tokens};
 use crate::clock::SystemClock;
+use crate::config::{Environment, Wanted, load};
+use crate::forward;
 use crate::secret::Secret;
 use crate::shutdown::{self, Trigger};
-use crate::{net, state};
+use crate::source::Supervisor;
+use crate::webhooks;
+use crate::{net, source, state};
 
 /// Longest wait for anything, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,6 +65,8 @@ struct Wishes {
     webrtc_sessions: usize,
     status_clients: usize,
     patience: Patience,
+    /// Streams that this machine is about to give.
+    soon: Vec<StreamName>,
 }
 
 impl Default for Wishes {
@@ -66,8 +78,19 @@ impl Default for Wishes {
             webrtc_sessions: 10,
             status_clients: 100,
             patience: Patience::default(),
+            soon: Vec::new(),
         }
     }
+}
+
+/// Settings without a file, which would be made in this folder.
+fn live(folder: &tempfile::TempDir) -> Arc<Live> {
+    let wanted = Wanted {
+        search_path: Some(vec![folder.path().join("sightline.toml")]),
+        environment: Environment::of([("SIGHTLINE_RTSP_PORT", "9554")]),
+        ..Wanted::default()
+    };
+    Live::new(load(&wanted).unwrap())
 }
 
 /// The HTTP ports of a program with a hub.
@@ -99,32 +122,56 @@ impl World {
         let state = tempfile::tempdir().unwrap();
         let path = state.path().join("state");
         let status = status::Server::new(wishes.status_clients, Arc::clone(&wishes.clock));
+        let hub = Hub::new(Limits::default());
+        let (trigger, stop) = shutdown::channel();
+        let world = forward::World {
+            hub: hub.clone(),
+            clock: Arc::clone(&wishes.clock),
+            random: crate::random::bits,
+        };
+        let forwards = forward::Forwarder::new(world, stop.clone());
+        let events = crate::events::Events::new(&hub, Arc::clone(&wishes.clock));
+        let world = webhooks::World {
+            events: Arc::clone(&events),
+            clock: Arc::clone(&wishes.clock),
+            random: crate::random::bits,
+            pace: webhooks::Pace::default(),
+        };
+        let webhooks = Webhooks::new(world, stop.clone());
         let settings = Settings {
-            connections: wishes.connections,
+            connections: Adjustable::new(wishes.connections),
             patience: wishes.patience,
             host: None,
             rtsp_port: 8_554,
-            hls: protocol::hls::Config::default(),
-            folder: Arc::new(move || state::Folder::open(path.clone())),
+            hls: Adjustable::default(),
+            certificates: Certificates::own(
+                Arc::new(move || state::Folder::open(path.clone())),
+                Vec::new,
+                Arc::clone(&wishes.clock),
+            ),
             status: Arc::clone(&status),
-            names: Vec::new,
+            forwards: Arc::clone(&forwards),
+            webhooks: Arc::clone(&webhooks),
+            live: live(&state),
+            gate: net::Gate::default(),
         };
-        let hub = Hub::new(Limits::default());
         let trusted = vec!["10.9.0.0/24".parse().unwrap()];
-        let sessions = sessions(&hub, &wishes);
+        let streams = Supervisor::new(
+            source::World {
+                hub: hub.clone(),
+                events,
+                clock: Arc::clone(&wishes.clock),
+                random: crate::random::bits,
+                lowers: Arc::default(),
+                soon: wishes.soon.clone(),
+            },
+            stop.clone(),
+        );
+        let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));
-        let server = Server::new(
-            sockets,
-            settings,
-            hub.clone(),
-            auth,
-            sessions,
-            Arc::clone(&wishes.clock),
-        )
-        .unwrap();
+        let server = Server::new(sockets, settings, streams, auth, sessions, Arc::clone(&wishes.clock)).unwrap();
         let (shared, dashboard) = (Arc::clone(&server.shared), server.listeners[0].router.clone());
         let players = server.listeners[2].router.clone();
-        let (trigger, stop) = shutdown::channel();
         tokio::spawn(status.run(stop.clone()));
         let running = tokio::spawn(server.run(stop));
         Self {
@@ -137,6 +184,21 @@ impl World {
             running: Mutex::new(Some(running)),
             state,
         }
+    }
+
+    /// An account that may view and publish one stream.
+    fn with_account(&self, name: &str, password: &str, stream: &str) {
+        let streams = vec![stream.parse().unwrap()];
+        let mut rules = (*self.shared.auth.rules()).clone();
+        rules.accounts = vec![crate::auth::Account {
+            name: name.into(),
+            password: Some(password.parse().unwrap()),
+            networks: Vec::new(),
+            view: streams.clone(),
+            publish: streams,
+            administer: false,
+        }];
+        self.shared.auth.set_rules(rules);
     }
 
     /// Publishes a second of picture and a little sound, with a publisher and a viewer in their books.
@@ -155,15 +217,15 @@ impl World {
             Audio::new(TrackIndex(1), 0),
         );
         let stats = Arc::new(SessionStats::new(info(SessionRole::Publisher, "RTSP/TCP", 6_000)));
-        stats.bytes.add(123_456);
-        stats.jitter_us.set(1_234);
         let publishing = Publishing {
-            stats,
+            stats: Arc::clone(&stats),
             origin: Origin::Remote,
             keyframe_requests: None,
         };
         let tracks = vec![video.track(), audio.track()];
         let mut publisher = self.hub.publish(&name, tracks, publishing, self.clock.now()).unwrap();
+        stats.bytes.add(123_456);
+        stats.jitter_us.set(1_234);
         for _ in 0..30 {
             let captured: WallTime = self.clock.wall().offset_micros(-3_200);
             publisher.publish(video.next_frame(captured), self.clock.now()).unwrap();
@@ -203,7 +265,7 @@ impl World {
 }
 
 /// WebRTC on loopback.
-fn sessions(hub: &Hub, wishes: &Wishes) -> Arc<crate::webrtc::Service> {
+fn sessions(streams: &Arc<Supervisor>, wishes: &Wishes) -> Arc<crate::webrtc::Service> {
     let host = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let sockets = crate::webrtc::Sockets {
         udp: net::bind_udp(host, 0, "--ice-port").unwrap(),
@@ -215,7 +277,7 @@ fn sessions(hub: &Hub, wishes: &Wishes) -> Arc<crate::webrtc::Service> {
         ..crate::webrtc::Settings::default()
     };
     let clock = Arc::clone(&wishes.clock);
-    crate::webrtc::Service::new(sockets, settings, hub.clone(), clock, crate::random::bits).unwrap()
+    crate::webrtc::Service::new(sockets, settings, Arc::clone(streams), clock, crate::random::bits).unwrap()
 }
 
 async fn connect(port: u16) -> TcpStream {
@@ -259,8 +321,15 @@ async fn ask(router: &Router, remote: &str, method: Method, path: &str, headers:
         .extensions_mut()
         .insert(Peer::new(remote.parse().unwrap(), local, false));
     let response = router.clone().oneshot(request).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
+    let (parts, mut body) = response.into_parts();
+    let endless = parts
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "text/event-stream");
+    let bytes = match endless {
+        true => (body.frame().await).map_or_else(Bytes::new, |frame| frame.unwrap().into_data().unwrap()),
+        false => body.collect().await.unwrap().to_bytes(),
+    };
     Reply {
         status: parts.status,
         headers: parts.headers,

@@ -15,9 +15,11 @@ use url::form_urlencoded;
 
 use super::access::Caller;
 use super::body;
+use super::openapi::{Content, Operation};
 use super::problem::Problem;
 use super::routes::{Answer, Call, Route, Target, Verb};
 use crate::auth::Action;
+use crate::forward::via;
 use crate::webrtc::{Asked, Created, Patched, Refused, Which};
 
 /// Largest offer; more is 413.
@@ -38,8 +40,29 @@ const SECRET: &str = "whoever knows a session's URL was answered it, and it cann
 /// Why what is accepted is for everybody.
 const ACCEPTS: &str = "it says in which form offers come, the same for every name";
 
+const WATCH: Operation = Operation {
+    body: Some(Content::text(SDP)),
+    status: 201,
+    problems: &[400, 404, 406, 413, 415, 503],
+    ..Operation::gives("Watch by WebRTC (WHEP): an offer, answered", SDP)
+};
+const PUBLISH: Operation = Operation {
+    problems: &[400, 406, 409, 413, 415, 503, 508],
+    summary: "Publish by WebRTC (WHIP, RFC 9725): an offer, answered",
+    ..WATCH
+};
+const TRICKLE: Operation = Operation {
+    body: Some(Content::text(FRAGMENT)),
+    problems: &[400, 404, 412, 413, 415],
+    ..Operation::does("Candidates, or an ICE restart (RFC 8840), of a session", 204)
+};
+const LEAVE: Operation = Operation {
+    problems: &[404],
+    ..Operation::does("End a session", 200)
+};
+
 macro_rules! session_routes {
-    ($endpoint:literal, $action:expr, $post:expr, $which:expr) => {
+    ($endpoint:literal, $about:expr, $action:expr, $post:expr, $which:expr) => {
         [
             Route {
                 verb: Verb::Post,
@@ -48,6 +71,7 @@ macro_rules! session_routes {
                     action: $action,
                     handler: $post,
                 },
+                about: Some(&$about),
             },
             Route {
                 verb: Verb::Options,
@@ -56,6 +80,7 @@ macro_rules! session_routes {
                     why: ACCEPTS,
                     handler: options,
                 },
+                about: None,
             },
             Route {
                 verb: Verb::Patch,
@@ -64,6 +89,7 @@ macro_rules! session_routes {
                     why: SECRET,
                     handler: |call| patch(call, $which),
                 },
+                about: Some(&TRICKLE),
             },
             Route {
                 verb: Verb::Delete,
@@ -72,6 +98,7 @@ macro_rules! session_routes {
                     why: SECRET,
                     handler: |call| delete(call, $which),
                 },
+                about: Some(&LEAVE),
             },
             Route {
                 verb: Verb::Options,
@@ -80,13 +107,14 @@ macro_rules! session_routes {
                     why: ACCEPTS,
                     handler: options,
                 },
+                about: None,
             },
         ]
     };
 }
 
-pub(super) const WHEP: &[Route] = &session_routes!("whep", Action::View, view, Which::Viewer);
-pub(super) const WHIP: &[Route] = &session_routes!("whip", Action::Publish, publish, Which::Publisher);
+pub(super) const WHEP: &[Route] = &session_routes!("whep", WATCH, Action::View, view, Which::Viewer);
+pub(super) const WHIP: &[Route] = &session_routes!("whip", PUBLISH, Action::Publish, publish, Which::Publisher);
 
 /// `POST /NAME/whep`.
 fn view(call: Call, _: Caller, name: StreamName) -> Answer {
@@ -223,6 +251,7 @@ async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Proble
     let uri = call.request.uri();
     let mut query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let at_once = query.any(|(key, value)| key == "latency" && value == "min");
+    let came_through = via::of_headers(headers);
     let asking = Asking {
         webrtc: Arc::clone(&call.shared.webrtc),
         path: uri.path().to_owned(),
@@ -235,6 +264,7 @@ async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Proble
         remote,
         agent,
         at_once,
+        came_through,
     };
     Ok((asking, asked))
 }
@@ -242,11 +272,8 @@ async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Proble
 fn problem(refused: &Refused) -> Problem {
     let detail = refused.to_string();
     match refused {
-        Refused::NoStream(_) => Problem::new(
-            StatusCode::NOT_FOUND,
-            "no-such-stream",
-            "No such stream",
-            detail,
+        Refused::NoStream(missing) => Problem::missing(
+            missing,
             "GET /api/v1/streams on the dashboard's port lists those there are; one that is not there may come, so ask again",
         ),
         Refused::Offer(_) => bad(detail),
@@ -258,6 +285,13 @@ fn problem(refused: &Refused) -> Problem {
             "come again later, or let the administrator raise limits.webrtc_sessions",
         )
         .with(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S)),
+        Refused::Circle(_) => Problem::new(
+            StatusCode::LOOP_DETECTED,
+            "circle",
+            "The stream goes around in a circle",
+            detail,
+            "take this server out of the setting forward of the one that sends it, or send it under another name",
+        ),
         Refused::Publish(_) => Problem::new(
             StatusCode::CONFLICT,
             "not-taken-over",

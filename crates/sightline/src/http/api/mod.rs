@@ -5,8 +5,16 @@
 //!
 //! Everything is computed when it is asked for: from the hub, and from the counters that every session keeps.
 
+mod config;
+mod events;
+mod forwards;
+mod sessions;
+mod sources;
 mod streams;
 mod system;
+mod webhooks;
+
+pub(super) use streams::rfc3339;
 
 use super::routes::{Route, Target, Verb};
 use crate::auth::Action;
@@ -19,6 +27,7 @@ pub(super) const STREAM: &[Route] = &[Route {
         action: Action::View,
         handler: streams::one,
     },
+    about: Some(&streams::ONE),
 }];
 
 /// What there is on the dashboard's ports alone.
@@ -30,6 +39,80 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::View,
             handler: streams::list,
         },
+        about: Some(&streams::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/sources",
+        target: Target::Program {
+            action: Action::View,
+            handler: sources::list,
+        },
+        about: Some(&sources::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/forwards",
+        target: Target::Program {
+            action: Action::Operate,
+            handler: forwards::list,
+        },
+        about: Some(&forwards::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/webhooks",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: webhooks::list,
+        },
+        about: Some(&webhooks::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/events",
+        target: Target::Program {
+            action: Action::View,
+            handler: events::listen,
+        },
+        about: Some(&events::LISTEN),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/config",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::show,
+        },
+        about: Some(&config::SHOW),
+    },
+    Route {
+        verb: Verb::Patch,
+        path: "/api/v1/config",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::change,
+        },
+        about: Some(&config::CHANGE),
+    },
+    // Not of a stream alone: an expression for many names is a table too.
+    Route {
+        verb: Verb::Put,
+        path: "/api/v1/config/streams/{name}",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::put_stream,
+        },
+        about: Some(&config::PUT_STREAM),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/api/v1/config/streams/{name}",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::delete_stream,
+        },
+        about: Some(&config::DELETE_STREAM),
     },
     Route {
         verb: Verb::Get,
@@ -38,6 +121,52 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::View,
             handler: system::system,
         },
+        about: Some(&system::SYSTEM),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/streams/{name}/viewers",
+        target: Target::Stream {
+            action: Action::Operate,
+            handler: sessions::of_stream,
+        },
+        about: Some(&sessions::OF_STREAM),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/viewers",
+        target: Target::Program {
+            action: Action::Operate,
+            handler: sessions::viewers,
+        },
+        about: Some(&sessions::VIEWERS),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/publishers",
+        target: Target::Program {
+            action: Action::Operate,
+            handler: sessions::publishers,
+        },
+        about: Some(&sessions::PUBLISHERS),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/api/v1/viewers/{id}",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: sessions::end_viewer,
+        },
+        about: Some(&sessions::END_VIEWER),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/api/v1/publishers/{id}",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: sessions::end_publisher,
+        },
+        about: Some(&sessions::END_PUBLISHER),
     },
 ];
 

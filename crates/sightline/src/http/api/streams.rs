@@ -9,21 +9,32 @@ use media::audio::{Aac, AudioSpecificConfig};
 use media::hub::{NotFound, Pace, State, Stream};
 use media::stats::{Role, SessionStats};
 use media::{CaptureSource, Clock, Format, Kind, StreamName, WallTime};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rounded;
+use super::sessions::Session;
 use crate::auth::{Action, Principal, may};
 use crate::http::access::Caller;
 use crate::http::answer::json;
+use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, sees};
+use crate::source::Supervisor;
+
+pub(super) const LIST: Operation = Operation::reads::<Streams>("Streams that are there");
+pub(super) const ONE: Operation = Operation {
+    problems: &[400, 404],
+    ..Operation::reads::<Description>("One stream")
+};
+
+#[derive(Serialize, JsonSchema)]
+struct Streams {
+    streams: Vec<Description>,
+}
 
 /// `GET /api/v1/streams`: those that one may see.
 pub(super) fn list(call: Call, caller: Caller) -> Answer {
-    #[derive(Serialize)]
-    struct Streams {
-        streams: Vec<Description>,
-    }
     Box::pin(async move {
         let view = View::new(&call, &caller);
         let streams = call.shared.hub.list();
@@ -44,7 +55,7 @@ pub(super) fn one(call: Call, caller: Caller, name: StreamName) -> Answer {
     })
 }
 
-fn no_such_stream(missing: &NotFound) -> Response {
+pub(super) fn no_such_stream(missing: &NotFound) -> Response {
     let problem = Problem::new(
         StatusCode::NOT_FOUND,
         "no-such-stream",
@@ -63,12 +74,16 @@ enum Detail {
 }
 
 /// A stream.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Stream")]
 struct Description {
     name: String,
     /// `live`, or `held`: the publisher is gone and may return.
     state: &'static str,
     publisher: Option<Session>,
+    /// Where the server fetches it, without credentials; for whoever steers the stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     tracks: Vec<Track>,
     width: Option<u32>,
     height: Option<u32>,
@@ -86,14 +101,14 @@ struct Description {
 }
 
 /// How old the newest picture was when the server could send it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Latency {
     to_server_ms: f64,
     /// What it is counted from: `capture`, `sender` or `arrival`.
     since: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Track {
     kind: &'static str,
     codec: &'static str,
@@ -110,34 +125,8 @@ struct Track {
     channels: Option<u8>,
 }
 
-/// A publisher or a viewer.
-#[derive(Debug, Serialize)]
-struct Session {
-    role: &'static str,
-    protocol: &'static str,
-    /// RFC 3339.
-    since: String,
-    /// For whoever steers the stream.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<String>,
-    /// For whoever steers the stream.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent: Option<String>,
-    bytes: u64,
-    packets: u64,
-    frames: u64,
-    keyframes: u64,
-    frames_dropped: u64,
-    jumps: u64,
-    packets_lost: u64,
-    packets_malformed: u64,
-    timestamp_jumps: u64,
-    jitter_ms: f64,
-    rtt_ms: f64,
-}
-
 /// Where to play it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Urls {
     rtsp: String,
     hls: String,
@@ -148,6 +137,7 @@ struct View<'a> {
     who: &'a Principal,
     now: Instant,
     clock: &'a dyn Clock,
+    streams: &'a Supervisor,
     host: String,
     rtsp_port: u16,
     hls_port: u16,
@@ -159,6 +149,7 @@ impl<'a> View<'a> {
             who: &caller.who,
             now: call.shared.clock.now(),
             clock: &*call.shared.clock,
+            streams: &call.shared.streams,
             host: call.host(),
             rtsp_port: call.shared.settings.rtsp_port,
             hls_port: call.shared.ports.hls,
@@ -186,6 +177,7 @@ impl<'a> View<'a> {
                 State::Ended(_) => "ended",
             },
             publisher: stream.publisher().as_ref().map(session),
+            source: self.streams.source_of(stream.name()).filter(|_| steers),
             tracks: tracks.iter().map(|track| Track::new(&track.format)).collect(),
             width: size.map(|(width, _)| width),
             height: size.map(|(_, height)| height),
@@ -213,34 +205,6 @@ impl<'a> View<'a> {
                 CaptureSource::Arrival => "arrival",
             },
         })
-    }
-}
-
-impl Session {
-    fn new(stats: &Arc<SessionStats>, whole: bool) -> Self {
-        let info = &stats.info;
-        let ms = |micros: i64| rounded(micros as f64 / 1_000.0, 3);
-        Self {
-            role: match info.role {
-                Role::Publisher => "publisher",
-                Role::Viewer => "viewer",
-            },
-            protocol: info.protocol,
-            since: rfc3339(info.since),
-            remote: info.remote.filter(|_| whole).map(|remote| remote.to_string()),
-            agent: info.agent.as_deref().filter(|_| whole).map(str::to_owned),
-            bytes: stats.bytes.get(),
-            packets: stats.packets.get(),
-            frames: stats.frames.get(),
-            keyframes: stats.keyframes.get(),
-            frames_dropped: stats.frames_dropped.get(),
-            jumps: stats.jumps.get(),
-            packets_lost: stats.packets_lost.get(),
-            packets_malformed: stats.packets_malformed.get(),
-            timestamp_jumps: stats.timestamp_jumps.get(),
-            jitter_ms: ms(stats.jitter_us.get()),
-            rtt_ms: ms(stats.rtt_us.get()),
-        }
     }
 }
 
@@ -275,7 +239,7 @@ fn aac_string(aac: &Aac) -> Option<String> {
     Some(config.codec_string())
 }
 
-fn rfc3339(at: WallTime) -> String {
+pub(in crate::http) fn rfc3339(at: WallTime) -> String {
     jiff::Timestamp::from_microsecond(at.unix_micros())
         .unwrap_or_default()
         .to_string()

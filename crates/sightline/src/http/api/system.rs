@@ -3,15 +3,19 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rounded;
 use crate::http::access::Caller;
 use crate::http::answer::json;
+use crate::http::openapi::Operation;
 use crate::http::routes::{Answer, Call};
 use crate::machine::Figures;
 
-#[derive(Debug, Serialize)]
+pub(super) const SYSTEM: Operation = Operation::reads::<System>("How the machine and the program are");
+
+#[derive(Debug, Serialize, JsonSchema)]
 struct System {
     #[serde(flatten)]
     machine: Machine,
@@ -19,7 +23,7 @@ struct System {
 }
 
 /// The machine. `null` where the operating system does not tell.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Machine {
     cpu_percent: Option<f64>,
     memory_percent: Option<f64>,
@@ -31,13 +35,13 @@ struct Machine {
     uptime_seconds: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Network {
     received_mbps: f64,
     sent_mbps: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Program {
     version: &'static str,
     uptime_seconds: u64,
@@ -52,7 +56,8 @@ struct Program {
 }
 
 /// The status socket.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StatusSocket")]
 struct Status {
     clients: usize,
     cameras: usize,

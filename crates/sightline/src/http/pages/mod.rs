@@ -6,24 +6,34 @@
 mod app;
 
 use std::future::ready;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use media::hub::State;
+use schemars::JsonSchema;
+use serde::Serialize;
 use url::form_urlencoded;
 
 use super::access::{self, Caller, Shown};
 use super::answer::{escaped, json, page, see};
 use super::body;
+use super::openapi::Operation;
 use super::problem::Problem;
 use super::routes::{self, Answer, Call, Route, Target, Verb, sees};
 use crate::auth::{Action, Presented, Principal, Session};
 use crate::secret::Secret;
 
 /// Where streams are listed on the dashboard's ports: the player.
+const HEALTH: Operation = Operation::reads::<Health>("Whether the program answers");
+const READINESS: Operation = Operation {
+    problems: &[503],
+    ..Operation::reads::<Health>("Whether its cameras have pictures")
+};
+
 pub(super) const DASHBOARD_HOME: &[Route] = &[Route {
     verb: Verb::Get,
     path: "/",
@@ -31,6 +41,7 @@ pub(super) const DASHBOARD_HOME: &[Route] = &[Route {
         action: Action::View,
         handler: |call, caller| home(call, caller, app::home),
     },
+    about: None,
 }];
 
 /// On the ports of HLS and WebRTC: a list that leads to the players.
@@ -41,6 +52,7 @@ pub(super) const PLAYERS_HOME: &[Route] = &[Route {
         action: Action::View,
         handler: |call, caller| home(call, caller, list),
     },
+    about: None,
 }];
 
 pub(super) const ROUTES: &[Route] = &[
@@ -51,6 +63,7 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::View,
             handler: app::watch,
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -59,6 +72,7 @@ pub(super) const ROUTES: &[Route] = &[
             action: Action::Publish,
             handler: app::publish,
         },
+        about: None,
     },
     Route {
         verb: Verb::Post,
@@ -67,6 +81,7 @@ pub(super) const ROUTES: &[Route] = &[
             why: "this is where a credential is shown",
             handler: take_credential,
         },
+        about: None,
     },
     Route {
         verb: Verb::Post,
@@ -75,6 +90,7 @@ pub(super) const ROUTES: &[Route] = &[
             why: "it only asks the browser to forget",
             handler: sign_out,
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -83,6 +99,7 @@ pub(super) const ROUTES: &[Route] = &[
             why: "the sign-in page needs it, and it says nothing",
             handler: style,
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -91,6 +108,16 @@ pub(super) const ROUTES: &[Route] = &[
             why: "supervisors have no credential, and learn nothing but that we answer",
             handler: health,
         },
+        about: Some(&HEALTH),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/readyz",
+        target: Target::Public {
+            why: "supervisors have no credential, and learn nothing but whether to send people here",
+            handler: readiness,
+        },
+        about: Some(&READINESS),
     },
 ];
 
@@ -207,8 +234,19 @@ fn take_credential(call: Call) -> Answer {
                 }
                 response
             }
+            // Cookies are for roles: an account is shown with each request.
+            Ok(Principal::Account(_)) => {
+                let problem = Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "no-session-for-accounts",
+                    "Accounts do not sign in",
+                    "this is an account's password, and right; pages are opened with it, but no session begins",
+                    "add ?token=USER:PASSWORD to the address of the page",
+                );
+                form_page(&problem, "./", &to)
+            }
             // Nobody needs a credential here.
-            Ok(Principal::Near | Principal::Anyone) => see(format!("./{to}")),
+            Ok(Principal::Near | Principal::Anyone | Principal::Program(_)) => see(format!("./{to}")),
             Err(refusal) => {
                 routes::refused("/sign-in", &call.shared, call.peer, refusal.to_string());
                 form_page(&Problem::refused(refusal, &parts.headers), "./", &to)
@@ -265,8 +303,34 @@ fn style(_: Call) -> Answer {
     Box::pin(ready((headers, STYLE).into_response()))
 }
 
+/// How it is.
+#[derive(Serialize, JsonSchema)]
+struct Health {
+    /// `ok`, or `ready`.
+    status: &'static str,
+}
+
 fn health(_: Call) -> Answer {
-    Box::pin(ready(json(&serde_json::json!({ "status": "ok" }))))
+    Box::pin(ready(json(&Health { status: "ok" })))
+}
+
+/// Whether people should be sent here: not before the program's own cameras or slates gave their first picture, and not when it ends.
+fn readiness(call: Call) -> Answer {
+    Box::pin(async move {
+        let why = match call.shared.streams.awaited().next() {
+            _ if call.shared.ending.load(Relaxed) => "the program ends".to_owned(),
+            Some(name) => format!("\"{name}\" of this machine has no picture yet"),
+            None => return json(&Health { status: "ready" }),
+        };
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-ready",
+            "Not ready",
+            why,
+            "ask again in a second",
+        );
+        problem.with(RETRY_AFTER, HeaderValue::from_static("1")).into_response()
+    })
 }
 
 /// A token is a few dozen bytes; what people choose themselves may be longer.

@@ -433,3 +433,77 @@ async fn viewers_are_addresses_and_programs() {
     }
     assert!(stream.viewers() <= 17, "{}", stream.viewers());
 }
+
+#[tokio::test]
+async fn a_lower_rendition_is_a_second_variant_for_as_long_as_it_is_there() {
+    let world = open();
+    let mut full = Live::new(&world, "cam");
+    full.play(70);
+    let variants = async |path: &str| {
+        let reply = world.play(path, &[]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let uris = reply.text.lines().filter(|line| !line.starts_with('#'));
+        (uris.map(str::to_owned).collect::<Vec<_>>(), reply.text)
+    };
+    assert_eq!(variants("/cam/index.m3u8").await.0, ["stream.m3u8"]);
+    let mut low = Live::of(
+        &world,
+        "cam/low",
+        Video::new(testkit::stream::Settings {
+            width: 320,
+            height: 240,
+            idr_bytes: 2_000,
+            frame_bytes: 500,
+            first_ticks: 77_777,
+            ..testkit::stream::Settings::default()
+        }),
+    );
+    low.play(70);
+    let (uris, list) = variants("/cam/index.m3u8").await;
+    assert_eq!(uris, ["stream.m3u8", "low/stream.m3u8"]);
+    let streams: Vec<_> = list.lines().filter(|line| line.contains("STREAM-INF")).collect();
+    for (line, size) in streams.iter().zip(["640x480", "320x240"]) {
+        for word in [
+            "BANDWIDTH=",
+            "AVERAGE-BANDWIDTH=",
+            "CODECS=\"avc1.",
+            "FRAME-RATE=",
+            size,
+        ] {
+            assert!(line.contains(word), "{word} in {line}");
+        }
+    }
+    // It is no lower rendition of the lower rendition.
+    assert_eq!(variants("/cam/low/index.m3u8").await.0, ["stream.m3u8"]);
+    // Played now, what it takes is known.
+    let (_, list) = variants("/cam/index.m3u8").await;
+    let bandwidth = |line: &str| -> u64 {
+        let number = line.split_once("BANDWIDTH=").unwrap().1;
+        number.split(',').next().unwrap().parse().unwrap()
+    };
+    let [full_bps, low_bps] =
+        [0, 1].map(|n| bandwidth(list.lines().filter(|line| line.contains("STREAM-INF")).nth(n).unwrap()));
+    assert!(low_bps * 3 < full_bps, "{low_bps} {full_bps}");
+    // Each tells how far the other is.
+    let report = async |path: &str| {
+        let list = world.play(path, &[]).await.text;
+        let line = list.lines().find(|line| line.starts_with("#EXT-X-RENDITION-REPORT:"));
+        line.map(str::to_owned)
+    };
+    full.play(4);
+    low.play(4);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    full.play(4);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let of_low = report("/cam/stream.m3u8").await.unwrap();
+    assert!(of_low.contains("URI=\"low/stream.m3u8\",LAST-MSN="), "{of_low}");
+    let of_full = report("/cam/low/stream.m3u8").await.unwrap();
+    assert!(of_full.contains("URI=\"../stream.m3u8\",LAST-MSN="), "{of_full}");
+    // Without it all is as before.
+    world.hub.end(&"cam/low".parse().unwrap());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    full.play(4);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(variants("/cam/index.m3u8").await.0, ["stream.m3u8"]);
+    assert_eq!(report("/cam/stream.m3u8").await, None);
+}

@@ -10,12 +10,13 @@ use super::*;
 use crate::auth::Action;
 
 /// Everybody there can be: what they show, and from where.
-const CALLERS: [(&str, &str, &str); 7] = [
+const CALLERS: [(&str, &str, &str); 8] = [
     ("nobody", ELSEWHERE, ""),
     ("wrong", ELSEWHERE, "x-token"),
     ("viewer", ELSEWHERE, "v-token"),
     ("publisher", ELSEWHERE, "p-token"),
     ("admin", ELSEWHERE, "a-token"),
+    ("account", ELSEWHERE, "anna:of-one"),
     ("near", TRUSTED, ""),
     ("loopback", "127.0.0.1:5000", ""),
 ];
@@ -25,6 +26,7 @@ const CALLERS: [(&str, &str, &str); 7] = [
 async fn every_route_and_every_role() {
     let world = World::new();
     let _publisher = world.publish("zerolatency", None);
+    world.with_account("anna", "of-one", "zerolatency");
     let mut table = String::new();
     for (which, port, router) in [
         ("dashboard", DASHBOARD, &world.dashboard),
@@ -42,7 +44,15 @@ async fn every_route_and_every_role() {
                     _ => &[("authorization", &authorization)],
                 };
                 let reply = ask(router, remote, method.clone(), &path, headers, "").await;
-                let _ = write!(table, " {who} {}", reply.status.as_u16());
+                let status = reply.status.as_u16();
+                let _ = write!(table, " {who} {status}");
+                if let Some(about) = route.about {
+                    let described = openapi::statuses(route, about);
+                    assert!(
+                        described.contains(&status),
+                        "{method} {path}: {status} is not described"
+                    );
+                }
                 if reply.text.contains("sign-in\">") {
                     table.push('*');
                 }
@@ -52,56 +62,84 @@ async fn every_route_and_every_role() {
     }
     // A star: the sign-in page in place of the page asked for.
     insta::assert_snapshot!(table, @"
-    dashboard GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    dashboard GET /live/zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    dashboard GET /live/zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 near 200 loopback 200*
-    dashboard POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
-    dashboard POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
-    dashboard GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    dashboard GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    dashboard GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    dashboard GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    dashboard GET /api/v1/streams: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    dashboard GET /live/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    dashboard GET /live/zerolatency/stream.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    dashboard GET /live/zerolatency/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 near 404 loopback 401
-    dashboard POST /live/zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 near 415 loopback 401
-    dashboard OPTIONS /live/zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    dashboard PATCH /live/zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    dashboard DELETE /live/zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    dashboard OPTIONS /live/zerolatency/whep/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    dashboard POST /live/zerolatency/whip: nobody 401 wrong 401 viewer 403 publisher 415 admin 415 near 415 loopback 401
-    dashboard OPTIONS /live/zerolatency/whip: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    dashboard PATCH /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    dashboard DELETE /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    dashboard OPTIONS /live/zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    dashboard GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
-    dashboard GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
-    players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    players GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 near 200 loopback 200*
-    players GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 near 200 loopback 200*
-    players POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 near 415 loopback 415
-    players POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 near 303 loopback 303
-    players GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    players GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    players GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 near 200 loopback 200
-    players GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    players GET /zerolatency/index.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    players GET /zerolatency/stream.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 near 200 loopback 401
-    players GET /zerolatency/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 near 404 loopback 401
-    players POST /zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 near 415 loopback 401
-    players OPTIONS /zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    players PATCH /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    players DELETE /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    players OPTIONS /zerolatency/whep/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    players POST /zerolatency/whip: nobody 401 wrong 401 viewer 403 publisher 415 admin 415 near 415 loopback 401
-    players OPTIONS /zerolatency/whip: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    players PATCH /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    players DELETE /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 near 404 loopback 404
-    players OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 near 204 loopback 204
-    players GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
-    players GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 near 426 loopback 401
+    dashboard GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 403* near 200 loopback 200*
+    dashboard GET /live/zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
+    dashboard GET /live/zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 account 200 near 200 loopback 200*
+    dashboard POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
+    dashboard POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 account 303 near 303 loopback 303
+    dashboard GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /readyz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /api/v1/streams: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/sources: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/forwards: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/webhooks: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/events: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard PATCH /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/streams/zerolatency/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/publishers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/viewers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/publishers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /v3/paths/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /v3/paths/get/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /v3/rtspsessions/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /v3/rtspsessions/get/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /v3/rtspssessions/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /v3/rtspssessions/get/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /v3/webrtcsessions/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /v3/webrtcsessions/get/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /v3/hlsmuxers/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /v3/hlsmuxers/get/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /metrics: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/openapi.json: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /.well-known/acme-challenge/token: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    dashboard GET /live/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /live/zerolatency/stream.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /live/zerolatency/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard POST /live/zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 account 415 near 415 loopback 401
+    dashboard OPTIONS /live/zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    dashboard PATCH /live/zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    dashboard DELETE /live/zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    dashboard OPTIONS /live/zerolatency/whep/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    dashboard POST /live/zerolatency/whip: nobody 401 wrong 401 viewer 403 publisher 415 admin 415 account 415 near 415 loopback 401
+    dashboard OPTIONS /live/zerolatency/whip: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    dashboard PATCH /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    dashboard DELETE /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    dashboard OPTIONS /live/zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    dashboard GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
+    dashboard GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
+    players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 403* near 200 loopback 200*
+    players GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
+    players GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 account 200 near 200 loopback 200*
+    players POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
+    players POST /sign-out: nobody 303 wrong 303 viewer 303 publisher 303 admin 303 account 303 near 303 loopback 303
+    players GET /assets/pages.css: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    players GET /healthz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    players GET /readyz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    players GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    players GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    players GET /zerolatency/index.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    players GET /zerolatency/stream.m3u8: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    players GET /zerolatency/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    players POST /zerolatency/whep: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 account 415 near 415 loopback 401
+    players OPTIONS /zerolatency/whep: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    players PATCH /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    players DELETE /zerolatency/whep/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    players OPTIONS /zerolatency/whep/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    players POST /zerolatency/whip: nobody 401 wrong 401 viewer 403 publisher 415 admin 415 account 415 near 415 loopback 401
+    players OPTIONS /zerolatency/whip: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    players PATCH /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    players DELETE /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
+    players OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    players GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
+    players GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
     ");
 }
 
@@ -109,7 +147,10 @@ async fn every_route_and_every_role() {
 fn example(port: Port, route: &Route) -> String {
     let path = match route.path.strip_prefix("/{+name}/") {
         Some(end) => format!("{}zerolatency/{end}", port.streams_at),
-        None => route.path.replace("{name}", "zerolatency"),
+        None => route
+            .path
+            .replace("{*name}", "zerolatency")
+            .replace("{name}", "zerolatency"),
     };
     path.replace("{file}", &script()).replace(['{', '}'], "")
 }
@@ -372,6 +413,7 @@ const PROBES: &[Route] = &[
             action: Action::Operate,
             handler: |_, _| answer_ok(),
         },
+        about: None,
     },
     Route {
         verb: Verb::Post,
@@ -380,6 +422,7 @@ const PROBES: &[Route] = &[
             action: Action::View,
             handler: |_, _, name| Box::pin(async move { json(&name.as_str()).into_response() }),
         },
+        about: None,
     },
     Route {
         verb: Verb::Options,
@@ -388,6 +431,7 @@ const PROBES: &[Route] = &[
             why: "browsers ask without a credential",
             handler: |_| Box::pin(async { ([("accept-post", "application/sdp")], "").into_response() }),
         },
+        about: None,
     },
     Route {
         verb: Verb::Post,
@@ -396,6 +440,7 @@ const PROBES: &[Route] = &[
             action: Action::Publish,
             handler: |_, _, _| answer_ok(),
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -404,6 +449,7 @@ const PROBES: &[Route] = &[
             action: Action::View,
             handler: |call, _, _| Box::pin(async move { json(&call.params.get("file")).into_response() }),
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -412,6 +458,7 @@ const PROBES: &[Route] = &[
             action: Action::View,
             handler: |_, _, name| Box::pin(async move { json(&name.as_str()).into_response() }),
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -420,6 +467,7 @@ const PROBES: &[Route] = &[
             why: "a test that wants to see a panic",
             handler: |_| Box::pin(async { panic!("a bug that a test made") }),
         },
+        about: None,
     },
     Route {
         verb: Verb::Get,
@@ -428,6 +476,7 @@ const PROBES: &[Route] = &[
             why: "a test that wants to see a panic",
             handler: early_bug,
         },
+        about: None,
     },
 ];
 

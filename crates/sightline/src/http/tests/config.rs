@@ -1,0 +1,202 @@
+//! What the API says of settings, and how it changes them.
+
+use super::*;
+
+const PATH: &str = "/api/v1/config";
+
+impl World {
+    async fn settings(&self, method: Method, path: &str, body: &str) -> Reply {
+        let headers = [
+            ("authorization", "Bearer a-token"),
+            ("content-type", "application/json; charset=utf-8"),
+        ];
+        ask(&self.dashboard, ELSEWHERE, method, path, &headers, body).await
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.state.path().join("sightline.toml")
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_proposed_made_and_shown() {
+    let world = World::new();
+    let body = "{\"log\":{\"level\":\"debug\"},\"stream\":{\"house/door\":{\"always_available\":true},\"yard\":{}},\"http\":{\"port\":1}}";
+    let mut expected = serde_json::json!({
+        "changed": [
+            {"key": "http.port", "from": 8_000, "to": 1, "takes": "restart"},
+            {"key": "log.level", "from": "info", "to": "debug", "takes": "now"},
+            {"key": "stream.house/door", "from": null, "to": {}, "takes": "now"},
+            {"key": "stream.house/door.always_available", "from": false, "to": true, "takes": "now"},
+            {"key": "stream.yard", "from": null, "to": {}, "takes": "now"},
+        ],
+        "dry_run": true,
+        "file": null,
+    });
+    let proposed = world.settings(Method::PATCH, &format!("{PATH}?dry_run=1"), body).await;
+    assert_eq!((proposed.status, proposed.json()), (StatusCode::OK, expected.clone()));
+    assert!(!world.file().exists());
+
+    let made = world.settings(Method::PATCH, PATH, body).await;
+    expected["dry_run"] = false.into();
+    expected["file"] = world.file().display().to_string().into();
+    assert_eq!((made.status, made.json()), (StatusCode::OK, expected));
+    assert_eq!(world.shared.settings.live.now().log.level.to_string(), "debug");
+
+    let shown = world.settings(Method::GET, PATH, "").await.json();
+    assert_eq!(shown["settings"]["stream"]["house/door"]["always_available"], true);
+    assert_eq!(shown["settings"]["rtsp"]["port"], 9_554);
+    assert_eq!(shown["origins"]["rtsp.port"], "SIGHTLINE_RTSP_PORT (environment)");
+    assert_eq!(shown["waiting"]["changed"][0]["key"], "http.port");
+
+    let again = world
+        .settings(
+            Method::PATCH,
+            PATH,
+            "{\"log\":{\"level\":null},\"stream\":{\"yard\":null}}",
+        )
+        .await;
+    assert_eq!(again.json()["changed"].as_array().unwrap().len(), 2, "{again:?}");
+    let text = std::fs::read_to_string(world.file()).unwrap();
+    assert!(!text.contains("level") && !text.contains("yard"), "{text}");
+}
+
+#[tokio::test]
+async fn the_table_of_a_stream_is_put_and_deleted() {
+    let world = World::new();
+    let path = "/api/v1/config/streams/house%2Fdoor";
+    let put = world.settings(Method::PUT, path, "{\"always_available\":true}").await;
+    assert_eq!(put.json()["changed"].as_array().unwrap().len(), 2, "{put:?}");
+    let put = world.settings(Method::PUT, path, "{}").await;
+    assert_eq!(put.json()["changed"][0]["to"], false, "{put:?}");
+    let expression = "/api/v1/config/streams/~%5Efloor%2F(.+)$";
+    let put = world
+        .settings(Method::PUT, expression, "{\"source\":\"rtsp://10.0.0.1/$1\"}")
+        .await;
+    assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    let table = &world.settings(Method::GET, PATH, "").await.json()["settings"]["stream"]["~^floor/(.+)$"];
+    assert_eq!(table["source"], "rtsp://10.0.0.1/$1");
+    assert_eq!(world.settings(Method::DELETE, path, "").await.status, StatusCode::OK);
+    assert_eq!(world.settings(Method::DELETE, path, "").await.code(), "no-such-table");
+}
+
+#[tokio::test]
+async fn what_is_refused_says_all_reasons() {
+    let world = World::new();
+    std::fs::write(world.file(), "# mine\n").unwrap();
+    let wrong = "{\"log\":{\"level\":\"loud\",\"colour\":1}}";
+    let wrong = world.settings(Method::PATCH, PATH, wrong).await;
+    assert_eq!(
+        (wrong.status, wrong.code().as_str()),
+        (StatusCode::BAD_REQUEST, "bad-settings")
+    );
+    let problems = &wrong.json()["problems"];
+    assert_eq!(
+        (&problems[0]["key"], &problems[0]["line"]),
+        (&"log.level".into(), &4.into()),
+        "{problems}"
+    );
+    assert_eq!(problems[1]["key"], "log.colour", "{problems}");
+
+    let held = world.settings(Method::PATCH, PATH, "{\"rtsp\":{\"port\":1}}").await;
+    assert_eq!(
+        (held.status, held.code().as_str()),
+        (StatusCode::CONFLICT, "held-elsewhere")
+    );
+    assert_eq!(
+        held.json()["problems"][0]["origin"],
+        "SIGHTLINE_RTSP_PORT (environment)",
+        "{held:?}"
+    );
+
+    std::fs::write(world.file(), "[log\n").unwrap();
+    let unusable = world
+        .settings(Method::PATCH, PATH, "{\"log\":{\"level\":\"debug\"}}")
+        .await;
+    assert_eq!(
+        (unusable.status, unusable.code().as_str()),
+        (StatusCode::CONFLICT, "file-unusable")
+    );
+    assert_eq!(std::fs::read_to_string(world.file()).unwrap(), "[log\n");
+}
+
+#[tokio::test]
+async fn what_is_no_settings_is_refused() {
+    let world = World::new();
+    let many: serde_json::Map<_, _> = (0..300).map(|n| (format!("k{n}"), 1.into())).collect();
+    let many = serde_json::json!({ "log": many }).to_string();
+    let long = format!("{{\"log\":{{\"level\":\"{}\"}}}}", "x".repeat(70_000));
+    for (body, code) in [
+        ("", "bad-settings"),
+        ("[]", "bad-settings"),
+        ("{\"log\":null}", "bad-settings"),
+        ("{\"stream\":{\"door\":1}}", "bad-settings"),
+        ("{\"stream\":{\"a b\":{}}}", "bad-settings"),
+        ("{\"auth\":{\"trusted_networks\":[null]}}", "bad-settings"),
+        ("{\"auth\":{\"token\":\"[redacted]\"}}", "bad-settings"),
+        ("{\"log\":{\"level\":{\"x\":1}}}", "bad-settings"),
+        (&many, "bad-settings"),
+        (&long, "too-large"),
+    ] {
+        let reply = world.settings(Method::PATCH, PATH, body).await;
+        assert_eq!(reply.code(), code, "{body:.80} {reply:?}");
+        assert!(!world.file().exists(), "{body:.80}");
+    }
+}
+
+/// A page of another site must not change anything in the name of an admin who looks at it.
+#[tokio::test]
+async fn a_cookie_changes_nothing_for_pages_of_other_sites() {
+    let world = World::new();
+    let session = crate::auth::Session::new(crate::auth::Role::Admin, world.clock.wall());
+    let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
+    let headers = |site| {
+        [
+            ("cookie", cookie.clone()),
+            ("content-type", "application/json".to_owned()),
+            ("sec-fetch-site", site),
+        ]
+    };
+    for (site, status) in [("cross-site", StatusCode::FORBIDDEN), ("same-origin", StatusCode::OK)] {
+        let headers = headers(site.to_owned());
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let body = "{\"log\":{\"level\":\"debug\"}}";
+        let reply = ask(&world.dashboard, ELSEWHERE, Method::PATCH, PATH, &headers, body).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
+}
+
+/// Whoever has the admin's token changes settings, and runs no programs.
+#[tokio::test]
+async fn commands_are_not_taken() {
+    let world = World::new();
+    std::fs::write(world.file(), "[stream.door]\nrun_on_read = \"logger canary\"\n").unwrap();
+    world.shared.settings.live.reread(&crate::config::live::Who::Signal);
+    for body in [
+        "{\"stream\":{\"yard\":{\"run_on_available\":\"logger x\"}}}",
+        "{\"stream\":{\"door\":{\"run_on_read\":\"logger x\"}}}",
+        "{\"stream\":{\"~^y\":{\"run_on_unread\":\"logger x\"}}}",
+    ] {
+        let reply = world.settings(Method::PATCH, PATH, body).await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (StatusCode::FORBIDDEN, "programs-refused"),
+            "{body}"
+        );
+        assert!(reply.text.contains("are not taken by HTTP"), "{reply:?}");
+    }
+    let shown = world.settings(Method::GET, PATH, "").await;
+    assert!(!shown.text.contains("canary"), "{shown:?}");
+    let body = "{\"stream\":{\"door\":{\"always_available\":true}}}";
+    assert_eq!(
+        world.settings(Method::PATCH, PATH, body).await.status,
+        StatusCode::OK,
+        "what is there may stay"
+    );
+    let body = "{\"stream\":{\"door\":{\"run_on_read\":null}}}";
+    assert_eq!(
+        world.settings(Method::PATCH, PATH, body).await.status,
+        StatusCode::OK,
+        "and be taken away"
+    );
+}
