@@ -68,12 +68,24 @@ pub enum End<T> {
 /// # Errors
 /// When the signal handlers cannot be installed.
 pub async fn run<F: Future>(work: impl FnOnce(Shutdown) -> F) -> io::Result<End<F::Output>> {
+    run_until(std::future::pending(), work).await
+}
+
+/// The same, where `time` is one more reason to end, as a signal is.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until<F: Future>(
+    time: impl Future<Output = ()>,
+    work: impl FnOnce(Shutdown) -> F,
+) -> io::Result<End<F::Output>> {
     let mut signals = Signals::new()?;
     let (trigger, shutdown) = channel();
     let mut work = std::pin::pin!(work(shutdown));
     tokio::select! {
         output = &mut work => return Ok(End::Done(output)),
         () = signals.next() => trigger.request(),
+        () = time => trigger.request(),
     }
     Ok(tokio::select! {
         output = &mut work => End::Done(output),
@@ -195,5 +207,11 @@ mod tests {
     #[tokio::test]
     async fn work_that_ends_by_itself_is_done() {
         assert_eq!(run(|_| async { 7 }).await.unwrap(), End::Done(7));
+    }
+
+    #[tokio::test]
+    async fn there_can_be_another_reason_than_a_signal() {
+        let told = |shutdown: Shutdown| async move { shutdown.requested().await };
+        assert_eq!(run_until(async {}, told).await.unwrap(), End::Done(()));
     }
 }

@@ -32,6 +32,12 @@ impl Reach {
     }
 }
 
+/// Whether a URL's host, IPv6 in brackets or not, means this machine alone.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
 /// Addresses that a URL can name, best first. Link-local IPv6 is left out: players do not understand its zone. Loopback is always
 /// among them, so the list is never empty, even where the system does not tell.
 pub fn interface_addresses() -> Vec<(IpAddr, Reach)> {
@@ -79,6 +85,16 @@ fn reach(interface: &str, address: IpAddr) -> Option<Reach> {
             _ => Reach::Global,
         }
     })
+}
+
+/// Interfaces of this machine and their IPv4 addresses, for asking the networks behind them; the loopback among them.
+pub fn ipv4_interfaces() -> Vec<(String, Ipv4Addr)> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let each = interfaces.into_iter().filter_map(|interface| match interface.ip() {
+        IpAddr::V4(address) => Some((interface.name, address)),
+        IpAddr::V6(_) => None,
+    });
+    each.collect()
 }
 
 /// What others call this machine: its host name, as it is and as multicast DNS has it, and its addresses.

@@ -173,6 +173,11 @@ const ADDRESS_FAMILY_UNSUPPORTED: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_er
 #[cfg(windows)]
 const ADDRESS_FAMILY_UNSUPPORTED: i32 = 10_047;
 
+/// Whether sockets can be bound for IPv6 here.
+pub(super) fn has_ipv6() -> bool {
+    try_bind(Transport::Udp, IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0).is_ok()
+}
+
 fn try_bind(transport: Transport, address: IpAddr, port: u16) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port);
     let (kind, protocol) = match transport {
@@ -193,7 +198,7 @@ fn try_bind(transport: Transport, address: IpAddr, port: u16) -> io::Result<Sock
     Ok(socket)
 }
 
-fn any_or(host: Option<IpAddr>) -> IpAddr {
+pub(super) fn any_or(host: Option<IpAddr>) -> IpAddr {
     host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
 }
 

@@ -140,8 +140,9 @@ impl Banner {
 }
 
 fn access(auth: &Auth) -> String {
-    let networks = auth.trusted_networks();
-    match auth.mode() {
+    let rules = auth.rules();
+    let networks = &rules.trusted_networks;
+    match &rules.mode {
         Mode::Open => "open: everyone may view and publish, without a credential".to_owned(),
         Mode::Single(_) => "everyone needs the token, on this machine too".to_owned(),
         Mode::Tokens(_) if networks.is_empty() => {

@@ -1,30 +1,49 @@
 //! The server and the cameras of this machine in one process: what `up` and `serve` run.
 //!
-//! Belongs here: what is started in which order, and ended; what people are told about it ([`banner`]). Does not belong here: reading of
+//! Belongs here: what is started in which order, and ended; the ports ([`sockets`]), what serves there ([`servers`]); what people are told about it ([`banner`]); what follows settings that
+//! change ([`follow`]), what the service manager is told ([`systemd`]), how another process takes the place of this one ([`restart`]). Does not belong here: reading of
 //! flags ([`crate::cli`]), a protocol.
 
 mod banner;
+mod follow;
+pub(crate) mod restart;
+mod servers;
+mod sockets;
 pub(crate) mod status;
+mod systemd;
 mod urls;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device::camera::Status;
-use jiff::tz::TimeZone;
 use media::hub::Hub;
 use media::{Clock, StreamName};
+use tokio::task::JoinHandle;
 
-use crate::auth::{Auth, Mode};
-use crate::camera::{self, Camera, Cameras, Standby};
+use crate::auth::Auth;
+use crate::camera::{self, Camera, Cameras, Lowers, Standby};
+use crate::config::live::Live;
 use crate::config::settings::{self, LogFormat, Settings};
+use crate::config::stream_key::StreamKey;
 use crate::config::{Environment, Loaded};
-use crate::log::Console;
+use crate::events::{Events, What};
+use crate::forward::{self, Forwarder};
+use crate::hls::Hls;
+use crate::hooks::Hooks;
 use crate::shutdown::{self, End, Shutdown};
+use crate::source::{self, Supervisor};
 use crate::state::{self, Folder, Place};
-use crate::{http, net, random, rtsp, status as socket, webrtc};
+use crate::tls::{self, Certificates};
+use crate::trust::Trust;
+use crate::webhooks::{self, Webhooks};
+use crate::{http, log, machine, net, random, status as socket};
 use banner::{Banner, CameraLine};
+use follow::Limits;
+use restart::{Predecessor, Restart};
+use servers::Making;
+use sockets::{Ports, Sockets};
 
 /// What to run.
 pub struct Program {
@@ -35,7 +54,7 @@ pub struct Program {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where people look.
-    pub console: Arc<Console>,
+    pub log: log::Running,
     /// When the process began, to tell how long the start took.
     pub began: Instant,
     /// Start a camera when none is configured.
@@ -50,9 +69,18 @@ pub enum Error {
     /// A port cannot be had.
     #[error(transparent)]
     Listen(#[from] net::ListenError),
+    /// The files of the certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] tls::Unusable),
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// It was to take the place of another process.
+    #[error("cannot take the place of the process before: {0}")]
+    Turn(std::io::Error),
+    /// Another process was to take its place.
+    #[error("the new process ended before its turn, and this one has ended for it: start the program again")]
+    NoSuccessor,
     /// The operating system refuses something that every program needs.
     #[error("{}", shutdown::refused(what, error))]
     System {
@@ -63,128 +91,60 @@ pub enum Error {
     },
 }
 
-/// Runs until a signal comes.
+/// Runs until a signal comes. `predecessor`: the process whose place it takes.
 ///
 /// # Errors
 /// [`Error`].
-pub fn run(program: &Program) -> Result<(), Error> {
+pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Result<(), Error> {
     net::raise_descriptor_limit();
-    let sockets = Sockets::bind(program)?;
-    let auth = Arc::new(authorities(program)?);
+    let handed = predecessor.as_mut().map(Predecessor::take_sockets);
+    let mut listeners = net::Listeners::new(handed.unwrap_or_default());
+    let sockets = Sockets::bind(program, &mut listeners)?;
+    let rules = follow::rules(&program.loaded.settings, &state_place(program), &program.environment)?;
+    let auth = Arc::new(Auth::of(rules));
+    let certificates = certificates(program)?;
     let runtime = runtime()?;
+    let signals = |error| Error::System {
+        what: "handle signals",
+        error,
+    };
+    let restart = {
+        let _inside = runtime.enter();
+        Restart::new(listeners.into_kept()).map_err(signals)?
+    };
     let ended = runtime.block_on(async {
-        let work = |shutdown| serve(program, sockets, auth, shutdown);
-        shutdown::run(work).await
+        let given = Given {
+            sockets,
+            auth,
+            certificates,
+            predecessor,
+        };
+        let work = |shutdown| serve(program, given, &restart, shutdown);
+        shutdown::run_until(restart.prepare(), work).await
     });
-    program.console.status("");
+    program.log.console.status("");
     // Tasks that did not end are not waited for.
     runtime.shutdown_background();
-    match ended {
+    let done = match ended {
         Ok(End::Done(done)) => done,
         Ok(End::Abandoned) => {
             tracing::warn!("not everything ended in time");
             Ok(())
         }
-        Err(error) => Err(Error::System {
-            what: "handle signals",
-            error,
-        }),
-    }
-}
-
-/// All that is listened on.
-struct Sockets {
-    rtsp: std::net::TcpListener,
-    rtp: Option<net::RtpPair>,
-    http: http::Sockets,
-    ice: webrtc::Sockets,
-}
-
-/// Where that is.
-#[derive(Clone, Copy, Debug)]
-struct Ports {
-    rtsp: u16,
-    http: http::Ports,
-    /// UDP, and nearly always TCP.
-    ice: u16,
-}
-
-impl Sockets {
-    fn bind(program: &Program) -> Result<Self, net::ListenError> {
-        let settings = &program.loaded.settings;
-        let host = settings.server.host.map(|address| address.0);
-        let listen = |port, setting| net::listen_tcp(host, port, setting);
-        Ok(Self {
-            rtsp: listen(settings.rtsp.port, "--rtsp-port")?,
-            rtp: settings.rtsp.udp.then(|| rtp_ports(program)).transpose()?,
-            http: http::Sockets {
-                http: listen(settings.http.port, "--http-port")?,
-                https: listen(settings.http.https_port, "--https-port")?,
-                hls: listen(settings.hls.port, "--hls-port")?,
-                webrtc: listen(settings.webrtc.port, "--webrtc-port")?,
-                websocket: websocket_port(program)
-                    .map(|port| listen(port, "WEBSOCKET_PORT"))
-                    .transpose()?,
-            },
-            ice: ice_port(program)?,
-        })
-    }
-}
-
-/// The ICE port. Browsers learn it from the answer, so where nobody asked for a particular one and the usual one is taken, another does as well.
-fn ice_port(program: &Program) -> Result<webrtc::Sockets, net::ListenError> {
-    let settings = &program.loaded.settings;
-    let host = settings.server.host.map(|address| address.0);
-    let port = settings.webrtc.ice_port;
-    match ice_sockets(host, port) {
-        Err(error @ net::ListenError::InUse { .. }) if program.loaded.origin("webrtc.ice_port").is_none() => {
-            let sockets = ice_sockets(host, 0)?;
-            let ice_port = sockets.udp.local_addr().map_or(0, |address| address.port());
-            tracing::warn!(reason = %error, ice_port, "WebRTC uses another port");
-            Ok(sockets)
-        }
-        sockets => sockets,
-    }
-}
-
-/// By UDP and TCP. Where the system chooses it, the number that UDP got may be taken by TCP: then TCP has another, which answers tell.
-fn ice_sockets(host: Option<IpAddr>, port: u16) -> Result<webrtc::Sockets, net::ListenError> {
-    const SETTING: &str = "--ice-port";
-    let udp = net::bind_udp(host, port, SETTING)?;
-    let number = udp.local_addr().map_or(port, |address| address.port());
-    let tcp = match net::listen_tcp(host, number, SETTING) {
-        Err(net::ListenError::InUse { .. }) if port == 0 => net::listen_tcp(host, 0, SETTING)?,
-        tcp => tcp?,
+        Err(error) => Err(signals(error)),
     };
-    Ok(webrtc::Sockets { udp, tcp })
-}
-
-/// The port of `WEBSOCKET_PORT`, unless it has the status socket anyway.
-fn websocket_port(program: &Program) -> Option<u16> {
-    let settings = &program.loaded.settings;
-    let have_it = [settings.http.port, settings.hls.port, settings.webrtc.port];
-    program.websocket_port.filter(|port| !have_it.contains(port))
-}
-
-/// The ports for RTP over UDP. Players learn them when they set up a session, so where nobody asked for particular ones and the usual ones are
-/// taken, others do as well.
-fn rtp_ports(program: &Program) -> Result<net::RtpPair, net::ListenError> {
-    const SETTINGS: &str = "rtsp.rtp_port and rtsp.rtcp_port; the system chooses both with SIGHTLINE_RTSP_RTP_PORT=0 SIGHTLINE_RTSP_RTCP_PORT=0";
-    let settings = &program.loaded.settings;
-    let host = settings.server.host.map(|address| address.0);
-    let ports = [settings.rtsp.rtp_port, settings.rtsp.rtcp_port];
-    let chosen = ["rtsp.rtp_port", "rtsp.rtcp_port"]
-        .iter()
-        .any(|key| program.loaded.origin(key).is_some());
-    match net::bind_rtp_pair(host, ports, SETTINGS) {
-        Err(error @ net::ListenError::InUse { .. }) if !chosen => {
-            let pair = net::bind_rtp_pair(host, [0, 0], SETTINGS)?;
-            let port = pair.rtp.local_addr().map_or(0, |address| address.port());
-            tracing::warn!(reason = %error, rtp_port = port, "RTP over UDP uses other ports");
-            Ok(pair)
-        }
-        pair => pair,
+    match restart.finish() {
+        true => done,
+        false => Err(Error::NoSuccessor),
     }
+}
+
+/// What is there before anything runs.
+struct Given {
+    sockets: Sockets,
+    auth: Arc<Auth>,
+    certificates: Arc<Certificates>,
+    predecessor: Option<Predecessor>,
 }
 
 /// As many threads as the machine has cores: none of our tasks blocks.
@@ -198,83 +158,118 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     })
 }
 
-async fn serve(program: &Program, sockets: Sockets, auth: Arc<Auth>, shutdown: Shutdown) -> Result<(), Error> {
+async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shutdown) -> Result<(), Error> {
+    let Given {
+        sockets,
+        auth,
+        certificates,
+        predecessor,
+    } = given;
     let settings = &program.loaded.settings;
+    let live = Live::new(program.loaded.clone());
+    let limits = Limits::new(settings);
     let clock = Arc::clone(&program.clock);
-    let hub = Hub::new(settings.limits.for_hub());
+    let hub = Hub::new(settings.limits.for_hub(machine::memory_share()));
     let wanted = wanted_cameras(program);
-    let rtsp = rtsp::Server::new(
-        sockets.rtsp,
-        sockets.rtp,
-        rtsp_settings(settings, &wanted),
-        hub.clone(),
-        Arc::clone(&auth),
-        Arc::clone(&clock),
-        random::bits,
-    );
-    let what = |what| move |error| Error::System { what, error };
-    let rtsp = rtsp.map_err(what("serve RTSP"))?;
-    let rtsp_port = rtsp.local_addr().map_err(what("serve RTSP"))?.port();
-    let webrtc = webrtc::Service::new(
-        sockets.ice,
-        webrtc_settings(settings, &wanted),
-        hub.clone(),
-        Arc::clone(&clock),
-        random::bits,
-    );
-    let webrtc = webrtc.map_err(what("serve WebRTC"))?;
-    let sockets_of_status = socket::Server::new(settings.limits.status_clients, Arc::clone(&clock));
-    let http = http::Server::new(
-        sockets.http,
-        http_settings(program, rtsp_port, Arc::clone(&sockets_of_status)),
-        hub.clone(),
-        Arc::clone(&auth),
-        Arc::clone(&webrtc),
-        Arc::clone(&clock),
-    );
-    let http = http.map_err(what("serve HTTP"))?;
-    let ports = Ports {
-        rtsp: rtsp_port,
-        http: http.ports(),
-        ice: webrtc.port(),
+    let lowers = Arc::new(Lowers::new(&wanted));
+    let streams = streams(program, &hub, &wanted, Arc::clone(&lowers), &shutdown);
+    let forwards = forwards(program, &hub, &shutdown);
+    let webhooks = webhooks(program, &streams, &shutdown);
+    let making = Making {
+        program,
+        streams: &streams,
+        forwards: &forwards,
+        webhooks: &webhooks,
+        auth: &auth,
+        certificates: &certificates,
+        live: &live,
+        limits,
+        gate: restart.gate(),
     };
-    let serving = tokio::spawn(rtsp.run(shutdown.receiver()));
-    let telling = tokio::spawn(Arc::clone(&sockets_of_status).run(shutdown.clone()));
-    let answering = tokio::spawn(http.run(shutdown.clone()));
-    let sending = tokio::spawn(webrtc.run(shutdown.clone()));
+    let (servers, services) = making.servers(sockets)?;
+    let ports = servers.ports;
+    let host = settings
+        .server
+        .host
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| own_address(address.0));
+    streams.publish_at(SocketAddr::new(host, ports.rtsp), Arc::clone(&auth));
+    let events = Arc::clone(streams.events());
+    let hooks = Hooks::new(Arc::clone(&live), hub.clone(), Arc::clone(&clock), ports.rtsp);
+    let standby = standby(&live, wanted.clone(), &hub, Arc::clone(&clock));
+    let hls = servers.http.hls();
+    if let Some(predecessor) = predecessor
+        && !predecessor.turn(&shutdown).await.map_err(Error::Turn)?
+    {
+        return Ok(());
+    }
+    let tasks = [
+        tokio::spawn(servers.rtsp.run(shutdown.receiver())),
+        tokio::spawn(Arc::clone(&services.status).run(shutdown.clone())),
+        tokio::spawn(servers.http.run(shutdown.clone())),
+        tokio::spawn(Arc::clone(&services.webrtc).run(shutdown.clone())),
+        tokio::spawn(standby.run(shutdown.clone())),
+        tokio::spawn(hooks.run(events.listen(None))),
+        tokio::spawn(Arc::clone(&streams).run()),
+        tokio::spawn(Arc::clone(&forwards).run()),
+        tokio::spawn(Arc::clone(&webhooks).run()),
+        tokio::spawn(systemd::keep_awake(shutdown.clone())),
+        tokio::spawn(certificates.run(shutdown.clone())),
+    ];
+    systemd::tell_ready();
+    restart.serves();
     report_start(program, ports, &auth);
+    live.tell_to(Arc::clone(&events));
+    webhooks.set(&settings.webhook);
+    events.tell(What::ProgramStarted);
+    streams.set(&settings.stream);
+    forwards.set(&settings.stream);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
-    let zone = TimeZone::system();
-    let standby = Standby::new(always_available(settings, &wanted), &hub, Arc::clone(&clock), zone);
-    let standby = tokio::spawn(standby.run(shutdown.clone()));
-    let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&clock));
+    let mut cameras = Cameras::start(wanted, lowers, hub.clone(), Arc::clone(&clock));
+    let following = follow::follow(program, &live, &services, shutdown.clone());
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        done = watch_cameras(program, ports, &auth, &hub, &sockets_of_status, &mut cameras) => done,
+        () = following => Ok(()),
+        done = watch_cameras(program, ports, &auth, &hub, &services.status, &mut cameras) => done,
     };
     tracing::info!("stopping");
+    events.tell(What::ProgramEnding);
+    say_goodbye(restart, &hls);
     tick.abort();
+    end(&hub, &events, cameras, tasks, shutdown.is_requested()).await;
+    done
+}
+
+/// For good, unless another process takes the place of this one.
+fn say_goodbye(restart: &Restart, hls: &Hls) {
+    if restart.is_under_way() {
+        hls.move_on();
+    } else {
+        restart.give_up();
+        systemd::tell_stopping();
+    }
+}
+
+/// Ends everything. Tasks that a signal has told to end are waited for; without one they are broken off.
+async fn end(
+    hub: &Hub,
+    events: &Events,
+    cameras: Cameras,
+    tasks: impl IntoIterator<Item = JoinHandle<()>>,
+    told: bool,
+) {
     // First, or they would find their streams ended.
     cameras.stop();
     hub.end_all();
     cameras.end().await;
-    if done.is_err() {
-        // No signal came for them.
-        serving.abort();
-        answering.abort();
-        sending.abort();
-        telling.abort();
-        standby.abort();
+    // Who listens by HTTP is waited for.
+    events.end();
+    for task in tasks {
+        if !told {
+            task.abort();
+        }
+        // A panic in it was reported already.
+        let _ = task.await;
     }
-    // They end with the same signal; a panic in them was reported already.
-    let _ = (
-        standby.await,
-        serving.await,
-        answering.await,
-        sending.await,
-        telling.await,
-    );
-    done
 }
 
 /// Tells people about the cameras as soon as they are there, and keeps them informed until the program ends.
@@ -305,7 +300,7 @@ async fn show_cameras(program: &Program, ports: Ports, auth: &Auth, hub: &Hub, r
         let lines = running.iter().map(|camera| CameraLine::new(camera)).collect();
         Banner::new(program, ports, auth, lines).print();
     }
-    status::show(&program.console, hub, running).await;
+    status::show(&program.log.console, hub, running).await;
 }
 
 /// Waits until each camera has a picture or a reason why not: a USB camera takes some 300 ms.
@@ -338,56 +333,105 @@ fn wanted_cameras(program: &Program) -> Vec<camera::Wanted> {
 /// Streams that show a slate while nobody publishes them. A camera has one of its own.
 fn always_available(settings: &Settings, cameras: &[camera::Wanted]) -> Vec<StreamName> {
     let wished = settings.stream.iter().filter(|(_, stream)| stream.always_available);
-    let names = wished.map(|(name, _)| name.0.clone());
+    let names = wished.filter_map(|(key, _)| match key {
+        StreamKey::Name(name) => Some(name.clone()),
+        StreamKey::Expression(_) => None,
+    });
     names
         .filter(|name| cameras.iter().all(|(camera, _)| camera != name))
         .collect()
 }
 
-fn rtsp_settings(settings: &Settings, cameras: &[camera::Wanted]) -> rtsp::Settings {
+fn standby(live: &Live, cameras: Vec<camera::Wanted>, hub: &Hub, clock: Arc<dyn Clock>) -> Standby {
+    let names = live.part(move |settings| always_available(settings, &cameras));
+    Standby::new(names, hub, clock, crate::clock::zone())
+}
+
+/// Where streams are found, and their sources.
+fn streams(
+    program: &Program,
+    hub: &Hub,
+    cameras: &[camera::Wanted],
+    lowers: Arc<Lowers>,
+    shutdown: &Shutdown,
+) -> Arc<Supervisor> {
     let soon = cameras.iter().map(|(name, _)| name.clone());
-    let mut rtsp = rtsp::Settings {
-        connections: settings.limits.connections,
-        soon: soon.chain(always_available(settings, cameras)).collect(),
-        ..rtsp::Settings::default()
+    let world = source::World {
+        hub: hub.clone(),
+        events: Events::new(hub, Arc::clone(&program.clock)),
+        clock: Arc::clone(&program.clock),
+        random: random::bits,
+        soon: soon
+            .chain(always_available(&program.loaded.settings, cameras))
+            .collect(),
+        lowers,
     };
-    rtsp.session.udp = settings.rtsp.udp;
-    rtsp.session.session_timeout = settings.rtsp.timeout.0;
-    rtsp
+    Supervisor::new(world, shutdown.clone())
 }
 
-fn webrtc_settings(settings: &Settings, cameras: &[camera::Wanted]) -> webrtc::Settings {
-    let soon = cameras.iter().map(|(name, _)| name.clone());
-    webrtc::Settings {
-        sessions: settings.limits.webrtc_sessions,
-        host: settings.server.host.map(|address| address.0),
-        additional_hosts: settings.webrtc.additional_hosts.clone(),
-        soon: soon.chain(always_available(settings, cameras)).collect(),
-        ..webrtc::Settings::default()
+/// How we reach ourselves where we listen there.
+fn own_address(listening: IpAddr) -> IpAddr {
+    match listening {
+        IpAddr::V4(all) if all.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(all) if all.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        one => one,
     }
 }
 
-fn http_settings(program: &Program, rtsp_port: u16, status: Arc<socket::Server>) -> http::Settings {
+/// What sends streams on.
+fn forwards(program: &Program, hub: &Hub, shutdown: &Shutdown) -> Arc<Forwarder> {
+    let world = forward::World {
+        hub: hub.clone(),
+        clock: Arc::clone(&program.clock),
+        random: random::bits,
+    };
+    Forwarder::new(world, shutdown.clone())
+}
+
+/// Who is told what happens.
+fn webhooks(program: &Program, streams: &Supervisor, shutdown: &Shutdown) -> Arc<Webhooks> {
+    let world = webhooks::World {
+        events: Arc::clone(streams.events()),
+        clock: Arc::clone(&program.clock),
+        random: random::bits,
+        pace: webhooks::Pace::default(),
+    };
+    Webhooks::new(world, shutdown.clone())
+}
+
+/// What HTTPS and RTSPS show.
+fn certificates(program: &Program) -> Result<Arc<Certificates>, tls::Unusable> {
+    let clock = Arc::clone(&program.clock);
     let settings = &program.loaded.settings;
-    let environment = program.environment.clone();
-    let place = state_place(program);
-    http::Settings {
-        connections: settings.limits.http_connections,
-        patience: http::Patience::default(),
-        host: urls::named_host(&settings.server, &program.environment),
-        rtsp_port,
-        hls: settings.hls.for_muxer(&settings.limits),
-        folder: Arc::new(move || Folder::open(state::default_place(&place, &environment)?)),
-        status,
-        names: net::names_of_this_machine,
+    if let (Some(certificate), Some(key)) = (settings.tls.certificate.clone(), settings.tls.key.clone()) {
+        return Certificates::from_files(tls::Files { certificate, key }, clock);
     }
+    let (environment, place) = (program.environment.clone(), state_place(program));
+    let folder = Arc::new(move || Folder::open(state::default_place(&place, &environment)?));
+    let names = net::names_of_this_machine;
+    let Some(wish) = wish(&settings.acme)? else {
+        return Ok(Certificates::own(folder, names, clock));
+    };
+    Ok(Certificates::issued(wish, folder, names, clock, random::bits))
+}
+
+/// What a certificate authority is asked for; `None`: nothing.
+fn wish(acme: &settings::Acme) -> Result<Option<tls::Wish>, tls::Unusable> {
+    if acme.domains.is_empty() {
+        return Ok(None);
+    }
+    let roots = acme.root.as_deref().map(tls::certificates_of).transpose()?;
+    Ok(Some(tls::Wish {
+        domains: acme.domains.iter().map(ToString::to_string).collect(),
+        email: acme.email.clone(),
+        directory: acme.directory.url().clone(),
+        trust: roots.map_or(Trust::System, |roots| Trust::Roots(roots.into())),
+        challenge: acme.challenge,
+    }))
 }
 
 fn state_place(program: &Program) -> Place {
-    Place {
-        named: program.loaded.settings.server.state_dir.clone(),
-        root: state::is_root(),
-    }
+    Place::of_process(program.loaded.settings.server.state_dir.clone())
 }
 
 /// Ends streams whose publisher did not come back.
@@ -401,27 +445,9 @@ async fn keep_time(hub: Hub, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Who may do what, by settings and generated tokens.
-fn authorities(program: &Program) -> Result<Auth, Error> {
-    let auth = &program.loaded.settings.auth;
-    let mode = if let Some(token) = &auth.token {
-        Mode::Single(token.clone())
-    } else if auth.open {
-        Mode::Open
-    } else {
-        let folder = Folder::open(state::default_place(&state_place(program), &program.environment)?)?;
-        let (tokens, made) = state::load_or_make(&folder)?;
-        if made {
-            tracing::info!(folder = %folder.path().display(), "tokens made and kept");
-        }
-        Mode::Tokens(tokens)
-    };
-    Ok(Auth::new(mode, auth.trusted_networks.clone()))
-}
-
 /// What the log says of the start.
 fn report_start(program: &Program, ports: Ports, auth: &Auth) {
-    warn_of_openness(auth);
+    follow::warn_of_openness(auth);
     let start = program.clock.now().saturating_duration_since(program.began);
     let start_us = u64::try_from(start.as_micros()).unwrap_or(u64::MAX);
     let file = program.loaded.file.as_ref().map(|path| path.display().to_string());
@@ -441,6 +467,7 @@ fn report_start(program: &Program, ports: Ports, auth: &Auth) {
             tracing::$level!(
                 version,
                 rtsp_port,
+                rtsps_port = ports.rtsps,
                 http_port = http,
                 https_port = https,
                 hls_port = hls,
@@ -457,23 +484,5 @@ fn report_start(program: &Program, ports: Ports, auth: &Auth) {
     match program.loaded.settings.log.format {
         LogFormat::Json => listening!(info),
         LogFormat::Human => listening!(debug),
-    }
-}
-
-/// Said at every start, in whatever form the log has.
-fn warn_of_openness(auth: &Auth) {
-    match auth.mode() {
-        Mode::Open => tracing::warn!("everything is open: everyone who reaches this machine may view and publish"),
-        Mode::Single(_) if !auth.trusted_networks().is_empty() => {
-            tracing::warn!("auth.trusted_networks has no effect beside a token of your own");
-        }
-        Mode::Tokens(_) if !auth.trusted_networks().is_empty() => {
-            let networks: Vec<String> = auth.trusted_networks().iter().map(ToString::to_string).collect();
-            tracing::warn!(
-                networks = networks.join(", "),
-                "no credential is asked for in trusted networks"
-            );
-        }
-        _ => {}
     }
 }

@@ -91,7 +91,7 @@ fn place(text: &str, label: &'static str) -> Place {
     Place {
         host: address.map_or_else(|| text.to_owned(), host),
         label,
-        is_loopback: address.map_or(text == "localhost", |address| address.is_loopback()),
+        is_loopback: net::is_loopback(text),
     }
 }
 
