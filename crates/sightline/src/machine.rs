@@ -1,4 +1,4 @@
-//! How the machine is: processor, memory, network, temperature.
+//! How the machine is: processor, memory, network, temperature; and what the program takes of it.
 //!
 //! Belongs here: reading what Linux tells in `/proc` and `/sys`, and making figures of it when somebody asks. Does not belong here: who is
 //! told, in what form.
@@ -6,11 +6,17 @@
 //! Nothing runs while nobody asks. Read directly, not through a crate: it is five small files, and a crate that knows every
 //! system keeps lists of all processes. On other systems the figures are `None`.
 
+mod process;
+mod share;
+
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::Clock;
+
+pub use process::{Process, process};
+pub use share::memory_share;
 
 use crate::net;
 
@@ -207,18 +213,20 @@ fn traffic(dev: &str) -> Traffic {
 
 /// `/proc/meminfo`, which counts in KiB.
 fn memory(meminfo: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let line = meminfo
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
-        Some(kib.saturating_mul(1_024))
-    };
-    let (total, available) = (field("MemTotal")?, field("MemAvailable")?);
+    let (total, available) = (kib(meminfo, "MemTotal")?, kib(meminfo, "MemAvailable")?);
     Some(Memory {
         used_bytes: total.saturating_sub(available),
         total_bytes: total,
     })
+}
+
+/// The bytes of a line `NAME: 123 kB`.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(kib.saturating_mul(1_024))
 }
 
 /// `/proc/uptime`: seconds since the start, then what is of no interest.
@@ -228,7 +236,7 @@ fn uptime(text: &str) -> Option<Duration> {
 }
 
 /// The hottest zone. Some report nonsense when they have no sensor.
-fn temperature(thermal: &Path) -> Option<f64> {
+pub(crate) fn temperature(thermal: &Path) -> Option<f64> {
     let zones = std::fs::read_dir(thermal).ok()?.filter_map(|zone| {
         let text = read(zone.ok()?.path().join("temp"))?;
         let millidegrees: i32 = text.trim().parse().ok()?;

@@ -271,11 +271,11 @@ impl Measured {
     {
         let ready = ready(self.config.config.clone(), &[])?;
         net::raise_descriptor_limit();
-        let console = Arc::clone(&ready.console);
+        let console = Arc::clone(&ready.log.console);
         let progress = move |joined| console.status(&format!("{joined} of {all} have joined"));
         let running = load(&ready, Box::new(progress));
         let report = measured(async { running.await.map_err(Failure::running) });
-        ready.console.status("");
+        ready.log.console.status("");
         print(report?, self.json)
     }
 
@@ -307,7 +307,11 @@ impl Crowd {
 
     fn connect(&self, url: &client::Url, transport: client::Transport, ready: &Ready) -> client::Settings {
         let token = self.measured.token(&ready.loaded);
-        connect::settings(url, token, "viewer", transport, Arc::clone(&ready.clock))
+        let certificate = connect::Named {
+            fingerprint: ready.loaded.settings.receive.fingerprint,
+            setting: "receive.fingerprint",
+        };
+        connect::settings(url, token, "viewer", transport, &certificate, Arc::clone(&ready.clock))
     }
 
     fn publish(&self, url: client::Url, ready: &Ready) -> bench::Publish {

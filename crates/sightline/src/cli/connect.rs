@@ -1,6 +1,6 @@
 //! What commands that connect to a server share.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use crate::auth::Role;
 use crate::config::socket_url::SocketUrl;
 use crate::config::units::StreamUrl;
 use crate::config::{self, Environment};
+use crate::net;
 use crate::random;
-use crate::rtsp::client::{Login, Settings, Transport, Url};
+use crate::rtsp::client::{Fingerprint, Login, Settings, Transport, Trust, Url};
 use crate::secret::Secret;
 use crate::shutdown;
 use crate::state;
@@ -24,11 +25,23 @@ pub(super) const TOKEN_FLAG: Flag = flag("--token", "auth.token", "TOKEN").docum
     "What the server asks for, as it prints it in its URLs. A user and password in the URL win over it. Also SIGHTLINE_TOKEN.",
 );
 
+/// The certificate that is believed, for a setting of this command.
+pub(super) const fn fingerprint_flag(key: &'static str) -> Flag {
+    flag("--fingerprint", key, "SHA256")
+}
+
 /// Longest wait for a TCP connection: three SYNs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the status socket is unless something else is said.
 const SOCKET_PORT: u16 = 8_000;
+
+/// A certificate to be believed, if one is named.
+pub(super) struct Named {
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// The setting that names it.
+    pub(super) setting: &'static str,
+}
 
 /// How to connect. User and password of the URL win over the token: they were given for this server.
 pub(super) fn settings(
@@ -36,6 +49,7 @@ pub(super) fn settings(
     token: Option<&str>,
     user: &str,
     transport: Transport,
+    certificate: &Named,
     clock: Arc<dyn Clock>,
 ) -> Settings {
     let token = token.filter(|_| url.user.is_none());
@@ -45,6 +59,8 @@ pub(super) fn settings(
             user: user.to_owned(),
             password: token.to_owned(),
         }),
+        trust: certificate.fingerprint.map_or(Trust::System, Trust::Fingerprint),
+        fingerprint_setting: certificate.setting,
         connect_timeout: CONNECT_TIMEOUT,
         clock,
         random: random::bits,
@@ -125,7 +141,7 @@ pub(super) fn status_target(
         .map(Secret::new);
     let url = url.map_err(|error| Failure::Usage(error.to_string()))?;
     let given_token = password.or_else(|| settings.auth.token.clone());
-    let token = given_token.or_else(|| is_loopback(url.host()).then(of_this_machine)?);
+    let token = given_token.or_else(|| net::is_loopback(url.host()).then(of_this_machine)?);
     Ok(Target {
         url,
         token,
@@ -136,17 +152,9 @@ pub(super) fn status_target(
 
 /// The publisher's token of a server that runs on this machine for the same user.
 pub(super) fn local_token(settings: &config::Settings, environment: &Environment) -> Option<Secret> {
-    let place = state::Place {
-        named: settings.server.state_dir.clone(),
-        root: state::is_root(),
-    };
+    let place = state::Place::of_process(settings.server.state_dir.clone());
     let folder = state::default_place(&place, environment).ok()?;
     state::of_this_machine(&folder).map(|tokens| tokens.publisher)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// As many threads as the machine has cores.
@@ -251,7 +259,18 @@ mod tests {
     fn the_url_wins_over_the_token() {
         let login = |url: &str| {
             let url: Url = url.parse().unwrap();
-            let settings = settings(&url, Some("token"), "viewer", Transport::Tcp, Arc::new(SystemClock));
+            let certificate = Named {
+                fingerprint: None,
+                setting: "receive.fingerprint",
+            };
+            let settings = settings(
+                &url,
+                Some("token"),
+                "viewer",
+                Transport::Tcp,
+                &certificate,
+                Arc::new(SystemClock),
+            );
             settings.login.map(|login| (login.user, login.password))
         };
         assert_eq!(login("rtsp://host/a"), Some(("viewer".to_owned(), "token".to_owned())));

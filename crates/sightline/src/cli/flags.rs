@@ -156,7 +156,7 @@ fn help(flag: &Flag) -> String {
     let Some(key) = keys::key(flag.key) else {
         return String::new();
     };
-    let default = match &key.default {
+    let default = match key.default_value() {
         Some(default) if flag.switch_value.is_empty() => {
             let text = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
             format!("default {text}, ")
@@ -168,6 +168,6 @@ fn help(flag: &Flag) -> String {
         "" | "true" => String::new(),
         value => format!("Sets {} to {value:?}: ", key.name),
     };
-    let doc = if flag.doc.is_empty() { &key.doc } else { flag.doc };
+    let doc = if flag.doc.is_empty() { key.doc } else { flag.doc };
     format!("{sets}{doc} [{default}{path}, {}]", key.variable)
 }

@@ -6,13 +6,17 @@
 //! Exit codes: 0 done, 1 failed while running, 2 wrong use or settings.
 
 mod bench;
+mod cameras;
 mod config;
 mod connect;
+mod doctor;
 mod flags;
 mod old;
+mod password;
 mod publish;
 mod receive;
 mod serve;
+mod top;
 mod up;
 
 use std::ffi::OsString;
@@ -55,6 +59,9 @@ enum Command {
     Publish(publish::Publish),
     Receive(receive::Receive),
     Config(config::Config),
+    Cameras(cameras::Cameras),
+    Doctor(doctor::Doctor),
+    Top(top::Top),
     Bench(bench::Bench),
 }
 
@@ -79,6 +86,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Publish(publish) => publish.run(),
         Command::Receive(receive) => receive.run(),
         Command::Config(config) => config.run(),
+        Command::Cameras(cameras) => cameras.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Top(top) => top.run(),
         Command::Bench(bench) => bench.run(),
     };
     match done {
@@ -142,6 +152,9 @@ pub(crate) enum Failure {
     /// It failed while running.
     #[error("{0}")]
     Running(String),
+    /// What is wrong was said already.
+    #[error("")]
+    Told,
 }
 
 impl Failure {
@@ -157,7 +170,7 @@ impl Failure {
         }
         match self {
             Self::Usage(_) | Self::Settings(_) => ExitCode::from(2),
-            Self::Running(_) => ExitCode::from(1),
+            Self::Running(_) | Self::Told => ExitCode::from(1),
         }
     }
 }
@@ -179,11 +192,15 @@ const CAMERA_FLAGS: &[Flag] = &[
     flag("--status-rate", "status.rate", "N"),
 ];
 
+/// A camera's second stream, which a server alone can offer.
+const LOW_FLAG: Flag = switch("--low", "camera.*.low", "true");
+
 /// The server's settings as flags.
 const SERVER_FLAGS: &[Flag] = &[
     switch("--open", "auth.open", "true"),
     flag("--token", "auth.token", "TOKEN"),
     flag("--rtsp-port", "rtsp.port", "PORT"),
+    flag("--rtsps-port", "rtsp.rtsps_port", "PORT"),
     flag("--http-port", "http.port", "PORT"),
     flag("--https-port", "http.https_port", "PORT"),
     flag("--hls-port", "hls.port", "PORT"),
@@ -195,8 +212,8 @@ const SERVER_FLAGS: &[Flag] = &[
 /// Where the settings file is, for commands that read one.
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// Settings file [default: ./sightline.toml, ~/.config/sightline/sightline.toml, /etc/sightline/sightline.toml, the first that
-    /// is there; SIGHTLINE_CONFIG]
+    /// Settings file [default: ./sightline.toml, ~/.config/sightline/sightline.toml, /etc/sightline/sightline.toml, then the
+    /// state folder's, the first that is there; SIGHTLINE_CONFIG]
     #[arg(long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -206,7 +223,7 @@ struct Ready {
     loaded: Loaded,
     environment: Environment,
     clock: Arc<dyn Clock>,
-    console: Arc<log::Console>,
+    log: log::Running,
 }
 
 impl Ready {
@@ -216,7 +233,7 @@ impl Ready {
             loaded: self.loaded,
             environment: self.environment,
             clock: self.clock,
-            console: self.console,
+            log: self.log,
             began,
             wants_camera,
         })
@@ -238,7 +255,7 @@ fn start_log(wanted: Wanted) -> Result<Ready, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let loaded = load(&wanted)?;
     let environment = wanted.environment;
-    let console = log::init(&loaded.settings.log, &environment, Arc::clone(&clock)).map_err(Failure::running)?;
+    let log = log::init(&loaded.settings.log, &environment, Arc::clone(&clock)).map_err(Failure::running)?;
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
@@ -246,7 +263,7 @@ fn start_log(wanted: Wanted) -> Result<Ready, Failure> {
         loaded,
         environment,
         clock,
-        console,
+        log,
     })
 }
 

@@ -43,6 +43,7 @@ impl FlagSet for Flags {
             flag("--rtsp-url", "publish.url", "URL"),
             flag("--name", "publish.name", "NAME"),
             flag("--transport", "publish.transport", "WORD"),
+            connect::fingerprint_flag("publish.fingerprint"),
             flag("--ws-url", "publish.ws_url", "URL"),
             switch("--preview", "publish.preview", "true"),
             connect::TOKEN_FLAG,
@@ -71,6 +72,10 @@ impl Publish {
         check_path(&url)?;
         let token = settings.auth.token.as_ref().map(Secret::expose);
         let transport = settings.publish.transport.for_client();
+        let certificate = connect::Named {
+            fingerprint: settings.publish.fingerprint,
+            setting: "publish.fingerprint",
+        };
         let report = {
             let of_this_machine = || connect::local_token(settings, &ready.environment);
             connect::status_target(settings, &url, &ready.environment, of_this_machine)?
@@ -79,12 +84,20 @@ impl Publish {
             camera: ready.loaded.camera(),
             plan: Plan {
                 stream,
-                settings: connect::settings(&url, token, "publisher", transport, Arc::clone(&ready.clock)),
+                settings: connect::settings(
+                    &url,
+                    token,
+                    "publisher",
+                    transport,
+                    &certificate,
+                    Arc::clone(&ready.clock),
+                ),
                 url,
+                via: None,
             },
             preview: settings.publish.preview,
             report,
-            console: ready.console,
+            console: ready.log.console,
         };
         let runtime = connect::runtime()?;
         let done = publish::run(program, &runtime).map_err(Failure::running);

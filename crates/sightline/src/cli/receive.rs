@@ -41,6 +41,7 @@ impl FlagSet for Flags {
             flag("--display-mode", "receive.display_mode", "MODE"),
             flag("--output", "receive.output", "FILE"),
             flag("--transport", "receive.transport", "WORD"),
+            connect::fingerprint_flag("receive.fingerprint"),
             switch("--test-connection", "receive.test_connection", "true"),
             flag("--seconds", "receive.seconds", "SECONDS"),
             switch("--json", "receive.json", "true"),
@@ -72,7 +73,7 @@ fn options(ready: &Ready) -> Result<Options, Failure> {
     let settings = &ready.loaded.settings.receive;
     let url = connect::url(settings.url.as_ref(), None, &ready.environment)?;
     let token = ready.loaded.settings.auth.token.as_ref().map(Secret::expose);
-    let zone = jiff::tz::TimeZone::system();
+    let zone = crate::clock::zone();
     match &settings.output {
         Some(path) if path.as_os_str().is_empty() => {
             return Err(Failure::Usage(
@@ -102,12 +103,17 @@ fn options(ready: &Ready) -> Result<Options, Failure> {
                 .unwrap_or_else(|| receive::default_file_name(ready.clock.as_ref(), &zone)),
         ),
     };
+    let certificate = connect::Named {
+        fingerprint: settings.fingerprint,
+        setting: "receive.fingerprint",
+    };
     Ok(Options {
         client: connect::settings(
             &url,
             token,
             "viewer",
             settings.transport.for_client(),
+            &certificate,
             Arc::clone(&ready.clock),
         ),
         url,

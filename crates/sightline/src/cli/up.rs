@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::flags::{FlagSet, SettingFlags};
 use super::old::{Old, OldSocket};
-use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, SERVER_FLAGS, flags, ready};
+use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, LOW_FLAG, SERVER_FLAGS, flags, ready};
 use crate::serve;
 
 /// Find a camera, serve its picture, and print the URLs to watch it with
@@ -34,14 +34,19 @@ const EXAMPLES: &str = "Examples:
 pub(super) struct Flags;
 
 impl FlagSet for Flags {
-    const FLAGS: &'static [&'static [flags::Flag]] = &[CAMERA_FLAGS, SERVER_FLAGS, COMMON_FLAGS];
+    const FLAGS: &'static [&'static [flags::Flag]] = &[CAMERA_FLAGS, &[LOW_FLAG], SERVER_FLAGS, COMMON_FLAGS];
 }
 
 impl Up {
     pub(super) fn run(self, began: Instant) -> Result<(), Failure> {
-        let ready = ready(self.config.config, self.flags.given())?;
-        self.old.notice();
-        self.old_socket.notice();
-        serve::run(&ready.into_program(began, true)?).map_err(Failure::running)
+        serve::restart::in_turn(
+            |predecessor| {
+                let ready = ready(self.config.config, self.flags.given())?;
+                self.old.notice();
+                self.old_socket.notice();
+                serve::run(&ready.into_program(began, true)?, predecessor).map_err(Failure::running)
+            },
+            Failure::Running,
+        )
     }
 }
