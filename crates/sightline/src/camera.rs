@@ -1,10 +1,11 @@
 //! The cameras of this machine: from settings to streams in the hub.
 //!
 //! Belongs here: which source a setting means, publishing what a camera gives, its keyframes on demand, what the log says of it, all
-//! cameras' start and end ([`Cameras`]), the slates of streams that nobody publishes ([`Standby`]). Does not belong here: capturing and
+//! cameras' start and end ([`Cameras`]), those that give a second stream ([`Lowers`]), the slates of streams that nobody publishes ([`Standby`]). Does not belong here: capturing and
 //! encoding (`device`), who views.
 
 mod all;
+mod lower;
 mod standby;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -24,6 +25,9 @@ use crate::config::units::{Bitrate, Source};
 use crate::random;
 
 pub use all::{Cameras, Wanted};
+pub use lower::Lowers;
+pub(crate) use lower::NoLower;
+pub(crate) use standby::PROTOCOL as SLATE;
 pub use standby::Standby;
 
 /// A camera that runs and publishes. Ends when dropped, within a second.
@@ -36,6 +40,7 @@ pub struct Camera {
     status: Arc<Mutex<Option<Status>>>,
     /// As it was set; `None` where the source has none to set.
     brightness: Option<Mutex<Option<i32>>>,
+    passing: Arc<AtomicBool>,
 }
 
 impl Camera {
@@ -58,7 +63,7 @@ impl Camera {
             Source::Auto => probe_default(&source, clock.as_ref(), give_up),
         };
         let status = Arc::new(Mutex::new(None));
-        let handle = Arc::new(OnceLock::new());
+        let (handle, passing) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         let publication = Publication {
             name: name.clone(),
             hub,
@@ -67,7 +72,7 @@ impl Camera {
             part: Part::Camera {
                 takeover: settings.takeover,
             },
-            passing: false,
+            passing: Arc::clone(&passing),
             track: None,
             publisher: None,
             over: Arc::default(),
@@ -83,6 +88,7 @@ impl Camera {
                 zone: Arc::new(move |at| utc_offset_seconds(&zone, at)),
                 retry: RETRY,
                 seed: random::bits(),
+                low: settings.low,
             },
             clock,
             publication.sink(),
@@ -96,12 +102,21 @@ impl Camera {
             why,
             status,
             brightness,
+            passing,
         })
     }
 
     /// Steers it and reads its counters.
     pub fn handle(&self) -> Handle {
         self.camera.handle()
+    }
+
+    /// What makes a lower stream of it.
+    fn maker(&self) -> lower::Maker {
+        lower::Maker {
+            handle: self.handle(),
+            passing: Arc::clone(&self.passing),
+        }
     }
 
     /// The brightness that was set last, as the camera counts it; `None` where nobody set any, or there is none to set.
@@ -208,7 +223,7 @@ struct Publication {
     handle: Arc<OnceLock<Handle>>,
     part: Part,
     /// The camera's own H.264 passes: nobody can be asked for a keyframe.
-    passing: bool,
+    passing: Arc<AtomicBool>,
     track: Option<Track>,
     /// With the track in the stream that its frames belong to.
     publisher: Option<(Publisher, TrackIndex)>,
@@ -271,9 +286,16 @@ impl Publication {
                     return;
                 };
                 frame.track = *track;
-                if let Err(refused) = publisher.publish(frame, now) {
-                    self.publisher = None;
-                    self.refused(&refused);
+                let latency_us = self.clock.wall_at(now).micros_since(frame.capture.at);
+                match publisher.publish(frame, now) {
+                    Ok(()) => {
+                        publisher.stats().latency_us.set(latency_us);
+                        publisher.stats().delays.note(latency_us);
+                    }
+                    Err(refused) => {
+                        self.publisher = None;
+                        self.refused(&refused);
+                    }
                 }
             }
             Output::Status(status) => {
@@ -305,7 +327,7 @@ impl Publication {
 
     /// Viewers wait for a keyframe that they asked for, so nobody may be asked who gives none.
     fn note_passing(&mut self, passing: bool) {
-        if std::mem::replace(&mut self.passing, passing) == passing {
+        if self.passing.swap(passing, Relaxed) == passing {
             return;
         }
         let requests = self.keyframe_requests();
@@ -316,7 +338,7 @@ impl Publication {
 
     /// How to ask for a keyframe, where the encoder is ours.
     fn keyframe_requests(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
-        if self.passing {
+        if self.passing.load(Relaxed) {
             return None;
         }
         let handle = Arc::clone(&self.handle);
@@ -342,6 +364,14 @@ impl Publication {
             agent: None,
             since: self.clock.wall(),
         }));
+        let (handle, passing) = (Arc::clone(&self.handle), Arc::clone(&self.passing));
+        stats.ceiling.tie(move |kbps| {
+            let handle = handle.get().filter(|_| !passing.load(Relaxed));
+            handle.is_some_and(|handle| {
+                handle.set_ceiling_kbps(kbps);
+                true
+            })
+        });
         let publishing = Publishing {
             stats,
             origin: match self.part {

@@ -3,6 +3,9 @@
 //! Belongs here: the window, its keys, pictures fitted into it. Does not belong here: where pictures come from, what is drawn into them
 //! ([`crate::receive`], [`crate::publish`]).
 
+#[cfg(target_os = "linux")]
+mod x11;
+
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +19,8 @@ use winit::dpi::PhysicalSize;
 use winit::event::{ElementState, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop, EventLoopProxy};
 use winit::keyboard::Key;
+#[cfg(target_os = "linux")]
+use winit::raw_window_handle::{HasWindowHandle as _, RawWindowHandle};
 
 /// Why there is no window.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +142,44 @@ fn reason(error: &impl std::fmt::Display) -> String {
 }
 
 type Handle = Rc<winit::window::Window>;
-type Surface = softbuffer::Surface<Handle, Handle>;
+
+/// How pictures come into the window.
+enum Surface {
+    #[cfg(target_os = "linux")]
+    X11(Box<x11::Painter>, Vec<u32>),
+    Other(softbuffer::Surface<Handle, Handle>),
+}
+
+impl Surface {
+    fn new(window: &Handle) -> Result<Self, String> {
+        #[cfg(target_os = "linux")]
+        if let RawWindowHandle::Xlib(x11) = window.window_handle().map_err(|error| error.to_string())?.as_raw() {
+            let id = u32::try_from(x11.window).map_err(|error| error.to_string())?;
+            return Ok(Self::X11(Box::new(x11::Painter::new(id)?), Vec::new()));
+        }
+        let context = softbuffer::Context::new(window.clone()).map_err(|error| error.to_string())?;
+        let surface = softbuffer::Surface::new(&context, window.clone()).map_err(|error| error.to_string())?;
+        Ok(Self::Other(surface))
+    }
+
+    /// Shows what `draw` draws (0RGB) in a window of that size.
+    fn paint(&mut self, width: NonZeroU32, height: NonZeroU32, draw: impl FnOnce(&mut [u32])) -> Result<(), String> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::X11(painter, pixels) => {
+                pixels.resize(width.get() as usize * height.get() as usize, 0);
+                draw(pixels);
+                painter.paint(pixels, width.get(), height.get())
+            }
+            Self::Other(surface) => {
+                surface.resize(width, height).map_err(|error| error.to_string())?;
+                let mut buffer = surface.buffer_mut().map_err(|error| error.to_string())?;
+                draw(&mut buffer);
+                buffer.present().map_err(|error| error.to_string())
+            }
+        }
+    }
+}
 
 struct View {
     title: String,
@@ -155,8 +197,7 @@ impl View {
             .with_title(self.title.clone())
             .with_inner_size(PhysicalSize::new(640_u32, 480_u32));
         let window = Rc::new(event_loop.create_window(attributes).map_err(|error| reason(&error))?);
-        let context = softbuffer::Context::new(window.clone()).map_err(|error| error.to_string())?;
-        let surface = Surface::new(&context, window.clone()).map_err(|error| error.to_string())?;
+        let surface = Surface::new(&window)?;
         self.surface = Some((window, surface));
         Ok(())
     }
@@ -184,17 +225,10 @@ impl View {
         let (Some(width), Some(height)) = (NonZeroU32::new(size.width), NonZeroU32::new(size.height)) else {
             return Ok(());
         };
-        surface.resize(width, height).map_err(|error| error.to_string())?;
         to_bgra(picture, &mut self.pixels);
-        let mut buffer = surface.buffer_mut().map_err(|error| error.to_string())?;
         let from = (picture.width() as usize, picture.height() as usize);
-        fit(
-            &self.pixels,
-            from,
-            &mut buffer,
-            (size.width as usize, size.height as usize),
-        );
-        buffer.present().map_err(|error| error.to_string())
+        let to = (size.width as usize, size.height as usize);
+        surface.paint(width, height, |target| fit(&self.pixels, from, target, to))
     }
 }
 

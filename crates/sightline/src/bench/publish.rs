@@ -52,7 +52,7 @@ impl Publish {
             transport: client::Transport::Tcp,
             ..self.settings
         };
-        let mut sender = Sender::connect(self.url, "bench", generator.tracks(), settings).await?;
+        let mut sender = Sender::connect(self.url, "bench", generator.tracks(), None, settings).await?;
         let stats = SessionStats::new(SessionInfo {
             stream: StreamName::default_stream(),
             role: Role::Publisher,

@@ -147,6 +147,8 @@ mod tests {
         let settings = client::Settings {
             transport: client::Transport::Tcp,
             login: None,
+            trust: client::Trust::default(),
+            fingerprint_setting: "receive.fingerprint",
             connect_timeout: JOIN_LIMIT,
             clock: Arc::new(SystemClock),
             random: crate::random::bits,

@@ -3,21 +3,19 @@
 //! Belongs here: viewers that put frames together and measure their age on arrival. Does not belong here: how many there are and when they
 //! are measured (`super::crowd`), which servers are compared (`bench/`), what travels (`protocol::webrtc`).
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use media::{CaptureSource, Clock};
-use protocol::webrtc::{self, Datagram, Identity, Outbox, Transport};
-use tokio::net::UdpSocket;
+use protocol::webrtc::{self, Asking, Identity, Wanted};
 use url::Url;
 
 use super::crowd::{self, Crowd, JOIN_LIMIT, Kind, Moment, Report, Ticket, View};
 use super::http::{Client, Target, joined};
 use crate::random;
+use crate::webrtc::asking::{Session as Link, Socket};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +30,6 @@ pub enum Error {
 
 /// A keyframe's burst, while the load is busy with others.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
-/// No datagram is larger.
-const MAX_DATAGRAM_BYTES: usize = 2_048;
 
 /// `progress` is told how many viewers have joined.
 ///
@@ -46,7 +42,7 @@ pub async fn run(target: Target, crowd: Crowd, progress: impl Fn(usize)) -> Resu
     };
     let given = Arc::new(Given {
         target,
-        identity: Identity::generate()?,
+        identity: Arc::new(Identity::generate()?),
         clock: Arc::clone(&crowd.clock),
     });
     Ok(crowd
@@ -57,17 +53,13 @@ pub async fn run(target: Target, crowd: Crowd, progress: impl Fn(usize)) -> Resu
 /// What all viewers share.
 struct Given {
     target: Target,
-    identity: Identity,
+    identity: Arc<Identity>,
     clock: Arc<dyn Clock>,
 }
 
-/// A session and its socket.
+/// A session with its server.
 struct Session {
-    client: webrtc::Client,
-    socket: UdpSocket,
-    local: SocketAddr,
-    out: Outbox,
-    clock: Arc<dyn Clock>,
+    link: Link<protocol::webrtc::Client>,
     /// Where it is ended.
     place: Option<Url>,
 }
@@ -80,14 +72,14 @@ async fn view(given: Arc<Given>, mut ticket: Ticket) -> Result<View, String> {
     let mut start = None;
     let mut still = Still::default();
     loop {
-        while let Some(received) = session.client.poll_frame() {
+        while let Some(received) = session.link.peer.poll_frame() {
             if view.first_picture_us.is_none() && received.frame.keyframe {
                 view.first_picture_us = Some(media::time::micros(given.clock.now().saturating_duration_since(begun)));
                 ticket.joined();
             }
             if start.is_some() {
                 view.frames += 1;
-                if session.client.is_damaged() {
+                if session.link.peer.is_damaged() {
                     view.damaged += 1;
                 } else {
                     still.ends(given.clock.now());
@@ -98,19 +90,19 @@ async fn view(given: Arc<Given>, mut ticket: Ticket) -> Result<View, String> {
                 }
             }
         }
-        if session.client.has_ended() {
+        if session.link.peer.has_ended() {
             return Err("the session ended".to_owned());
         }
-        let due = session.client.poll_timeout();
+        let due = session.link.peer.poll_timeout();
         tokio::select! {
-            readable = session.socket.readable() => {
+            readable = session.link.readable() => {
                 readable.map_err(|error| error.to_string())?;
-                session.receive();
+                session.link.receive();
             }
-            () = tokio::time::sleep_until(due.into()) => session.handle_timeout(),
+            () = tokio::time::sleep_until(due.into()) => session.link.handle_timeout(),
             moment = ticket.next() => match moment {
                 Moment::Start => {
-                    start = Some(session.client.stats());
+                    start = Some(session.link.peer.stats());
                     still.ends(given.clock.now());
                 }
                 Moment::End => break,
@@ -119,7 +111,7 @@ async fn view(given: Arc<Given>, mut ticket: Ticket) -> Result<View, String> {
     }
     still.ends(given.clock.now());
     view.longest_still_us = Some(media::time::micros(still.longest));
-    let end = session.client.stats();
+    let end = session.link.peer.stats();
     session.close(&given.target).await;
     if view.first_picture_us.is_none() {
         return Err("no keyframe came".to_owned());
@@ -151,9 +143,9 @@ impl Session {
     async fn open(given: &Given) -> Result<Self, String> {
         let url = &given.target.url;
         let mut http = Client::connect(&given.target).await?;
-        let socket = socket(http.local().ip()).map_err(|error| format!("cannot open a UDP socket: {error}"))?;
-        let local = socket.local_addr().map_err(|error| error.to_string())?;
-        let (client, offer) = webrtc::Client::offer(&given.identity, local, &mut random::bits, given.clock.now());
+        let socket = Socket::bind(http.local().ip(), RECEIVE_BUFFER_BYTES);
+        let socket = socket.map_err(|error| format!("cannot open a UDP socket: {error}"))?;
+        let (asking, offer) = Asking::offer(&given.identity, socket.local, Wanted::Picture, &mut random::bits);
         let answer = http
             .ask(Method::POST, url, "application/sdp", Bytes::from(offer))
             .await?;
@@ -161,66 +153,16 @@ impl Session {
             return Err(answer.complaint(url));
         }
         let place = answer.place().and_then(|place| joined(url, place).ok());
-        let sdp = std::str::from_utf8(&answer.body).map_err(|error| format!("the answer is no text: {error}"))?;
-        let mut session = Self {
-            client,
-            socket,
-            local,
-            out: Outbox::new(),
-            clock: Arc::clone(&given.clock),
-            place,
-        };
-        let answered = session.client.answer(sdp, given.clock.now(), &mut session.out);
-        answered.map_err(|error| error.to_string())?;
-        session.send();
-        Ok(session)
-    }
-
-    fn now(&self) -> webrtc::Moment {
-        webrtc::Moment {
-            at: self.clock.now(),
-            wall: self.clock.wall(),
-        }
-    }
-
-    /// Everything that has come.
-    fn receive(&mut self) {
-        let mut buffer = [0; MAX_DATAGRAM_BYTES];
-        while let Ok((size, from)) = self.socket.try_recv_from(&mut buffer) {
-            let datagram = Datagram {
-                transport: Transport::Udp,
-                from,
-                to: self.local,
-                bytes: buffer.get(..size).unwrap_or_default(),
-            };
-            let now = self.now();
-            self.client.receive(datagram, now, &mut self.out);
-        }
-        self.send();
-    }
-
-    fn handle_timeout(&mut self) {
-        let now = self.now();
-        self.client.handle_timeout(now, &mut self.out);
-        self.send();
-    }
-
-    /// What is not taken at once is lost, as on any network.
-    fn send(&mut self) {
-        for batch in self.out.batches() {
-            for run in batch.runs() {
-                for packet in self.out.bytes(run).chunks(run.packet_bytes()) {
-                    let _ = self.socket.try_send_to(packet, batch.to);
-                }
-            }
-        }
-        self.out.clear();
+        let client = asking.answered(&answer.body, None, &mut random::bits, given.clock.now());
+        let client = client.map_err(|error| error.to_string())?;
+        let mut link = Link::new(client, socket, Arc::clone(&given.clock));
+        link.handle_timeout();
+        Ok(Self { link, place })
     }
 
     /// Leaves as a page does.
     async fn close(mut self, target: &Target) {
-        self.client.close(self.clock.now(), &mut self.out);
-        self.send();
+        self.link.close();
         let Some(place) = self.place.take() else { return };
         let leaving = async {
             if let Ok(mut http) = Client::connect(target).await {
@@ -229,12 +171,4 @@ impl Session {
         };
         let _ = tokio::time::timeout(JOIN_LIMIT, leaving).await;
     }
-}
-
-/// A socket at the address by which the server is reached.
-fn socket(local: std::net::IpAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind((local, 0))?;
-    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
 }

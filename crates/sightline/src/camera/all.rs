@@ -6,12 +6,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::tz::TimeZone;
 use media::hub::Hub;
 use media::{Clock, StreamName};
 use tokio::task::{self, JoinHandle};
 
-use super::Camera;
+use super::{Camera, Lowers};
 use crate::config::settings;
 
 /// A camera that is to run, by the name of its stream.
@@ -35,15 +34,18 @@ struct List {
 }
 
 impl Cameras {
-    /// Starts them on a thread of their own: looking for a camera may take seconds, and stopping must not wait for it. To be called within
-    /// a runtime.
-    pub fn start(wanted: Vec<Wanted>, hub: Hub, clock: Arc<dyn Clock>) -> Self {
+    /// Starts them on a thread of their own: looking for a camera may take seconds, and stopping must not wait for it. `lowers` is told of each. To be called
+    /// within a runtime.
+    pub fn start(wanted: Vec<Wanted>, lowers: Arc<Lowers>, hub: Hub, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared::default());
         let to = Arc::clone(&shared);
         let starting = task::spawn_blocking(move || {
             for (name, settings) in wanted {
                 let (hub, clock) = (hub.clone(), Arc::clone(&clock));
-                let started = Camera::start(name, &settings, hub, clock, TimeZone::system(), &|| to.lock().stopping)?;
+                let started = Camera::start(name, &settings, hub, clock, crate::clock::zone(), &|| {
+                    to.lock().stopping
+                })?;
+                lowers.runs(&started.name, started.maker());
                 to.add(started);
             }
             Ok(())

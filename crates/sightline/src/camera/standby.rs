@@ -19,11 +19,12 @@ use media::{Clock, Codec, Format, Kind, StreamName, Track, WallTime};
 use tokio::task;
 
 use super::{Part, Publication, utc_offset_seconds};
+use crate::config::live;
 use crate::random;
 use crate::shutdown::Shutdown;
 
 /// What statistics and messages call a slate.
-pub(super) const PROTOCOL: &str = "slate";
+pub(crate) const PROTOCOL: &str = "slate";
 /// How often it is looked whether somebody publishes: a few look-ups of a name a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pictures per second of a slate at the most: enough for players, who would take fewer for a stream that hangs.
@@ -37,36 +38,45 @@ const USUAL_SIZE: (u32, u32) = (640, 480);
 
 /// Keeps slates in streams that are always to be available.
 pub struct Standby {
+    names: live::Part<Vec<StreamName>>,
     streams: Vec<(Watch, Option<Slate>)>,
+    hub: Hub,
     clock: Arc<dyn Clock>,
     zone: jiff::tz::TimeZone,
 }
 
 impl Standby {
     /// For these streams, from now on.
-    pub fn new(names: Vec<StreamName>, hub: &Hub, clock: Arc<dyn Clock>, zone: jiff::tz::TimeZone) -> Self {
-        let watch = |name| Watch {
-            name,
+    pub fn new(names: live::Part<Vec<StreamName>>, hub: &Hub, clock: Arc<dyn Clock>, zone: jiff::tz::TimeZone) -> Self {
+        let mut standby = Self {
+            streams: Vec::new(),
             hub: hub.clone(),
-            began: clock.wall(),
-        };
-        Self {
-            streams: names.into_iter().map(|name| (watch(name), None)).collect(),
             clock,
             zone,
-        }
+            names,
+        };
+        standby.set(&standby.names.now().clone());
+        standby
     }
 
     /// Looks after them until the end of the program.
     pub async fn run(mut self, shutdown: Shutdown) {
-        if self.streams.is_empty() {
-            return;
-        }
         while !shutdown.is_requested() {
             self.look();
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = shutdown.requested() => {}
+            let idle = self.streams.is_empty();
+            let again = async {
+                if idle {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            };
+            let changed = tokio::select! {
+                () = again => None,
+                () = shutdown.requested() => None,
+                names = self.names.changed() => Some(names),
+            };
+            if let Some(names) = changed {
+                self.set(&names);
             }
         }
         let slates: Vec<Slate> = self.streams.into_iter().filter_map(|(_, slate)| slate).collect();
@@ -75,6 +85,26 @@ impl Standby {
         }
         // Their threads are waited for, some 50 ms.
         let _ = task::spawn_blocking(move || drop(slates)).await;
+    }
+
+    /// These and no others. What goes on being looked after is not touched.
+    fn set(&mut self, names: &[StreamName]) {
+        for (watch, slate) in &mut self.streams {
+            if !names.contains(&watch.name) {
+                end(slate);
+            }
+        }
+        self.streams.retain(|(watch, _)| names.contains(&watch.name));
+        for name in names {
+            if self.streams.iter().all(|(watch, _)| watch.name != *name) {
+                let watch = Watch {
+                    name: name.clone(),
+                    hub: self.hub.clone(),
+                    began: self.clock.wall(),
+                };
+                self.streams.push((watch, None));
+            }
+        }
     }
 
     fn look(&mut self) {
@@ -128,7 +158,7 @@ impl Slate {
             clock: Arc::clone(clock),
             handle: Arc::clone(&handle),
             part: Part::Slate { tracks: vacant.tracks },
-            passing: false,
+            passing: Arc::default(),
             track: None,
             publisher: None,
             over: Arc::clone(&over),
@@ -152,6 +182,7 @@ impl Slate {
                 zone: Arc::new(move |at| utc_offset_seconds(&zone, at)),
                 retry: RETRY,
                 seed: random::bits(),
+                low: false,
             },
             Arc::clone(clock),
             publication.sink(),
@@ -280,7 +311,7 @@ impl Vacant {
         let at = jiff::Timestamp::from_microsecond(self.since.unix_micros()).unwrap_or_default();
         let at = at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
         let (what, why) = match self.cause {
-            Cause::Began => ("nobody publishes this stream", "when the server began"),
+            Cause::Began => ("nobody publishes this stream", "when the server began to offer it"),
             Cause::Left => ("nobody publishes this stream", "when its publisher left"),
             Cause::Silent => ("no picture comes from the publisher", "though it is connected"),
         };

@@ -11,7 +11,7 @@ fn publication(hub: &Hub, clock: &SimClock) -> Publication {
         clock: Arc::new(clock.clone()),
         handle: Arc::default(),
         part: Part::Camera { takeover: false },
-        passing: false,
+        passing: Arc::default(),
         track: None,
         publisher: None,
         over: Arc::default(),

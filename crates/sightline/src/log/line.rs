@@ -100,11 +100,7 @@ fn json(fields: Fields, level: Level, now: WallTime) -> String {
 fn human(fields: &Fields, level: Level, now: WallTime, colour: bool) -> String {
     let mut line = String::new();
     let paint = |code: &'static str| if colour { code } else { "" };
-    let time = timestamp(now).map(|time| {
-        time.to_zoned(jiff::tz::TimeZone::system())
-            .strftime("%H:%M:%S%.3f")
-            .to_string()
-    });
+    let time = timestamp(now).map(|time| time.to_zoned(crate::clock::zone()).strftime("%H:%M:%S%.3f").to_string());
     let (dim, reset) = (paint("\x1b[2m"), paint("\x1b[0m"));
     let level_colour = match level {
         Level::ERROR => paint("\x1b[31m"),

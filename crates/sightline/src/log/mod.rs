@@ -16,8 +16,9 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use media::Clock;
-use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 pub use console::Console;
 pub use levels::Levels;
@@ -25,7 +26,27 @@ pub use levels::Levels;
 use crate::config::Environment;
 use crate::config::settings::{Log, LogFormat};
 
-/// Installs the subscriber. What comes back is where a status line goes.
+/// A log that runs.
+pub struct Running {
+    /// Where a status line goes.
+    pub console: Arc<Console>,
+    /// By which it is said what is written.
+    pub dial: Dial,
+}
+
+/// Sets the levels of a log that runs.
+#[derive(Clone)]
+pub struct Dial(reload::Handle<Targets, Registry>);
+
+impl Dial {
+    /// These, from now on.
+    pub fn set(&self, levels: &Levels) {
+        // It fails when the log is gone, which nobody could be told then.
+        let _ = self.0.reload(levels.targets());
+    }
+}
+
+/// Installs the subscriber.
 ///
 /// # Errors
 /// When there is a subscriber already.
@@ -33,7 +54,7 @@ pub fn init(
     settings: &Log,
     environment: &Environment,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<Console>, tracing::subscriber::SetGlobalDefaultError> {
+) -> Result<Running, tracing::subscriber::SetGlobalDefaultError> {
     let for_people = settings.format == LogFormat::Human;
     let terminal = for_people && io::stderr().is_terminal();
     let dumb = environment.get("TERM") == Some("dumb");
@@ -49,9 +70,11 @@ pub fn init(
         clock,
         console: Arc::clone(&console),
     };
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(settings.level.targets()));
+    let (filter, handle) = reload::Layer::new(settings.level.targets());
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     tracing::subscriber::set_global_default(subscriber)?;
-    Ok(console)
+    let dial = Dial(handle);
+    Ok(Running { console, dial })
 }
 
 /// Turns events into lines.

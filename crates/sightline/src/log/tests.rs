@@ -120,3 +120,28 @@ proptest! {
         prop_assert_eq!(read["value"].as_str(), Some(value.as_str()));
     }
 }
+
+#[test]
+fn the_dial_sets_what_is_written() {
+    let written = Written::default();
+    let layer = Lines {
+        style: HUMAN,
+        clock: Arc::new(Fixed),
+        console: Arc::new(Console::new(Box::new(written.clone()), false)),
+    };
+    let (filter, handle) = reload::Layer::new(Levels::default().targets());
+    let dial = Dial(handle);
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    tracing::subscriber::with_default(subscriber, || {
+        for level in ["debug", "error", "info"] {
+            dial.set(&level.parse().unwrap());
+            // One place in the code, whose verdict must not be remembered.
+            info!(level, "told");
+        }
+    });
+    let text = written.take();
+    assert_eq!(
+        behind_time(&text),
+        ["  info   told  level=debug", "  info   told  level=info"]
+    );
+}

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 /// Waits of attempts that follow each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
+    good: Duration,
     failures: u32,
 }
 
@@ -15,16 +18,39 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// A connection that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(FIRST, LONGEST, GOOD)
+    }
+}
+
 impl Backoff {
+    /// Doubling from the first to the longest, and again the first after an attempt that lasted as long as a good one.
+    pub(crate) fn new(first: Duration, longest: Duration, good: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            good,
+            failures: 0,
+        }
+    }
+
     /// The wait after an attempt that lasted this long.
     pub(crate) fn next(&mut self, lasted: Duration) -> Duration {
-        if lasted >= GOOD {
+        if lasted >= self.good {
             self.failures = 0;
         }
-        let wait = FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST);
+        let factor = 2_u32.saturating_pow(self.failures);
+        let wait = self.first.saturating_mul(factor).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         wait
     }
+}
+
+/// Up to a quarter less, so that what ended at once does not come back at once. `chance` is any number.
+pub(crate) fn shortened(wait: Duration, chance: u64) -> Duration {
+    let thousandths = (chance % 1_001) as u32;
+    wait - wait / 4 * thousandths / 1_000
 }
 
 #[cfg(test)]

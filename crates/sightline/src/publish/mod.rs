@@ -27,7 +27,7 @@ use crate::shutdown::{self, End, Shutdown};
 use crate::status::client;
 use crate::status::report::Reporter;
 use crate::window::{self, Screen, Window};
-pub(crate) use backoff::Backoff;
+pub(crate) use backoff::{Backoff, shortened};
 use preview::Preview;
 
 /// A camera and where its stream goes.
@@ -123,8 +123,10 @@ async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -
     } = program;
     let clock = Arc::clone(&plan.settings.clock);
     let hub = Hub::new(media::hub::Limits::default());
+    // Nobody could ask for a second stream.
+    let camera = settings::Camera { low: false, ..camera };
     let wanted = vec![(plan.stream.clone(), camera)];
-    let mut cameras = Cameras::start(wanted, hub.clone(), Arc::clone(&plan.settings.clock));
+    let mut cameras = Cameras::start(wanted, Arc::default(), hub.clone(), Arc::clone(&plan.settings.clock));
     let preview = screen.map(|screen| Preview::start(&plan, &hub, screen, Handle::current()));
     let preview = match preview.transpose() {
         Ok(preview) => preview,
@@ -180,6 +182,8 @@ pub struct Plan {
     pub url: Url,
     /// How to connect.
     pub settings: Settings,
+    /// Through which servers the stream came, for `Via`.
+    pub via: Option<String>,
 }
 
 /// How long to wait before looking again whether our own stream is there: a camera takes some 100 ms to give its first picture.
@@ -231,19 +235,38 @@ async fn our_stream(plan: &Plan, hub: &Hub) -> Arc<Stream> {
 
 /// One connection, from its beginning to its end. `Ok` after `shutdown`.
 async fn send(plan: &Plan, stream: &Arc<Stream>, was_there: &mut bool, shutdown: &Shutdown) -> Result<(), Error> {
+    let stats = Arc::new(counters(stream, &*plan.settings.clock, "RTSP to another server"));
+    let there = || {
+        *was_there = true;
+        tracing::info!(server = %plan.url.authority(), stream = %plan.stream, "publishing");
+        stream.add_viewer(Arc::clone(&stats))
+    };
+    session(plan, stream, &stats, there, shutdown).await
+}
+
+/// One connection, from its beginning to its end. `Ok` after `shutdown`. What `there` gives when the server takes media is kept until the end.
+///
+/// # Errors
+/// [`Error::SourceEnded`] when the stream ended or is made of something else, else what broke.
+pub(crate) async fn session<T>(
+    plan: &Plan,
+    stream: &Arc<Stream>,
+    stats: &SessionStats,
+    there: impl FnOnce() -> T,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
     let tracks = stream.tracks();
     let mut sender = tokio::select! {
-        sender = Sender::connect(plan.url.clone(), plan.stream.as_str(), &tracks, plan.settings.clone()) => sender?,
+        sender = Sender::connect(plan.url.clone(), plan.stream.as_str(), &tracks, plan.via.clone(), plan.settings.clone()) => sender?,
         () = shutdown.requested() => return Ok(()),
     };
-    *was_there = true;
-    tracing::info!(server = %plan.url.authority(), stream = %plan.stream, "publishing");
-    let Some(mut joined) = join(stream, &plan.settings.clock, "RTSP to another server") else {
+    let _there = there();
+    let Ok(mut reader) = stream.join(plan.settings.clock.now()) else {
         sender.close().await;
         return Err(Error::SourceEnded);
     };
     let ended = tokio::select! {
-        ended = sender.run(&mut joined.reader, &joined.stats) => ended.and(Err(Error::Ended)),
+        ended = sender.run(&mut reader, stats) => ended.and(Err(Error::Ended)),
         () = shutdown.requested() => Ok(()),
     };
     // The server is there still, and need not find out by itself that nothing comes any more.
@@ -253,38 +276,41 @@ async fn send(plan: &Plan, stream: &Arc<Stream>, was_there: &mut bool, shutdown:
     ended
 }
 
-/// A viewer of our own stream: the sender, the preview.
+/// A viewer of our own stream: the preview.
 struct Joined {
     reader: Reader,
-    stats: Arc<SessionStats>,
     _viewing: Viewing,
 }
 
 /// `None` when the stream ended.
 fn join(stream: &Arc<Stream>, clock: &Arc<dyn Clock>, protocol: &'static str) -> Option<Joined> {
-    let stats = Arc::new(SessionStats::new(SessionInfo {
+    let stats = Arc::new(counters(stream, &**clock, protocol));
+    // Of viewers there are not more than these two.
+    let viewing = stream.add_viewer(stats).ok()?;
+    let reader = stream.join(clock.now()).ok()?;
+    Some(Joined {
+        reader,
+        _viewing: viewing,
+    })
+}
+
+fn counters(stream: &Stream, clock: &dyn Clock, protocol: &'static str) -> SessionStats {
+    SessionStats::new(SessionInfo {
         stream: stream.name().clone(),
         role: Role::Viewer,
         protocol,
         remote: None,
         agent: None,
         since: clock.wall(),
-    }));
-    // Of viewers there are not more than these two.
-    let viewing = stream.add_viewer(Arc::clone(&stats)).ok()?;
-    let reader = stream.join(clock.now()).ok()?;
-    Some(Joined {
-        reader,
-        stats,
-        _viewing: viewing,
     })
 }
 
 /// Whether trying again cannot help before a person changed something.
-fn is_final(error: &Error) -> bool {
+pub(crate) fn is_final(error: &Error) -> bool {
     matches!(
         error,
         Error::Tls { .. }
+            | Error::Certificate { .. }
             | Error::NoTracks(_)
             | Error::Session(
                 Refused::WrongLogin { .. }
@@ -298,7 +324,10 @@ fn is_final(error: &Error) -> bool {
 
 /// Whether a refusal is about what we ask for, and not about the server's present state.
 fn is_about_us(status: Status) -> bool {
-    matches!(status.0, 400 | 404 | 405 | 406 | 413 | 414 | 415 | 501 | 505 | 551)
+    matches!(
+        status.0,
+        400 | 404 | 405 | 406 | 413 | 414 | 415 | 501 | 505 | 508 | 551
+    )
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::auth::{Auth, Mode};
 use crate::clock::SystemClock;
 use crate::secret::Secret;
 use crate::shutdown::{Trigger, channel};
+use crate::source::Supervisor;
 use crate::{net, random, rtsp};
 
 const LOCALHOST: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -29,11 +30,16 @@ struct Server {
 
 impl Server {
     fn start(port: u16, mode: Mode) -> Self {
-        let listener = net::listen_tcp(LOCALHOST, port, "--rtsp-port").unwrap();
+        let sockets = rtsp::Sockets {
+            tcp: net::listen_tcp(LOCALHOST, port, "--rtsp-port").unwrap(),
+            tls: None,
+            rtp: None,
+        };
         let hub = Hub::new(Limits::default());
         let auth = Arc::new(Auth::new(mode, Vec::new()));
         let settings = rtsp::Settings::default();
-        let server = rtsp::Server::new(listener, None, settings, hub.clone(), auth, clock(), random::bits).unwrap();
+        let streams = Supervisor::without_sources(&hub, &clock());
+        let server = rtsp::Server::new(sockets, settings, streams, auth, clock(), random::bits).unwrap();
         let port = server.local_addr().unwrap().port();
         let (stop, shutdown) = channel();
         let running = tokio::spawn(server.run(shutdown.receiver()));
@@ -108,10 +114,13 @@ fn plan(port: u16, login: Option<&str>) -> Plan {
         settings: Settings {
             transport: crate::rtsp::client::Transport::Tcp,
             login,
+            trust: crate::rtsp::client::Trust::default(),
+            fingerprint_setting: "publish.fingerprint",
             connect_timeout: Duration::from_secs(2),
             clock: clock(),
             random: random::bits,
         },
+        via: None,
     }
 }
 

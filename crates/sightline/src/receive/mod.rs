@@ -7,7 +7,6 @@
 mod burst;
 mod caption;
 mod check;
-mod keys;
 mod report;
 mod save;
 mod session;
@@ -23,6 +22,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
+use crate::keys;
 use crate::rtsp::client::{self, Url};
 use crate::shutdown::{self, Shutdown};
 use crate::window::{self, Window};

@@ -237,6 +237,7 @@ fn is_final(error: &client::Error) -> bool {
     matches!(
         error,
         client::Error::Tls { .. }
+            | client::Error::Certificate { .. }
             | client::Error::Session(
                 session::Error::WrongLogin { .. }
                     | session::Error::LoginNeeded { .. }

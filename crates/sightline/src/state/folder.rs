@@ -1,10 +1,11 @@
 //! The state folder: made 0700, its files 0600, each written whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
+use crate::files;
 
 /// A state folder that exists and is ours alone.
 #[derive(Debug)]
@@ -69,6 +70,13 @@ pub struct Place {
     pub root: bool,
 }
 
+impl Place {
+    /// For this process.
+    pub fn of_process(named: Option<PathBuf>) -> Self {
+        Self { named, root: is_root() }
+    }
+}
+
 /// Where the state folder is: the named one, else `$STATE_DIRECTORY` (systemd), `$XDG_STATE_HOME/sightline`,
 /// `/var/lib/sightline` for a service of root, `~/.local/state/sightline`.
 ///
@@ -98,7 +106,7 @@ pub fn default_place(place: &Place, environment: &Environment) -> Result<PathBuf
 }
 
 /// Whether this process runs as root.
-pub fn is_root() -> bool {
+fn is_root() -> bool {
     #[cfg(unix)]
     {
         rustix::process::geteuid().is_root()
@@ -159,18 +167,7 @@ impl Folder {
     /// [`Error::File`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.path.join(name);
-        let temporary = self.path.join(format!(".{name}.{}", std::process::id()));
-        let write = || {
-            let mut file = create_private(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            sync_folder(&self.path)
-        };
-        write().map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            Error::File { path, error }
-        })
+        files::replace(&path, bytes, |_| Ok(())).map_err(|error| Error::File { path, error })
     }
 
     /// Holds the folder against other processes until the guard is dropped. Two that start at the same time must not make two sets of
@@ -181,7 +178,7 @@ impl Folder {
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.path.join("lock");
         let open = || {
-            let file = private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path)?;
+            let file = files::private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path)?;
             file.lock()?;
             Ok(file)
         };
@@ -198,26 +195,6 @@ impl Drop for Lock {
         // Closing it would do so too.
         let _ = self.0.unlock();
     }
-}
-
-fn create_private(path: &Path) -> io::Result<File> {
-    // A leftover of a process that died with our number may have any rights.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    private(OpenOptions::new().create_new(true).write(true)).open(path)
-}
-
-#[cfg(unix)]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    options.mode(0o600)
-}
-
-#[cfg(not(unix))]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
 }
 
 #[cfg(unix)]
@@ -238,17 +215,6 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_private_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
-}
-
-/// Makes a rename survive a power cut.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

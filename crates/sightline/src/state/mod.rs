@@ -6,5 +6,5 @@
 mod folder;
 mod tokens;
 
-pub use folder::{Error, Folder, Place, default_place, is_root};
+pub use folder::{Error, Folder, Place, default_place};
 pub use tokens::{load_or_make, of_this_machine};

@@ -59,6 +59,11 @@ impl Server {
         Self::with(config, Patience::default(), clock)
     }
 
+    /// So many clients from now on. Those that are there stay.
+    pub fn set_clients(&self, clients: usize) {
+        self.room().set_clients(clients);
+    }
+
     fn with(config: Config, patience: Patience, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             room: Mutex::new(Room::new(config)),

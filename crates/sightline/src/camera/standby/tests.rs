@@ -64,7 +64,7 @@ impl World {
             part: Part::Slate {
                 tracks: Arc::clone(&vacant.tracks),
             },
-            passing: false,
+            passing: Arc::default(),
             track: None,
             publisher: None,
             over: Arc::clone(&over),
@@ -90,7 +90,7 @@ fn from_the_beginning_there_is_a_slate() {
     assert_eq!((vacant.size, vacant.fps), ((640, 480), FrameRate::whole(5)));
     assert_eq!(
         vacant.says(&jiff::tz::TimeZone::UTC).to_string(),
-        "nobody publishes this stream: since 2025-10-06 00:00:00, when the server began; \
+        "nobody publishes this stream: since 2025-10-06 00:00:00, when the server began to offer it; \
          the picture comes by itself as soon as there is one"
     );
     assert!(matches!(world.look(true), Step::Stay));

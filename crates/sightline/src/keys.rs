@@ -8,14 +8,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// Puts the terminal back as it was when dropped.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     #[cfg(unix)]
     terminal: Option<unix::Terminal>,
 }
 
 impl Keys {
     /// The same for an end that drops nothing.
-    pub(super) fn restore(&self) -> impl FnOnce() + Send + 'static {
+    pub(crate) fn restore(&self) -> impl FnOnce() + Send + 'static {
         #[cfg(unix)]
         let terminal = self.terminal.clone();
         move || {
@@ -27,7 +27,7 @@ impl Keys {
 
 /// Waits for `q` in a thread of its own, if there is a terminal to type on.
 #[cfg(unix)]
-pub(super) fn watch(runtime: &Runtime, quit: Arc<watch::Sender<bool>>) -> Keys {
+pub(crate) fn watch(runtime: &Runtime, quit: Arc<watch::Sender<bool>>) -> Keys {
     Keys {
         terminal: unix::watch(runtime, quit),
     }
@@ -35,7 +35,7 @@ pub(super) fn watch(runtime: &Runtime, quit: Arc<watch::Sender<bool>>) -> Keys {
 
 /// Waits for nothing: not on this system.
 #[cfg(not(unix))]
-pub(super) fn watch(_: &Runtime, quit: Arc<watch::Sender<bool>>) -> Keys {
+pub(crate) fn watch(_: &Runtime, quit: Arc<watch::Sender<bool>>) -> Keys {
     drop(quit);
     Keys {}
 }
