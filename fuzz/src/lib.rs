@@ -54,6 +54,17 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Numbers that look random, the same in each run.
+pub fn numbers() -> impl FnMut() -> u64 {
+    let mut number = 0_u64;
+    move || {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        number
+    }
+}
+
 /// Cuts `bytes` into pieces of one to some bytes, the same for the same `seed`.
 pub fn cut(bytes: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
     let mut state = u32::from(seed).wrapping_mul(2_654_435_761) | 1;
