@@ -1,14 +1,18 @@
 /** LL-HLS by hls.js alone, as people's own pages have it: how near to the live edge it plays, and whether it ever stands still. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { check, pause, until } from './support.mjs';
 import { watchStamps } from './stamp.mjs';
+import { Way } from './way.mjs';
 
 const LIBRARY = new URL('./node_modules/hls.js/dist/hls.min.js', import.meta.url).pathname;
 /** As its documentation says for low latency; nothing of ours. */
 const SETTINGS = { lowLatencyMode: true, enableWorker: true };
 
-/** A page with a video element and hls.js, of no site at all. Leaves `window.seen`. */
-async function player(stage, url) {
-  const page = await stage.page();
+/** A page with a video element and hls.js, of no site at all, or of one that browsers let into its network. Leaves `window.seen`. */
+async function player(stage, url, site, more = {}) {
+  const page = await stage.page({ bypassCSP: true });
+  if (site) await page.goto(site);
   await page.setContent('<video id="video-stream" muted playsinline></video>');
   await page.addScriptTag({ path: LIBRARY });
   await page.evaluate(watchStamps);
@@ -30,7 +34,7 @@ async function player(stage, url) {
       hls.attachMedia(video);
       video.play();
     },
-    [url, SETTINGS],
+    [url, { ...SETTINGS, ...more }],
   );
   await until('the first picture', () => page.evaluate(() => window.seen.firstPictureMs));
   return page;
@@ -100,4 +104,111 @@ export async function goes_on_when_the_publisher_returns(stage) {
   // By itself hls.js stays behind by what the publisher was away; that is for the page to know.
   const ageMs = await page.evaluate(() => performance.timeOrigin + performance.now() - window.stamps.readings.at(-1).stampMs);
   check(ageMs < 6_000, `the picture is ${ageMs} ms old`);
+}
+
+/** A stream of 2 Mb/s and its lower one, as a camera of ours has them. */
+const VARIANTS = `[camera.zerolatency]
+source = "test"
+size = "640x480"
+fps = 30
+bitrate = "2M"
+gop = 30
+low = true
+`;
+
+/** What the narrow way carries: the lower stream twice, the other not. */
+const NARROW = { delay_ms: 10, rate_kbps: 1_000 };
+const WIDE = { delay_ms: 10 };
+
+/** A server that lists both, and the way to it. */
+async function variants(stage) {
+  const config = join(stage.folder(), 'sightline.toml');
+  writeFileSync(config, VARIANTS);
+  const server = await stage.serverBehindACable(['--config', config, '--open']);
+  const way = await Way.make(stage, server);
+  await stage.browseFrom(way.viewer);
+  await way.set(WIDE);
+  // The lower one is made from the first time on that somebody asks, and listed when it is there.
+  const list = server.url('zerolatency/index.m3u8', server.ports.hls);
+  await until('both are listed', async () => (await (await fetch(list)).text()).includes('low/stream.m3u8'));
+  return { server, way };
+}
+
+/** Notes when each picture is shown, in `window.shown`. */
+function watchPictures() {
+  const video = document.getElementById('video-stream');
+  window.shown = [];
+  const note = (now) => {
+    window.shown.push(now);
+    video.requestVideoFrameCallback(note);
+  };
+  video.requestVideoFrameCallback(note);
+}
+
+/** Waits until pictures have this height, and says for how long and how long one stood in the meantime. */
+async function becomes(page, height, withinMs) {
+  const begun = performance.now();
+  const look = (wanted) => document.getElementById('video-stream').videoHeight === wanted;
+  while (!(await page.evaluate(look, height))) {
+    check(performance.now() - begun < withinMs, `not ${height} lines after ${withinMs} ms`);
+    await pause(100);
+  }
+  return { waitedMs: Math.round(performance.now() - begun), stillMs: await stills(page) };
+}
+
+/** The longest still since the last time. */
+const stills = (page) =>
+  page.evaluate(() => {
+    const times = [...window.shown.splice(0, window.shown.length - 1), performance.now()];
+    return Math.round(Math.max(0, ...times.slice(1).map((time, index) => time - times[index])));
+  });
+
+/**
+ * hls.js alone, whose settings are those of people's own pages. It goes down when it has forgotten what it measured before, half of it in three seconds of
+ * loading, and has the pictures from where it stood: what it plays then is in both lists. (It does not go up again by parts so small: the page does.)
+ */
+export async function changes_down_where_the_way_narrows(stage) {
+  const { server, way } = await variants(stage);
+  const address = `http://${way.host}:${server.ports.hls}`;
+  // From the lower one, with which it begins where the machine is slow at that moment, it would not come up.
+  const page = await player(stage, `${address}/zerolatency/index.m3u8`, `${address}/nobody`, { startLevel: 1 });
+  await page.evaluate(watchPictures);
+  const first = await becomes(page, 480, 10_000);
+  await pause(3_000);
+  await stills(page);
+  await way.set(NARROW);
+  const down = await becomes(page, 240, 20_000);
+  await pause(2_000);
+  await stills(page);
+  const before = await page.evaluate(() => window.stamps.frames);
+  await pause(6_000);
+  const [low, frames] = [await stills(page), (await page.evaluate(() => window.stamps.frames)) - before];
+  console.log(JSON.stringify({ first, down, low, frames }));
+  check(down.stillMs < 8_000, `a picture stood for ${down.stillMs} ms on the way down`);
+  check(low < 3_000 && frames > 60, `${frames} pictures in six seconds, one stood for ${low} ms`);
+  const errors = await page.evaluate(() => window.seen.errors);
+  check(!errors.some((error) => error.startsWith('fatal')), errors.join('; '));
+}
+
+/** The page, which goes down when the picture stands still again and again, and up on trial. */
+export async function the_page_changes_down_and_up_with_the_way(stage) {
+  const { server, way } = await variants(stage);
+  const page = await stage.page();
+  await page.route(/\/whep$/, (route) => route.abort());
+  await page.goto(`http://${way.host}:${server.ports.webrtc}/zerolatency/`);
+  await until('a picture', () => page.evaluate(() => document.getElementById('video-stream')?.videoHeight > 0));
+  await page.evaluate(watchPictures);
+  const first = await becomes(page, 480, 30_000);
+  await pause(3_000);
+  await stills(page);
+  await way.set(NARROW);
+  const down = await becomes(page, 240, 15_000);
+  await way.set(WIDE);
+  const up = await becomes(page, 480, 30_000);
+  await pause(5_000);
+  const stays = await stills(page);
+  console.log(JSON.stringify({ first, down, up, stays }));
+  check(down.stillMs < 3_000, `a picture stood for ${down.stillMs} ms on the way down`);
+  check(up.stillMs < 3_000, `a picture stood for ${up.stillMs} ms on the way up`);
+  check(stays < 1_500, `a picture stood for ${stays} ms`);
 }

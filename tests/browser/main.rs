@@ -18,7 +18,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    page: plays_on_every_port, a_name_may_hold_slashes, says_what_is_not_there, asks_who_somebody_is, falls_back_and_returns,
+    page: plays_on_every_port, a_name_may_hold_slashes, says_what_is_not_there, asks_who_somebody_is, strangers_words_are_text, falls_back_and_returns,
         falls_back_where_media_are_blocked, a_still_is_not_called_live, heals_when_the_publisher_returns,
         heals_when_the_server_returns, heals_by_hls_when_the_server_returns, fits_a_telephone, works_by_keyboard,
         keeps_the_ids_that_scripts_read;
@@ -26,5 +26,6 @@ scenarios! {
     killed: publishers_of_other_sizes_come_and_go, a_publisher_is_killed_and_back_at_once, a_server_returns_as_another,
         a_server_returns_with_other_tokens, a_server_dies_after_its_publisher, the_network_is_gone_for_a_while, a_browser_is_killed;
     publish: a_camera_of_the_browser;
-    hls: plays_near_the_edge_without_standing_still, goes_on_when_the_publisher_returns;
+    hls: plays_near_the_edge_without_standing_still, goes_on_when_the_publisher_returns, changes_down_where_the_way_narrows,
+        the_page_changes_down_and_up_with_the_way;
 }

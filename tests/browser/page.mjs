@@ -38,6 +38,33 @@ export async function says_what_is_not_there(stage) {
   await isClean(page);
 }
 
+/** What strangers choose is text, in a path as in a query. */
+export async function strangers_words_are_text(stage) {
+  const server = await stage.server(['--open']);
+  await stage.publisher(server, 'house');
+  const chosen = [
+    '</script><script>window.broken=1</script>',
+    '"><img src=x onerror=window.broken=1>',
+    'javascript:window.broken=1',
+  ].map(encodeURIComponent);
+  for (const port of ['http', 'webrtc', 'hls']) {
+    const page = await stage.page();
+    for (const word of chosen) {
+      for (const path of [`${word}/`, `${word}/publish`, `live/${word}/`, `house/?latency=${word}#${word}`, `?token=${word}`]) {
+        const url = `http://127.0.0.1:${server.ports[port]}/${path}`;
+        await page.goto(url);
+        const found = await page.evaluate(() => ({
+          broken: window.broken,
+          violations: window.violations,
+          elements: document.querySelectorAll('img[src=x], script:not([src], [type="application/json"])').length,
+        }));
+        check(JSON.stringify(found) === '{"violations":[],"elements":0}', `${url}: ${JSON.stringify(found)}`);
+      }
+    }
+    await page.close();
+  }
+}
+
 /** A link with a token needs no more; without one there is a form, and behind it the page that was asked for. */
 export async function asks_who_somebody_is(stage) {
   const server = await stage.server(['--source', 'test']);

@@ -1,7 +1,7 @@
 /** What scenarios share: the program under test, publishers, the browser, and looking at the page. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,40 +38,43 @@ export class Stage {
 
   /** `sightline up`, or `serve` where `args` name no source; open to everybody, on free ports that stay the same through restarts. */
   async server(args = ['--source', 'test', '--open']) {
-    const server = new Server(this, await freePorts(), args, this.folder());
+    const server = new Server(this, await freePorts(SERVER_PORTS), args, this.folder());
     await server.start();
     return server;
   }
 
   /** The same behind a cable of its own, which `unplug` and `plug` pull and put back. Needs root. */
   async serverBehindACable(args = ['--source', 'test', '--open']) {
-    const server = new Server(this, await freePorts(), args, this.folder());
-    const namespace = `slb${process.pid}`;
-    const ip = (...words) => {
-      const ended = spawnSync('ip', words.join(' ').split(' '), { encoding: 'utf8' });
-      if (ended.status === 0) return;
-      const why = ended.error?.message ?? ended.stderr;
-      throw new Error(`\`ip ${words.join(' ')}\` failed: ${why}; this test makes a network namespace and needs root for it (CAP_NET_ADMIN)`);
-    };
-    // Of tests that were killed before they could remove theirs.
-    for (const [, left, id] of spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout?.matchAll(/^(slb(\d+))\b/gm) ?? []) {
-      if (!existsSync(`/proc/${id}`)) ip('netns delete', left);
-    }
+    const server = new Server(this, await freePorts(SERVER_PORTS), args, this.folder());
+    const namespace = this.namespace();
     // One network for each of such tests that run at the same time.
     const network = `10.78.${process.pid % 250}`;
-    ip('netns add', namespace);
-    this.atEnd(() => ip('netns delete', namespace));
     ip(`link add ${namespace} type veth peer name cable netns ${namespace}`);
+    // The namespace takes it along, but not at once.
+    this.atEnd(() => ip('link delete', namespace));
     ip(`address add ${network}.1/24 dev ${namespace}`);
     ip(`-n ${namespace} address add ${network}.2/24 dev cable`);
     ip(`link set ${namespace} up`);
     for (const name of ['lo', 'cable']) ip(`-n ${namespace} link set ${name} up`);
+    server.namespace = namespace;
     server.prefix = ['ip', 'netns', 'exec', namespace];
     server.host = `${network}.2`;
     server.unplug = () => ip(`-n ${namespace} link set cable down`);
     server.plug = () => ip(`-n ${namespace} link set cable up`);
     await server.start();
     return server;
+  }
+
+  /** A network of nobody's. Needs root. */
+  namespace(name = '') {
+    const namespace = `slb${process.pid}${name}`;
+    // Of tests that were killed before they could remove theirs.
+    for (const [, left, id] of spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout?.matchAll(/^(slb(\d+)[a-z]*)\b/gm) ?? []) {
+      if (!existsSync(`/proc/${id}`)) ip('netns delete', left);
+    }
+    ip('netns add', namespace);
+    this.atEnd(() => ip('netns delete', namespace));
+    return namespace;
   }
 
   async publisher(server, name = 'zerolatency', args = ['--source', 'test']) {
@@ -113,8 +116,15 @@ export class Stage {
     return page;
   }
 
-  async #launch() {
-    const browser = await chromium.launch(LAUNCH);
+  /** Pages are from now on those of a browser in this network. */
+  async browseFrom(namespace) {
+    const program = join(this.folder(), 'chromium');
+    writeFileSync(program, `#!/bin/sh\nexec ip netns exec ${namespace} ${LAUNCH.executablePath} "$@"\n`, { mode: 0o755 });
+    this.browser = await this.#launch({ ...LAUNCH, executablePath: program });
+  }
+
+  async #launch(options = LAUNCH) {
+    const browser = await chromium.launch(options);
     this.atEnd(() => browser.close());
     return browser;
   }
@@ -128,6 +138,8 @@ export class Stage {
   }
 }
 
+/** What a server listens on. */
+const SERVER_PORTS = ['rtsp', 'http', 'https', 'hls', 'webrtc', 'ice'];
 /** A camera and a microphone that need nobody's permission. */
 const MEDIA_ARGS = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
 const LAUNCH = {
@@ -187,6 +199,7 @@ class Server {
       SIGHTLINE_RTSP_RTP_PORT: 0,
       SIGHTLINE_RTSP_RTCP_PORT: 0,
       SIGHTLINE_HTTP_PORT: ports.http,
+      SIGHTLINE_RTSP_RTSPS_PORT: 0,
       SIGHTLINE_HTTP_HTTPS_PORT: ports.https,
       SIGHTLINE_HLS_PORT: ports.hls,
       SIGHTLINE_WEBRTC_PORT: ports.webrtc,
@@ -219,8 +232,8 @@ class Server {
   }
 }
 
-async function freePorts() {
-  const names = ['rtsp', 'http', 'https', 'hls', 'webrtc', 'ice'];
+/** Of these names each a port that nobody has. */
+export async function freePorts(names) {
   const sockets = await Promise.all(
     names.map(async () => {
       const socket = createServer().listen(0, '127.0.0.1');
@@ -231,6 +244,14 @@ async function freePorts() {
   const ports = Object.fromEntries(names.map((name, index) => [name, sockets[index].address().port]));
   await Promise.all(sockets.map((socket) => new Promise((closed) => socket.close(closed))));
   return ports;
+}
+
+/** Runs `ip` with these words. */
+export function ip(...words) {
+  const ended = spawnSync('ip', words.join(' ').split(' '), { encoding: 'utf8' });
+  if (ended.status === 0) return ended.stdout;
+  const why = ended.error?.message ?? ended.stderr;
+  throw new Error(`\`ip ${words.join(' ')}\` failed: ${why}; what makes network namespaces needs root for it (CAP_NET_ADMIN)`);
 }
 
 /** Asks until there is an answer other than undefined, null and false. */

@@ -20,6 +20,13 @@ export function bitrate(kbps: number): string {
   return kbps >= 1_000 ? `${(kbps / 1_000).toFixed(1)} Mb/s` : `${Math.round(kbps)} kb/s`;
 }
 
+/** What a server says of a problem, begun and ended as a sentence; nothing of nothing. */
+export function sentence(words: string): string {
+  const text = words.trim();
+  if (text === '') return '';
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`;
+}
+
 /** Of a figure that may be missing. */
 export function figure(value: number | null | undefined, digits: number): string {
   return value === null || value === undefined ? '–' : value.toFixed(digits);

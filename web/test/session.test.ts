@@ -3,9 +3,15 @@ import { failureOf, kindOf, wordsIn } from '../src/player/session';
 
 describe('why a server said no', () => {
   it('is told in its own words', async () => {
-    const problem = { title: 'No such stream', status: 404, detail: 'no stream "x" is published', next: 'publish it' };
-    const failure = await failureOf(new Response(JSON.stringify(problem), { status: 404, headers: { 'retry-after': '3' } }));
-    expect(failure).toEqual({ kind: 'missing', message: 'no stream "x" is published; publish it', retryAfterMs: 3_000 });
+    const problem = { title: 'Full', status: 503, detail: 'no room', next: 'come again later' };
+    const failure = await failureOf(new Response(JSON.stringify(problem), { status: 503, headers: { 'retry-after': '3' } }));
+    expect(failure).toEqual({ kind: 'refused', message: 'no room; come again later', retryAfterMs: 3_000 });
+  });
+
+  it('has no advice for people about a stream that is not there', async () => {
+    const problem = { title: 'No such stream', status: 404, detail: 'no stream "x" is published', next: 'GET /api/v1/streams' };
+    const failure = await failureOf(new Response(JSON.stringify(problem), { status: 404 }));
+    expect(failure).toEqual({ kind: 'missing', message: 'no stream "x" is published' });
   });
 
   it.each([
@@ -15,12 +21,12 @@ describe('why a server said no', () => {
     ['null', 'null'],
     ['', ''],
   ])('is read from %s', (body, words) => {
-    expect(wordsIn(body)).toBe(words);
+    expect(wordsIn(body, 'refused')).toBe(words);
   });
 
   it('is never too long for a page', () => {
-    expect(wordsIn('x'.repeat(100_000)).length).toBe(400);
-    expect(wordsIn(JSON.stringify({ detail: 'x'.repeat(100_000) })).length).toBe(400);
+    expect(wordsIn('x'.repeat(100_000), 'refused').length).toBe(400);
+    expect(wordsIn(JSON.stringify({ detail: 'x'.repeat(100_000) }), 'refused').length).toBe(400);
   });
 
   it('has a kind by its status', () => {

@@ -2,8 +2,9 @@
 import type { FragParsedData, HlsConfig } from 'hls.js';
 import { Dates } from './dates';
 import { Edge } from './edge';
+import { Ladder } from './ladder';
 import { watchPictures, type Picture } from './pictures';
-import { kindOf, wordsIn, type Failure, type Listener, type Session } from './session';
+import { kindOf, wordsIn, type Failure, type FailureKind, type Listener, type Session } from './session';
 
 /** Capture time of a picture by the list, and how much lies ready behind it. */
 export interface ListTimes {
@@ -33,11 +34,15 @@ export function openHls(
     shown(picture, { capturedMs: playing?.capturedMs(picture.mediaTimeS) ?? null, bufferedMs });
     listener.picture();
     if (!playing?.ours) return;
+    playing.shows(picture.callbackMs);
     const { rate, skipMs } = edge.add(picture.callbackMs, bufferedMs);
     if (video.playbackRate !== rate) video.playbackRate = rate;
     if (skipMs > 0) video.currentTime += skipMs / 1_000;
   });
-  const waiting = (): void => edge.stalled(performance.now());
+  const waiting = (): void => {
+    edge.stalled(performance.now());
+    playing?.stalled(performance.now());
+  };
   video.addEventListener('waiting', waiting);
   const ended = (): void => fail({ kind: 'ended', message: 'the stream is over' });
   video.addEventListener('ended', ended);
@@ -73,6 +78,10 @@ interface Playing {
   /** Whether how near to the edge it plays is ours to decide. */
   readonly ours: boolean;
   capturedMs(mediaTimeS: number): number | null;
+  /** A picture is shown. */
+  shows(nowMs: number): void;
+  /** It stands still. */
+  stalled(nowMs: number): void;
   silence(): void;
   close(): void;
 }
@@ -98,16 +107,28 @@ async function byLibrary(
       return;
     }
     const status = error.response?.code ?? 0;
-    const words = error.networkDetails instanceof XMLHttpRequest ? textOf(error.networkDetails) : '';
+    const words = error.networkDetails instanceof XMLHttpRequest ? textOf(error.networkDetails, kindOf(status)) : '';
     if (status >= 400) fail({ kind: kindOf(status), message: words || `the server answered ${status}` });
     else if (error.type === Hls.ErrorTypes.NETWORK_ERROR) fail({ kind: 'unreachable', message: 'the server does not answer' });
     else fail({ kind: 'broken', message: `LL-HLS stopped: ${error.details}` });
   });
   hls.loadSource(url.href);
   hls.attachMedia(video);
+  const ladder = new Ladder();
+  /** What it measured is forgotten, and so much believed until it has measured again. */
+  const believe = (level: number, share: number): void => {
+    const bits = hls.levels[level]?.maxBitrate;
+    if (bits) hls.bandwidthEstimate = bits * share;
+  };
   return {
     ours: true,
     capturedMs: (mediaTimeS) => dates.at(mediaTimeS),
+    shows: (nowMs) => {
+      if (hls.loadLevel >= 0 && ladder.shows(nowMs, hls.loadLevel, hls.levels.length)) believe(hls.loadLevel + 1, ENOUGH);
+    },
+    stalled: (nowMs) => {
+      if (ladder.stalled(nowMs)) believe(hls.loadLevel - 1, JUST_ENOUGH);
+    },
     silence: () => hls.stopLoad(),
     close: () => hls.destroy(),
   };
@@ -124,6 +145,8 @@ function natively(url: URL, video: HTMLVideoElement, fail: (failure: Failure) =>
       const start = dated.getStartDate?.().getTime() ?? Number.NaN;
       return Number.isFinite(start) ? start + mediaTimeS * 1_000 : null;
     },
+    shows: () => {},
+    stalled: () => {},
     silence: () => video.removeEventListener('error', failed),
     close: () => {
       video.removeEventListener('error', failed);
@@ -152,9 +175,9 @@ function hasMediaSource(): boolean {
   return 'MediaSource' in window || 'ManagedMediaSource' in window;
 }
 
-function textOf(request: XMLHttpRequest): string {
+function textOf(request: XMLHttpRequest, kind: FailureKind): string {
   try {
-    return wordsIn(request.responseText);
+    return wordsIn(request.responseText, kind);
   } catch {
     return '';
   }
@@ -162,6 +185,9 @@ function textOf(request: XMLHttpRequest): string {
 
 /** What is shown may lie a little before what is buffered. */
 const SLACK_S = 0.005;
+/** Of a variant's rate: what hls.js has to believe to take it, going up or down. */
+const ENOUGH = 1.6;
+const JUST_ENOUGH = 1.1;
 const SETTINGS: Partial<HlsConfig> = {
   lowLatencyMode: true,
   // A worker would have to be made of text, which our policy forbids, and would add a hop to each part.

@@ -56,7 +56,8 @@ export function authorization(token: string | null): Record<string, string> {
 export async function failureOf(response: Response): Promise<Failure> {
   const retry = Number(response.headers.get('retry-after'));
   const patience = retry > 0 ? { retryAfterMs: Math.min(retry, 120) * 1_000 } : {};
-  return { kind: kindOf(response.status), message: await wordsOf(response), ...patience };
+  const kind = kindOf(response.status);
+  return { kind, message: await wordsOf(response, kind), ...patience };
 }
 
 export function kindOf(status: number): FailureKind {
@@ -65,17 +66,17 @@ export function kindOf(status: number): FailureKind {
   return 'refused';
 }
 
-async function wordsOf(response: Response): Promise<string> {
+async function wordsOf(response: Response, kind: FailureKind): Promise<string> {
   const fallback = `the server answered ${response.status} ${response.statusText}`.trim();
   try {
-    return wordsIn(await response.text()) || fallback;
+    return wordsIn(await response.text(), kind) || fallback;
   } catch {
     return fallback;
   }
 }
 
 /** Of a problem (RFC 9457), of what other servers answer, or of plain text. */
-export function wordsIn(body: string): string {
+export function wordsIn(body: string, kind: FailureKind): string {
   try {
     const problem: unknown = JSON.parse(body);
     if (typeof problem === 'object' && problem !== null) {
@@ -84,7 +85,9 @@ export function wordsIn(body: string): string {
         return typeof value === 'string' ? value : '';
       };
       const detail = field('detail') || field('error') || field('title');
-      return [detail, field('next')].filter(Boolean).join('; ').slice(0, MAX_WORDS);
+      // What programs do about a stream that is not there, a page does by itself: it asks again.
+      const next = kind === 'missing' ? '' : field('next');
+      return [detail, next].filter(Boolean).join('; ').slice(0, MAX_WORDS);
     }
   } catch {
     // Plain text, or a page of a proxy's.
