@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::from_variable;
 use super::killing::{frames, viewer, wait_for_frames};
-use super::support::{Server, publish_with_ffmpeg};
+use super::support::{Process, Server, publish_with_ffmpeg};
 
 /// Sessions that go on at the same time.
 const AT_ONCE: u32 = 16;
-/// Memory that the allocator may keep over what it had after the first tenth of the sessions.
+/// Memory that the allocator may keep over what it had after the first half of the sessions, when as many had been there at a time.
 const MAX_GROWTH_KIB: u64 = 4_096;
 
 /// How a session goes.
@@ -181,7 +181,69 @@ fn session(port: u16, number: u32) {
     }
 }
 
-fn sessions(port: u16, numbers: std::ops::Range<u32>) {
+/// A server with a stream and one who watches it, through many short sessions.
+pub(crate) struct Churn {
+    server: Server,
+    _publisher: Process,
+    witness: Process,
+}
+
+impl Churn {
+    pub(crate) fn of(mut server: Server) -> Self {
+        let publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 15);
+        let mut witness = viewer(&server, "tcp");
+        wait_for_frames(&mut witness, 10);
+        Self {
+            server,
+            _publisher: publisher,
+            witness,
+        }
+    }
+
+    /// All sessions, by their numbers. Nothing may be left of them, and the witness sees on.
+    pub(crate) fn go(mut self, all: u32, session: impl Fn(u32) + Sync) {
+        let (descriptors, threads, _) = self.settled(None);
+        sessions(0..all / 2, &session);
+        let (.., warm_kib) = self.settled(Some((descriptors, threads)));
+        sessions(all / 2..all, &session);
+        let after = self.settled(Some((descriptors, threads)));
+        assert_eq!(after.0, descriptors, "descriptors after {all} sessions");
+        // Fewer is well: the start-up's helpers leave when they have had nothing to do for a while.
+        assert!(
+            after.1 <= threads,
+            "{} threads after {all} sessions, {threads} before",
+            after.1
+        );
+        let grown = after.2.saturating_sub(warm_kib);
+        assert!(
+            grown < MAX_GROWTH_KIB,
+            "memory grew by {grown} KiB from session {} to {all}",
+            all / 2
+        );
+        let seen = frames(&self.witness);
+        wait_for_frames(&mut self.witness, seen + 30);
+        let said = self.server.process.said();
+        let panicked = said.iter().find(|line| line.contains("panic"));
+        assert_eq!(panicked, None);
+    }
+
+    /// What the server holds, once the sessions that ended have been noticed. Streams of publishers that left are held for some seconds.
+    fn settled(&self, wanted: Option<(usize, usize)>) -> (usize, usize, u64) {
+        let process = &self.server.process;
+        let begun = Instant::now();
+        loop {
+            let held = (process.descriptors(), threads(&self.server));
+            let quiet = wanted.is_none_or(|wanted| held.0 == wanted.0 && held.1 <= wanted.1)
+                && begun.elapsed() > Duration::from_secs(8);
+            if quiet || begun.elapsed() > Duration::from_secs(40) {
+                return (held.0, held.1, process.resident_kib());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn sessions(numbers: std::ops::Range<u32>, session: &(impl Fn(u32) + Sync)) {
     let next = AtomicU32::new(numbers.start);
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -191,25 +253,11 @@ fn sessions(port: u16, numbers: std::ops::Range<u32>) {
                     if number >= numbers.end {
                         break;
                     }
-                    session(port, number);
+                    session(number);
                 }
             });
         }
     });
-}
-
-/// What a server holds, once the sessions that ended have been noticed. Streams of publishers that left are held for some seconds.
-fn settled(server: &Server, wanted: Option<(usize, usize)>) -> (usize, usize, u64) {
-    let begun = Instant::now();
-    loop {
-        let held = (server.process.descriptors(), threads(server));
-        let quiet = wanted.is_none_or(|wanted| held.0 == wanted.0 && held.1 <= wanted.1)
-            && begun.elapsed() > Duration::from_secs(8);
-        if quiet || begun.elapsed() > Duration::from_secs(40) {
-            return (held.0, held.1, server.process.resident_kib());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn threads(server: &Server) -> usize {
@@ -220,35 +268,8 @@ fn threads(server: &Server) -> usize {
 
 #[test]
 fn thousands_of_short_sessions_leave_nothing_behind() {
-    let all = from_variable("SESSIONS", 20_000);
-    let mut server = Server::start(&[]);
-    let _publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 15);
-    let mut witness = viewer(&server, "tcp");
-    wait_for_frames(&mut witness, 10);
-    let (descriptors, threads, _) = settled(&server, None);
-    sessions(server.port, 0..all / 10);
-    let (.., warm_kib) = settled(&server, Some((descriptors, threads)));
-    sessions(server.port, all / 10..all);
-    let after = settled(&server, Some((descriptors, threads)));
-    assert_eq!(after.0, descriptors, "descriptors after {all} sessions");
-    // Fewer is well: the start-up's helpers leave when they have had nothing to do for a while.
-    assert!(
-        after.1 <= threads,
-        "{} threads after {all} sessions, {threads} before",
-        after.1
-    );
-    let grown = after.2.saturating_sub(warm_kib);
-    assert!(
-        grown < MAX_GROWTH_KIB,
-        "memory grew by {grown} KiB from session {} to {all}",
-        all / 10
-    );
-    let seen = frames(&witness);
-    wait_for_frames(&mut witness, seen + 30);
-    let said = server.process.said();
-    assert!(
-        !said.iter().any(|line| line.contains("panic")),
-        "{:?}",
-        said.iter().find(|line| line.contains("panic"))
-    );
+    let all = from_variable("SESSIONS", 40_000);
+    let server = Server::start(&[]);
+    let port = server.port;
+    Churn::of(server).go(all, |number| session(port, number));
 }

@@ -20,6 +20,8 @@ mod cache;
 mod scenario;
 
 mod churn;
+mod day;
+mod passers_by;
 mod soak;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::from_variable;
 use super::killing::{frames, viewer, wait_for_frames};
-use super::support::{Process, Server, publish_with_ffmpeg, sightline};
+use super::support::{Process, Server, publish_with_ffmpeg, reports, sightline};
 
 /// Latency may differ by this between the beginning and the end: noise of a machine, not a queue that fills.
 const MAX_DRIFT_MS: f64 = 50.0;
@@ -25,15 +25,6 @@ fn receiver(server: &Server, transport: &str) -> Process {
     let mut process = Process::start(&mut command);
     process.collect_stdout();
     process
-}
-
-/// The seconds that a receiver has reported.
-fn reports(receiver: &Process) -> Vec<Value> {
-    let said = receiver.said();
-    said.iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|report: &Value| report["fps"].is_f64())
-        .collect()
 }
 
 fn median(reports: &[Value]) -> f64 {
@@ -77,7 +68,7 @@ fn minutes_of_the_same_change_nothing() {
     );
     assert_eq!(server.process.descriptors(), descriptors);
     for (receiver, transport) in receivers.iter().zip(["tcp", "udp"]) {
-        let reports = reports(receiver);
+        let reports = reports(&receiver.said());
         assert!(
             reports.len() as f64 > 60.0 * f64::from(minutes) * 0.9,
             "{} reports",

@@ -9,7 +9,6 @@ fn what_cannot_work_is_refused_with_what_does() {
     let film = "rtsp://127.0.0.1:1/door --display-mode save --output";
     for (arguments, hint) in [
         ("http://127.0.0.1/door", "must begin with rtsp://,"),
-        ("rtsps://127.0.0.1/door", "begin the URL with rtsp://"),
         ("rtsp://::1:28554/door", "rtsp://[fd00::2]:8554/"),
         (&format!("{film} film.mkv"), "--output film.mp4"),
     ] {

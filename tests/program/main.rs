@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod credentials;
 mod lifetime;
+mod restart;
 mod settings;
 mod start;
 

@@ -44,7 +44,7 @@ fn flags_and_variables_are_named_too() {
             &["serve", "--config", "nothing.toml"],
             "nothing.toml: there is no such file",
         ),
-        (&["serve", "mediamtx.yml"], "mediamtx.yml is YAML"),
+        (&["serve", "mediamtx.yml"], "mediamtx.yml: there is no such file"),
         (&["up", "--log", "xml"], "--log: log.format: "),
     ] {
         let output = run(folder.path(), arguments);

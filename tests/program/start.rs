@@ -76,6 +76,7 @@ fn a_port_in_use_names_who_has_it() {
     let us = format!("(pid {})", std::process::id());
     for flag in [
         "--rtsp-port",
+        "--rtsps-port",
         "--http-port",
         "--https-port",
         "--hls-port",

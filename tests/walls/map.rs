@@ -240,3 +240,42 @@ fn a_crate_without_lints_is_noticed() {
         ["crates/b/Cargo.toml: does not take the workspace's lints"]
     );
 }
+
+/// Files and tests that docs/reliability.md names and that are not there: a promise that nothing holds.
+fn promised_and_not_held(files: &[File]) -> Vec<String> {
+    let page = text(files, "docs/reliability.md");
+    let is_there = |code: &str| {
+        let path = code.trim_end_matches('/');
+        let file = |file: &File| file.path.ends_with(&format!("/{path}")) || file.path.starts_with(&format!("{path}/"));
+        if code.contains('/') || code.ends_with(".rs") {
+            return files.iter().any(|known| known.path == path || file(known));
+        }
+        let name = code
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
+        // Words with many underscores are names of tests; others are modules, settings and programs.
+        let test = format!("fn {code}(");
+        !name || code.matches('_').count() < 3 || files.iter().any(|file| file.text.contains(&test))
+    };
+    let codes = page.split('`').skip(1).step_by(2);
+    codes
+        .filter(|code| !code.contains(' ') && !is_there(code))
+        .map(|code| format!("docs/reliability.md names {code}, which is not there"))
+        .collect()
+}
+
+#[test]
+fn what_is_promised_is_held_by_what_is_there() {
+    assert_clean(&promised_and_not_held(&files()));
+    let file = |path: &str, text: &str| File {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let page = "`tests/a.rs`: `a_test_that_is_there`, `b.rs`, `make test`, `limits.hold`; `tests/gone.rs`: `a_test_that_is_gone`";
+    let sample = [
+        file("docs/reliability.md", page),
+        file("tests/a.rs", "fn a_test_that_is_there() {}"),
+        file("crates/x/src/b.rs", ""),
+    ];
+    assert_eq!(promised_and_not_held(&sample).len(), 2);
+}

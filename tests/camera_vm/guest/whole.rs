@@ -59,6 +59,7 @@ impl Running {
             zone: Arc::new(|_| 0),
             retry: Duration::from_millis(100)..=Duration::from_millis(400),
             seed: 1,
+            low: false,
         };
         let sink = Box::new(move |output| drop(send.send(output)));
         Self {
