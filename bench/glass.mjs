@@ -14,7 +14,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { watchStamps } from '../tests/browser/stamp.mjs';
-import { Stage, pause, quantile, until } from '../tests/browser/support.mjs';
+import { Stage, freePorts, pause, quantile, until } from '../tests/browser/support.mjs';
 
 /** How often the page is opened anew in a run. */
 const JOINS = 5;
@@ -49,14 +49,13 @@ async function sightline(stage, way) {
 async function mediamtx(stage, way) {
   if (!process.env.MEDIAMTX) return null;
   const folder = stage.folder();
-  const [rtsp, rtp, rtcp, http, ice] = [30554, 30560, 30561, 30888, 30189];
+  const { rtsp, http, ice } = await freePorts(['rtsp', 'http', 'ice']);
   const on = (play) => (way.play === play ? 'yes' : 'no');
   writeFileSync(
     join(folder, 'm.yml'),
     `logLevel: warn
 rtspAddress: :${rtsp}
-rtpAddress: :${rtp}
-rtcpAddress: :${rtcp}
+rtspTransports: [tcp]
 rtmp: no
 srt: no
 moq: no

@@ -8,6 +8,8 @@ what disturbs the machine for a while disturbs all; medians and ranges over the 
 
 import argparse
 import contextlib
+import http.client
+import http.cookiejar
 import json
 import os
 import pathlib
@@ -20,6 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 SERVER_CPU, LOAD_CPU = "0", "1"
@@ -37,7 +42,14 @@ LOADS = {
     "hls20": ["hls", "--viewers", "20"],
     "hls200": ["hls", "--viewers", "200"],
 }
-ROWS = [*LOADS, "join", "start", "idle"]
+# Whether the cost of a viewer is the same however many there are; of less than 2 Mb/s each, so that the load keeps up with the most.
+FLAT = [1, 10, 100, 400, 1000, 2000]
+LOADS |= {f"flat{viewers}": ["rtsp", "--viewers", str(viewers), "--bitrate", "500k"] for viewers in FLAT}
+# How long a turn of a row takes besides what is measured: to start, to let all join, to look whether the machine is idle.
+JOINING = {"whep150": 12, "whep300": 25, "tcp1000": 8, "flat1000": 8, "flat2000": 15}
+ROWS = ["start", "idle", "join", *LOADS, "lists", "first_list"]
+# Names for several rows.
+GROUPS = {"flat": [row for row in LOADS if row.startswith("flat")]}
 
 
 def free_ports(count):
@@ -63,6 +75,7 @@ def watched(server, load):
     """Where the viewers of a load look; nothing where a server does not serve them."""
     if load == "rtsp":
         return STREAM
+    load = "hls" if load in ("lists", "first_list") else load
     if server == "floor" or (server, load) == ("go2rtc", "hls"):
         return None
     if server == "go2rtc":
@@ -73,6 +86,7 @@ def watched(server, load):
 
 def only(load):
     """Settings of others with RTSP and that alone."""
+    load = "hls" if load in ("lists", "first_list") else load
     on = lambda what: "yes" if load == what else "no"
     mediamtx = f"""logLevel: warn
 rtspAddress: :{RTSP}
@@ -258,6 +272,82 @@ def load(options, pid, load, url, arguments):
     }
 
 
+def playlist(url, opener=None):
+    """The list of segments behind the first that is asked for: its URL and text. Waits while the server says that there is none yet."""
+    opener = opener or urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+    begun = time.monotonic()
+    while time.monotonic() - begun < 20:
+        try:
+            with opener.open(url, timeout=20) as answer:
+                text, url = answer.read().decode(), answer.geturl()
+        except urllib.error.HTTPError as error:
+            if error.code not in (404, 503):
+                raise RuntimeError(f"{url}: {error}") from error
+            time.sleep(0.01)
+            continue
+        if "#EXT-X-MEDIA-SEQUENCE" in text:
+            return url, text
+        named = [line for line in text.splitlines() if line and not line.startswith("#")]
+        if not named:
+            raise RuntimeError(f"{url} lists nothing")
+        url = urllib.parse.urljoin(url, named[0])
+    raise RuntimeError(f"{url}: no list within 20 s")
+
+
+@contextlib.contextmanager
+def published(options, streams, seconds):
+    """So many streams, on the processor of the load."""
+    urls = [STREAM if number == 0 else f"{STREAM}{number}" for number in range(streams)]
+    arguments = ["--publish", "--viewers", 0, "--seconds", seconds]
+    publishers = [start(load_command(options, "rtsp", url, *arguments)) for url in urls]
+    try:
+        time.sleep(3)
+        for publisher in publishers:
+            if publisher.poll() is not None:
+                raise RuntimeError(publisher.communicate()[1].strip())
+        yield
+    finally:
+        for publisher in publishers:
+            publisher.terminate()
+            publisher.communicate()
+
+
+def processor_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def lists(options, pid, url):
+    """One list, asked for by 16 connections as fast as answers come: how many a second of the server's processor time."""
+    with published(options, 1, options.seconds + 30):
+        found, _ = playlist(url)
+        parts = urllib.parse.urlsplit(found)
+        path = urllib.parse.urlunsplit(("", "", parts.path, parts.query, ""))
+        before = processor_seconds(pid)
+        asked = [str(options.lists), str(parts.port), path, "16", str(options.seconds)]
+        done = subprocess.run(["taskset", "-c", LOAD_CPU, *asked], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip())
+        answers, size = map(int, done.stdout.split())
+        busy = processor_seconds(pid) - before
+        return {"lists_per_core": answers / max(busy, 0.01), "lists_per_second": answers / options.seconds, "list_bytes": size / max(answers, 1)}
+
+
+def first_list(options, url):
+    """The first who asks for a stream that is there: until its list has something to play."""
+    streams = 5
+    waits = []
+    with published(options, streams, 60):
+        for number in range(streams):
+            here = url if number == 0 else url.replace("/load/", f"/load{number}/")
+            begun = time.monotonic()
+            _, text = playlist(here)
+            if "#EXT-X-PART:" not in text and "#EXTINF:" not in text:
+                raise RuntimeError("the first list is empty")
+            waits.append((time.monotonic() - begun) * 1000)
+    return {"first_list_p50_ms": statistics.median(waits), "first_list_max_ms": max(waits)}
+
+
 def measure(servers, name, row, options):
     """One turn of one server: its figures, or why there are none."""
     try:
@@ -268,7 +358,7 @@ def measure(servers, name, row, options):
             with servers.running(name, everything_on()) as (server, _):
                 time.sleep(3)
                 return {"idle_mib": resident_kib(server.pid) / 1024}
-        kind, *arguments = LOADS.get(row, ["rtsp"])
+        kind, *arguments = LOADS.get(row, [row if row in ("lists", "first_list") else "rtsp"])
         url = watched(name, kind)
         if url is None:
             return {}
@@ -279,10 +369,14 @@ def measure(servers, name, row, options):
                 return {"error": f"{name} ended with {server.returncode} before the load came"}
             if row == "join":
                 return {"machine_idle": idle, **join(options)}
+            if row == "lists":
+                return {"machine_idle": idle, **lists(options, server.pid, url)}
+            if row == "first_list":
+                return {"machine_idle": idle, **first_list(options, url)}
             return {"machine_idle": idle, **load(options, server.pid, kind, url, arguments)}
     except subprocess.TimeoutExpired as error:
         return {"error": f"not every viewer had a picture within {error.timeout:.0f} s"}
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, http.client.HTTPException) as error:
         return {"error": str(error)}
 
 
@@ -315,6 +409,10 @@ COLUMNS = [
     ("first_picture_p95_ms", "p95 ms", "{:.0f}"),
     ("kib_per_viewer", "KiB/viewer", "{:.0f}"),
     ("lost_share", "lost", "{:.2%}"),
+    ("lists_per_core", "lists a second of a core", "{:.0f}"),
+    ("lists_per_second", "lists a second", "{:.0f}"),
+    ("first_list_p50_ms", "first list p50 ms", "{:.0f}"),
+    ("first_list_max_ms", "longest ms", "{:.0f}"),
     ("start_ms", "start ms", "{:.1f}"),
     ("idle_mib", "idle MiB", "{:.1f}"),
 ]
@@ -352,19 +450,47 @@ def head(result):
     )
 
 
+def seconds_of(row, servers, options):
+    """How long a turn of all servers takes, about."""
+    each = {"start": 1, "idle": 4, "join": 30, "lists": 8 + options.seconds, "first_list": 9}
+    able = [name for name in servers.programs if watched(name, LOADS.get(row, [row if row in ("lists", "first_list") else "rtsp"])[0])]
+    return len(able) * each.get(row, options.seconds + 5 + JOINING.get(row, 2))
+
+
+class Progress:
+    """Where it stands, and how long it will still take."""
+
+    def __init__(self, rows, servers, options):
+        self.left = [seconds_of(row, servers, options) for row in rows for _ in range(options.pairs)]
+        self.all, self.done, self.spent, self.begun = len(self.left), 0, 0, time.monotonic()
+        print(f"bench: {len(rows)} rows, {options.pairs} turns of {len(servers.programs)} servers: about {minutes(sum(self.left))}", file=sys.stderr)
+
+    def turn(self):
+        """A turn of all servers is over."""
+        self.spent += self.left.pop(0)
+        self.done += 1
+        pace = (time.monotonic() - self.begun) / max(self.spent, 1)
+        print(f"bench: {self.done} of {self.all} turns, about {minutes(pace * sum(self.left))} left", file=sys.stderr)
+
+
+def minutes(seconds):
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench/run")
     parser.add_argument("--sightline", type=pathlib.Path, required=True)
     parser.add_argument("--floor", type=pathlib.Path, required=True)
+    parser.add_argument("--lists", type=pathlib.Path, required=True)
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--table", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args()
-    rows = options.rows.split(",")
+    rows = [row for word in options.rows.split(",") for row in GROUPS.get(word, [word])]
     if unknown := [row for row in rows if row not in ROWS]:
-        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join([*ROWS, *GROUPS])}")
 
     servers = Servers(options)
     if os.cpu_count() < 2:
@@ -376,12 +502,13 @@ def main():
     result = {
         "at": time.strftime("%Y-%m-%d"),
         "commit": git("rev-parse", "--short", "HEAD") + dirty,
-        "command": f"bench/run --rows {options.rows} --pairs {options.pairs} --seconds {options.seconds:g}",
+        "command": f"bench/run{'' if options.rows == ','.join(ROWS) else f' --rows {options.rows}'} --pairs {options.pairs} --seconds {options.seconds:g}",
         "machine": machine(),
         "versions": servers.versions(),
         "pairs": options.pairs,
         "rows": {},
     }
+    progress = Progress(rows, servers, options)
     for row in rows:
         turns = {name: [] for name in servers.programs}
         for turn in range(options.pairs):
@@ -389,6 +516,7 @@ def main():
                 figures = measure(servers, name, row, options)
                 turns[name].append(figures)
                 print(f"{row} {turn + 1}/{options.pairs} {name}: {json.dumps(figures)}", file=sys.stderr)
+            progress.turn()
         result["rows"][row] = {name: summary(figures) for name, figures in turns.items()}
 
     out = options.out or HERE / "results" / f"{result['at']}-{result['commit']}.json"
