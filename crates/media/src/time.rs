@@ -7,6 +7,7 @@
 //! Does not belong here: reading any of these clocks. [`Clock`] is the trait through which the program hands them down;
 //! tests hand down a simulated one.
 
+use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -127,8 +128,42 @@ impl WallTime {
         }
     }
 
+    /// A time of day in UTC; `None` for what the Gregorian calendar does not have. Years from 0 to 9999, `second` to 60 (a leap second is the next one's first).
+    pub fn from_utc(date: (i64, i64, i64), time: (i64, i64, i64)) -> Option<Self> {
+        let ((year, month, day), (hour, minute, second)) = (date, time);
+        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let last = match month {
+            2 if is_leap => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        let is_date = (0..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=last).contains(&day);
+        if !is_date || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
+            return None;
+        }
+        // Years that begin in March, so that leap days are last.
+        let (year, from_march) = if month > 2 {
+            (year, month - 3)
+        } else {
+            (year - 1, month + 9)
+        };
+        let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let of_year = (153 * from_march + 2) / 5 + day - 1;
+        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+        Some(Self::from_unix_micros(seconds * 1_000_000))
+    }
+
     /// `2026-11-21T19:43:26.123Z`: RFC 3339 in UTC, milliseconds rounded down. Years from 0 to 9999, beyond which it is the nearest of those.
     pub fn to_rfc3339(self) -> String {
+        let mut text = String::with_capacity(24);
+        self.write_rfc3339(&mut text);
+        text
+    }
+
+    /// [`WallTime::to_rfc3339`], behind what `out` has.
+    pub fn write_rfc3339(self, out: &mut String) {
         const YEAR_0_MICROS: i64 = -62_167_219_200_000_000;
         const LAST_MICROS: i64 = 253_402_300_799_999_999;
         let micros = self.unix_micros.clamp(YEAR_0_MICROS, LAST_MICROS);
@@ -151,7 +186,11 @@ impl WallTime {
         let year = era * 400 + year_of_era + i64::from(month <= 2);
         let (seconds, millis) = (millis / 1_000, millis % 1_000);
         let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        // Into a string nothing fails.
+        let _ = write!(
+            out,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+        );
     }
 
     /// The 64-bit NTP timestamp of RTCP sender reports (RFC 3550 §4): seconds since 1900 in the upper half, fraction in
@@ -237,6 +276,27 @@ mod tests {
     }
 
     #[test]
+    fn what_no_calendar_has_is_no_time() {
+        for (date, time) in [
+            ((2026, 2, 29), (0, 0, 0)),
+            ((1900, 2, 29), (0, 0, 0)),
+            ((2026, 4, 31), (0, 0, 0)),
+            ((2026, 0, 1), (0, 0, 0)),
+            ((2026, 13, 1), (0, 0, 0)),
+            ((2026, 1, 0), (0, 0, 0)),
+            ((-1, 1, 1), (0, 0, 0)),
+            ((10_000, 1, 1), (0, 0, 0)),
+            ((2026, 1, 1), (24, 0, 0)),
+            ((2026, 1, 1), (0, 60, 0)),
+            ((2026, 1, 1), (0, 0, 61)),
+            ((i64::MAX, i64::MIN, i64::MAX), (i64::MIN, i64::MAX, i64::MIN)),
+        ] {
+            assert_eq!(WallTime::from_utc(date, time), None, "{date:?} {time:?}");
+        }
+        assert!(WallTime::from_utc((2000, 2, 29), (23, 59, 60)).is_some());
+    }
+
+    #[test]
     fn ntp_survives_the_era_change_of_2036() {
         let time = WallTime::from_unix_micros(2_100_000_000_123_456);
         let near = time.offset_micros(-5_000_000);
@@ -244,6 +304,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read_again(seconds in -62_167_219_200_i64..=253_402_300_799) {
+            let time = WallTime::from_unix_micros(seconds * 1_000_000);
+            let text = time.to_rfc3339();
+            let number = |from: usize, to: usize| text[from..to].parse().unwrap();
+            let date = (number(0, 4), number(5, 7), number(8, 10));
+            prop_assert_eq!(WallTime::from_utc(date, (number(11, 13), number(14, 16), number(17, 19))), Some(time));
+        }
+
         #[test]
         fn ntp_round_trip(unix_micros in 0_i64..4_000_000_000_000_000, skew in -1_000_000_000_i64..1_000_000_000) {
             let time = WallTime::from_unix_micros(unix_micros);

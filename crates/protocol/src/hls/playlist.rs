@@ -388,8 +388,8 @@ fn date(text: &str) -> Option<WallTime> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok().filter(|number| *number >= 0);
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let is_sane = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
-    let mut rest = text.get(19..).filter(|_| is_sane)?;
+    let local = WallTime::from_utc((year, month, day), (hour, minute, second))?;
+    let mut rest = text.get(19..)?;
     let mut micros = 0;
     if let Some(behind) = rest.strip_prefix('.') {
         let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
@@ -410,17 +410,7 @@ fn date(text: &str) -> Option<WallTime> {
         (_, 2) => zone.parse::<i64>().ok()? * 60,
         _ => return None,
     };
-    // Days since 0000-03-01, with the leap day last in its year.
-    let (year, from_march) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * from_march + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - sign * zone_minutes * 60;
-    Some(WallTime::from_unix_micros(seconds * 1_000_000 + micros))
+    Some(local.offset_micros(micros - sign * zone_minutes * 60_000_000))
 }
 
 #[cfg(test)]

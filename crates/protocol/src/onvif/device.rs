@@ -2,7 +2,7 @@
 
 use ::media::WallTime;
 
-use super::soap::{Request, body, days, find, shortened, text};
+use super::soap::{Request, body, find, shortened, text};
 use super::{MAX_ANSWER_BYTES, ReadError};
 
 pub(super) const DEVICE: &str = "http://www.onvif.org/ver10/device/wsdl";
@@ -44,11 +44,9 @@ pub fn time(answer: &[u8]) -> Result<Option<WallTime>, ReadError> {
         };
         let number = |name| -> Option<i64> { find(utc, SCHEMA, name).and_then(text)?.parse().ok() };
         let at = || {
-            let days = days(number("Year")?, number("Month")?, number("Day")?)?;
-            let (hour, minute, second) = (number("Hour")?, number("Minute")?, number("Second")?);
-            let known = (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
-            let seconds = || days * 86_400 + hour * 3_600 + minute * 60 + second;
-            known.then(|| WallTime::from_unix_micros(seconds() * 1_000_000))
+            let date = (number("Year")?, number("Month")?, number("Day")?);
+            let time = (number("Hour")?, number("Minute")?, number("Second")?);
+            WallTime::from_utc(date, time)
         };
         Ok(at())
     })

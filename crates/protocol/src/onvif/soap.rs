@@ -121,22 +121,6 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar; `None` for what no calendar has.
-pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    // Years that begin in March, so that leap days are last.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
-}
-
 /// Reads a message and hands its envelope's header, if it has one, and body on.
 pub(super) fn read<T>(
     bytes: &[u8],
