@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::service_manager::ServiceManager;
 use crate::support::{PATIENCE, Process, sightline};
 use crate::{port, start, wait_for_event};
 
@@ -67,22 +67,13 @@ fn wait_for_script(file: &Path) {
     });
 }
 
-/// As systemd does with `Type=notify` and `WatchdogSec`.
 #[test]
 fn the_service_manager_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&place).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
-        let mut bytes = [0; 256];
-        let length = manager.recv(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
-    };
-    let variables = [("NOTIFY_SOCKET", place.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
-    let mut process = start(folder.path(), &["serve", "--log", "json"], &variables);
+    let manager = ServiceManager::new(folder.path());
+    let mut process = start(folder.path(), &["serve", "--log", "json"], &manager.variables());
     let begun = loop {
-        match told().as_str() {
+        match manager.told().as_str() {
             "READY=1" => break Instant::now(),
             other => assert_eq!(other, "WATCHDOG=1"),
         }
@@ -91,14 +82,14 @@ fn the_service_manager_is_told() {
     let port = port(&mut process);
     std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     for _ in 0..10 {
-        assert_eq!(told(), "WATCHDOG=1");
+        assert_eq!(manager.told(), "WATCHDOG=1");
     }
     assert!(
         begun.elapsed() > Duration::from_millis(800),
         "more often than asked for"
     );
     ends(process, Signal::TERM);
-    while told() != "STOPPING=1" {}
+    while manager.told() != "STOPPING=1" {}
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod commands;
 mod credentials;
 mod lifetime;
 mod restart;
+mod service_manager;
 mod settings;
 mod start;
 

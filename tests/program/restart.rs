@@ -6,7 +6,6 @@ mod clients;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::service_manager::ServiceManager;
 use crate::support::{
     PATIENCE, Process, all_settings_known, counting_ffmpeg, sightline, tool, with_settings_of_its_own,
 };
@@ -331,29 +331,20 @@ fn programs_that_it_runs_get_no_sockets() {
     }
 }
 
-/// As systemd does with `Type=notify` and `WatchdogSec`.
 #[test]
 fn the_service_manager_is_told_who_it_is_now() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&place).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
-        let mut bytes = [0; 256];
-        let length = manager.recv(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
-    };
+    let manager = ServiceManager::new(folder.path());
     // It is for this process alone, as systemd has it.
     let program = env!("CARGO_BIN_EXE_sightline");
     let mut command = with_settings_of_its_own(std::process::Command::new("sh"));
     command.args(["-c", &format!("WATCHDOG_PID=$$ exec '{program}' \"$@\""), "sh"]);
-    let variables = [("NOTIFY_SOCKET", place.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
-    let mut line = Line::start_by(folder, command, &["--open"], &variables);
-    while told() != "READY=1" {}
-    assert_eq!(told(), "WATCHDOG=1");
+    let mut line = Line::start_by(folder, command, &["--open"], &manager.variables());
+    while manager.told() != "READY=1" {}
+    assert_eq!(manager.told(), "WATCHDOG=1");
     line.ask();
     let main = loop {
-        match told() {
+        match manager.told() {
             alive if alive == "WATCHDOG=1" => {}
             main => break main,
         }
@@ -362,16 +353,16 @@ fn the_service_manager_is_told_who_it_is_now() {
     assert_eq!(main, format!("WATCHDOG=1\nMAINPID={}", line.pid()));
     // Its first sign of life may come before.
     loop {
-        match told().as_str() {
+        match manager.told().as_str() {
             "READY=1" => break,
             other => assert_eq!(other, "WATCHDOG=1"),
         }
     }
     for _ in 0..5 {
-        assert_eq!(told(), "WATCHDOG=1");
+        assert_eq!(manager.told(), "WATCHDOG=1");
     }
     send(line.pid(), Signal::TERM);
-    while told() != "STOPPING=1" {}
+    while manager.told() != "STOPPING=1" {}
 }
 
 /// A container ends with its process 1.
