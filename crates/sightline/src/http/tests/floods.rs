@@ -95,6 +95,12 @@ async fn flood(socket: impl AsyncRead + AsyncWrite + Unpin, mut next: impl FnMut
         .expect("it is borne for ever")
 }
 
+/// The flood is answered with an error that ends its connection (RFC 9113 §5.4.1), and nobody else's.
+async fn ends_its_connection(world: &World, flood: impl Future<Output = Option<u32>>) {
+    assert!(flood.await.is_some_and(|code| code != 0));
+    others_are_served(world).await;
+}
+
 async fn others_are_served(world: &World) {
     let mut socket = world.connect().await;
     let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -171,8 +177,7 @@ async fn fields_that_go_on_for_ever_end_the_connection() {
         0 => frame(HEADERS, END_STREAM, 1, &healthz()),
         _ => frame(CONTINUATION, 0, 1, &more),
     });
-    assert!(code.await.is_some_and(|code| code != 0));
-    others_are_served(&world).await;
+    ends_its_connection(&world, code).await;
 }
 
 #[tokio::test]
@@ -184,8 +189,7 @@ async fn empty_continuations_end_the_connection() {
         0 => frame(HEADERS, END_STREAM, 1, &healthz()),
         _ => empty.clone(),
     });
-    assert!(code.await.is_some_and(|code| code != 0));
-    others_are_served(&world).await;
+    ends_its_connection(&world, code).await;
 }
 
 /// CVE-2023-44487: requests that are taken back at once, as fast as they come.
@@ -198,8 +202,7 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
         let asked = frame(HEADERS, END_STREAM | END_HEADERS, stream, &healthz());
         [asked, frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
     });
-    assert!(code.await.is_some_and(|code| code != 0));
-    others_are_served(&world).await;
+    ends_its_connection(&world, code).await;
 }
 
 /// Requests that break the protocol, so that it is us who take them back.
@@ -213,8 +216,7 @@ async fn requests_that_we_must_take_back_end_the_connection() {
         // RFC 9113 §6.9: a window that grows by nothing.
         [asked, frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
     });
-    assert!(code.await.is_some_and(|code| code != 0));
-    others_are_served(&world).await;
+    ends_its_connection(&world, code).await;
 }
 
 /// Each wants an answer, and nobody takes one.
