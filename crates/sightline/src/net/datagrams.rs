@@ -95,14 +95,8 @@ impl Datagrams {
 
     /// The next, if any have come; `buffer` as of [`Datagrams::receive`].
     pub fn try_receive(&self, buffer: &mut [u8]) -> Option<Received> {
-        loop {
-            match self.io.try_io(Interest::READABLE, || self.read(buffer)) {
-                Ok(received) => return Some(received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                // As above; each is told once.
-                Err(_) => {}
-            }
-        }
+        // An error is what an earlier datagram met on its way, as above: whoever waits for the socket is told at once that there is more.
+        self.io.try_io(Interest::READABLE, || self.read(buffer)).ok()
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<Received> {
