@@ -8,10 +8,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use media::hub::{Entry, Forms, Hub, Limits, Origin, Position, Publisher, Publishing, Reader, Render, Stream};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Entry, Forms, Hub, Limits, Position, Publisher, Reader, Render, Stream};
 use media::{Clock, Frame, MediaTime, StreamName, Timescale};
 use testkit::clock::SimClock;
+use testkit::publishing;
 use testkit::stream::{Settings, Video};
 
 /// A stream in its steady state: two seconds of 30 frames a second, GOP of ten, in the ring.
@@ -31,22 +31,7 @@ impl Live {
             StreamName::default_stream(),
         );
         let mut video = Video::new(Settings::default());
-        let info = SessionInfo {
-            stream: name.clone(),
-            role: Role::Publisher,
-            protocol: "bench",
-            remote: None,
-            agent: None,
-            since: clock.wall(),
-        };
-        let publishing = Publishing {
-            stats: Arc::new(SessionStats::new(info)),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
-        let publisher = hub
-            .publish(&name, vec![video.track()], publishing, clock.now())
-            .expect("free");
+        let publisher = publishing::publish(&hub, &name, vec![video.track()], &clock);
         let mut live = Self {
             stream: Arc::clone(publisher.stream()),
             gop: (0..10).map(|_| video.next_frame(clock.wall())).collect(),

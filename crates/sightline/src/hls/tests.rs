@@ -1,9 +1,9 @@
 //! When channels begin and end.
 
 use media::Clock;
-use media::hub::{Limits, Origin, Publisher, Publishing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Limits, Publisher};
 use protocol::hls::Query;
+use testkit::publishing::publish;
 use testkit::stream::{Settings, Video};
 
 use super::*;
@@ -11,31 +11,29 @@ use crate::clock::SystemClock;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn publish(hub: &Hub, frames: usize) -> (StreamName, Publisher) {
-    let name: StreamName = "cam".parse().unwrap();
-    let info = SessionInfo {
-        stream: name.clone(),
-        role: Role::Publisher,
-        protocol: "test",
-        remote: None,
-        agent: None,
-        since: SystemClock.wall(),
-    };
-    let publishing = Publishing {
-        stats: Arc::new(SessionStats::new(info)),
-        origin: Origin::Remote,
-        keyframe_requests: None,
-    };
+/// A stream of two seconds, and who gives it.
+struct World {
+    hub: Hub,
+    hls: Arc<Hls>,
+    name: StreamName,
+    publisher: Publisher,
+}
+
+fn world(times: Times) -> World {
+    let (hub, name) = (Hub::new(Limits::default()), "cam".parse().unwrap());
     let mut video = Video::new(Settings::default());
-    let mut publisher = hub
-        .publish(&name, vec![video.track()], publishing, SystemClock.now())
-        .unwrap();
-    for _ in 0..frames {
+    let mut publisher = publish(&hub, &name, vec![video.track()], &SystemClock);
+    for _ in 0..60 {
         publisher
             .publish(video.next_frame(SystemClock.wall()), SystemClock.now())
             .unwrap();
     }
-    (name, publisher)
+    World {
+        hls: Hls::with_times(hub.clone(), Arc::new(SystemClock), Adjustable::default(), times),
+        hub,
+        name,
+        publisher,
+    }
 }
 
 fn quick() -> Times {
@@ -57,9 +55,9 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_channel_that_nobody_asks_is_gone() {
-    let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Adjustable::default(), quick());
-    let (name, publisher) = publish(&hub, 60);
+    let World {
+        hls, name, publisher, ..
+    } = world(quick());
     assert_eq!(publisher.stream().readers(), 0, "nothing is done for who does not ask");
     let channel = hls.begin(&name, false).unwrap();
     assert_eq!(publisher.stream().readers(), 1);
@@ -80,9 +78,12 @@ async fn a_channel_that_nobody_asks_is_gone() {
 
 #[tokio::test]
 async fn an_ended_channel_says_so_for_a_while() {
-    let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(hub.clone(), Arc::new(SystemClock), Adjustable::default(), quick());
-    let (name, publisher) = publish(&hub, 60);
+    let World {
+        hub,
+        hls,
+        name,
+        publisher,
+    } = world(quick());
     let channel = hls.begin(&name, false).unwrap();
     hub.end(&name);
     until("it ends", || channel.has_ended()).await;
@@ -97,14 +98,12 @@ async fn an_ended_channel_says_so_for_a_while() {
 
 #[tokio::test]
 async fn one_that_goes_on_elsewhere_does_not_say_that_it_ended() {
-    let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(
-        hub.clone(),
-        Arc::new(SystemClock),
-        Adjustable::default(),
-        Times::default(),
-    );
-    let (name, _publisher) = publish(&hub, 60);
+    let World {
+        hub,
+        hls,
+        name,
+        publisher: _publishes,
+    } = world(Times::default());
     let channel = hls.begin(&name, false).unwrap();
     let next = next_part(&channel).await;
     let waiter = tokio::spawn({
@@ -132,14 +131,12 @@ async fn next_part(channel: &Channel) -> Query {
 /// A viewer that is gone while it waited leaves nothing behind.
 #[tokio::test]
 async fn abandoned_waiters_cost_nothing() {
-    let hub = Hub::new(Limits::default());
-    let hls = Hls::with_times(
-        hub.clone(),
-        Arc::new(SystemClock),
-        Adjustable::default(),
-        Times::default(),
-    );
-    let (name, _publisher) = publish(&hub, 60);
+    let World {
+        hls,
+        name,
+        publisher: _publishes,
+        ..
+    } = world(Times::default());
     let channel = hls.begin(&name, false).unwrap();
     let query = next_part(&channel).await;
     let before = Arc::strong_count(&channel);

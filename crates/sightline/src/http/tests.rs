@@ -26,6 +26,7 @@ use media::stats::{Role as SessionRole, SessionInfo, SessionStats};
 use media::{StreamName, TrackIndex, WallTime};
 use serde_json::Value;
 use testkit::clock::SimClock;
+use testkit::publishing::publish;
 use testkit::stream::{Audio, Video};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Instant;
 
-use media::hub::{Limits, Origin, Publisher, Publishing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Limits, Publisher};
+use media::stats::{Role, SessionStats};
 use media::{StreamName, TrackIndex};
 use protocol::rtp::rtcp;
+use testkit::publishing::publish;
 use testkit::stream::Video;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -54,18 +55,6 @@ impl World {
         let (port, secure_port) = (server.local_addr().unwrap().port(), server.secure_port().unwrap());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(server.run(stopped));
-        let publishing = Publishing {
-            stats: Arc::new(SessionStats::new(SessionInfo {
-                stream: StreamName::default_stream(),
-                role: Role::Publisher,
-                protocol: "test",
-                remote: None,
-                agent: None,
-                since: SystemClock.wall(),
-            })),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
         let track = |index| {
             Video::new(testkit::stream::Settings {
                 track: TrackIndex(index),
@@ -74,11 +63,10 @@ impl World {
         };
         let (mut first, second) = (track(0), track(1));
         let tracks = vec![first.track(), second.track()];
-        let now = SystemClock.now();
-        let mut publisher = hub
-            .publish(&StreamName::default_stream(), tracks, publishing, now)
+        let mut publisher = publish(&hub, &StreamName::default_stream(), tracks, &SystemClock);
+        publisher
+            .publish(first.next_frame(SystemClock.wall()), SystemClock.now())
             .unwrap();
-        publisher.publish(first.next_frame(SystemClock.wall()), now).unwrap();
         Self {
             port,
             secure_port,

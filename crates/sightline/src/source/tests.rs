@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use media::hub::{Limits, Origin, Publisher, Publishing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Limits, Publisher};
+use testkit::publishing::publish;
 use testkit::stream::{Settings as VideoSettings, Video};
 use tokio::task::JoinHandle;
 
@@ -42,22 +42,7 @@ impl Drop for Camera {
 }
 
 pub(crate) fn publisher(hub: &Hub, stream: &str, video: &Video) -> Publisher {
-    let info = SessionInfo {
-        stream: name(stream),
-        role: Role::Publisher,
-        protocol: "test",
-        remote: None,
-        agent: None,
-        since: SystemClock.wall(),
-    };
-    let publishing = Publishing {
-        stats: Arc::new(SessionStats::new(info)),
-        origin: Origin::Remote,
-        keyframe_requests: None,
-    };
-    let tracks = vec![video.track()];
-    hub.publish(&name(stream), tracks, publishing, SystemClock.now())
-        .unwrap()
+    publish(hub, &name(stream), vec![video.track()], &SystemClock)
 }
 
 pub(crate) async fn film(mut publisher: Publisher, mut video: Video) {

@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use media::hub::{Limits, Origin, Publisher, Publishing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Limits, Publisher};
+use media::stats::{Role, SessionStats};
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive, TcpType};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use testkit::publishing::publish;
 use testkit::stream::{Settings as VideoSettings, Video};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpStream, UdpSocket};
@@ -55,23 +56,7 @@ impl World {
         let (stop, requested) = shutdown::channel();
         tokio::spawn(Arc::clone(&service).run(requested));
         let video = Video::new(video);
-        let info = SessionInfo {
-            stream: "cam".parse().unwrap(),
-            role: Role::Publisher,
-            protocol: "test",
-            remote: None,
-            agent: None,
-            since: SystemClock.wall(),
-        };
-        let publishing = Publishing {
-            stats: Arc::new(SessionStats::new(info)),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
-        let name = "cam".parse().unwrap();
-        let publisher = hub
-            .publish(&name, vec![video.track()], publishing, SystemClock.now())
-            .unwrap();
+        let publisher = publish(&hub, &"cam".parse().unwrap(), vec![video.track()], &SystemClock);
         Self {
             service,
             hub,

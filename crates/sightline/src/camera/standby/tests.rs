@@ -1,6 +1,6 @@
-use media::hub::{Event, Limits, Origin, Publisher, Publishing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Event, Limits, Publisher};
 use testkit::clock::SimClock;
+use testkit::publishing::publish;
 use testkit::stream::{Audio, Settings, Video};
 
 use super::*;
@@ -36,21 +36,7 @@ impl World {
     }
 
     fn publisher(&self, tracks: Vec<Track>) -> Publisher {
-        let stats = SessionStats::new(SessionInfo {
-            stream: self.watch.name.clone(),
-            role: Role::Publisher,
-            protocol: "RTSP/TCP",
-            remote: None,
-            agent: None,
-            since: self.clock.wall(),
-        });
-        let publishing = Publishing {
-            stats: Arc::new(stats),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
-        let published = self.hub.publish(&self.watch.name, tracks, publishing, self.clock.now());
-        published.unwrap()
+        publish(&self.hub, &self.watch.name, tracks, &self.clock)
     }
 
     /// What a slate's camera hands its pictures to, and whether it has given way.

@@ -22,21 +22,7 @@ impl Live {
 
     fn of(world: &World, name: &str, video: Video) -> Self {
         let name: StreamName = name.parse().unwrap();
-        let info = SessionInfo {
-            stream: name.clone(),
-            role: SessionRole::Publisher,
-            protocol: "RTSP/TCP",
-            remote: None,
-            agent: None,
-            since: world.clock.wall(),
-        };
-        let publishing = Publishing {
-            stats: Arc::new(SessionStats::new(info)),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
-        let tracks = vec![video.track()];
-        let publisher = world.hub.publish(&name, tracks, publishing, world.clock.now()).unwrap();
+        let publisher = publish(&world.hub, &name, vec![video.track()], &*world.clock);
         Self {
             publisher,
             video,

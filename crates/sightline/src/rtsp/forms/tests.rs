@@ -1,10 +1,10 @@
 //! Which packets viewers share, and with which numbers.
 
 use media::StreamName;
-use media::hub::{Event, Hub, Limits, Origin, Publisher, Publishing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Event, Hub, Limits, Publisher};
 use protocol::rtp::Packet;
 use testkit::clock::SimClock;
+use testkit::publishing::publish;
 use testkit::stream::{Settings, Video};
 
 use super::*;
@@ -30,21 +30,9 @@ impl World {
                 ..Settings::default()
             })
         });
-        let publishing = Publishing {
-            stats: Arc::new(SessionStats::new(SessionInfo {
-                stream: StreamName::default_stream(),
-                role: Role::Publisher,
-                protocol: "test",
-                remote: None,
-                agent: None,
-                since: clock.wall(),
-            })),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
         let name = StreamName::default_stream();
         let tracks = videos.iter().map(Video::track).collect();
-        let publisher = hub.publish(&name, tracks, publishing, clock.now()).unwrap();
+        let publisher = publish(&hub, &name, tracks, &clock);
         let stream = hub.stream(&name, clock.now()).unwrap();
         // Sequence numbers begin near their end.
         let forms = Forms::new(&stream, || 0xfffe);

@@ -1,11 +1,11 @@
 //! A trail in simulated time: a camera, the hub, and a way of so many bits per second.
 
 use bytes::Bytes;
-use media::hub::{Event, Hub, Limits, Origin, Publisher, Publishing, Stream};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::hub::{Event, Hub, Limits, Publisher, Stream};
 use media::{Clock as _, Frame};
 use std::sync::Arc;
 use testkit::clock::SimClock;
+use testkit::publishing::publish;
 use testkit::stream::{Settings, Video};
 
 use super::*;
@@ -41,22 +41,7 @@ impl World {
     fn new(bps: u64, layered: bool) -> Self {
         let (clock, hub, video) = (SimClock::new(), Hub::new(Limits::default()), camera());
         let name = "cam".parse().unwrap();
-        let info = SessionInfo {
-            stream: "cam".parse().unwrap(),
-            role: Role::Publisher,
-            protocol: "test",
-            remote: None,
-            agent: None,
-            since: clock.wall(),
-        };
-        let publishing = Publishing {
-            stats: Arc::new(SessionStats::new(info)),
-            origin: Origin::Remote,
-            keyframe_requests: None,
-        };
-        let publisher = hub
-            .publish(&name, vec![video.track()], publishing, clock.now())
-            .unwrap();
+        let publisher = publish(&hub, &name, vec![video.track()], &clock);
         Self {
             stream: hub.stream(&name, clock.now()).unwrap(),
             clock,
