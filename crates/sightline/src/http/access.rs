@@ -112,8 +112,12 @@ fn by_header(headers: &HeaderMap) -> Found {
 }
 
 fn by_query(uri: &Uri) -> Found {
-    let query = uri.query().unwrap_or_default().as_bytes();
-    let token = form_urlencoded::parse(query).find(|(name, _)| name == "token");
+    let query = uri.query().unwrap_or_default();
+    // The directives of LL-HLS come with every list, and need not be decoded to see that none is a token.
+    if !query.contains("token") && !query.contains('%') {
+        return Found::Nothing;
+    }
+    let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
     token.map_or(Found::Nothing, |(_, token)| Found::Token(Secret::new(&*token)))
 }
 
@@ -195,6 +199,8 @@ mod tests {
     #[case("/a?token=abc", "token abc")]
     #[case("/a?x=1&token=a%2Fb+c&token=d", "token a/b c")]
     #[case("/a?token=", "token ")]
+    #[case("/a?%74oken=abc", "token abc")]
+    #[case("/a?_HLS_msn=3&_HLS_part=1", "nothing")]
     #[case("/a?Token=abc", "nothing")]
     #[case("/a", "nothing")]
     fn queries(#[case] uri: Uri, #[case] expected: &str) {

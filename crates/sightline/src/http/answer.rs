@@ -5,7 +5,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -49,22 +49,26 @@ pub(super) fn see(location: String) -> Response {
     }
 }
 
+/// Header fields of an answer, with room for those that it is sent with: they find their place without moving each other.
+pub(super) fn head() -> HeaderMap {
+    HeaderMap::with_capacity(12)
+}
+
 /// Adds what every answer carries, where its handler did not say otherwise.
-pub(super) async fn protected(mut response: Response) -> Response {
-    let usual: [(HeaderName, &'static str); 5] = [
+pub(super) fn protect(headers: &mut HeaderMap) {
+    // Each checked while the program is built: read again for every answer they would cost more than their places.
+    let usual: [(HeaderName, HeaderValue); 5] = [
         // Most is for one client and now; what may be kept says so.
-        (CACHE_CONTROL, "no-store"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, const { HeaderValue::from_static("no-store") }),
+        (X_CONTENT_TYPE_OPTIONS, const { HeaderValue::from_static("nosniff") }),
         // URLs may carry a token.
-        (REFERRER_POLICY, "no-referrer"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (CONTENT_SECURITY_POLICY, DATA_POLICY),
+        (REFERRER_POLICY, const { HeaderValue::from_static("no-referrer") }),
+        (X_FRAME_OPTIONS, const { HeaderValue::from_static("DENY") }),
+        (CONTENT_SECURITY_POLICY, const { HeaderValue::from_static(DATA_POLICY) }),
     ];
     for (name, value) in usual {
-        let entry = response.headers_mut().entry(name);
-        entry.or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(value);
     }
-    response
 }
 
 /// A text made safe to stand in HTML, also in an attribute's value.

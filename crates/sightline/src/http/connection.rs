@@ -7,8 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -18,9 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tower::ServiceExt as _;
 
 use super::Shared;
+use super::entrance::Entrance;
 use super::peer::Peer;
 use crate::net;
 use crate::shutdown::Shutdown;
@@ -39,7 +38,7 @@ const WINDOW_BYTES: [u32; 2] = [64 << 10, 256 << 10];
 pub(super) async fn run(
     socket: TcpStream,
     remote: SocketAddr,
-    router: Router,
+    entrance: Arc<Entrance>,
     secure: bool,
     shared: &Arc<Shared>,
     stop: &Shutdown,
@@ -53,7 +52,7 @@ pub(super) async fn run(
     };
     let peer = Peer::new(remote, local, secure);
     let serve = Serve {
-        router,
+        entrance,
         peer,
         shared,
         stop,
@@ -83,7 +82,7 @@ async fn accept_tls(socket: TcpStream, shared: &Shared) -> Option<TlsStream<TcpS
 }
 
 struct Serve<'a> {
-    router: Router,
+    entrance: Arc<Entrance>,
     peer: Peer,
     shared: &'a Arc<Shared>,
     stop: &'a Shutdown,
@@ -92,9 +91,8 @@ struct Serve<'a> {
 impl Serve<'_> {
     /// Without asking whether it might be HTTP/2: nobody speaks that without TLS, and looking would have to be limited in time as well.
     async fn http1(self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let router = self.router;
-        let peer = self.peer;
-        let service = service_fn(move |request| answer(router.clone(), peer, request));
+        let (entrance, peer) = (self.entrance, self.peer);
+        let service = service_fn(move |request| answer(Arc::clone(&entrance), peer, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.shared.settings.patience.headers)
@@ -106,12 +104,12 @@ impl Serve<'_> {
     }
 
     async fn http2(self, socket: TlsStream<TcpStream>) {
-        let (router, peer) = (self.router, self.peer);
+        let (entrance, peer) = (self.entrance, self.peer);
         let asked = Arc::new(AtomicBool::new(false));
         let asks = Arc::clone(&asked);
         let service = service_fn(move |request| {
             asks.store(true, Relaxed);
-            answer(router.clone(), peer, request)
+            answer(Arc::clone(&entrance), peer, request)
         });
         let patience = self.shared.settings.patience;
         let [stream_bytes, connection_bytes] = WINDOW_BYTES;
@@ -152,8 +150,11 @@ async fn until_stopped<C: Future>(connection: C, end: fn(Pin<&mut C>), shared: &
     let _ = tokio::time::timeout(shared.settings.patience.end, connection).await;
 }
 
-async fn answer(router: Router, peer: Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(peer);
-    router.oneshot(request).await
+async fn answer(entrance: Arc<Entrance>, peer: Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    // Most bring nothing, which needs no memory.
+    let request = request.map(|body| match body.is_end_stream() {
+        true => Body::empty(),
+        false => Body::new(body),
+    });
+    Ok(entrance.answer(peer, request).await)
 }

@@ -29,11 +29,11 @@ use media::stats::SessionStats;
 use protocol::hls::{Query, Text, Variant};
 use url::form_urlencoded;
 
-use super::Shared;
 use super::access::{Caller, Shown};
 use super::openapi::{Operation, Parameter};
 use super::problem::Problem;
 use super::routes::{Answer, Call, Route, Target, Verb};
+use super::{Shared, answer};
 use crate::auth::{Action, Principal, may};
 use crate::hls::{Channel, Client, Error, LOW_OF_FULL, Unavailable};
 use crate::source::Missing;
@@ -277,13 +277,14 @@ fn list_answer(call: &Call, caller: &Caller, channel: &Channel, text: &Arc<Text>
     let bytes = if compressed { text.gzip() } else { text.plain() };
     stats.bytes.add(bytes.len() as u64);
     let mut response = Response::new(Body::from(bytes.clone()));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
+    let mut headers = answer::head();
+    headers.insert(CONTENT_TYPE, const { HeaderValue::from_static(PLAYLIST) });
     headers.insert(CACHE_CONTROL, cache_control(caller, open.then_some(life_s)));
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(VARY, const { HeaderValue::from_static("Accept-Encoding") });
     if compressed {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(CONTENT_ENCODING, const { HeaderValue::from_static("gzip") });
     }
+    *response.headers_mut() = headers;
     response
 }
 
@@ -319,7 +320,7 @@ fn cache_control(caller: &Caller, life_s: Option<u64>) -> HeaderValue {
         Some(life_s) => format!("{who}, max-age={life_s}"),
         None => format!("{who}, no-cache"),
     };
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("no-store"))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-store"))
 }
 
 /// RFC 9110 §12.5.3, as far as it concerns gzip.
@@ -356,12 +357,13 @@ fn media_answer(chunks: Vec<Bytes>, headers: &HeaderMap) -> Response {
     };
     let mut response = Response::new(Body::new(Chunks::new(chunks)));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let mut headers = answer::head();
+    headers.insert(CONTENT_TYPE, const { HeaderValue::from_static("video/mp4") });
+    headers.insert(ACCEPT_RANGES, const { HeaderValue::from_static("bytes") });
     if let Some(range) = content_range.and_then(|range| HeaderValue::from_str(&range).ok()) {
         headers.insert(CONTENT_RANGE, range);
     }
+    *response.headers_mut() = headers;
     response
 }
 

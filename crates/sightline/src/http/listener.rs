@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::entrance::Entrance;
 use super::{Shared, connection};
 use crate::shutdown::Shutdown;
 
@@ -18,7 +18,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// One port.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
-    pub(super) router: Router,
+    pub(super) entrance: Arc<Entrance>,
     /// By TLS.
     pub(super) secure: bool,
 }
@@ -58,9 +58,9 @@ impl Listener {
                 continue;
             }
             let counted = Open(Arc::clone(shared));
-            let (router, secure, stop, open) = (self.router.clone(), self.secure, stop.clone(), open.clone());
+            let (entrance, secure, stop, open) = (Arc::clone(&self.entrance), self.secure, stop.clone(), open.clone());
             tokio::spawn(async move {
-                connection::run(socket, remote, router, secure, &counted.0, &stop).await;
+                connection::run(socket, remote, entrance, secure, &counted.0, &stop).await;
                 drop((counted, open));
             });
         }

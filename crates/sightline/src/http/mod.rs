@@ -1,26 +1,27 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
-//! Belongs here: listeners and connections with their limits (`listener`, `connection`), the one place where a request becomes a
-//! principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), the metrics (`metrics`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
-//! Adding a route is one line in a table, which cannot be written without saying who may use it. Clippy forbids making a router elsewhere.
+//! Adding a route is one line in a table, which cannot be written without saying who may use it. Clippy forbids axum's router, which could.
 
 mod access;
 mod answer;
 mod api;
 mod assets;
-mod below;
 mod body;
 mod challenge;
 mod connection;
+mod entrance;
 mod hls;
 mod listener;
 mod metrics;
 mod notices;
 mod openapi;
 mod pages;
+mod paths;
 mod peer;
 mod problem;
 mod routes;
@@ -52,9 +53,9 @@ use crate::source::Supervisor;
 use crate::status;
 use crate::tls::Certificates;
 use crate::webhooks::Webhooks;
+use entrance::{Cors, Entrance};
 use listener::Listener;
 use notices::Notices;
-use routes::Cors;
 pub(crate) use v3::{reader_type, source_of, uuid};
 
 /// What the HTTP ports need to know.
@@ -215,13 +216,13 @@ impl Server {
             notices: Notices::default(),
             settings,
         });
-        let dashboard = routes::router(routes::DASHBOARD, Cors::Live, &shared);
+        let dashboard = Arc::new(Entrance::new(routes::DASHBOARD, Cors::Live, &shared));
         // Players of other sites may play what is open, and read why not.
-        let players = routes::router(routes::PLAYERS, Cors::Everybody, &shared);
-        let listener = |socket, router: &axum::Router, secure| {
+        let players = Arc::new(Entrance::new(routes::PLAYERS, Cors::Everybody, &shared));
+        let listener = |socket, entrance: &Arc<Entrance>, secure| {
             TcpListener::from_std(socket).map(|socket| Listener {
                 socket,
-                router: router.clone(),
+                entrance: Arc::clone(entrance),
                 secure,
             })
         };

@@ -1,39 +1,28 @@
 //! The table of routes, and the one way to their handlers.
 //!
-//! Belongs here: what a route is, who is let through to it, which routes each port has, what happens beside the routes. Does not belong
-//! here: what a handler does.
+//! Belongs here: what a route is, who is let through to it, which routes each port has. Does not belong here: which route a request means
+//! (`super::entrance`, `super::paths`), what a handler does.
 //!
 //! A [`Route`] cannot be made without its [`Target`], which says who may use it, and what a handler is given depends on that: only those
-//! behind a check get a [`Caller`]. No router is made anywhere else (`clippy.toml`).
+//! behind a check get a [`Caller`]. Nothing else leads to a handler: axum's router is forbidden (`clippy.toml`).
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts as _, RawPathParams, Request};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, any, on};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_LENGTH,
-    LOCATION,
-};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use media::StreamName;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::access::{self, Caller, Shown};
-use super::below::{self, Below, Params};
 use super::notices::RefusedAccess;
 use super::openapi::Operation;
+use super::paths::Params;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, answer, api, assets, challenge, hls, metrics, openapi, pages, socket, v3, webrtc};
+use super::{Shared, api, assets, challenge, hls, metrics, openapi, pages, socket, v3, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -86,7 +75,8 @@ pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 #[derive(Clone, Copy)]
 pub(super) struct Route {
     pub(super) verb: Verb,
-    /// As the router takes it, `/api/v1/streams/{name}`; or below a stream, whose name may hold slashes, `/{+name}/whep`.
+    /// Written out, with parameters to the next slash or, as `{*name}`, to the end: `/api/v1/streams/{name}`. Or below a stream, whose name
+    /// may hold slashes: `/{+name}/whep`.
     pub(super) path: &'static str,
     pub(super) target: Target,
     /// What the description of the API says of it; `None` for pages and what they are made of, and for what browsers ask by themselves.
@@ -159,69 +149,7 @@ impl Call {
     }
 }
 
-/// Whether pages of other sites may read answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cors {
-    /// They may not, but below `/live/`.
-    Live,
-    /// All may, but never with cookies: players and WHEP snippets stand on people's own pages (CONTRACT §3, §4).
-    Everybody,
-}
-
-/// The router of a port.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where routers are made, from tables alone"
-)]
-pub(super) fn router(port: Port, cors: Cors, shared: &Arc<Shared>) -> Router {
-    let routes = || port.tables.iter().copied().flatten();
-    let ordinary = routes().filter(|route| !route.path.starts_with(below::NAME));
-    let router = ordinary.fold(Router::new(), |router, route| {
-        let shared = Arc::clone(shared);
-        let pass = move |request: Request| pass_named(route, Arc::clone(&shared), request);
-        router.route(route.path, on(route.verb.filter(), pass))
-    });
-    let below = Below::new(routes());
-    let streams = Arc::new(Streams { below, port, cors });
-    let counting = Arc::clone(shared);
-    let on_panic = move |_: Box<dyn Any + Send>| {
-        counting.panicked();
-        Problem::bug().into_response()
-    };
-    let shared = Arc::clone(shared);
-    router
-        .route(
-            &format!("{}{{*path}}", port.streams_at),
-            any(move |request: Request| pass_below(Arc::clone(&streams), Arc::clone(&shared), request)),
-        )
-        .fallback(move |request: Request| beside(cors, request, Problem::no_such_path))
-        .method_not_allowed_fallback(move |request: Request| beside(cors, request, Problem::wrong_method))
-        .layer(CatchPanicLayer::custom(on_panic))
-        .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
-            shared_with(cors, request, next)
-        }))
-        .layer(axum::middleware::map_response(answer::protected))
-}
-
-impl Cors {
-    /// Whether pages of other sites may read what is at this path.
-    fn opens(self, path: &str) -> bool {
-        self == Self::Everybody || path.starts_with(LIVE)
-    }
-}
-
 impl Verb {
-    fn filter(self) -> MethodFilter {
-        match self {
-            Self::Get => MethodFilter::GET,
-            Self::Post => MethodFilter::POST,
-            Self::Put => MethodFilter::PUT,
-            Self::Patch => MethodFilter::PATCH,
-            Self::Delete => MethodFilter::DELETE,
-            Self::Options => MethodFilter::OPTIONS,
-        }
-    }
-
     pub(super) fn method(self) -> Method {
         match self {
             Self::Get => Method::GET,
@@ -234,106 +162,32 @@ impl Verb {
     }
 
     /// HEAD is GET.
-    fn takes(self, method: &Method) -> bool {
+    pub(super) fn takes(self, method: &Method) -> bool {
         self.method() == *method || (self == Self::Get && *method == Method::HEAD)
     }
 }
 
-/// To the handler of an ordinary route.
-async fn pass_named(route: &'static Route, shared: Arc<Shared>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
-    // What is no UTF-8 is no name, and its place is taken by the character that says so.
-    let params = RawPathParams::from_request_parts(&mut parts, &()).await;
-    let params = params.map_or_else(
-        |_| [("name", "\u{FFFD}")].into_iter().collect(),
-        |params| params.iter().collect(),
-    );
-    pass(route, shared, params, Request::from_parts(parts, body)).await
-}
-
-/// What a port has below streams.
-struct Streams {
-    below: Below,
-    port: Port,
-    cors: Cors,
-}
-
-/// To the handler of a route below a stream.
-async fn pass_below(streams: Arc<Streams>, shared: Arc<Shared>, request: Request) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path());
-    let path = path.strip_prefix(streams.port.streams_at).unwrap_or_default();
-    let Some((pattern, params)) = streams.below.find(path) else {
-        if matches!(method, Method::GET | Method::HEAD) && streams.below.lacks_slash(path) {
-            return with_slash(path, request.uri().query());
-        }
-        return beside(streams.cors, request, Problem::no_such_path).await;
-    };
-    let Some(route) = pattern.routes.iter().find(|route| route.verb.takes(&method)) else {
-        let allowed: Vec<_> = pattern
-            .routes
-            .iter()
-            .map(|route| route.verb.method().to_string())
-            .collect();
-        let mut response = beside(streams.cors, request, Problem::wrong_method).await;
-        if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
-            response.headers_mut().entry(ALLOW).or_insert(allowed);
-        }
-        return response;
-    };
-    let preflight = asks_for_others(streams.cors, &request);
-    let mut response = pass(route, shared, params, request).await;
-    if preflight {
-        response.headers_mut().extend(preflight_headers());
-    }
-    if method == Method::HEAD {
-        return without_body(response);
-    }
-    response
-}
-
-/// To the same path as a folder, so that what its page asks for is below it. Relative, for there may be a proxy in front.
-fn with_slash(path: &str, query: Option<&str>) -> Response {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let query = query.map_or_else(String::new, |query| format!("?{query}"));
-    let location = HeaderValue::from_str(&format!("./{last}/{query}"));
-    match location {
-        Ok(location) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),
-        Err(_) => Problem::no_such_path().into_response(),
-    }
-}
-
-/// The answer to HEAD: all but the body.
-fn without_body(response: Response) -> Response {
-    let (mut parts, body) = response.into_parts();
-    if let Some(length) = body.size_hint().exact() {
-        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
-    }
-    Response::from_parts(parts, Body::empty())
-}
-
 /// To the handler, for who may.
-async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, request: Request) -> Response {
+pub(super) async fn pass(
+    route: &'static Route,
+    shared: &Arc<Shared>,
+    peer: Peer,
+    params: Params,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(peer) = parts.extensions.get::<Peer>().copied() else {
-        return Problem::bug().into_response();
-    };
-    let gate = Gate {
-        route,
-        shared: &shared,
-        peer,
-    };
+    let gate = Gate { route, shared, peer };
     let call = |parts, params| Call {
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
         peer,
         params,
         request: Request::from_parts(parts, body),
     };
-    let page_path = parts.uri.path().to_owned();
     match route.target {
         Target::Public { handler, .. } => handler(call(parts, params)).await,
         Target::Page { action, handler } => match gate.enter(action, Object::Program, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
-            Err(problem) => pages::sign_in(&problem, &page_path),
+            Err(problem) => pages::sign_in(&problem, parts.uri.path()),
         },
         Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
@@ -345,7 +199,7 @@ async fn pass(route: &'static Route, shared: Arc<Shared>, params: Params, reques
         },
         Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
-            Err(problem) => pages::sign_in(&problem, &page_path),
+            Err(problem) => pages::sign_in(&problem, parts.uri.path()),
         },
         Target::Stream { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
@@ -465,47 +319,6 @@ fn stream_name(params: &Params) -> Result<StreamName, Problem> {
             "write it as GET /api/v1/streams lists it, with %2F for a slash in the paths of the API",
         )
     })
-}
-
-/// Beside all routes: browsers ask before they let pages of other sites do more than read (Fetch §4.8); else there is a problem.
-async fn beside(cors: Cors, request: Request, problem: fn() -> Problem) -> Response {
-    if asks_for_others(cors, &request) {
-        return (StatusCode::NO_CONTENT, preflight_headers()).into_response();
-    }
-    problem().into_response()
-}
-
-/// Whether a browser asks what pages of other sites may do, and they may.
-fn asks_for_others(cors: Cors, request: &Request) -> bool {
-    let asks = request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    asks && cors.opens(request.uri().path())
-}
-
-fn preflight_headers() -> HeaderMap {
-    let says = [
-        (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
-        (
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            "Authorization, Content-Type, If-Match, Range",
-        ),
-        (ACCESS_CONTROL_MAX_AGE, "86400"),
-    ];
-    says.into_iter()
-        .map(|(name, value)| (name, HeaderValue::from_static(value)))
-        .collect()
-}
-
-/// Lets other sites read an answer, where they may.
-async fn shared_with(cors: Cors, request: Request, next: Next) -> Response {
-    let open = cors.opens(request.uri().path());
-    let mut response = next.run(request).await;
-    if open {
-        let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        let exposed = HeaderValue::from_static("Location, ETag, Link, Accept-Patch");
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
-    response
 }
 
 /// Whether somebody may see an object that a list holds.

@@ -1,7 +1,8 @@
-//! The HTTP ports as their clients see them: by the router alone where no socket matters, else over loopback.
+//! The HTTP ports as their clients see them: without them where no socket matters, else over loopback.
 
 mod api;
 mod config;
+mod entrance;
 mod events;
 mod floods;
 mod hls;
@@ -16,7 +17,6 @@ mod webrtc;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -30,7 +30,6 @@ use testkit::publishing::publish;
 use testkit::stream::{Audio, Video};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tower::ServiceExt as _;
 
 use super::peer::Peer;
 use super::*;
@@ -97,8 +96,8 @@ fn live(folder: &tempfile::TempDir) -> Arc<Live> {
 /// The HTTP ports of a program with a hub.
 struct World {
     shared: Arc<Shared>,
-    dashboard: Router,
-    players: Router,
+    dashboard: Arc<Entrance>,
+    players: Arc<Entrance>,
     hub: Hub,
     clock: Arc<dyn Clock>,
     trigger: Trigger,
@@ -171,8 +170,8 @@ impl World {
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));
         let server = Server::new(sockets, settings, streams, auth, sessions, Arc::clone(&wishes.clock)).unwrap();
-        let (shared, dashboard) = (Arc::clone(&server.shared), server.listeners[0].router.clone());
-        let players = server.listeners[2].router.clone();
+        let entrance = |listener: usize| Arc::clone(&server.listeners[listener].entrance);
+        let (shared, dashboard, players) = (Arc::clone(&server.shared), entrance(0), entrance(2));
         tokio::spawn(status.run(stop.clone()));
         let running = tokio::spawn(server.run(stop));
         Self {
@@ -244,7 +243,7 @@ impl World {
         publisher
     }
 
-    /// Asks the dashboard's router as somebody at `remote`.
+    /// Asks the dashboard's port as somebody at `remote`.
     async fn ask(&self, remote: &str, method: Method, path: &str, headers: &[(&str, &str)]) -> Reply {
         ask(&self.dashboard, remote, method, path, headers, "").await
     }
@@ -308,7 +307,14 @@ impl Reply {
     }
 }
 
-async fn ask(router: &Router, remote: &str, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+async fn ask(
+    entrance: &Entrance,
+    remote: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -316,12 +322,10 @@ async fn ask(router: &Router, remote: &str, method: Method, path: &str, headers:
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut request = request.body(Body::from(body.to_owned())).unwrap();
+    let request = request.body(Body::from(body.to_owned())).unwrap();
     let local = "192.0.2.1:8000".parse().unwrap();
-    request
-        .extensions_mut()
-        .insert(Peer::new(remote.parse().unwrap(), local, false));
-    let response = router.clone().oneshot(request).await.unwrap();
+    let peer = Peer::new(remote.parse().unwrap(), local, false);
+    let response = entrance.answer(peer, request).await;
     let (parts, mut body) = response.into_parts();
     let endless = parts
         .headers

@@ -92,10 +92,9 @@ async fn urls_name_the_host_that_the_client_used() {
     ] {
         let mut request = Request::builder().uri("/api/v1/streams/door").header("host", host);
         request = request.header("authorization", "Bearer v-token");
-        let mut request = request.body(Body::empty()).unwrap();
+        let request = request.body(Body::empty()).unwrap();
         let peer = Peer::new(ELSEWHERE.parse().unwrap(), "192.0.2.1:8000".parse().unwrap(), false);
-        request.extensions_mut().insert(peer);
-        let body = world.dashboard.clone().oneshot(request).await.unwrap().into_body();
+        let body = world.dashboard.answer(peer, request).await.into_body();
         let bytes = body.collect().await.unwrap().to_bytes();
         let stream: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(stream["urls"]["rtsp"], expected);

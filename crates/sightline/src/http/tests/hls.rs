@@ -9,14 +9,14 @@ use super::*;
 use crate::auth::Mode;
 
 /// A stream that a test gives its pictures.
-struct Live {
+pub(super) struct Live {
     publisher: Publisher,
     video: Video,
     clock: Arc<dyn Clock>,
 }
 
 impl Live {
-    fn new(world: &World, name: &str) -> Self {
+    pub(super) fn new(world: &World, name: &str) -> Self {
         Self::of(world, name, Video::new(testkit::stream::Settings::default()))
     }
 
@@ -30,7 +30,7 @@ impl Live {
         }
     }
 
-    fn play(&mut self, frames: usize) {
+    pub(super) fn play(&mut self, frames: usize) {
         for _ in 0..frames {
             let frame = self.video.next_frame(self.clock.wall());
             self.publisher.publish(frame, self.clock.now()).unwrap();
@@ -42,7 +42,7 @@ impl Live {
     }
 }
 
-fn open() -> World {
+pub(super) fn open() -> World {
     World::with(Wishes {
         mode: Mode::Open,
         ..Wishes::default()
@@ -60,19 +60,17 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut request = request.body(Body::empty()).unwrap();
+        let request = request.body(Body::empty()).unwrap();
         let local = "192.0.2.1:8888".parse().unwrap();
-        request
-            .extensions_mut()
-            .insert(Peer::new(ELSEWHERE.parse().unwrap(), local, false));
-        let response = self.players.clone().oneshot(request).await.unwrap();
+        let peer = Peer::new(ELSEWHERE.parse().unwrap(), local, false);
+        let response = self.players.answer(peer, request).await;
         let (parts, body) = response.into_parts();
         (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
     }
 }
 
 /// Names of parts in a list, the newest last.
-fn parts(list: &str) -> Vec<String> {
+pub(super) fn parts(list: &str) -> Vec<String> {
     let uri = |line: &str| Some(line.split_once("URI=\"")?.1.split_once('"')?.0.to_owned());
     let lines = list.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
     lines.filter_map(uri).collect()

@@ -203,12 +203,12 @@ async fn pages_of_streams_know_where_they_are() {
         ("/house%2Fcam/publish?x=1", "publish", "../"),
     ] {
         let name = if path.contains("house") { "house/cam" } else { "cam" };
-        for (router, prefix, streams, deeper) in [
+        for (entrance, prefix, streams, deeper) in [
             (&world.players, "", "", ""),
             (&world.dashboard, "/live", "live/", "../"),
         ] {
             let path = format!("{prefix}{path}");
-            let reply = ask(router, TRUSTED, Method::GET, &path, &[], "").await;
+            let reply = ask(entrance, TRUSTED, Method::GET, &path, &[], "").await;
             let root = format!("{root}{deeper}");
             let expected = serde_json::json!({
                 "view": view, "name": name, "root": root, "streams": streams, "signed_in": false,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::response::IntoResponse as _;
 
 use super::super::answer::json;
-use super::super::routes::{Answer, Call, Cors, DASHBOARD, PLAYERS, Port, Route, Target, Verb, router};
+use super::super::routes::{Answer, Call, DASHBOARD, PLAYERS, Port, Route, Target, Verb};
 use super::*;
 use crate::auth::Action;
 
@@ -28,7 +28,7 @@ async fn every_route_and_every_role() {
     let _publisher = world.publish("zerolatency", None);
     world.with_account("anna", "of-one", "zerolatency");
     let mut table = String::new();
-    for (which, port, router) in [
+    for (which, port, entrance) in [
         ("dashboard", DASHBOARD, &world.dashboard),
         ("players", PLAYERS, &world.players),
     ] {
@@ -43,7 +43,7 @@ async fn every_route_and_every_role() {
                     "" => &[],
                     _ => &[("authorization", &authorization)],
                 };
-                let reply = ask(router, remote, method.clone(), &path, headers, "").await;
+                let reply = ask(entrance, remote, method.clone(), &path, headers, "").await;
                 let status = reply.status.as_u16();
                 let _ = write!(table, " {who} {status}");
                 if let Some(about) = route.about {
@@ -340,14 +340,14 @@ async fn head_works_wherever_get_does() {
 #[tokio::test]
 async fn every_answer_is_protected() {
     let world = World::new();
-    for (router, path) in [
+    for (entrance, path) in [
         (&world.dashboard, "/"),
         (&world.dashboard, "/healthz"),
         (&world.dashboard, "/api/v1/streams"),
         (&world.dashboard, "/nothing"),
         (&world.players, "/nothing"),
     ] {
-        let reply = ask(router, ELSEWHERE, Method::GET, path, &[], "").await;
+        let reply = ask(entrance, ELSEWHERE, Method::GET, path, &[], "").await;
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(reply.header("referrer-policy"), "no-referrer", "{path}");
         assert_eq!(reply.header("cache-control"), "no-store", "{path}");
@@ -369,7 +369,7 @@ async fn other_sites_may_use_players_and_nothing_else() {
         ("origin", "https://blog.example"),
         ("access-control-request-method", "POST"),
     ];
-    let preflight = |router| ask(router, ELSEWHERE, Method::OPTIONS, "/zerolatency/whep", &asks, "");
+    let preflight = |entrance| ask(entrance, ELSEWHERE, Method::OPTIONS, "/zerolatency/whep", &asks, "");
     let reply = preflight(&world.players).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
     assert_eq!(reply.header("access-control-allow-origin"), "*");
@@ -496,7 +496,7 @@ fn early_bug(_: Call) -> Answer {
 #[tokio::test]
 async fn a_page_of_another_site_changes_nothing_by_cookie_or_address() {
     let world = World::new();
-    let probes = router(PROBED, Cors::Live, &world.shared);
+    let probes = Arc::new(Entrance::new(PROBED, Cors::Live, &world.shared));
     let session = crate::auth::Session::new(crate::auth::Role::Admin, world.clock.wall());
     let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
     let change = |remote, headers: Vec<(&'static str, String)>| {
@@ -530,7 +530,7 @@ async fn a_page_of_another_site_changes_nothing_by_cookie_or_address() {
 async fn streams_are_found_by_the_end_of_the_path() {
     const VIEWER: &[(&str, &str)] = &[("authorization", "Bearer v-token")];
     let world = World::new();
-    let probes = router(PROBED, Cors::Live, &world.shared);
+    let probes = Arc::new(Entrance::new(PROBED, Cors::Live, &world.shared));
     let reply = |method: Method, path: &'static str, headers: &'static [(&'static str, &'static str)]| {
         let probes = probes.clone();
         async move { ask(&probes, ELSEWHERE, method, path, headers, "").await }
@@ -596,13 +596,13 @@ async fn other_sites_may_view_but_not_publish_by_address() {
             mode,
             ..Wishes::default()
         });
-        let probes = router(PROBED, Cors::Live, &world.shared);
+        let probes = Arc::new(Entrance::new(PROBED, Cors::Live, &world.shared));
         let post = |path| ask(&probes, TRUSTED, Method::POST, path, FOREIGN, "");
         assert_eq!(post("/live/cam/whep").await.status, StatusCode::OK);
         assert_eq!(post("/live/cam/whip").await.status, whip);
     }
     let world = World::new();
-    let probes = router(PROBED, Cors::Live, &world.shared);
+    let probes = Arc::new(Entrance::new(PROBED, Cors::Live, &world.shared));
     let asks = [FOREIGN[0], ("access-control-request-method", "POST")];
     for (path, method) in [
         ("/live/cam/whep", Method::OPTIONS),
@@ -621,7 +621,7 @@ async fn other_sites_may_view_but_not_publish_by_address() {
 #[tokio::test]
 async fn a_panic_ends_its_request_alone_and_is_counted() {
     let world = World::new();
-    let probes = router(PROBED, Cors::Live, &world.shared);
+    let probes = Arc::new(Entrance::new(PROBED, Cors::Live, &world.shared));
     for path in ["/bug", "/early-bug", "/bug"] {
         let reply = ask(&probes, ELSEWHERE, Method::GET, path, &[], "").await;
         assert_eq!(
@@ -664,10 +664,9 @@ fn nothing_that_peers_write_is_our_bug() {
             .header("cookie", cookie)
             .header("host", host);
         // What is no URI does not come so far.
-        if let Ok(mut request) = request.body(Body::empty()) {
+        if let Ok(request) = request.body(Body::empty()) {
             let peer = Peer::new(ELSEWHERE.parse().unwrap(), "192.0.2.1:8000".parse().unwrap(), false);
-            request.extensions_mut().insert(peer);
-            let response = runtime.block_on(world.dashboard.clone().oneshot(request)).unwrap();
+            let response = runtime.block_on(world.dashboard.answer(peer, request));
             assert!(!response.status().is_server_error(), "{response:?}");
         }
         Ok(())
