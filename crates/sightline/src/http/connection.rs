@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use super::Shared;
 use super::entrance::Entrance;
 use super::peer::Peer;
+use super::timer::HeadTimer;
 use crate::net;
 use crate::shutdown::Shutdown;
 use crate::tls::{self, Inside};
@@ -94,7 +95,7 @@ impl Serve<'_> {
         let (entrance, peer) = (self.entrance, self.peer);
         let service = service_fn(move |request| answer(Arc::clone(&entrance), peer, request));
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(HeadTimer::default())
             .header_read_timeout(self.shared.settings.patience.headers)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEAD_BYTES)

@@ -28,6 +28,7 @@ mod routes;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod v3;
 mod webrtc;
 
