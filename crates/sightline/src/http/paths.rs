@@ -166,17 +166,22 @@ impl Pattern {
 
     /// Of what is below a stream. `None`: the path is another.
     fn params_from_end(&self, path: &str) -> Option<Params> {
+        // Most are another: that is seen before anything is decoded.
         let mut rest = path;
-        let mut params = Vec::new();
         for part in self.parts.iter().rev() {
             let (before, text) = rest.rsplit_once('/')?;
+            part.value(text)?;
             rest = before;
-            if let Some((key, value)) = part.value(text)? {
-                params.push((key, decoded(value)?));
-            }
         }
-        params.push(("name", decoded(rest).filter(|name| !name.is_empty())?));
-        Some(Params(params))
+        if rest.is_empty() {
+            return None;
+        }
+        let ends = self.parts.iter().rev().zip(path.rsplit('/'));
+        let found = ends.filter_map(|(part, text)| part.value(text).flatten());
+        let decoded = found
+            .chain([("name", rest)])
+            .map(|(key, value)| Some((key, decoded(value)?)));
+        decoded.collect::<Option<_>>().map(Params)
     }
 }
 
