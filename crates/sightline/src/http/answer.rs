@@ -1,6 +1,6 @@
 //! What every answer looks like: JSON, pages, and the header fields that protect who reads them.
 
-use axum::response::{Html, IntoResponse as _, Response};
+use axum_core::response::{IntoResponse as _, Response};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
@@ -30,14 +30,19 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 
 /// A page.
 pub(super) fn page(status: StatusCode, html: String) -> Response {
-    let policy = [(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY))];
-    (status, policy, Html(html)).into_response()
+    (status, html_under(PAGE_POLICY), html).into_response()
 }
 
 /// The page that plays and publishes.
 pub(super) fn app(html: String) -> Response {
-    let policy = [(CONTENT_SECURITY_POLICY, HeaderValue::from_static(APP_POLICY))];
-    (policy, Html(html)).into_response()
+    (html_under(APP_POLICY), html).into_response()
+}
+
+fn html_under(policy: &'static str) -> [(HeaderName, HeaderValue); 2] {
+    [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)),
+    ]
 }
 
 /// Sends the browser to another place, by GET.

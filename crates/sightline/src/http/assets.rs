@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use axum::response::{IntoResponse as _, Response};
+use axum_core::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
@@ -162,7 +162,7 @@ mod tests {
                 .get(CONTENT_ENCODING)
                 .map(|value| value.to_str().unwrap());
             assert_eq!(encoding, [None, Some("gzip"), Some("br")][sizes.len()]);
-            sizes.push(axum::body::HttpBody::size_hint(response.body()).exact().unwrap());
+            sizes.push(hyper::body::Body::size_hint(response.body()).exact().unwrap());
         }
         assert!(sizes[0] > sizes[1] && sizes[1] > sizes[2], "{sizes:?}");
     }

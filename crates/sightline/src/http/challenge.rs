@@ -4,7 +4,7 @@
 
 use std::future::ready;
 
-use axum::response::IntoResponse as _;
+use axum_core::response::IntoResponse as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use super::problem::Problem;

@@ -13,15 +13,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use axum::body::{Body, HttpBody as _};
-use axum::extract::Request;
-use axum::response::{IntoResponse as _, Response};
+use axum_core::body::Body;
+use axum_core::extract::Request;
+use axum_core::response::{IntoResponse as _, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_LENGTH,
     LOCATION,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use hyper::body::Body as _;
 
 use super::paths::{Below, Named, Pattern};
 use super::peer::Peer;

@@ -5,7 +5,7 @@
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
-//! Adding a route is one line in a table, which cannot be written without saying who may use it. Clippy forbids axum's router, which could.
+//! Adding a route is one line in a table, which cannot be written without saying who may use it. axum, whose router knows no such rule, is forbidden (`deny.toml`).
 
 mod access;
 mod answer;

@@ -2,7 +2,7 @@
 //!
 //! Belongs here: the form, and the problems that any route may have. Does not belong here: problems of one route.
 
-use axum::response::{IntoResponse, Response};
+use axum_core::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;

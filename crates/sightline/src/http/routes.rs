@@ -4,14 +4,14 @@
 //! (`super::entrance`, `super::paths`), what a handler does.
 //!
 //! A [`Route`] cannot be made without its [`Target`], which says who may use it, and what a handler is given depends on that: only those
-//! behind a check get a [`Caller`]. Nothing else leads to a handler: axum's router is forbidden (`clippy.toml`).
+//! behind a check get a [`Caller`]. Nothing else leads to a handler: axum, whose router would, is forbidden (`deny.toml`).
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::response::{IntoResponse as _, Response};
+use axum_core::extract::Request;
+use axum_core::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use media::StreamName;

@@ -2,7 +2,7 @@
 //!
 //! Every port has it because pages measure their clock's offset through it, and their browser sends a cookie to the port alone from which they came.
 
-use axum::response::{IntoResponse as _, Response};
+use axum_core::response::{IntoResponse as _, Response};
 use http::header::{
     CONNECTION, HeaderMap, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::response::{IntoResponse as _, Response};
+use axum_core::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use media::audio::Law;
 use media::hub::{State, Stream};

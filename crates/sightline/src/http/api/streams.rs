@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::response::{IntoResponse as _, Response};
+use axum_core::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use media::audio::{Aac, AudioSpecificConfig};
 use media::hub::{NotFound, Pace, State, Stream};

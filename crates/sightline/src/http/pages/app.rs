@@ -1,6 +1,6 @@
 //! The page that plays and publishes, with what differs from request to request written into it.
 
-use axum::response::Response;
+use axum_core::response::Response;
 use media::StreamName;
 use serde::Serialize;
 

@@ -247,7 +247,7 @@ async fn answered(
     entrance: &Entrance,
     (remote, method, path): (&str, Method, &str),
     header: (&str, &str),
-) -> axum::response::Response {
+) -> axum_core::response::Response {
     let request = Request::builder().method(method).uri(path).header(header.0, header.1);
     let peer = Peer::new(remote.parse().unwrap(), "192.0.2.1:8888".parse().unwrap(), false);
     entrance.answer(peer, request.body(Body::empty()).unwrap()).await

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use axum::response::IntoResponse as _;
+use axum_core::response::IntoResponse as _;
 
 use super::super::answer::json;
 use super::super::routes::{Answer, Call, DASHBOARD, PLAYERS, Port, Route, Target, Verb};
