@@ -4,12 +4,12 @@ use super::aiortc::{client, event};
 use super::described;
 use super::support::{Process, Server, publish_encoded_with_ffmpeg};
 
-const CODECS: &str =
+pub(super) const CODECS: &str =
     "-f lavfi -i sine=frequency=440 -c:v libx264 -preset ultrafast -tune zerolatency -g 15 -c:a libopus -b:a 64k";
 const WITH_B_FRAMES: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 15";
 
 /// A server that sends `door` on to there.
-fn sending(to: &str, codecs: &str) -> (Server, Process) {
+pub(super) fn sending(to: &str, codecs: &str) -> (Server, Process) {
     let mut server = Server::start_with(
         &[],
         &[("SIGHTLINE_STREAM_DOOR_FORWARD", to), ("SIGHTLINE_OPEN", "true")],
@@ -18,7 +18,7 @@ fn sending(to: &str, codecs: &str) -> (Server, Process) {
     (server, publisher)
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

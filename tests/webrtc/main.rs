@@ -12,6 +12,7 @@ mod browser;
 mod chromium;
 mod disturbances;
 mod forward;
+mod mediamtx;
 mod network;
 mod pull;
 
