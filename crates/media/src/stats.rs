@@ -83,6 +83,8 @@ pub struct SessionStats {
     pub ceiling: Ceiling,
     /// Through which servers a publisher's stream came before, as they call themselves; set once, before it publishes.
     pub came_through: OnceLock<Box<[Box<str>]>>,
+    /// The query of the URL by which it came, without credentials; set once, before it is a stream's.
+    pub query: OnceLock<Box<str>>,
     /// Payload and headers moved, in bytes.
     pub bytes: Counter,
     /// RTP packets moved.
@@ -130,6 +132,7 @@ impl SessionStats {
             farewell: Farewell::default(),
             ceiling: Ceiling::default(),
             came_through: OnceLock::new(),
+            query: OnceLock::new(),
             bytes: Counter::default(),
             packets: Counter::default(),
             frames: Counter::default(),

@@ -81,6 +81,31 @@ pub fn redacted_url(url: &str) -> String {
     format!("{scheme}{rest}?{}", parameters.join("&"))
 }
 
+/// A query as programs may be told it: without what names a credential in it, and without what a player of HLS adds. `None`: nothing is left, or it has
+/// more than 1,024 bytes.
+pub fn public_query(query: &str) -> Option<Box<str>> {
+    if query.len() > MAX_QUERY_BYTES {
+        return None;
+    }
+    let is_public = |parameter: &&str| {
+        // Some read a query in parts at semicolons.
+        parameter.split(';').all(|part| {
+            let decoded = percent_encoding::percent_decode_str(part)
+                .decode_utf8_lossy()
+                .to_ascii_lowercase();
+            let name = decoded.split('=').next().unwrap_or_default();
+            let holds_login = decoded.contains("//") && decoded.contains('@');
+            !(tells(name, name.len()) || KEYS.contains(&name) || holds_login || name.starts_with("_hls_"))
+        })
+    };
+    let public: Vec<&str> = query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .filter(is_public)
+        .collect();
+    (!public.is_empty()).then(|| public.join("&").into())
+}
+
 /// Whether what ends there names a credential.
 fn tells(text: &str, end: usize) -> bool {
     let name = text.get(..end).unwrap_or_default();
@@ -95,12 +120,41 @@ fn tells(text: &str, end: usize) -> bool {
 /// What is in the name of a parameter whose value is a credential.
 const TELLTALES: [&str; 5] = ["token", "pass", "pwd", "secret", "auth"];
 
+/// Whole names of parameters that are credentials, too.
+const KEYS: [&str; 7] = ["key", "apikey", "api_key", "jwt", "sig", "signature", "credential"];
+
+/// Of queries that are told.
+const MAX_QUERY_BYTES: usize = 1_024;
+
 /// What is shown in place of a credential.
 pub(crate) const REDACTED: &str = "[redacted]";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_is_told_without_credentials() {
+        let told = |query: &str| public_query(query).map(String::from);
+        assert_eq!(told("a=1&token=canary&b=2").as_deref(), Some("a=1&b=2"));
+        assert_eq!(told("key1=val1&key2=val2").as_deref(), Some("key1=val1&key2=val2"));
+        for query in [
+            "",
+            "&",
+            "token=canary",
+            "%74oken=canary",
+            "X-Amz-Security-TOKEN=canary",
+            "a=1;pass=canary",
+            "jwt=canary&key=canary&user_password=canary&&authkey=canary",
+            "from=rtsp://me:canary@10.0.0.4/a",
+            "from=rtsp%3A%2F%2Fme%3Acanary%4010.0.0.4",
+            "_HLS_msn=5&_HLS_part=1",
+        ] {
+            assert_eq!(told(query), None, "{query}");
+        }
+        assert!(told(&"a".repeat(MAX_QUERY_BYTES)).is_some());
+        assert_eq!(told(&"a".repeat(MAX_QUERY_BYTES + 1)), None);
+    }
 
     #[test]
     fn shows_nothing_of_itself() {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use regex::Captures;
 
 use super::command::{Command, CommandTemplate};
-use super::settings::Stream;
+use super::settings::{Server, Stream};
 use super::units::InvalidWord;
 
 /// A program and its arguments, in which `$NAME` stands for what an event tells ([`crate::hooks`]). Shown without its arguments: they may hold a
@@ -38,19 +38,32 @@ impl fmt::Display for Hook {
     }
 }
 
+impl Server {
+    /// The commands that it has, by their keys.
+    pub fn commands(&self) -> Vec<(&'static str, &Hook)> {
+        given([
+            ("run_on_connect", &self.run_on_connect),
+            ("run_on_disconnect", &self.run_on_disconnect),
+        ])
+    }
+}
+
 impl Stream {
     /// The commands that it has, by their keys.
     pub fn commands(&self) -> Vec<(&'static str, &Hook)> {
-        let all = [
+        given([
             ("run_on_start", &self.run_on_start),
             ("run_on_undemand", &self.run_on_undemand),
             ("run_on_available", &self.run_on_available),
             ("run_on_unavailable", &self.run_on_unavailable),
             ("run_on_read", &self.run_on_read),
             ("run_on_unread", &self.run_on_unread),
-        ];
-        all.into_iter()
-            .filter_map(|(key, command)| Some((key, command.as_ref()?)))
-            .collect()
+        ])
     }
+}
+
+fn given<'a, const N: usize>(all: [(&'static str, &'a Option<Hook>); N]) -> Vec<(&'static str, &'a Hook)> {
+    all.into_iter()
+        .filter_map(|(key, command)| Some((key, command.as_ref()?)))
+        .collect()
 }

@@ -93,6 +93,16 @@ pub struct Server {
     /// $XDG_STATE_HOME/sightline, else ~/.local/state/sightline; for a service that runs as root, /var/lib/sightline.
     #[schemars(example = "/var/lib/sightline")]
     pub state_dir: Option<PathBuf>,
+    /// A program that runs as long as an RTSP connection is there, whatever that is for, one for each. As run_on_available in [stream.NAME], with
+    /// MTX_CONN_TYPE (rtspConn, rtspsConn), MTX_CONN_ID and RTSP_PORT. At most 64 run at a time; connections that come faster than 20 a second are not all
+    /// told.
+    #[schemars(example = &"logger $MTX_CONN_ID")]
+    pub run_on_connect: Option<Hook>,
+    /// Start it again, five seconds after it ended, as long as the connection is there.
+    pub run_on_connect_restart: bool,
+    /// A program that is run when an RTSP connection is over, for a minute at most.
+    #[schemars(example = &"logger $MTX_CONN_ID")]
+    pub run_on_disconnect: Option<Hook>,
 }
 
 /// RTSP, for players and publishers.

@@ -6,7 +6,7 @@ use media::StreamName;
 use media::hub::EndReason;
 use serde::Serialize;
 
-use super::{Event, Parting, Peer, What};
+use super::{Connection, Event, Parting, Peer, What};
 
 /// How much somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,22 @@ pub struct Form<'a> {
     /// Of a publisher or viewer: the number by which it can be ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<u64>,
+    /// Of a connection: its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     counted: Option<Counted>,
+    /// Of a connection that is over.
+    #[serde(rename = "duration_ms", skip_serializing_if = "Option::is_none")]
+    lasted_ms: Option<i64>,
     /// Of a source.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
@@ -100,6 +108,7 @@ impl Event {
             What::Source(source) => Form {
                 state: Some(source.state),
                 url: whole.then_some(&source.url),
+                query: source.query.as_deref().filter(|_| whole),
                 reason: source.why.as_ref().map(|why| match whole {
                     true => why.detail.to_string(),
                     false => why.trouble.to_string(),
@@ -127,6 +136,12 @@ impl Event {
                 reason: Some(login.reason.clone()),
                 times: Some(login.times),
                 ..form
+            },
+            What::Opened(connection) => form.with_connection(connection, whole),
+            What::Closed(closed) => Form {
+                lasted_ms: Some(self.at.micros_since(closed.since).max(0) / 1_000),
+                reason: closed.reason.clone(),
+                ..form.with_connection(&closed.connection, whole)
             },
         }
     }
@@ -158,18 +173,30 @@ impl What {
             Self::SettingsChanged { .. }
             | Self::SettingsRefused { .. }
             | Self::ProgramStarted
-            | Self::ProgramEnding => None,
+            | Self::ProgramEnding
+            | Self::Opened(_)
+            | Self::Closed(_) => None,
         }
     }
 }
 
 impl<'a> Form<'a> {
+    fn with_connection(self, connection: &'a Connection, whole: bool) -> Self {
+        Self {
+            connection: Some(connection.id),
+            protocol: Some(connection.protocol),
+            remote: whole.then(|| connection.remote.to_string()),
+            ..self
+        }
+    }
+
     fn with_peer(self, peer: &'a Peer, whole: bool) -> Self {
         Self {
             session: Some(peer.session),
             protocol: Some(peer.protocol),
             remote: peer.remote.filter(|_| whole).map(|remote| remote.to_string()),
             agent: peer.agent.as_deref().filter(|_| whole),
+            query: peer.query.as_deref().filter(|_| whole),
             ..self
         }
     }

@@ -33,11 +33,15 @@ pub enum Kind {
     ProgramEnding,
     /// Somebody could not log in.
     LoginRefused,
+    /// A connection is there, whatever it is for.
+    ConnectionOpened,
+    /// Not any more.
+    ConnectionClosed,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::StreamAvailable,
         Self::StreamUnavailable,
         Self::PublisherJoined,
@@ -50,6 +54,8 @@ impl Kind {
         Self::ProgramStarted,
         Self::ProgramEnding,
         Self::LoginRefused,
+        Self::ConnectionOpened,
+        Self::ConnectionClosed,
     ];
 
     /// Its name: what it is about, and what became of that.
@@ -67,6 +73,8 @@ impl Kind {
             Self::ProgramStarted => "program.started",
             Self::ProgramEnding => "program.ending",
             Self::LoginRefused => "login.refused",
+            Self::ConnectionOpened => "connection.opened",
+            Self::ConnectionClosed => "connection.closed",
         }
     }
 
@@ -108,6 +116,8 @@ impl What {
             Self::ProgramStarted => Kind::ProgramStarted,
             Self::ProgramEnding => Kind::ProgramEnding,
             Self::LoginRefused(_) => Kind::LoginRefused,
+            Self::Opened(_) => Kind::ConnectionOpened,
+            Self::Closed(_) => Kind::ConnectionClosed,
         }
     }
 }

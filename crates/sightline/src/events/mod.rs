@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use media::hub::{EndReason, Hub, News};
 use media::stats::{Role, SessionStats, Totals};
@@ -78,6 +78,34 @@ pub enum What {
     ProgramEnding,
     /// Wrong credentials, or such as do not suffice: at most once a second for each protocol.
     LoginRefused(Box<Login>),
+    /// An RTSP connection is there; nothing is known of it yet. Not all are told ([`crate::rtsp`] says how many).
+    Opened(Connection),
+    /// One that was told is over.
+    Closed(Box<Closed>),
+}
+
+/// A connection, before and after anybody does anything with it.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Its number, of all connections since the program was started.
+    pub id: u64,
+    /// `RTSP` or `RTSPS`.
+    pub protocol: &'static str,
+    /// From where.
+    pub remote: SocketAddr,
+    /// Dead when the connection is, for who has missed its end.
+    pub alive: Weak<()>,
+}
+
+/// A connection that is over.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// Which.
+    pub connection: Connection,
+    /// When it was opened.
+    pub since: WallTime,
+    /// Why it ended, where that is known.
+    pub reason: Option<String>,
 }
 
 /// Somebody at a stream.
@@ -95,6 +123,8 @@ pub struct Peer {
     pub remote: Option<SocketAddr>,
     /// What it calls itself.
     pub agent: Option<Arc<str>>,
+    /// The query of the URL by which it came, without credentials.
+    pub query: Option<Box<str>>,
     /// When it came.
     pub since: WallTime,
 }
@@ -121,6 +151,8 @@ pub struct Source {
     pub url: String,
     /// What is wrong.
     pub why: Option<Why>,
+    /// The query of who wanted it first, without credentials, where it is fetched on demand.
+    pub query: Option<Arc<str>>,
 }
 
 /// A login that was refused.
@@ -318,6 +350,7 @@ impl Peer {
             protocol: info.protocol,
             remote: info.remote,
             agent: info.agent.clone(),
+            query: stats.query.get().cloned(),
             since: info.since,
         }
     }

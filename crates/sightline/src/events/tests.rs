@@ -157,6 +157,7 @@ fn what_a_viewer_is_told_names_no_peer() {
             protocol: "RTSP/TCP",
             remote: Some(([192, 0, 2, 1], 5_000).into()),
             agent: Some("Lavf".into()),
+            query: Some("cut=1".into()),
             since: WallTime::from_unix_micros(1_000_000),
         },
         reason: Some("192.0.2.2:6000 (RTSP/TCP) took over".into()),
@@ -171,6 +172,6 @@ fn what_a_viewer_is_told_names_no_peer() {
         what: What::Left(Box::new(parting)),
     };
     let text = |sight| serde_json::to_string(&event.form(sight)).unwrap();
-    insta::assert_snapshot!(text(Sight::Whole), @r#"{"id":5,"at":"1970-01-01T00:00:03.500Z","kind":"publisher.left","stream":"zerolatency","session":7,"protocol":"RTSP/TCP","remote":"192.0.2.1:5000","agent":"Lavf","duration_ms":2500,"bytes":9,"packets":0,"frames":0,"keyframes":0,"frames_dropped":0,"jumps":0,"packets_lost":0,"reason":"192.0.2.2:6000 (RTSP/TCP) took over"}"#);
+    insta::assert_snapshot!(text(Sight::Whole), @r#"{"id":5,"at":"1970-01-01T00:00:03.500Z","kind":"publisher.left","stream":"zerolatency","session":7,"protocol":"RTSP/TCP","remote":"192.0.2.1:5000","agent":"Lavf","query":"cut=1","duration_ms":2500,"bytes":9,"packets":0,"frames":0,"keyframes":0,"frames_dropped":0,"jumps":0,"packets_lost":0,"reason":"192.0.2.2:6000 (RTSP/TCP) took over"}"#);
     insta::assert_snapshot!(text(Sight::NoPeers), @r#"{"id":5,"at":"1970-01-01T00:00:03.500Z","kind":"publisher.left","stream":"zerolatency","session":7,"protocol":"RTSP/TCP","duration_ms":2500,"bytes":9,"packets":0,"frames":0,"keyframes":0,"frames_dropped":0,"jumps":0,"packets_lost":0}"#);
 }

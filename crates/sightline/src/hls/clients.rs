@@ -13,6 +13,8 @@ use media::WallTime;
 use media::hub::{Full, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
 
+use crate::secret::public_query;
+
 /// Programs that are told apart at one address. Whoever makes up more of them is still one.
 const MOST_AT_ONE_ADDRESS: usize = 16;
 /// Of `User-Agent`, in bytes.
@@ -41,6 +43,8 @@ pub struct Client<'a> {
     pub address: IpAddr,
     /// `User-Agent`.
     pub agent: &'a str,
+    /// Of the URL, as it was.
+    pub query: &'a str,
 }
 
 impl Clients {
@@ -77,6 +81,9 @@ impl Clients {
             agent: agent.filter(|agent| !agent.is_empty()).map(Arc::from),
             since: wall,
         }));
+        if let Some(query) = public_query(client.query) {
+            let _ = stats.query.set(query);
+        }
         let viewing = self.stream.add_viewer(Arc::clone(&stats))?;
         let newcomer = Known {
             address: client.address,

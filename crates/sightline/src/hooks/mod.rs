@@ -1,12 +1,14 @@
-//! Commands that are run when something happens at a stream.
+//! Commands that are run when something happens at a stream or connection.
 //!
-//! Belongs here: which command an event starts and which it ends ([`Hooks`]), one command while it runs ([`run`]), what it is told ([`variables`]).
+//! Belongs here: which command an event starts and which it ends ([`Hooks`]), those of connections ([`connections`]), one command while it runs ([`run`]), what it is told ([`variables`], [`sources`]).
 //! Does not belong here: what happens ([`crate::events`]), how commands are written ([`crate::config::command`]), process groups ([`device::program`]).
 //!
 //! No shell sees a command, and none comes from HTTP: they stand in the settings file. What peers say stands in variables and inside of single
 //! arguments, and never makes another argument of one.
 
+mod connections;
 mod run;
+mod sources;
 #[cfg(all(test, unix))]
 mod tests;
 mod variables;
@@ -23,13 +25,16 @@ use tokio::task::JoinSet;
 
 use crate::config::hook::Hook;
 use crate::config::live::Live;
-use crate::config::settings::{Settings, Stream};
+use crate::config::settings::{Server, Settings, Stream};
 use crate::config::stream_key::{StreamKey, look_up};
 use crate::events::{Event, Heard, Listener, What};
 use crate::log::notice::{Notice, Tell};
 use crate::shutdown::{self, Shutdown, Trigger};
+use connections::Connections;
 use run::{Job, Length};
+use sources::Sources;
 use variables::Variables;
+pub(crate) use variables::escaped;
 
 /// Commands that run at a time. One more is not run.
 const MOST: usize = 256;
@@ -46,6 +51,8 @@ pub struct Hooks {
     jobs: JoinSet<()>,
     /// Those that run as long as something lasts. Dropping the trigger ends one.
     lasting: HashMap<Lasting, Trigger>,
+    connections: Connections,
+    sources: Sources,
     full: Notice<Full>,
     /// Those of the tables, as they were started.
     started: BTreeMap<StreamName, (Hook, bool)>,
@@ -64,18 +71,34 @@ enum Lasting {
 
 /// A command that is not run.
 #[derive(Debug)]
-struct Full(StreamName);
+struct Full {
+    stream: Option<StreamName>,
+    most: usize,
+}
 
 impl Tell for Full {
     fn tell(&self, times: u64) {
-        tracing::warn!(stream = %self.0, times, "{MOST} commands run already, which is the limit: one more is not run");
+        let stream = self.stream.as_ref().map(tracing::field::display);
+        let what = if self.most == MOST {
+            "commands"
+        } else {
+            "commands of connections"
+        };
+        tracing::warn!(
+            stream,
+            times,
+            "{} {what} run already, which is the limit: one more is not run",
+            self.most
+        );
     }
 }
 
 impl Hooks {
     /// Without any running. `rtsp_port` is what commands are told of where RTSP is served.
     pub fn new(live: Arc<Live>, hub: Hub, clock: Arc<dyn Clock>, rtsp_port: u16) -> Self {
+        let sources = Sources::new(hub.clone(), Arc::clone(&clock));
         Self {
+            sources,
             live,
             hub,
             clock,
@@ -83,6 +106,7 @@ impl Hooks {
             slots: Arc::new(Semaphore::new(MOST)),
             jobs: JoinSet::new(),
             lasting: HashMap::new(),
+            connections: Connections::new(),
             full: Notice::default(),
             started: BTreeMap::new(),
             never: shutdown::channel(),
@@ -97,7 +121,11 @@ impl Hooks {
             tokio::select! {
                 now = tables.changed() => self.tables(&now),
                 heard = listener.next() => match heard {
-                    Heard::Event(event) => self.happened(&event),
+                    Heard::Event(event) => {
+                        self.sources.before(&event);
+                        self.happened(&event);
+                        self.sources.after(&event);
+                    }
                     Heard::Missed(count) => self.missed(count),
                     Heard::Ended => break,
                 },
@@ -105,6 +133,7 @@ impl Hooks {
             }
         }
         self.lasting.clear();
+        self.connections.clear();
         let ended = async { while self.jobs.join_next().await.is_some() {} };
         // Those that take longer are killed with their tasks.
         let _ = tokio::time::timeout(END_WITHIN, ended).await;
@@ -132,7 +161,7 @@ impl Hooks {
             };
             let (trigger, stop) = shutdown::channel();
             let job = Job {
-                stream: stream.clone(),
+                stream: Some(stream.clone()),
                 command,
                 variables: Variables::of_table(stream, self.rtsp_port),
                 length: Length::Lasting { restart: *restart },
@@ -144,16 +173,18 @@ impl Hooks {
 
     fn happened(&mut self, event: &Event) {
         let settings = self.live.now();
-        let Some(stream) = event.what.stream() else { return };
+        let Some(stream) = event.what.stream() else {
+            return self.connection(event, &settings.server);
+        };
         let Some((table, captures)) = look_up(&settings.stream, stream) else {
             return self.ends(event);
         };
-        let variables = || Variables::new(event, captures.as_ref(), &self.hub, &*self.clock, self.rtsp_port);
+        let variables = || Variables::new(event, captures.as_ref(), &self.sources, self.rtsp_port);
         let job = |command: &Option<Hook>, length| {
             let command = command.as_ref()?;
             match command.filled(captures.as_ref()) {
                 Ok(command) => Some(Job {
-                    stream: stream.clone(),
+                    stream: Some(stream.clone()),
                     command,
                     variables: variables(),
                     length,
@@ -180,15 +211,67 @@ impl Hooks {
         }
     }
 
-    fn start(&mut self, job: Job, stop: Shutdown) {
-        match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => {
+    /// Starts and ends what is about a connection.
+    fn connection(&mut self, event: &Event, settings: &Server) {
+        self.connections.ended(event);
+        let (hook, length) = match &event.what {
+            What::Opened(_) => {
+                let restart = settings.run_on_connect_restart;
+                (&settings.run_on_connect, Length::Lasting { restart })
+            }
+            What::Closed(_) => (&settings.run_on_disconnect, Length::Once),
+            _ => return,
+        };
+        let Some(hook) = hook else { return };
+        let command = match hook.filled(None) {
+            Ok(command) => command,
+            Err(error) => {
+                tracing::warn!(reason = %error, "a command is not run");
+                return;
+            }
+        };
+        let job = Job {
+            stream: None,
+            command,
+            variables: Variables::new(event, None, &self.sources, self.rtsp_port),
+            length,
+        };
+        if let What::Opened(connection) = &event.what {
+            let (trigger, stop) = shutdown::channel();
+            if self.start(job, stop) {
+                self.connections.begun(connection, trigger);
+            }
+        } else {
+            self.start(job, self.never.1.clone());
+        }
+    }
+
+    /// Whether it is started: not where as many run as may.
+    fn start(&mut self, job: Job, stop: Shutdown) -> bool {
+        let of_connections = match job.stream {
+            Some(_) => Ok(None),
+            None => Arc::clone(&self.connections.slots).try_acquire_owned().map(Some),
+        };
+        let slots = match of_connections {
+            Ok(of_connections) => match Arc::clone(&self.slots).try_acquire_owned() {
+                Ok(slot) => Ok((slot, of_connections)),
+                Err(_) => Err(MOST),
+            },
+            Err(_) => Err(connections::MOST),
+        };
+        match slots {
+            Ok(slots) => {
                 self.jobs.spawn(async move {
                     job.run(stop).await;
-                    drop(slot);
+                    drop(slots);
                 });
+                true
             }
-            Err(_) => self.full.happened(Full(job.stream), self.clock.now()),
+            Err(most) => {
+                let stream = job.stream;
+                self.full.happened(Full { stream, most }, self.clock.now());
+                false
+            }
         }
     }
 
@@ -208,8 +291,10 @@ impl Hooks {
     fn missed(&mut self, count: u64) {
         tracing::warn!(
             count,
-            "events came faster than commands are started; those of streams and viewers that are gone are ended"
+            "events came faster than commands are started; those of streams, viewers and connections that are gone are ended"
         );
+        self.connections.missed();
+        self.sources.missed();
         let now = self.clock.now();
         let hub = &self.hub;
         self.lasting.retain(|lasting, _| match lasting {

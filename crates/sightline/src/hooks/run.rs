@@ -27,7 +27,8 @@ const MOST_OF_LINE: usize = 300;
 
 /// A command to run.
 pub(super) struct Job {
-    pub(super) stream: StreamName,
+    /// Of which stream, where it is for one.
+    pub(super) stream: Option<StreamName>,
     pub(super) command: Command,
     pub(super) variables: Variables,
     pub(super) length: Length,
@@ -49,8 +50,10 @@ impl Job {
             let ended = self.attempt(&stop).await;
             let program = self.command.name();
             match ended {
-                Ok(how) => tracing::info!(stream = %self.stream, program, %how, "command ended"),
-                Err(error) => tracing::warn!(stream = %self.stream, program, reason = %error, "command cannot be run"),
+                Ok(how) => tracing::info!(stream = self.stream.as_ref().map(display), program, %how, "command ended"),
+                Err(error) => {
+                    tracing::warn!(stream = self.stream.as_ref().map(display), program, reason = %error, "command cannot be run")
+                }
             }
             if stop.is_requested() || self.length != (Length::Lasting { restart: true }) {
                 return;
@@ -72,7 +75,11 @@ impl Job {
         }
         command.envs(self.variables.iter()).stdout(Stdio::piped());
         let mut program = Program::start(command)?;
-        tracing::info!(stream = %self.stream, program = self.command.name(), "command started");
+        tracing::info!(
+            stream = self.stream.as_ref().map(display),
+            program = self.command.name(),
+            "command started"
+        );
         let output = program.take_output().map(ChildStdout::from_std).transpose()?;
         let errors = program.take_errors().map(ChildStderr::from_std).transpose()?;
         let hearing = async { tokio::join!(self.hear(output), self.hear(errors)) };
@@ -147,9 +154,18 @@ impl Job {
                 false => word.to_owned(),
             });
             let text = words.collect::<Vec<_>>().join(" ");
-            tracing::info!(stream = %self.stream, program, "{}", text.trim_end());
+            tracing::info!(
+                stream = self.stream.as_ref().map(display),
+                program,
+                "{}",
+                text.trim_end()
+            );
         } else if *shown == MOST_LINES + 1 {
-            tracing::info!(stream = %self.stream, program, "what it says besides is not shown");
+            tracing::info!(
+                stream = self.stream.as_ref().map(display),
+                program,
+                "what it says besides is not shown"
+            );
         }
     }
 }

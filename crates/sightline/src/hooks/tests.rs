@@ -56,6 +56,7 @@ impl World {
             agent: None,
             since: SystemClock.wall(),
         });
+        let _ = stats.query.set("cut=1&to=~/".into());
         stats.leash.tie(|| true);
         Arc::new(stats)
     }
@@ -120,7 +121,7 @@ async fn a_command_lasts_as_long_as_the_stream_and_takes_its_children_along() {
     let world = World::new(
         "~^floor(.)/(.+)$",
         "run_on_available = \"sh -c 'sleep 1000 & echo $! >> DIR/child; echo $MTX_PATH $1 $2 $MTX_SOURCE_TYPE $RTSP_PORT >> DIR/up; wait' x $G1 $2\"
-run_on_unavailable = \"sh -c 'echo gone $MTX_PATH $EVENT_KIND >> DIR/down'\"",
+run_on_unavailable = \"sh -c 'echo gone $MTX_PATH $EVENT_KIND $MTX_SOURCE_TYPE $MTX_QUERY >> DIR/down'\"",
     );
     let publisher = world.publish("floor3/cam");
     assert_eq!(world.lines("up", 1).await, ["floor3/cam 3 cam rtspSession 8554"]);
@@ -129,7 +130,10 @@ run_on_unavailable = \"sh -c 'echo gone $MTX_PATH $EVENT_KIND >> DIR/down'\"",
     let other = world.publish("elsewhere");
     drop((publisher, other));
     world.hub.end_all();
-    assert_eq!(world.lines("down", 1).await, ["gone floor3/cam stream.unavailable"]);
+    assert_eq!(
+        world.lines("down", 1).await,
+        ["gone floor3/cam stream.unavailable rtspSession cut%3D1%26to%3D~%2F"]
+    );
     gone(&child).await;
     world.end().await;
 }
@@ -138,7 +142,7 @@ run_on_unavailable = \"sh -c 'echo gone $MTX_PATH $EVENT_KIND >> DIR/down'\"",
 async fn each_viewer_has_its_commands_and_the_end_of_the_program_ends_them() {
     let world = World::new(
         "door",
-        "run_on_read = \"sh -c 'echo $MTX_READER_TYPE $MTX_READER_ID $$ >> DIR/read; exec sleep 1000'\"
+        "run_on_read = \"sh -c 'echo $MTX_READER_TYPE $MTX_READER_ID $$ $MTX_QUERY >> DIR/read; exec sleep 1000'\"
 run_on_unread = \"sh -c 'echo $EVENT_JSON >> DIR/unread'\"",
     );
     let _publisher = world.publish("door");
@@ -234,7 +238,7 @@ async fn a_command_lasts_as_long_as_its_table() {
 async fn a_command_is_run_when_a_source_is_not_needed_any_more() {
     let world = World::new(
         "door",
-        "run_on_undemand = \"sh -c 'echo $MTX_PATH $EVENT_KIND >> DIR/over'\"",
+        "run_on_undemand = \"sh -c 'echo $MTX_PATH $EVENT_KIND $MTX_QUERY >> DIR/over'\"",
     );
     let source = |state| {
         What::Source(Box::new(crate::events::Source {
@@ -242,13 +246,104 @@ async fn a_command_is_run_when_a_source_is_not_needed_any_more() {
             state,
             url: String::new(),
             why: None,
+            query: Some("a=1".into()),
         }))
     };
     for state in ["connecting", "running", "waiting", "idle"] {
         world.events.tell(source(state));
     }
-    assert_eq!(world.lines("over", 1).await, ["door source.changed"]);
+    assert_eq!(world.lines("over", 1).await, ["door source.changed a%3D1"]);
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(world.lines("over", 1).await.len(), 1);
+    world.end().await;
+}
+
+fn connection(world: &World, id: u64) -> (crate::events::Connection, Arc<()>) {
+    let alive = Arc::new(());
+    let connection = crate::events::Connection {
+        id,
+        protocol: "RTSPS",
+        remote: ([192, 0, 2, 1], 5_000).into(),
+        alive: Arc::downgrade(&alive),
+    };
+    world.events.tell(What::Opened(connection.clone()));
+    (connection, alive)
+}
+
+fn over(world: &World, connection: crate::events::Connection) {
+    world.events.tell(What::Closed(Box::new(crate::events::Closed {
+        connection,
+        since: SystemClock.wall(),
+        reason: Some("the peer closed the connection".to_owned()),
+    })));
+}
+
+#[tokio::test]
+async fn a_command_lasts_as_long_as_a_connection() {
+    let world = World::new(
+        "door",
+        "[server]
+run_on_connect = \"sh -c 'echo $MTX_CONN_TYPE $MTX_CONN_ID $RTSP_PORT $$ >> DIR/up; exec sleep 1000'\"
+run_on_disconnect = \"sh -c 'echo $MTX_CONN_TYPE $MTX_CONN_ID $EVENT_KIND >> DIR/down'\"",
+    );
+    let (first, _alive) = connection(&world, 7);
+    let up = world.lines("up", 1).await.remove(0);
+    let pid = up
+        .strip_prefix("rtspsConn 00000000-0000-4000-8000-000000000007 8554 ")
+        .unwrap_or_else(|| panic!("{up}"));
+    assert!(is_running(pid));
+    over(&world, first);
+    let down = world.lines("down", 1).await;
+    assert_eq!(
+        down,
+        ["rtspsConn 00000000-0000-4000-8000-000000000007 connection.closed"]
+    );
+    gone(pid).await;
+    world.end().await;
+}
+
+/// Who only connects is not known, and does not keep commands of streams from being run.
+#[tokio::test]
+async fn commands_of_connections_leave_room_for_those_of_streams() {
+    let world = World::new(
+        "door",
+        "run_on_available = \"sh -c 'echo $MTX_PATH >> DIR/door'\"
+[server]
+run_on_connect = \"sh -c 'echo $MTX_CONN_ID >> DIR/up; exec sleep 1000'\"",
+    );
+    let open: Vec<_> = (0..2 * MOST as u64).map(|id| connection(&world, id)).collect();
+    world.lines("up", connections::MOST).await;
+    let _publisher = world.publish("door");
+    assert_eq!(world.lines("door", 1).await, ["door"]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.lines("up", connections::MOST).await.len(), connections::MOST);
+    drop(open);
+    world.end().await;
+}
+
+/// More happened than is kept: the end of a connection may have been among it.
+#[tokio::test]
+async fn a_connection_whose_end_is_missed_keeps_no_command() {
+    let world = World::new(
+        "door",
+        "[server]\nrun_on_connect = \"sh -c 'echo $$ >> DIR/up; exec sleep 1000'\"",
+    );
+    let (first, first_alive) = connection(&world, 1);
+    let (_second, _alive) = connection(&world, 2);
+    let pids = world.lines("up", 2).await;
+    over(&world, first);
+    drop(first_alive);
+    // Nobody else runs meanwhile: there is one thread.
+    for _ in 0..=crate::events::KEPT {
+        world.events.tell(What::ProgramStarted);
+    }
+    let one_left = async {
+        while pids.iter().filter(|pid| is_running(pid)).count() != 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, one_left).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(pids.iter().filter(|pid| is_running(pid)).count(), 1);
     world.end().await;
 }

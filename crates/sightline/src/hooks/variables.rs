@@ -3,11 +3,12 @@
 //! The names are MediaMTX's, so that scripts made for it go on working. Their values are names of streams, numbers and words of ours, in which nothing
 //! means anything to a shell, should an argument be for one. [`JSON`] holds what peers say of themselves: it stands in the environment alone.
 
-use media::hub::Hub;
-use media::{Clock, StreamName};
+use media::StreamName;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::Captures;
 
-use crate::events::{Event, Peer, Sight, What};
+use super::sources::{Source, Sources};
+use crate::events::{Connection, Event, Peer, Sight, What};
 use crate::http;
 
 /// Names and values.
@@ -20,7 +21,8 @@ pub(super) struct Variables(Vec<(String, String)>);
 pub(super) struct Changed(String);
 
 impl Variables {
-    pub(super) fn new(event: &Event, captures: Option<&Captures<'_>>, hub: &Hub, clock: &dyn Clock, port: u16) -> Self {
+    /// `sources`: what is known of the publishers of streams, also of those that are gone.
+    pub(super) fn new(event: &Event, captures: Option<&Captures<'_>>, sources: &Sources, port: u16) -> Self {
         let mut all = Self::default();
         all.add("EVENT_KIND", event.what.kind());
         all.add(
@@ -30,10 +32,12 @@ impl Variables {
         all.add("RTSP_PORT", port);
         if let Some(stream) = event.what.stream() {
             all.add("MTX_PATH", stream);
-            all.add("MTX_QUERY", "");
-            let stream = hub.stream(stream, clock.now()).ok();
-            if let Some(stats) = stream.and_then(|stream| stream.publisher()) {
-                let (kind, id) = http::source_of(&stats);
+            let source = sources.of(stream);
+            all.add(
+                "MTX_QUERY",
+                escaped(query(&event.what, source.as_ref()).unwrap_or_default()),
+            );
+            if let Some(Source { kind, id, .. }) = source {
                 all.add("MTX_SOURCE_TYPE", kind);
                 all.add("MTX_SOURCE_ID", id);
             }
@@ -46,6 +50,18 @@ impl Variables {
         if let Some(Peer { protocol, session, .. }) = peer {
             all.add("MTX_READER_TYPE", http::reader_type(protocol, true));
             all.add("MTX_READER_ID", http::uuid(*session));
+        }
+        let connection = match &event.what {
+            What::Opened(connection) => Some(connection),
+            What::Closed(closed) => Some(&closed.connection),
+            _ => None,
+        };
+        if let Some(Connection { id, protocol, .. }) = connection {
+            all.add(
+                "MTX_CONN_TYPE",
+                if *protocol == "RTSPS" { "rtspsConn" } else { "rtspConn" },
+            );
+            all.add("MTX_CONN_ID", http::uuid(*id));
         }
         for (number, group) in captures
             .into_iter()
@@ -112,6 +128,22 @@ impl Variables {
         // A NUL would end the value where the operating system reads it.
         self.0.push((name.to_owned(), value.to_string().replace('\0', "")));
     }
+}
+
+/// Of whose URL an event tells the query: of who views, of who is the first to want what is fetched on demand, else of who publishes.
+fn query<'a>(what: &'a What, source: Option<&'a Source>) -> Option<&'a str> {
+    match what {
+        What::Joined(peer) => peer.query.as_deref(),
+        What::Left(parting) => parting.peer.query.as_deref(),
+        What::Source(source) => source.query.as_deref(),
+        _ => source?.query.as_deref(),
+    }
+}
+
+/// A query as one value, as MediaMTX writes it: `a=1&b=2` is `a%3D1%26b%3D2`, in which nothing means anything to a shell or in another URL.
+pub(crate) fn escaped(query: &str) -> String {
+    const AS_THEY_ARE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(query, AS_THEY_ARE).to_string()
 }
 
 /// All that an event tells.

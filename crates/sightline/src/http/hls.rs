@@ -114,7 +114,7 @@ const MEDIA_LIFE_S: u64 = 3_600;
 /// `GET /NAME/index.m3u8`.
 fn multivariant(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
-        if let Err(missing) = call.shared.streams.find(&name).await {
+        if let Err(missing) = call.shared.streams.find_for(&name, call.request.uri().query()).await {
             return Problem::missing(&missing, PUBLISH).into_response();
         }
         let low = Lower::of(&call.shared, &caller.who, &name).await;
@@ -294,6 +294,7 @@ fn seen(call: &Call, channel: &Channel) -> Result<Arc<SessionStats>, Problem> {
     let client = Client {
         address: call.peer.remote,
         agent: agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default(),
+        query: call.request.uri().query().unwrap_or_default(),
     };
     let clock = &call.shared.clock;
     let seen = channel.clients().seen(client, clock.now(), clock.wall());

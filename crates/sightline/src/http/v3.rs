@@ -348,7 +348,7 @@ fn session(stats: &SessionStats) -> serde_json::Map<String, Value> {
         "remoteAddr": info.remote.map(|remote| remote.to_string()).unwrap_or_default(),
         "state": if publishes { "publish" } else { "read" },
         "path": info.stream.as_str(),
-        "query": "",
+        "query": stats.query.get().map(|query| &**query).unwrap_or_default(),
         "user": "",
         "userAgent": info.agent.as_deref().unwrap_or_default(),
         "inboundBytes": inbound(bytes),

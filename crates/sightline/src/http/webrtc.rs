@@ -251,6 +251,7 @@ async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Proble
     let uri = call.request.uri();
     let mut query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let at_once = query.any(|(key, value)| key == "latency" && value == "min");
+    let query = uri.query().map(Box::from);
     let came_through = via::of_headers(headers);
     let asking = Asking {
         webrtc: Arc::clone(&call.shared.webrtc),
@@ -263,6 +264,7 @@ async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Proble
         offer,
         remote,
         agent,
+        query,
         at_once,
         came_through,
     };

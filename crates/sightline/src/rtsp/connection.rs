@@ -22,11 +22,13 @@ use super::Shared;
 use super::notices::{RefusedAccess, RefusedRequest};
 use super::play::{Peer, Playing, SetUp};
 use super::record::Recording;
+use super::told::Told;
 use super::udp::{Datagram, Expecting, Port};
 use super::viewer::End;
 use super::wire::Wire;
 use crate::auth::{self, Action, Presented};
 use crate::net;
+use crate::secret::public_query;
 
 /// Reads are made into one buffer per thread: a connection that waits holds none.
 const READ_BYTES: usize = 64 * 1024;
@@ -43,6 +45,7 @@ thread_local! {
 pub(super) fn run(
     wire: Wire,
     remote: SocketAddr,
+    as_event: Option<Box<Told>>,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send {
@@ -66,6 +69,7 @@ pub(super) fn run(
         expecting: None,
         closing: None,
         told: Arc::new(Notify::new()),
+        as_event,
     };
     async move { connection.serve(stop).await }
 }
@@ -113,6 +117,7 @@ struct Connection {
     closing: Option<Ending>,
     /// Somebody else than the peer ends it.
     told: Arc<Notify>,
+    as_event: Option<Box<Told>>,
 }
 
 impl Connection {
@@ -233,7 +238,13 @@ impl Connection {
                 self.session.authorized(answer, now);
             }
             Event::Describe { stream } => {
-                let answer = Box::pin(super::play::describe(&self.shared, &stream, self.local.ip())).await;
+                let answer = Box::pin(super::play::describe(
+                    &self.shared,
+                    &stream,
+                    self.session.query(),
+                    self.local.ip(),
+                ))
+                .await;
                 // Asked while media flows, it changes nothing.
                 if answer.is_ok() && matches!(self.role, Role::Idle | Role::Described(_)) {
                     self.role = Role::Described(stream);
@@ -363,6 +374,7 @@ impl Connection {
         Peer {
             remote: self.remote,
             agent: self.session.agent().map(Arc::from),
+            query: self.session.query().and_then(public_query),
             is_secure: self.wire.is_secure(),
             told: Arc::clone(&self.told),
         }
@@ -508,6 +520,9 @@ impl Connection {
 
     async fn end(&mut self, ending: &Ending) {
         self.tell_left(ending);
+        if let Some(event) = &mut self.as_event {
+            event.because(ending);
+        }
         tracing::debug!(remote = %self.remote, reason = %ending, "RTSP connection ended");
         if let Role::Viewer(playing) = std::mem::replace(&mut self.role, Role::Idle) {
             drop(playing);

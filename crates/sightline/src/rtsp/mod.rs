@@ -1,7 +1,7 @@
 //! RTSP: the driver of `protocol::rtsp` on sockets, for serving and for asking others.
 //!
 //! Belongs here: accepting connections and reading them ([`connection`]), what a viewer's and a publisher's requests do to the
-//! hub ([`play`], [`record`]), giving frames to viewers ([`fanout`]), connections by TLS ([`wire`]), the pair of UDP ports ([`udp`]),
+//! hub ([`play`], [`record`]), giving frames to viewers ([`fanout`]), connections as events ([`told`]), connections by TLS ([`wire`]), the pair of UDP ports ([`udp`]),
 //! what the log says of refused peers ([`notices`]). Does not belong here: the rules of RTSP and RTP (`protocol`), who may do what
 //! ([`crate::auth`]), which certificate is shown ([`crate::tls`]).
 
@@ -14,6 +14,7 @@ mod play;
 mod record;
 #[cfg(test)]
 mod tests;
+mod told;
 mod udp;
 mod viewer;
 mod wire;
@@ -36,6 +37,7 @@ use crate::net::{Gate, RtpPair};
 use crate::source::Supervisor;
 use crate::tls::{Certificates, Inside};
 use notices::Notices;
+use told::{Openings, Told};
 use udp::RtpSockets;
 use wire::Wire;
 
@@ -89,10 +91,19 @@ pub(crate) struct Shared {
     random: fn() -> u64,
     open: AtomicUsize,
     notices: Notices,
+    openings: Openings,
 }
 
 /// Counts a connection as long as it lives.
 struct Open(Arc<Shared>);
+
+impl Open {
+    fn told(&self, protocol: &'static str, remote: SocketAddr) -> Option<Box<Told>> {
+        let shared = &self.0;
+        let events = shared.streams.events();
+        shared.openings.opened(events, protocol, remote, &*shared.clock)
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -138,6 +149,7 @@ impl Server {
             random,
             open,
             notices: Notices::default(),
+            openings: Openings::default(),
         });
         Ok(Self {
             shared,
@@ -177,7 +189,7 @@ impl Server {
         tokio::select! {
             () = self.accept(&self.listener, None, &stop) => {}
             () = secure => {}
-            () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
+            () = self.shared.notices.keep_telling(&*self.shared.clock, &self.shared.openings) => {}
             _ = stopped.wait_for(|&stop| stop) => {}
         }
         if let Some(datagrams) = datagrams {
@@ -217,6 +229,7 @@ async fn connected(
     open: Open,
     mut stop: watch::Receiver<bool>,
 ) {
+    let protocol = if secure.is_some() { "RTSPS" } else { "RTSP" };
     let wire = match secure {
         None => Some(Wire::plain(socket)),
         Some(certificates) => tokio::select! {
@@ -226,7 +239,8 @@ async fn connected(
         },
     };
     if let Some(wire) = wire {
-        connection::run(wire, remote, open.0.clone(), stop).await;
+        let told = open.told(protocol, remote);
+        connection::run(wire, remote, told, open.0.clone(), stop).await;
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use media::{Clock, StreamName};
 use protocol::rtsp::server::Refused;
 
+use super::told::Openings;
 use crate::events::{Events, Login, What};
 use crate::log::notice::{INTERVAL, Listening, Notice, Tell};
 
@@ -72,13 +73,14 @@ impl Default for Notices {
 
 impl Notices {
     /// Tells what was held back, once a second, until dropped.
-    pub(super) async fn keep_telling(&self, clock: &dyn Clock) {
+    pub(super) async fn keep_telling(&self, clock: &dyn Clock, openings: &Openings) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let now = clock.now();
             self.listening.tell_rest(now);
             self.access.tell_rest(now);
             self.requests.tell_rest(now);
+            openings.untold.tell_rest(now);
         }
     }
 }

@@ -67,8 +67,13 @@ fn refusal(missing: &Missing) -> Refusal {
 }
 
 /// The answer to DESCRIBE.
-pub(super) async fn describe(shared: &Shared, name: &StreamName, address: IpAddr) -> Result<Description, Refusal> {
-    let found = shared.streams.find(name).await;
+pub(super) async fn describe(
+    shared: &Shared,
+    name: &StreamName,
+    query: Option<&str>,
+    address: IpAddr,
+) -> Result<Description, Refusal> {
+    let found = shared.streams.find_for(name, query).await;
     let stream = found.map_err(|missing| refusal(&missing))?;
     let tracks = stream.tracks();
     let described = sdp::tracks(&tracks);
@@ -275,6 +280,8 @@ impl Playing {
 pub(super) struct Peer {
     pub(super) remote: SocketAddr,
     pub(super) agent: Option<Arc<str>>,
+    /// Of the URL, without credentials.
+    pub(super) query: Option<Box<str>>,
     /// By RTSPS.
     pub(super) is_secure: bool,
     /// Where it is told to end.
@@ -296,6 +303,9 @@ impl Peer {
             agent: self.agent.clone(),
             since: clock.wall(),
         });
+        if let Some(query) = &self.query {
+            let _ = stats.query.set(query.clone());
+        }
         let told = Arc::clone(&self.told);
         stats.leash.tie(move || {
             told.notify_one();

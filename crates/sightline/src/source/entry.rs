@@ -14,6 +14,7 @@ use super::{Ended, Sink, Supervisor, Trouble, Why, World, open};
 use crate::camera::SLATE;
 use crate::clock;
 use crate::events::{self, Events};
+use crate::secret::public_query;
 use crate::shutdown::{self, Shutdown};
 
 /// The source of one stream.
@@ -23,6 +24,8 @@ pub(super) struct Entry {
     /// Known only since somebody asked for it: forgotten when nobody does any more.
     by_expression: bool,
     machine: Mutex<Machine>,
+    /// Of the URL of who was the first to want it since it was idle, without credentials.
+    query: Mutex<Option<Arc<str>>>,
     /// Counts changes of its state.
     changes: watch::Sender<u64>,
     /// There is something to look at.
@@ -70,6 +73,7 @@ impl Entry {
             plan,
             by_expression,
             machine: Mutex::new(Machine::new(rules)),
+            query: Mutex::default(),
             changes: watch::Sender::new(0),
             poked: Notify::new(),
             retired: AtomicBool::new(false),
@@ -92,9 +96,17 @@ impl Entry {
     }
 
     /// Somebody looks for the stream.
-    pub(super) fn wanted(&self, now: Instant) {
+    pub(super) fn wanted(&self, query: Option<&str>, now: Instant) {
+        if self.is_idle() {
+            let query = query.and_then(public_query).map(Arc::from);
+            *self.query.lock().unwrap_or_else(PoisonError::into_inner) = query;
+        }
         self.machine().wanted(now);
         self.poked.notify_one();
+    }
+
+    pub(super) fn query(&self) -> Option<Arc<str>> {
+        self.query.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its first frame is in the hub.
@@ -181,6 +193,7 @@ impl Entry {
             state: state.word(),
             url: self.shown_place(),
             why: state.why().cloned(),
+            query: self.query(),
         });
     }
 

@@ -66,7 +66,7 @@ impl Supervisor {
         let could_have = self.could_have(name);
         if could_have {
             // Why it is not there is told by its source.
-            let _ = self.prospect(name, self.world.clock.now());
+            let _ = self.prospect(name, None, self.world.clock.now());
         }
         could_have
     }

@@ -317,9 +317,17 @@ impl Supervisor {
     /// # Errors
     /// [`Missing`], after ten seconds at the latest.
     pub async fn find(self: &Arc<Self>, name: &StreamName) -> Result<Arc<Stream>, Missing> {
+        self.find_for(name, None).await
+    }
+
+    /// As [`Supervisor::find`], for somebody whose URL has this query; a program that is started by it is told, without credentials.
+    ///
+    /// # Errors
+    /// [`Missing`], after ten seconds at the latest.
+    pub async fn find_for(self: &Arc<Self>, name: &StreamName, query: Option<&str>) -> Result<Arc<Stream>, Missing> {
         let clock = &self.world.clock;
         let begun = clock.now();
-        let prospect = self.prospect(name, begun)?;
+        let prospect = self.prospect(name, query, begun)?;
         let mut changes = match &prospect {
             Prospect::Source(entry) => Some(entry.changes()),
             Prospect::Soon | Prospect::Publisher => None,
@@ -369,6 +377,12 @@ impl Supervisor {
         Some(entry.shown_place())
     }
 
+    /// The query of who was the first to want a stream that is fetched on demand.
+    fn query_of(&self, name: &StreamName) -> Option<Arc<str>> {
+        let entry = self.lock().entries.get(name).cloned()?;
+        entry.query()
+    }
+
     /// Waits for the end of the program, and then until sources have taken leave of their servers, but not for long.
     pub async fn run(self: Arc<Self>) {
         self.shutdown.requested().await;
@@ -382,10 +396,10 @@ impl Supervisor {
     }
 
     /// Where the stream may come from, whose source begins to run.
-    fn prospect(self: &Arc<Self>, name: &StreamName, now: Instant) -> Result<Prospect, Missing> {
+    fn prospect(self: &Arc<Self>, name: &StreamName, query: Option<&str>, now: Instant) -> Result<Prospect, Missing> {
         let mut tables = self.lock();
         if let Some(entry) = tables.entries.get(name) {
-            entry.wanted(now);
+            entry.wanted(query, now);
             return Ok(Prospect::Source(Arc::clone(entry)));
         }
         match self.found(&tables.settings, name) {
@@ -396,7 +410,7 @@ impl Supervisor {
                     return Err(Missing::Full { stream, limit });
                 }
                 let entry = self.start(name.clone(), plan, given, None);
-                entry.wanted(now);
+                entry.wanted(query, now);
                 tables.entries.insert(name.clone(), Arc::clone(&entry));
                 Ok(Prospect::Source(entry))
             }

@@ -20,6 +20,7 @@ use super::sessions::{Message, New, QUEUE, Session};
 use super::thinning::Given;
 use super::viewer::{Place, Seated, protocol_name};
 use crate::forward::via;
+use crate::secret::public_query;
 use crate::source::Missing;
 
 /// How often it is looked whether a session is gone.
@@ -44,6 +45,8 @@ pub(crate) struct Asked {
     pub(crate) offer: bytes::Bytes,
     pub(crate) remote: IpAddr,
     pub(crate) agent: Option<Arc<str>>,
+    /// Of the URL, as it was.
+    pub(crate) query: Option<Box<str>>,
     /// `?latency=min`.
     pub(crate) at_once: bool,
     /// Through which servers what is published came.
@@ -95,7 +98,7 @@ impl Service {
     /// WHEP.
     pub(crate) async fn view(self: &Arc<Self>, asked: Asked) -> Result<Created, Refused> {
         let offer = Offer::parse(&asked.offer).map_err(Refusal::from)?;
-        let found = self.streams.find(&asked.stream).await;
+        let found = self.streams.find_for(&asked.stream, asked.query.as_deref()).await;
         let stream = found.map_err(Refused::NoStream)?;
         self.room()?;
         // Asks the encoder for a keyframe, which then is there when the session is.
@@ -138,6 +141,7 @@ impl Service {
             stream: asked.stream,
             asker: asked.remote,
             agent: asked.agent,
+            query: asked.query.as_deref().and_then(public_query),
             place: Place::Connecting,
             joined: None,
             given: Given::default(),
@@ -170,6 +174,9 @@ impl Service {
             since: self.clock.wall(),
         }));
         let _ = stats.came_through.set(asked.came_through.into());
+        if let Some(query) = asked.query.as_deref().and_then(public_query) {
+            let _ = stats.query.set(query);
+        }
         let (sender, inbox) = mpsc::channel(QUEUE);
         let wish = sender.clone();
         let publishing = media::hub::Publishing {

@@ -84,6 +84,7 @@ impl World {
             offer: offer.to_sdp_string().into(),
             remote: Ipv4Addr::LOCALHOST.into(),
             agent: Some("test".into()),
+            query: None,
             at_once: false,
             came_through: Vec::new(),
         };

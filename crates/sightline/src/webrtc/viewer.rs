@@ -87,6 +87,8 @@ pub(super) struct Seated {
     /// Who asked for it, by HTTP.
     pub(super) asker: IpAddr,
     pub(super) agent: Option<Arc<str>>,
+    /// Of the URL, without credentials.
+    pub(super) query: Option<Box<str>>,
     pub(super) place: Place,
     pub(super) joined: Option<Joined>,
     pub(super) given: Given,
@@ -416,6 +418,9 @@ impl Seated {
             agent: self.agent.clone(),
             since: turn.now.wall,
         }));
+        if let Some(query) = self.query.take() {
+            let _ = stats.query.set(query);
+        }
         self.registered.session.tie(&stats);
         let viewing = turn.stream.add_viewer(Arc::clone(&stats)).map_err(End::Full)?;
         let start = turn.stream.start(turn.now.at);

@@ -139,6 +139,13 @@ impl Session {
             .map_err(|why| Refusal::because(Status::BAD_REQUEST, format!("{why}")).into())
     }
 
+    fn note_query(&mut self, target: &Target) {
+        let query = Some(target.query.as_str()).filter(|query| !query.is_empty() && query.len() <= MAX_QUERY_BYTES);
+        if query.is_some() && self.query.as_deref() != query {
+            self.query = query.map(Box::from);
+        }
+    }
+
     fn on_describe(&mut self, request: &Request) -> Outcome {
         let target = target(request)?;
         let stream = self.stream(&target)?;
@@ -154,6 +161,7 @@ impl Session {
         if let Some(ask) = self.authorise(request, &target, Action::View, &stream) {
             return Ok(ask);
         }
+        self.note_query(&target);
         let event = Event::Describe { stream: stream.clone() };
         Ok(Next::ask(Step::Describe { stream }, event))
     }
@@ -205,6 +213,7 @@ impl Session {
         if let Some(ask) = self.authorise(request, &target, Action::Publish, &stream) {
             return Ok(ask);
         }
+        self.note_query(&target);
         let event = Event::Announce {
             stream: stream.clone(),
             sdp: request.body.clone(),
@@ -277,6 +286,7 @@ impl Session {
         if let Some(ask) = self.authorise(request, &target, action, &stream) {
             return Ok(ask);
         }
+        self.note_query(&target);
         let controls = match (&self.media, &self.described) {
             (Some(media), _) => &media.controls,
             (None, Some((described, controls))) if *described == stream => controls,
@@ -452,6 +462,9 @@ impl Session {
         }
     }
 }
+
+/// Of queries that are kept.
+const MAX_QUERY_BYTES: usize = 1_024;
 
 fn target(request: &Request) -> Result<Target, Response> {
     Target::parse(&request.uri).map_or_else(

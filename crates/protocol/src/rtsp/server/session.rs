@@ -39,6 +39,7 @@ pub struct Session {
     last_sign: Instant,
 
     agent: Option<String>,
+    pub(super) query: Option<Box<str>>,
     pub(super) grants: VecDeque<Grant>,
     pub(super) failed_logins: u32,
     /// The stream described last, and its controls.
@@ -133,6 +134,7 @@ impl Session {
             heard: false,
             last_sign: now,
             agent: None,
+            query: None,
             grants: VecDeque::new(),
             failed_logins: 0,
             described: None,
@@ -287,6 +289,12 @@ impl Session {
     /// What the peer calls itself (`User-Agent`), at most 128 bytes of printable ASCII.
     pub fn agent(&self) -> Option<&str> {
         self.agent.as_deref()
+    }
+
+    /// The query of the URL that was last asked for or announced with leave, as it was, credentials included; `None` where there was none or one of more
+    /// than 1,024 bytes.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
     }
 
     /// Writes a response to `request`, with what every response has.

@@ -32,7 +32,7 @@ impl Takes {
         };
         match (section, key) {
             ("stream", "run_on_start" | "run_on_start_restart") => Self::Now,
-            ("stream", key) if key.starts_with("run_on_") => Self::NextSession,
+            ("stream" | "server", key) if key.starts_with("run_on_") => Self::NextSession,
             ("auth" | "user" | "stream" | "webhook", _)
             | ("log", "level")
             | (

@@ -43,7 +43,11 @@ fn programs(before: &Settings, after: &Settings) -> Result<(), Refused> {
             .filter(move |command| !known.contains(command));
         news.map(move |(key, _)| format!("stream.{name}.{key}"))
     });
-    let keys = streams.chain(cameras).chain(hooks);
+    let known = before.server.commands();
+    let of_server = after.server.commands().into_iter();
+    let of_server = of_server.filter(|command| !known.contains(command));
+    let of_server = of_server.map(|(key, _)| format!("server.{key}"));
+    let keys = streams.chain(cameras).chain(hooks).chain(of_server);
     let problems: Vec<Problem> = keys.map(|key| problem(None, &key, message)).collect();
     match problems.is_empty() {
         true => Ok(()),

@@ -48,7 +48,6 @@ const fn secret(name: &'static str, means: Means) -> Key {
     }
 }
 
-const HOOKS: &str = "commands are run when something happens at a stream, not at connections";
 const ONLINE: &str = "runOnAvailable and runOnUnavailable are, which differ where alwaysAvailable shows a slate";
 const RECORDING: &str = "recording comes with a later version";
 const API: &str = "the API is on http.port, at /api/v1, for who has a token";
@@ -101,9 +100,17 @@ pub(super) const GLOBAL: &[Key] = &[
         Nothing("packets have 1,200 bytes, which all ways carry"),
     ),
     key("udpReadBufferSize", "0", Nothing("it is as large as the system allows")),
-    key("runOnConnect", "", Nothing(HOOKS)),
-    key("runOnConnectRestart", "no", Nothing(HOOKS)),
-    key("runOnDisconnect", "", Nothing(HOOKS)),
+    key("runOnConnect", "", Sets(&["server", "run_on_connect"], values::word)),
+    key(
+        "runOnConnectRestart",
+        "no",
+        Sets(&["server", "run_on_connect_restart"], values::truth),
+    ),
+    key(
+        "runOnDisconnect",
+        "",
+        Sets(&["server", "run_on_disconnect"], values::word),
+    ),
     key("authMethod", "internal", Elsewhere),
     key("authInternalUsers", "", Elsewhere),
     secret(
@@ -318,7 +325,7 @@ pub(super) const PATH: &[Key] = &[
     ),
     secret(
         "forward",
-        Nothing("streams are not passed on yet; `sightline publish` or FFmpeg can"),
+        Nothing("write its targets into forward of [stream.NAME], by RTSP and WHIP"),
     ),
     key("record", "no", Nothing(RECORDING)),
     key(

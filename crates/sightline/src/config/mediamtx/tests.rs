@@ -638,6 +638,8 @@ fn commands_that_give_streams_are_sources() {
     let loaded = quiet(
         "rtspAddress: :9554
 runOnConnect: logger x
+runOnConnectRestart: yes
+runOnDisconnect: logger y
 pathDefaults:
   runOnInitRestart: yes
 paths:
@@ -675,12 +677,16 @@ paths:
     run_on_start = "ffmpeg -i x -f rtsp rtsp://localhost:9554/first"
     run_on_start_restart = true
     "#);
+    insta::assert_snapshot!(toml::to_string(&loaded.values()["server"]).unwrap(), @r#"
+    run_on_connect = "logger x"
+    run_on_connect_restart = true
+    run_on_disconnect = "logger y"
+    "#);
     let shown = format!("{:?}", loaded.settings.stream[&"~^f(.)$".parse().unwrap()].source);
     assert!(shown.contains("run:/opt/start.sh …"), "{shown}");
     let notices = loaded.notices.join("\n");
     insta::assert_snapshot!(notices, @r#"
-    6:1: runOnConnect: logger x is not honoured: commands are run when something happens at a stream, not at connections
-    13:5: runOnDemandCloseAfter: 20s is not honoured: a viewer waits ten seconds for a source, and it ends ten seconds after the last
-    20:5: runOnInit: it is not honoured here: it belongs to one name, and an expression means many
+    15:5: runOnDemandCloseAfter: 20s is not honoured: a viewer waits ten seconds for a source, and it ends ten seconds after the last
+    22:5: runOnInit: it is not honoured here: it belongs to one name, and an expression means many
     "#);
 }

@@ -219,7 +219,11 @@ fn sight(who: &Principal, event: &Event) -> Option<Sight> {
     let object = event.what.stream().map_or(Object::Program, Object::Stream);
     let may = |action| may(who, action, object).is_allowed();
     let needs = match event.what.kind() {
-        Kind::SettingsChanged | Kind::SettingsRefused | Kind::LoginRefused => Action::Administer,
+        Kind::SettingsChanged
+        | Kind::SettingsRefused
+        | Kind::LoginRefused
+        | Kind::ConnectionOpened
+        | Kind::ConnectionClosed => Action::Administer,
         _ => Action::View,
     };
     may(needs).then(|| match may(Action::Operate) {

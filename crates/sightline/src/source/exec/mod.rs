@@ -24,6 +24,7 @@ use tokio::process::ChildStdout;
 use super::{Ended, Sink, Source, Supervisor, Trouble, Why};
 use crate::auth::Pass;
 use crate::config::command::{Command, PORT};
+use crate::hooks::escaped;
 use crate::shutdown::Shutdown;
 use annexb::Cutter;
 use run::Run;
@@ -44,6 +45,8 @@ pub(super) struct Exec {
     command: Command,
     /// Where it publishes, with a credential for this run.
     front: Option<(std::net::SocketAddr, Pass)>,
+    /// Of who wants the stream first, for the program's environment.
+    query: Option<Arc<str>>,
     ending: Shutdown,
     clock: Arc<dyn Clock>,
 }
@@ -54,6 +57,7 @@ impl Exec {
         let front = supervisor.front.get().filter(|_| command.publishes());
         Self {
             command,
+            query: supervisor.query_of(stream),
             front: front.map(|front| (front.address, front.auth.pass(stream, world.random))),
             ending: supervisor.shutdown.clone(),
             clock: Arc::clone(&world.clock),
@@ -70,9 +74,10 @@ impl Exec {
         let port = self.front.as_ref().map(|(address, _)| address.port().to_string());
         let port = port.unwrap_or_default();
         let arguments = self.command.arguments(&url);
+        command.env("MTX_PATH", sink.name().as_str());
+        command.env("MTX_QUERY", escaped(self.query.as_deref().unwrap_or_default()));
         if self.command.publishes() {
             command.args(arguments.map(|argument| argument.replace(PORT, &port)));
-            command.env("MTX_PATH", sink.name().as_str());
             // With the credential, for a script that would have to know one.
             command.envs([("RTSP_PORT", &port), ("RTSP_OUTPUT", &url)]);
         } else {

@@ -141,6 +141,21 @@ async fn on_demand_it_runs_only_while_somebody_wants_it_and_ends_with_all_it_sta
 }
 
 #[tokio::test]
+async fn it_is_told_the_query_of_who_was_the_first_to_want_it() {
+    let running = Running::start(&format!("echo $MTX_PATH $MTX_QUERY >$F/told; {FILM}"), true);
+    let told = || std::fs::read_to_string(running.file("told")).unwrap_or_default();
+    let door = name("door");
+    let find = |query| running.supervisor.find_for(&door, query);
+    find(Some("cut=1&token=canary&to=a b")).await.unwrap();
+    assert_eq!(told(), "door cut%3D1%26to%3Da%20b\n");
+    find(Some("cut=2")).await.unwrap();
+    until("idle", || running.state() == State::Idle).await;
+    assert_eq!(told(), "door cut%3D1%26to%3Da%20b\n", "it ran already");
+    find(None).await.unwrap();
+    assert_eq!(told(), "door\n");
+}
+
+#[tokio::test]
 async fn one_that_is_killed_comes_back() {
     let running = Running::start(&format!("echo $$ >$F/sh; {FILM}"), false);
     running.supervisor.find(&name("door")).await.unwrap();
