@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::origin::Connection;
-use super::support::{PATIENCE, Process, Server, tool};
+use super::support::{PATIENCE, Process, Server, test_tool, tool};
 
 const STREAM: &str = "door";
 const SOURCE: &str = "SIGHTLINE_STREAM_DOOR_SOURCE";
@@ -117,6 +117,108 @@ fn parts_are_fetched_as_they_come() {
     let age_ms = stream["latency"]["to_server_ms"].as_f64().unwrap();
     println!("pictures were {age_ms} ms old when they were there");
     assert!(age_ms < 2_500.0, "{age_ms} ms: {stream}");
+    assert!(fetching.events("source failed", STREAM).is_empty());
+}
+
+/// FFmpeg that writes pictures and sound to lists of their own; the list of both.
+fn record_apart(folder: &Path, kind: &str) -> Process {
+    let mut command = tool("ffmpeg");
+    command.args(
+        "-nostdin -v error -re -f lavfi -i testsrc=size=320x240:rate=30 -re -f lavfi -i sine=frequency=440".split(' '),
+    );
+    command.args("-map 0:v -map 1:a -c:v libx264 -preset ultrafast -g 30 -pix_fmt yuv420p -c:a aac".split(' '));
+    command.args(["-f", "hls", "-hls_time", "1", "-hls_segment_type", kind]);
+    command.args(["-var_stream_map", "a:0,agroup:snd,default:yes v:0,agroup:snd"]);
+    command.args(["-master_pl_name", "all.m3u8"]);
+    let process = Process::start(command.arg(folder.join("live_%v.m3u8")));
+    let begun = std::time::Instant::now();
+    while ["all.m3u8", "live_0.m3u8", "live_1.m3u8"]
+        .iter()
+        .any(|list| !folder.join(list).exists())
+    {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "FFmpeg writes no lists: {:?}",
+            process.said()
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    process
+}
+
+#[test]
+fn sound_in_a_list_of_its_own_is_fetched_too() {
+    for kind in ["fmp4", "mpegts"] {
+        let folder = tempfile::tempdir().unwrap();
+        let _ffmpeg = record_apart(folder.path(), kind);
+        let url = format!("http://127.0.0.1:{}/all.m3u8", files(folder.path()));
+        let mut fetching = Server::start_with(&[], &[(SOURCE, &url)]);
+        fetching.wait_for_event("source runs", STREAM);
+        let tracks = fetching.played(STREAM, 5);
+        assert!(
+            tracks.len() == 2 && tracks[0].contains("h264") && tracks[1].contains("aac"),
+            "{kind}: {tracks:#?}"
+        );
+        assert!(fetching.events("source failed", STREAM).is_empty(), "{kind}");
+    }
+}
+
+/// Pictures go on without it.
+#[test]
+fn sound_that_is_not_to_be_had_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let _ffmpeg = record_apart(folder.path(), "fmp4");
+    let all = std::fs::read_to_string(folder.path().join("all.m3u8")).unwrap();
+    assert!(all.contains("URI=\"live_0.m3u8\""), "{all}");
+    std::fs::write(
+        folder.path().join("mute.m3u8"),
+        all.replace("URI=\"live_0", "URI=\"gone"),
+    )
+    .unwrap();
+    let url = format!("http://127.0.0.1:{}/mute.m3u8", files(folder.path()));
+    let mut fetching = Server::start_with(&[], &[(SOURCE, &url)]);
+    fetching.wait_for_event("source runs", STREAM);
+    assert_eq!(fetching.played(STREAM, 3).len(), 1);
+    let said = fetching.process.said().join("\n");
+    assert!(said.contains("its sound is not to be had"), "{said}");
+    assert!(fetching.events("source failed", STREAM).is_empty());
+}
+
+/// LL-HLS of another make: parts, hints, and sound in a list of its own.
+#[test]
+fn mediamtx_is_fetched_by_parts_with_its_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let [rtsp, hls] = [(); 2].map(|()| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    });
+    let settings = format!(
+        "rtmp: no\nsrt: no\nwebrtc: no\nmoq: no\nrtspTransports: [tcp]\nrtspAddress: 127.0.0.1:{rtsp}\nhlsAddress: 127.0.0.1:{hls}\nhlsAlwaysRemux: yes\npaths:\n  all_others:\n"
+    );
+    std::fs::write(folder.path().join("mediamtx.yml"), settings).unwrap();
+    let mut command = std::process::Command::new(test_tool("mediamtx"));
+    let mut theirs = Process::start(command.arg("mediamtx.yml").current_dir(folder.path()));
+    theirs.collect_stdout();
+    theirs.wait_for("HLS", |line| line.contains("[HLS] started with listener").then_some(()));
+    let mut command = tool("ffmpeg");
+    command.args(
+        "-nostdin -v error -re -f lavfi -i testsrc=size=320x240:rate=30 -re -f lavfi -i sine=frequency=440".split(' '),
+    );
+    command.args("-c:v libx264 -preset ultrafast -tune zerolatency -g 30 -pix_fmt yuv420p -c:a aac".split(' '));
+    command.args(["-f", "rtsp", "-rtsp_transport", "tcp"]);
+    let _publisher = Process::start(command.arg(format!("rtsp://127.0.0.1:{rtsp}/cam")));
+    theirs.wait_for("a muxer", |line| line.contains("[HLS] [muxer cam]").then_some(()));
+    let url = format!("http://127.0.0.1:{hls}/cam/index.m3u8");
+    let mut fetching = Server::start_with(&[], &[(SOURCE, &url), ("SIGHTLINE_OPEN", "true")]);
+    fetching.wait_for_event("source runs", STREAM);
+    let tracks = fetching.played(STREAM, 6);
+    assert!(
+        tracks.len() == 2 && tracks[0].contains("h264") && tracks[1].contains("aac"),
+        "{tracks:#?}"
+    );
+    let answer = Connection::new(fetching.port_of("http_port")).get(&format!("/api/v1/streams/{STREAM}"));
+    let stream: Value = serde_json::from_slice(&answer.body).unwrap();
+    println!("pictures were {} ms old", stream["latency"]["to_server_ms"]);
     assert!(fetching.events("source failed", STREAM).is_empty());
 }
 

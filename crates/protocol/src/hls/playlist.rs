@@ -3,6 +3,7 @@
 //! Belongs here: lists of variants and of segments, with limits. Does not belong here: which variant is taken and when a list is asked for
 //! again, writing lists ([`super::Muxer`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ pub const MAX_BYTES: usize = 8 << 20;
 const MAX_ENTRIES: usize = 100_000;
 /// Most parts: they are listed for three target durations.
 const MAX_PARTS: usize = 10_000;
+/// Groups of sound of one list.
+const MAX_GROUPS: usize = 100;
 /// Longest URI.
 const MAX_URI_BYTES: usize = 8_192;
 /// Longest segment or target duration that is believed, in seconds.
@@ -65,8 +68,8 @@ pub struct Variant {
     pub bits_per_second: u64,
     /// `CODECS`, such as `avc1.42c01f,mp4a.40.2`; empty where it is not said.
     pub codecs: String,
-    /// Sound is in a list of its own (`AUDIO`).
-    pub sound_apart: bool,
+    /// The list of its sound, where that is apart: of the renditions of its `AUDIO` group the one that players take by themselves (`EXT-X-MEDIA`).
+    pub sound: Option<Arc<str>>,
 }
 
 /// A list of segments.
@@ -80,6 +83,8 @@ pub struct Media {
     pub ended: bool,
     /// Parts of the newest segments, and of the one that is not complete (`EXT-X-PART`), oldest first.
     pub parts: Vec<Part>,
+    /// The part that follows, which may be asked for before it is there (`EXT-X-PRELOAD-HINT`). One whose end is not known is left out.
+    pub hint: Option<Part>,
     /// The list of a segment that is not there yet may be asked for (`CAN-BLOCK-RELOAD`).
     pub can_block: bool,
 }
@@ -182,9 +187,12 @@ fn within(what: &'static str, actual: usize, limit: usize) -> Result<(), Playlis
 #[derive(Default)]
 struct Reading {
     media: Media,
-    variants: Vec<Variant>,
+    /// With the groups of their sound.
+    variants: Vec<(Variant, Option<String>)>,
+    /// Of each group of sound the best rendition so far: how good, and its list, where it has one of its own.
+    sounds: HashMap<String, (u8, Option<Arc<str>>)>,
     /// `EXT-X-STREAM-INF` before its URI.
-    variant: Option<Variant>,
+    variant: Option<(Variant, Option<String>)>,
     /// What is said of the next segment.
     next: Segment,
     has_duration: bool,
@@ -235,12 +243,14 @@ impl Reading {
                 self.encrypted = (method != "NONE").then(|| method.chars().take(40).collect::<String>().into());
             }
             "-X-PART" => self.part(value)?,
+            "-X-PRELOAD-HINT" => self.hint(value)?,
+            "-X-MEDIA" => self.rendition(value)?,
             "-X-SERVER-CONTROL" => {
                 self.media.can_block = attribute(value, "CAN-BLOCK-RELOAD").as_deref() == Some("YES");
             }
             "-X-STREAM-INF" => {
                 let number = attribute(value, "BANDWIDTH").and_then(|bits| bits.parse().ok());
-                self.variant = Some(Variant {
+                let variant = Variant {
                     uri: String::new(),
                     bits_per_second: number.unwrap_or(0),
                     codecs: attribute(value, "CODECS")
@@ -248,15 +258,76 @@ impl Reading {
                         .chars()
                         .take(200)
                         .collect(),
-                    sound_apart: attribute(value, "AUDIO").is_some(),
-                });
+                    sound: None,
+                };
+                self.variant = Some((variant, attribute(value, "AUDIO")));
             }
             _ => {}
         }
         Ok(())
     }
 
+    /// §4.4.6.1
+    fn rendition(&mut self, value: &str) -> Result<(), &'static str> {
+        let is_said = |name| attribute(value, name).as_deref() == Some("YES");
+        if attribute(value, "TYPE").as_deref() != Some("AUDIO") {
+            return Ok(());
+        }
+        let group = attribute(value, "GROUP-ID").ok_or("a rendition has no group")?;
+        let uri = attribute(value, "URI");
+        within_uri(uri.as_deref().unwrap_or_default())?;
+        within_uri(&group)?;
+        let rank = match (is_said("DEFAULT"), is_said("AUTOSELECT")) {
+            (true, _) => 3,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
+        let best = self.sounds.entry(group).or_default();
+        if rank > best.0 {
+            *best = (rank, uri.map(Arc::from));
+        }
+        if self.sounds.len() > MAX_GROUPS {
+            return Err("there are too many groups of sound");
+        }
+        Ok(())
+    }
+
+    /// §4.4.5.3
+    fn hint(&mut self, value: &str) -> Result<(), &'static str> {
+        if attribute(value, "TYPE").as_deref() != Some("PART") {
+            return Ok(());
+        }
+        let uri = attribute(value, "URI").ok_or("a hint has no URI")?;
+        within_uri(&uri)?;
+        let number = |name| match attribute(value, name).map(|text| text.parse::<u64>()) {
+            Some(number) => number.map(Some).map_err(|_| "a byte range is none"),
+            None => Ok(None),
+        };
+        let range = match (number("BYTERANGE-START")?, number("BYTERANGE-LENGTH")?) {
+            (None, None) => None,
+            (offset, Some(length)) => Some(Range {
+                offset: offset.unwrap_or(0),
+                length,
+            }),
+            (Some(_), None) => return Ok(()),
+        };
+        self.media.hint = Some(Part {
+            index: self.parts.0,
+            independent: false,
+            piece: Segment {
+                sequence: self.sequence.saturating_add(self.media.segments.len() as u64),
+                uri,
+                range,
+                map: self.map.clone(),
+                encrypted: self.encrypted.clone(),
+                ..Segment::default()
+            },
+        });
+        Ok(())
+    }
+
     fn part(&mut self, value: &str) -> Result<(), &'static str> {
+        self.media.hint = None;
         let is_said = |name| attribute(value, name).as_deref() == Some("YES");
         let uri = attribute(value, "URI").ok_or("a part has no URI")?;
         within_uri(&uri)?;
@@ -292,9 +363,10 @@ impl Reading {
     }
 
     fn uri(&mut self, uri: &str) -> Result<(), &'static str> {
-        if let Some(mut variant) = self.variant.take() {
+        self.media.hint = None;
+        if let Some((mut variant, group)) = self.variant.take() {
             uri.clone_into(&mut variant.uri);
-            self.variants.push(variant);
+            self.variants.push((variant, group));
             return Ok(());
         }
         if !std::mem::take(&mut self.has_duration) {
@@ -318,7 +390,11 @@ impl Reading {
 
     fn finish(mut self) -> Result<Playlist, PlaylistError> {
         if !self.variants.is_empty() {
-            return Ok(Playlist::Variants(self.variants));
+            let variants = self.variants.into_iter().map(|(variant, group)| {
+                let sound = group.and_then(|group| self.sounds.get(&group)?.1.clone());
+                Variant { sound, ..variant }
+            });
+            return Ok(Playlist::Variants(variants.collect()));
         }
         if self.media.segments.is_empty() && self.media.target.is_zero() {
             return Err(PlaylistError::Empty);
@@ -517,8 +593,74 @@ mod tests {
             (variants[0].bits_per_second, variants[0].codecs.as_str()),
             (800_000, "avc1.42c01f,mp4a.40.2")
         );
-        assert!(variants[0].sound_apart && !variants[1].sound_apart);
+        assert!(variants[0].sound.is_none() && variants[1].sound.is_none());
         assert_eq!(variants[1].uri, "https://elsewhere/high.m3u8");
+    }
+
+    #[test]
+    fn sound_of_variants_is_that_which_players_take_by_themselves() {
+        let list = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nv0\n#EXT-X-STREAM-INF:BANDWIDTH=2,AUDIO=\"b\"\nv1\n\
+                    #EXT-X-STREAM-INF:BANDWIDTH=3,AUDIO=\"none\"\nv2\n\
+                    #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"x\",URI=\"a0\"\n\
+                    #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"y\",AUTOSELECT=YES,URI=\"a1\"\n\
+                    #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"z\",AUTOSELECT=YES,DEFAULT=YES,URI=\"a2,a\"\n\
+                    #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"z\",DEFAULT=YES,URI=\"a3\"\n\
+                    #EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"a\",NAME=\"s\",DEFAULT=YES,URI=\"s\"\n\
+                    #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"in the variant\",DEFAULT=YES\n\
+                    #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"b\",NAME=\"y\",URI=\"b1\"\n";
+        let Ok(Playlist::Variants(variants)) = Playlist::parse(list.as_bytes()) else {
+            panic!("none")
+        };
+        let sounds: Vec<_> = variants.iter().map(|variant| variant.sound.as_deref()).collect();
+        assert_eq!(sounds, [Some("a2,a"), None, None]);
+        let many: String = (0..=MAX_GROUPS)
+            .map(|group| format!("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",URI=\"a\"\n"))
+            .collect();
+        let long = format!(
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",URI=\"{}\"",
+            "a".repeat(MAX_URI_BYTES + 1)
+        );
+        for wrong in [many.as_str(), &long, "#EXT-X-MEDIA:TYPE=AUDIO,URI=\"a\""] {
+            assert!(
+                Playlist::parse(format!("#EXTM3U\n{wrong}\n").as_bytes()).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hint_is_the_part_behind_the_last() {
+        let begins =
+            "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:1,\n7.mp4\n";
+        let part = "#EXT-X-PART:DURATION=0.2,URI=\"8.0.mp4\"\n";
+        let hint = |text: &str| media(&format!("{begins}{text}")).hint;
+        let said = "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"8.1.mp4\"";
+        let next = hint(&format!("{part}{said}\n")).unwrap();
+        assert_eq!(
+            (next.piece.sequence, next.index, next.piece.uri.as_str()),
+            (8, 1, "8.1.mp4")
+        );
+        assert!(next.piece.range.is_none() && next.piece.map.is_some_and(|map| map.uri == "i.mp4"));
+        assert_eq!(hint(&format!("{said}\n")).unwrap().index, 0);
+        let ranged = hint(&format!("{said},BYTERANGE-START=5,BYTERANGE-LENGTH=7\n"))
+            .unwrap()
+            .piece
+            .range;
+        assert_eq!(ranged, Some(Range { offset: 5, length: 7 }));
+        for none in [
+            format!("{said},BYTERANGE-START=5\n"),
+            "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"i\"\n".to_owned(),
+            format!("{said}\n{part}"),
+            format!("{said}\n#EXTINF:1,\n8.mp4\n"),
+        ] {
+            assert_eq!(hint(&none), None, "{none}");
+        }
+        for wrong in ["#EXT-X-PRELOAD-HINT:TYPE=PART", &format!("{said},BYTERANGE-START=x")] {
+            assert!(
+                Playlist::parse(format!("{begins}{wrong}\n").as_bytes()).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]
@@ -566,7 +708,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in "(#EXT(M3U|INF|-X-MAP|-X-PART|-X-KEY|-X-BYTERANGE|-X-STREAM-INF|-X-PROGRAM-DATE-TIME)?:?[0-9A-Z=\"@,.:+-]{0,30}\n?){0,8}") {
+        fn no_text_panics(text in "(#EXT(M3U|INF|-X-MAP|-X-PART|-X-PRELOAD-HINT|-X-MEDIA|-X-KEY|-X-BYTERANGE|-X-STREAM-INF|-X-PROGRAM-DATE-TIME)?:?[0-9A-Z=\"@,.:+-]{0,30}\n?){0,8}") {
             let _ = Playlist::parse(format!("#EXTM3U\n{text}").as_bytes());
             let _ = date(&text);
         }

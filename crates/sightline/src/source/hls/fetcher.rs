@@ -11,6 +11,7 @@ use media::demux::{self, Demuxer, Sample};
 use media::{Clock, WallTime};
 use protocol::hls::playlist::{self, Map, Media, Playlist, Segment, Variant};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use url::Url;
 
 use super::super::{Trouble, Why};
@@ -35,6 +36,7 @@ const LEAST_WAIT: Duration = Duration::from_millis(100);
 const STALL: Duration = Duration::from_secs(10);
 
 /// A segment, taken apart.
+#[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) samples: Vec<Sample>,
     pub(super) discontinuity: bool,
@@ -48,7 +50,8 @@ pub(super) struct Fetched {
 /// See the module.
 pub(super) struct Fetcher {
     url: Url,
-    http: Client,
+    http: Arc<Client>,
+    trust: Trust,
     clock: Arc<dyn Clock>,
     demuxer: Demuxer,
     map: Option<Arc<Map>>,
@@ -57,36 +60,99 @@ pub(super) struct Fetcher {
     failures: u32,
     /// What was skipped is missing before the next.
     skipped: bool,
+    /// It is a list of sound alone: decoding may start anywhere.
+    is_sound: bool,
+    /// A part that is asked for before its list names it.
+    ahead: Option<Ahead>,
+    /// Hints in a row that led to nothing.
+    misled: u32,
+}
+
+/// What is to be fetched.
+pub(super) struct Found {
+    url: Url,
+    list: Media,
+    /// The list of the sound, where that is apart.
+    pub(super) sound: Option<Url>,
+}
+
+/// A part on its way.
+struct Ahead {
+    place: Place,
+    url: Url,
+    range: Option<playlist::Range>,
+    task: JoinHandle<Result<Answer, Why>>,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a server answered, and from where.
+struct Answer {
+    bytes: Bytes,
+    remote: SocketAddr,
 }
 
 impl Fetcher {
     pub(super) fn new(url: Url, trust: Trust, clock: Arc<dyn Clock>) -> Self {
-        let http = Client::new(Policy {
-            trust,
+        let http = Arc::new(Client::new(Policy {
+            trust: trust.clone(),
             may_connect: fetch::anywhere,
             redirects: MAX_REDIRECTS,
             timeout: ANSWER_WITHIN,
-        });
+        }));
         Self {
             url,
             http,
+            trust,
             clock,
             demuxer: Demuxer::new(),
             map: None,
             remote: None,
             failures: 0,
             skipped: false,
+            is_sound: false,
+            ahead: None,
+            misled: 0,
+        }
+    }
+
+    /// Of a list of sound that goes with this one.
+    pub(super) fn of_sound(&self, url: &Url) -> Self {
+        Self {
+            is_sound: true,
+            ..Self::new(url.clone(), self.trust.clone(), Arc::clone(&self.clock))
         }
     }
 
     /// Fetches until it cannot go on, and says why.
-    pub(super) async fn run(&mut self, out: mpsc::Sender<Fetched>) -> Why {
-        self.fetch(&out).await.unwrap_or_else(|why| why)
+    pub(super) async fn run(&mut self, found: Found, out: mpsc::Sender<Fetched>) -> Why {
+        self.fetch(found, &out, &mut false).await.unwrap_or_else(|why| why)
     }
 
-    async fn fetch(&mut self, out: &mpsc::Sender<Fetched>) -> Result<Why, Why> {
-        let (url, mut list) = self.find().await?;
-        let by_parts = list.can_block && list.parts.iter().any(|part| part.independent);
+    /// As [`Fetcher::find`] and [`Fetcher::run`]. Sound that is not to be had from the beginning ends nothing: pictures go on without.
+    pub(super) async fn listen(&mut self, out: mpsc::Sender<Fetched>) -> Why {
+        let mut sent = false;
+        let fetched = match self.find().await {
+            Ok(found) => self.fetch(found, &out, &mut sent).await,
+            Err(why) => Err(why),
+        };
+        let why = fetched.unwrap_or_else(|why| why);
+        if sent {
+            return why;
+        }
+        tracing::info!(list = %shown(&self.url), reason = %why.detail, "source: its sound is not to be had");
+        drop(out);
+        std::future::pending().await
+    }
+
+    async fn fetch(&mut self, found: Found, out: &mpsc::Sender<Fetched>, sent: &mut bool) -> Result<Why, Why> {
+        let Found { url, mut list, .. } = found;
+        let may_start = |part: &playlist::Part| part.independent || self.is_sound;
+        let by_parts = list.can_block && list.parts.iter().any(may_start);
         let mut next: Option<Place> = None;
         let mut grown = self.clock.now();
         loop {
@@ -98,15 +164,16 @@ impl Fetcher {
             {
                 let from = begin(&pieces, next).unwrap_or_else(|| {
                     self.skipped |= next.is_some();
-                    let newest = pieces.iter().rev().find(|piece| piece.starts);
+                    let newest = pieces.iter().rev().find(|piece| piece.starts || self.is_sound);
                     newest.unwrap_or(&first).place
                 });
                 for piece in pieces.iter().filter(|piece| piece.place >= from) {
                     grown = self.clock.now();
-                    if let Some(fetched) = self.segment(&url, piece.segment, piece.place < last.place).await? {
+                    if let Some(fetched) = self.segment(&url, piece, piece.place < last.place).await? {
                         // Who takes them has ended, and says why.
-                        let sent = out.send(fetched).await;
-                        sent.map_err(|_| Why::new(Trouble::Ended, "nobody takes its pictures any more"))?;
+                        let taken = out.send(fetched).await;
+                        *sent = true;
+                        taken.map_err(|_| Why::new(Trouble::Ended, "nobody takes its pictures any more"))?;
                     }
                 }
                 has_grown = last.place >= from;
@@ -123,22 +190,24 @@ impl Fetcher {
                 );
                 return Err(Why::new(Trouble::Ended, detail));
             }
+            if by_parts {
+                self.ask_ahead(&url, &list, next);
+            }
             list = self.again(&url, &list, next, has_grown, asked).await?;
         }
     }
 
     /// The list of segments: that of the URL, or of the best of its variants.
-    async fn find(&mut self) -> Result<(Url, Media), Why> {
+    pub(super) async fn find(&mut self) -> Result<Found, Why> {
         let mut url = self.url.clone();
+        let mut sound = None;
         for _ in 0..MAX_LISTS {
             let (at, list) = self.list(url, None).await?;
             match list {
-                Playlist::Media(media) => return Ok((at, media)),
+                Playlist::Media(list) => return Ok(Found { url: at, list, sound }),
                 Playlist::Variants(variants) => {
                     let variant = best(&variants)?;
-                    if variant.sound_apart {
-                        tracing::info!(list = %shown(&at), "source: its sound is in a list of its own, and is left out");
-                    }
+                    sound = variant.sound.as_ref().map(|uri| self.joined(&at, uri)).transpose()?;
                     url = self.joined(&at, &variant.uri)?;
                 }
             }
@@ -147,6 +216,33 @@ impl Fetcher {
             Trouble::Unusable,
             "its lists of variants lead to lists of variants",
         ))
+    }
+
+    /// Asks for the part that the list hints at, which the server then gives in the moment that it has it (draft-pantos-hls-rfc8216bis §6.2.6), without
+    /// another round trip behind that of the list.
+    fn ask_ahead(&mut self, list: &Url, media: &Media, next: Option<Place>) {
+        let Some(hint) = &media.hint else { return };
+        let place = Place {
+            sequence: hint.piece.sequence,
+            part: Some(hint.index),
+        };
+        let is_next = next == Some(place) && self.ahead.as_ref().is_none_or(|ahead| ahead.place != place);
+        if !is_next || self.misled >= MAX_FAILURES || hint.piece.encrypted.is_some() {
+            return;
+        }
+        let Ok(url) = self.joined(list, &hint.piece.uri) else {
+            return;
+        };
+        let range = hint.piece.range;
+        let (http, asked) = (Arc::clone(&self.http), url.clone());
+        let patience = ANSWER_WITHIN + media.target * 3;
+        let task = tokio::spawn(async move { body(&http, asked, range, MAX_SEGMENT_BYTES, Some(patience)).await });
+        self.ahead = Some(Ahead {
+            place,
+            url,
+            range,
+            task,
+        });
     }
 
     /// The list, when something new may be in it.
@@ -209,7 +305,8 @@ impl Fetcher {
     }
 
     /// `None`: there is nothing to be had of it.
-    async fn segment(&mut self, list: &Url, segment: &Segment, old: bool) -> Result<Option<Fetched>, Why> {
+    async fn segment(&mut self, list: &Url, piece: &Piece<'_>, old: bool) -> Result<Option<Fetched>, Why> {
+        let segment = piece.segment;
         if let Some(method) = &segment.encrypted {
             let detail = format!(
                 "its segments are encrypted ({method}), which is not taken; let the server give them in the clear"
@@ -223,7 +320,7 @@ impl Fetcher {
         if segment.discontinuity || self.skipped {
             self.demuxer.discontinuity();
         }
-        match self.samples(list, segment).await {
+        match self.samples(list, piece).await {
             Ok(samples) => {
                 self.failures = 0;
                 let skipped = std::mem::take(&mut self.skipped);
@@ -247,7 +344,8 @@ impl Fetcher {
         }
     }
 
-    async fn samples(&mut self, list: &Url, segment: &Segment) -> Result<Vec<Sample>, Why> {
+    async fn samples(&mut self, list: &Url, piece: &Piece<'_>) -> Result<Vec<Sample>, Why> {
+        let segment = piece.segment;
         if let Some(map) = segment.map.clone().filter(|map| self.map.as_ref() != Some(map)) {
             let url = self.joined(list, &map.uri)?;
             let header = self.bytes(url, map.range, MAX_HEADER_BYTES).await?;
@@ -255,33 +353,34 @@ impl Fetcher {
             self.map = Some(map);
         }
         let url = self.joined(list, &segment.uri)?;
-        let bytes = self.bytes(url, segment.range, MAX_SEGMENT_BYTES).await?;
+        let bytes = match self.came(piece.place, &url, segment.range).await {
+            Some(bytes) => bytes,
+            None => self.bytes(url, segment.range, MAX_SEGMENT_BYTES).await?,
+        };
         self.demuxer.piece(&bytes).map_err(|error| damaged(&error))
     }
 
     async fn bytes(&mut self, url: Url, range: Option<playlist::Range>, limit: usize) -> Result<Bytes, Why> {
-        let mut request = Request::get(url);
-        if let Some(range) = range {
-            let last = range.offset.saturating_add(range.length).saturating_sub(1);
-            let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.offset));
-            request.headers.extend(value.ok().map(|value| (RANGE, value)));
-        }
-        let response = self.http.send(request).await.map_err(|error| why(&error))?;
-        self.remote = Some(response.remote);
-        let status = response.status;
-        if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-            return Err(refusal(status, &response.url));
-        }
-        let bytes = response.bytes(limit).await.map_err(|error| why(&error))?;
-        match range {
-            // Servers of files that do not know ranges send all.
-            Some(range) if status == StatusCode::OK => {
-                let from = usize::try_from(range.offset).unwrap_or(usize::MAX).min(bytes.len());
-                let length = usize::try_from(range.length).unwrap_or(usize::MAX);
-                Ok(bytes.slice(from..from.saturating_add(length).min(bytes.len())))
-            }
-            _ => Ok(bytes),
-        }
+        let answer = body(&self.http, url, range, limit, None).await?;
+        self.remote = Some(answer.remote);
+        Ok(answer.bytes)
+    }
+
+    /// What was asked for ahead, where it is this.
+    async fn came(&mut self, place: Place, url: &Url, range: Option<playlist::Range>) -> Option<Bytes> {
+        let mut ahead = self.ahead.take_if(|ahead| ahead.place <= place)?;
+        let is_it = ahead.place == place && ahead.url == *url && ahead.range == range;
+        // The list names it, so that it is there.
+        let answer = match is_it {
+            true => tokio::time::timeout(ANSWER_WITHIN, &mut ahead.task)
+                .await
+                .ok()?
+                .ok()?
+                .ok(),
+            false => None,
+        };
+        self.misled = if answer.is_some() { 0 } else { self.misled + 1 };
+        answer.map(|answer| answer.bytes)
     }
 
     /// What a URI means in a list. Who is asked by name and password is shown them again, nobody else.
@@ -297,6 +396,39 @@ impl Fetcher {
         }
         Ok(url)
     }
+}
+
+/// A resource, or a part of one. `patience`: in place of the usual, for the head of the answer.
+async fn body(
+    http: &Client,
+    url: Url,
+    range: Option<playlist::Range>,
+    limit: usize,
+    patience: Option<Duration>,
+) -> Result<Answer, Why> {
+    let mut request = Request::get(url);
+    request.timeout = patience;
+    if let Some(range) = range {
+        let last = range.offset.saturating_add(range.length).saturating_sub(1);
+        let value = HeaderValue::from_str(&format!("bytes={}-{last}", range.offset));
+        request.headers.extend(value.ok().map(|value| (RANGE, value)));
+    }
+    let response = http.send(request).await.map_err(|error| why(&error))?;
+    let (remote, status) = (response.remote, response.status);
+    if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        return Err(refusal(status, &response.url));
+    }
+    let bytes = response.bytes(limit).await.map_err(|error| why(&error))?;
+    let bytes = match range {
+        // Servers of files that do not know ranges send all.
+        Some(range) if status == StatusCode::OK => {
+            let from = usize::try_from(range.offset).unwrap_or(usize::MAX).min(bytes.len());
+            let length = usize::try_from(range.length).unwrap_or(usize::MAX);
+            bytes.slice(from..from.saturating_add(length).min(bytes.len()))
+        }
+        _ => bytes,
+    };
+    Ok(Answer { bytes, remote })
 }
 
 /// Where something is in a list: in which segment, and which part of it, where it is one.

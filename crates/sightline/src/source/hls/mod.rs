@@ -4,18 +4,18 @@
 //! here: lists as text ([`protocol::hls::playlist`]), segments as bytes ([`media::demux`]).
 //!
 //! HLS comes in bursts, a segment at a time. A picture is published no sooner than its distance to the first says, so that viewers get a steady
-//! stream, and later only where it was not there in time; it stays that late then. The newest segment is the first: the delay is that
+//! stream, and later only where it was not there in time; it stays that late then. Sound may be in a list of its own, which is fetched beside that of the pictures ([`Lines`]). The newest segment is the first: the delay is that
 //! of the server's segments, not the three of them that players keep; where it has parts (LL-HLS) each is fetched when it is there, from the newest that begins with a
-//! keyframe on.
+//! keyframe on, and asked for as soon as the list hints at it.
 
 mod fetcher;
+mod lines;
 mod pace;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media::stats::SessionStats;
 use media::{Capture, CaptureSource, Clock, Kind, Track, TrackIndex, WallTime};
 use tokio::sync::mpsc;
 use url::Url;
@@ -23,11 +23,14 @@ use url::Url;
 use super::plan::Plan;
 use super::{Ended, Sink, Source, Why};
 use crate::shutdown::Shutdown;
-use fetcher::{Fetched, Fetcher};
+use fetcher::Fetcher;
+use lines::{Item, Lines, Next};
 use pace::Pace;
 
 /// Segments that wait to be published: one is, the next is there.
 const QUEUE_SEGMENTS: usize = 1;
+/// How long the first sound may take, when the first pictures are there.
+const SOUND_WITHIN: Duration = Duration::from_secs(5);
 /// A date of a segment is believed from here …
 const EARLIEST_US: i64 = -1_000_000;
 /// … to here, counted as the age of its pictures.
@@ -48,9 +51,27 @@ impl Pull {
     }
 
     async fn pull(&mut self, sink: &mut Sink, stop: &Shutdown) -> Result<Ended, Why> {
-        let (sender, segments) = mpsc::channel(QUEUE_SEGMENTS);
-        let publishing = publish(segments, sink, &*self.clock);
-        let fetching = self.fetcher.run(sender);
+        let found = tokio::select! {
+            found = self.fetcher.find() => found?,
+            () = stop.requested() => return Ok(Ended::Stopped),
+        };
+        let sound = found.sound.as_ref().map(|url| self.fetcher.of_sound(url));
+        let (sender, pictures) = mpsc::channel(QUEUE_SEGMENTS);
+        let (sound_sender, sound_inbox) = mpsc::channel(QUEUE_SEGMENTS);
+        let lines = Lines::new(pictures, sound.is_some().then_some(sound_inbox));
+        let publishing = publish(lines, sink, &*self.clock);
+        let fetching = async {
+            let listening = async {
+                match sound {
+                    Some(mut sound) => sound.listen(sound_sender).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                why = self.fetcher.run(found, sender) => why,
+                why = listening => why,
+            }
+        };
         // What was fetched before the end is published before it is told.
         let both = async { tokio::join!(fetching, publishing) };
         let (fetched, published) = tokio::select! {
@@ -68,67 +89,73 @@ impl Source for Pull {
     }
 }
 
-/// Publishes segments until none follows.
-async fn publish(mut segments: mpsc::Receiver<Fetched>, sink: &mut Sink, clock: &dyn Clock) -> Result<(), Why> {
-    let mut begun: Option<(Arc<SessionStats>, Vec<Kind>)> = None;
+/// Publishes what comes until nothing follows.
+async fn publish(mut lines: Lines, sink: &mut Sink, clock: &dyn Clock) -> Result<(), Why> {
+    if !lines.begin(SOUND_WITHIN).await {
+        return Ok(());
+    }
+    let tracks = tracks(&lines);
+    let kinds: Vec<Kind> = tracks.iter().map(Track::kind).collect();
+    let stats = sink.begin(tracks, "HLS", lines.remote());
     let mut pace = Pace::default();
-    // What there is at first between a keyframe and the newest is published at once.
-    let mut paced = false;
-    while let Some(segment) = segments.recv().await {
-        let first_us = segment.samples.first().map_or(0, |sample| sample.decode_us);
-        if begun.is_none() {
-            let tracks = tracks(&segment);
-            let kinds = tracks.iter().map(Track::kind).collect();
-            begun = Some((sink.begin(tracks, "HLS", segment.remote), kinds));
-        }
-        let Some((stats, kinds)) = &begun else { continue };
-        if segment.discontinuity {
+    let mut pictures: Option<(i64, Capture)> = None;
+    loop {
+        let item = match lines.next() {
+            Next::Publish(item) => item,
+            Next::Wait => {
+                lines.wait().await;
+                continue;
+            }
+            Next::Over => return Ok(()),
+        };
+        if item.jumps {
             pace.jump();
         }
-        paced |= !segment.old;
-        for sample in segment.samples {
-            let Some(track) = kinds.iter().position(|kind| *kind == sample.kind()) else {
-                continue;
-            };
-            let due = if segment.old && !paced {
-                pace.rush(sample.decode_us, clock.now())
-            } else {
-                pace.due(sample.decode_us, clock.now())
-            };
-            tokio::time::sleep_until(due.into()).await;
-            let (now, wall) = (clock.now(), clock.wall());
-            let told = segment
-                .date
-                .map(|date| date.offset_micros(sample.decode_us.saturating_sub(first_us)));
-            let capture = captured(sample.capture, told, wall);
-            let latency_us = wall.micros_since(capture.at);
-            if capture.source != CaptureSource::Arrival {
-                stats.delays.note(latency_us);
-            }
-            stats.latency_us.set(latency_us);
-            stats.bytes.add(sample.data.len() as u64);
-            sink.take(sample.into_frame(TrackIndex(track as u8), capture), now)?;
+        let kind = item.sample.kind();
+        let Some(track) = kinds.iter().position(|known| *known == kind) else {
+            continue;
+        };
+        let decode_us = item.sample.decode_us;
+        // What there is at first between a keyframe and the newest is published at once.
+        let due = match item.at_once {
+            true => pace.rush(decode_us, clock.now()),
+            false => pace.due(decode_us, clock.now()),
+        };
+        tokio::time::sleep_until(due.into()).await;
+        let (now, wall) = (clock.now(), clock.wall());
+        let capture = match pictures {
+            // Two lists may say it differently, or one alone.
+            Some((at_us, capture)) if item.apart => Capture {
+                at: capture.at.offset_micros(decode_us.saturating_sub(at_us)),
+                ..capture
+            },
+            _ => captured(&item, wall),
+        };
+        if kind == Kind::Video {
+            pictures = Some((decode_us, capture));
         }
+        let latency_us = wall.micros_since(capture.at);
+        if capture.source != CaptureSource::Arrival {
+            stats.delays.note(latency_us);
+        }
+        stats.latency_us.set(latency_us);
+        stats.bytes.add(item.sample.data.len() as u64);
+        sink.take(item.sample.into_frame(TrackIndex(track as u8), capture), now)?;
     }
-    Ok(())
 }
 
-/// One picture and one sound at most, the picture first.
-fn tracks(segment: &Fetched) -> Vec<Track> {
-    let mut tracks: Vec<Track> = Vec::new();
-    let of = |kind: Kind| segment.samples.iter().find(move |sample| sample.kind() == kind);
-    for sample in [of(Kind::Video), of(Kind::Audio)].into_iter().flatten() {
-        tracks.push(Track {
-            index: TrackIndex(tracks.len() as u8),
-            format: Arc::clone(&sample.format),
-            timescale: sample.time.scale(),
-        });
-    }
-    tracks
+fn tracks(lines: &Lines) -> Vec<Track> {
+    let tracks = lines.firsts().enumerate().map(|(index, sample)| Track {
+        index: TrackIndex(index as u8),
+        format: Arc::clone(&sample.format),
+        timescale: sample.time.scale(),
+    });
+    tracks.collect()
 }
 
 /// When a picture was captured, by the best that says so.
-fn captured(sei: Option<WallTime>, told: Option<WallTime>, arrival: WallTime) -> Capture {
+fn captured(item: &Item, arrival: WallTime) -> Capture {
+    let (sei, told) = (item.sample.capture, item.date);
     let is_believed = |at: &WallTime| (EARLIEST_US..media::time::micros(OLDEST)).contains(&arrival.micros_since(*at));
     let (at, source) = match (sei, told.filter(is_believed)) {
         (Some(at), _) => (at, CaptureSource::Sei),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Times further apart than this do not belong to one clock.
-const JUMP_US: u64 = 10_000_000;
+pub(super) const JUMP_US: u64 = 10_000_000;
 /// How much later than what was late the rest is published, so that the next that is late by chance is not seen.
 const MARGIN: Duration = Duration::from_millis(100);
 
