@@ -49,11 +49,10 @@ impl Job {
         loop {
             let ended = self.attempt(&stop).await;
             let program = self.command.name();
+            let stream = self.stream.as_ref().map(tracing::field::display);
             match ended {
-                Ok(how) => tracing::info!(stream = self.stream.as_ref().map(display), program, %how, "command ended"),
-                Err(error) => {
-                    tracing::warn!(stream = self.stream.as_ref().map(display), program, reason = %error, "command cannot be run")
-                }
+                Ok(how) => tracing::info!(stream, program, %how, "command ended"),
+                Err(error) => tracing::warn!(stream, program, reason = %error, "command cannot be run"),
             }
             if stop.is_requested() || self.length != (Length::Lasting { restart: true }) {
                 return;

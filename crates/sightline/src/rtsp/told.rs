@@ -97,7 +97,7 @@ impl Openings {
 
 impl Told {
     /// Why it is over.
-    pub(super) fn because(&mut self, reason: impl ToString) {
+    pub(super) fn because(&mut self, reason: &impl ToString) {
         self.reason = Some(reason.to_string());
     }
 }
@@ -163,7 +163,7 @@ mod tests {
         let remote = "[::ffff:192.0.2.1]:5000".parse().unwrap();
         let mut told = openings.opened(&events, "RTSPS", remote, &clock).unwrap();
         clock.advance(Duration::from_millis(1_500));
-        told.because("the peer closed the connection");
+        told.because(&"the peer closed the connection");
         drop(told);
         let mut text = async || match listener.next().await {
             Heard::Event(event) => {
