@@ -186,11 +186,13 @@ impl Estimator {
             self.take(*arrival, now_us);
         }
         let lost = self.loss.judge(observation, now_us).unwrap_or(0.0);
-        let standing = self.stands();
+        let line = self.line();
+        let standing = self.stands(line.as_ref());
         let through = self.throughput();
         let too_much = lost > HEAVY_LOSS || (lost > LOSS && standing);
+        let rises = standing && line.is_some_and(|line| line.rises());
         match through {
-            Some(through) if too_much || (self.rises() && !self.is_doubtful(through, now_us)) => {
+            Some(through) if too_much || (rises && !self.is_doubtful(through, now_us)) => {
                 self.lower(through, now_us);
             }
             _ => self.raise(through, standing, now_us),
@@ -275,16 +277,10 @@ impl Estimator {
     }
 
     /// All of the newest frames were delayed.
-    fn stands(&self) -> bool {
-        let scatter_ms = self.line().map_or(0.0, |line| line.scatter_ms);
+    fn stands(&self, line: Option<&Line>) -> bool {
+        let scatter_ms = line.map_or(0.0, |line| line.scatter_ms);
         let by_chance_ms = (scatter_ms * STANDING_SCATTER).max(self.wander.mean_ms * STANDING_WANDER);
         self.standing_ms() > LEAST_RISE_MS.max(by_chance_ms)
-    }
-
-    /// Delays rise by more than chance.
-    fn rises(&self) -> bool {
-        let Some(line) = self.line() else { return false };
-        line.rise_ms > LEAST_RISE_MS.max(line.scatter_ms * SCATTER) && self.stands()
     }
 
     /// The straight line through the points that is nearest to all.
@@ -364,6 +360,13 @@ struct Line {
     rise_ms: f64,
     /// How far points are from it.
     scatter_ms: f64,
+}
+
+impl Line {
+    /// By more than chance.
+    fn rises(&self) -> bool {
+        self.rise_ms > LEAST_RISE_MS.max(self.scatter_ms * SCATTER)
+    }
 }
 
 fn keep<T>(newest: &mut VecDeque<T>, value: T, most: usize) {
