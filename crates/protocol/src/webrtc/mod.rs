@@ -50,7 +50,7 @@ pub use form::{Form, Former, WeakForm};
 pub use fragment::{Fragment, FragmentError};
 pub use offer::{Offer, OfferError};
 pub use outbox::{Batch, Outbox};
-pub use peer::{Datagram, Ended, stun_username};
+pub use peer::{Datagram, Ended, is_rtcp, stun_username};
 pub use playout::Playout;
 pub use publisher::Publisher;
 pub use pushing::{PushError, Pushed, Pushing};

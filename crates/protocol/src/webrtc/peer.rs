@@ -94,6 +94,11 @@ pub fn stun_username(datagram: &[u8]) -> Option<&str> {
     None
 }
 
+/// Whether a datagram is RTCP (RFC 7983 §7), which shares its port with RTP, whose payload types leave these numbers out (RFC 5761 §4).
+pub fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, 192..=223, ..])
+}
+
 /// What str0m says that concerns one kind of session alone.
 pub(super) enum Happened {
     Connected,

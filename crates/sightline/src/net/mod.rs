@@ -14,7 +14,7 @@ mod options;
 pub use addresses::{
     Reach, interface_addresses, ipv4_interfaces, is_loopback, is_virtual, names_of_this_machine, rank,
 };
-pub use datagrams::{Datagrams, Received};
+pub use datagrams::{Datagrams, Incoming, Received};
 pub use gate::{Gate, Keeper};
 pub use holder::{Holder, Transport, who_holds};
 pub use listen::{ListenError, RtpPair, bind_rtp_pair, bind_udp, listen_tcp};

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::rtp::PacketRanges;
@@ -17,6 +18,8 @@ use crate::net::{Datagrams, RtpPair};
 /// Datagrams that wait for a connection's task, 1.2 KB each: half a second of 8 Mb/s. What comes beyond is dropped, as the
 /// network would.
 const QUEUE_DATAGRAMS: usize = 512;
+/// Until a socket is waited for again that the system has no room to watch.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Media or reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,9 +132,13 @@ impl RtpSockets {
             Port::Rtp => &self.rtp,
             Port::Rtcp => &self.rtcp,
         };
+        let mut incoming = socket.incoming();
         let mut buffer = vec![0; Datagrams::MAX_BYTES];
         loop {
-            let received = socket.receive(&mut buffer).await;
+            let Ok(received) = incoming.next(&mut buffer).await else {
+                incoming.rest(TRY_AGAIN).await;
+                continue;
+            };
             let datagrams = buffer.get(..received.bytes).unwrap_or_default();
             self.hand_over(port, received.from, datagrams, received.each);
         }

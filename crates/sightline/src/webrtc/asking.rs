@@ -12,7 +12,7 @@ use media::Clock;
 use protocol::webrtc::{Client, Datagram, Moment, Outbox, Transport, Viewer};
 
 use super::sockets;
-use crate::net::Datagrams;
+use crate::net::{Datagrams, Incoming};
 
 /// Reads until others have their turn: half a megabyte or more.
 const MAX_AT_ONCE: usize = 64;
@@ -25,6 +25,7 @@ thread_local! {
 /// A socket at the address by which the server is reached.
 pub(crate) struct Socket {
     datagrams: Datagrams,
+    incoming: Incoming,
     /// Where it is.
     pub(crate) local: SocketAddr,
 }
@@ -40,7 +41,11 @@ impl Socket {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
         let datagrams = Datagrams::new(socket)?;
-        Ok(Self { datagrams, local })
+        Ok(Self {
+            incoming: datagrams.incoming(),
+            datagrams,
+            local,
+        })
     }
 }
 
@@ -106,8 +111,8 @@ impl<P: Asks> Session<P> {
         }
     }
 
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.datagrams.readable().await
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        self.socket.incoming.readable().await
     }
 
     /// What has come.
@@ -118,7 +123,7 @@ impl<P: Asks> Session<P> {
 
     fn receive_into(&mut self, buffer: &mut [u8]) {
         for _ in 0..MAX_AT_ONCE {
-            let Some(received) = self.socket.datagrams.try_receive(buffer) else {
+            let Some(received) = self.socket.incoming.try_next(buffer) else {
                 break;
             };
             let now = self.now();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media::StreamName;
 use media::stats::SessionStats;
-use protocol::webrtc::{Credentials, Transport, stun_username};
+use protocol::webrtc::{Credentials, Transport, is_rtcp, stun_username};
 use tokio::sync::{mpsc, oneshot};
 
 use super::service::Which;
@@ -54,6 +54,17 @@ pub(super) struct Arrived {
     pub(super) bytes: Bytes,
     /// By TCP: where answers go.
     pub(super) connection: Option<Arc<Connection>>,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// It is for none of the sessions.
+    Nobodys,
+    /// It can wait for some milliseconds: reports and requests of somebody who is connected, and his checks.
+    Patient,
+    /// It cannot: media, steps of a handshake, checks of somebody who is new here.
+    Urgent,
 }
 
 /// One session, as others see it.
@@ -179,14 +190,14 @@ impl Sessions {
         (session.which == which && session.stream.as_str() == stream).then_some(session)
     }
 
-    /// The session that a datagram is for: a request names it, anything else comes from where it was heard before.
+    /// The session that a datagram is for: a request names it, anything else comes from where it was heard before. And whether it was heard there.
     pub(super) fn of(
         &self,
         transport: Transport,
         from: SocketAddr,
         datagram: &[u8],
         now: Instant,
-    ) -> Option<Arc<Session>> {
+    ) -> Option<(Arc<Session>, bool)> {
         let mut tables = lock(&self.tables);
         let named = stun_username(datagram).map(|name| tables.by_ufrag.get(name).cloned());
         let heard = tables.by_address.get_mut(&(transport, from));
@@ -195,13 +206,15 @@ impl Sessions {
             if !is_dtls(datagram) {
                 heard.at = now;
             }
-            return Some(Arc::clone(&heard.session));
+            return Some((Arc::clone(&heard.session), true));
         };
         let named = named?;
-        if let Some(heard) = heard.filter(|heard| Arc::ptr_eq(&heard.session, &named)) {
+        let known = heard.filter(|heard| Arc::ptr_eq(&heard.session, &named));
+        let is_known = known.is_some();
+        if let Some(heard) = known {
             heard.at = now;
         }
-        Some(named)
+        Some((named, is_known))
     }
 
     /// Hands a datagram to its session, if it is anybody's.
@@ -211,9 +224,9 @@ impl Sessions {
         datagram: &[u8],
         connection: Option<&Arc<Connection>>,
         now: Instant,
-    ) -> bool {
-        let Some(session) = self.of(transport, from, datagram, now) else {
-            return false;
+    ) -> Handed {
+        let Some((session, is_known)) = self.of(transport, from, datagram, now) else {
+            return Handed::Nobodys;
         };
         // Full is loss, which ICE, DTLS and RTP are made for.
         let _ = session.inbox.try_send(Message::Datagram(Arrived {
@@ -224,7 +237,11 @@ impl Sessions {
             bytes: Bytes::copy_from_slice(datagram),
             connection: connection.cloned(),
         }));
-        true
+        if is_known && (is_rtcp(datagram) || is_stun(datagram)) {
+            Handed::Patient
+        } else {
+            Handed::Urgent
+        }
     }
 
     /// Tells all sessions to end.
@@ -240,6 +257,11 @@ impl Sessions {
 /// do not keep that one alive: they are sent again and again until they are answered.
 fn is_dtls(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(20..=63))
+}
+
+/// Checks of ICE and their answers (RFC 7983 §7).
+fn is_stun(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(0..=3))
 }
 
 /// What a session is made known with.
@@ -362,7 +384,7 @@ mod tests {
         let find = |datagram: &[u8]| {
             sessions
                 .of(Transport::Udp, here, datagram, now)
-                .map(|session| session.id)
+                .map(|(session, _)| session.id)
         };
         assert_eq!(
             (find(&request("one")), find(&request("two")), find(MEDIA)),
@@ -398,7 +420,7 @@ mod tests {
         let of = |datagram: &[u8], now| {
             sessions
                 .of(Transport::Udp, here, datagram, now)
-                .map(|session| session.id)
+                .map(|(session, _)| session.id)
         };
         let find = |now| of(MEDIA, now);
         two.heard(Transport::Udp, here, at(6));

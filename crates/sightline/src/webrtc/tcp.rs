@@ -14,6 +14,7 @@ use protocol::webrtc::{Batch, Outbox, Transport, stun_username};
 use tokio::net::TcpStream;
 
 use super::Service;
+use super::sessions::Handed;
 use crate::net;
 
 /// What a connection may keep of what it could not send at once: a keyframe and the little that is sent while it waits.
@@ -160,11 +161,11 @@ async fn read(service: &Service, socket: TcpStream, from: SocketAddr) {
         }
         while let Some(frame) = frame(&mut buffer) {
             let Ok(frame) = frame else { return };
-            let known = service
+            let handed = service
                 .sessions
                 .hand_over(ends, &frame, Some(&connection), service.clock.now());
             // The first is a check that names its session.
-            if !introduced && (!known || stun_username(&frame).is_none()) {
+            if !introduced && (handed == Handed::Nobodys || stun_username(&frame).is_none()) {
                 return;
             }
             introduced = true;

@@ -24,7 +24,7 @@ pub(super) use self::ice::Way;
 use self::seek::Seeker;
 pub(super) use self::srtp::Srtp;
 use super::offer::Setup;
-use super::peer::{CONNECT_TIME, Datagram, Ended};
+use super::peer::{CONNECT_TIME, Datagram, Ended, is_rtcp};
 use super::{Config, Credentials, Identity, Offer, Outbox, Refusal, Transport};
 
 /// Datagrams of the handshake that wait for a way to be nominated. More than these are lost; DTLS sends them again.
@@ -333,9 +333,4 @@ fn wait(waiting: &mut VecDeque<Box<[u8]>>, datagram: Box<[u8]>) {
     if waiting.len() < MAX_WAITING {
         waiting.push_back(datagram);
     }
-}
-
-/// RTCP shares its port with RTP, whose payload types leave these numbers out (RFC 5761 §4).
-fn is_rtcp(datagram: &[u8]) -> bool {
-    datagram.get(1).is_some_and(|kind| (192..=223).contains(kind))
 }
