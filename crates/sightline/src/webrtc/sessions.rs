@@ -412,6 +412,24 @@ mod tests {
     }
 
     #[test]
+    fn what_those_who_are_connected_say_can_wait() {
+        const REPORT: &[u8] = &[0x81, 201, 0, 7, 0, 0, 0, 1];
+        let (sessions, now, here) = (sessions(10), Instant::now(), HERE.parse().unwrap());
+        let one = add(&sessions, 1, "one").unwrap();
+        let hand = |datagram: &[u8]| sessions.hand_over((Transport::Udp, here, here), datagram, None, now);
+        assert_eq!(
+            (hand(REPORT), hand(&request("two")), hand(&request("one"))),
+            (Handed::Nobodys, Handed::Nobodys, Handed::Urgent)
+        );
+        one.heard(Transport::Udp, here, now);
+        assert_eq!(
+            (hand(REPORT), hand(&request("one"))),
+            (Handed::Patient, Handed::Patient)
+        );
+        assert_eq!((hand(MEDIA), hand(HANDSHAKE)), (Handed::Urgent, Handed::Urgent));
+    }
+
+    #[test]
     fn nobody_takes_the_address_of_a_session_that_is_heard() {
         let (sessions, start, here) = (sessions(10), Instant::now(), HERE.parse().unwrap());
         let (one, two) = (add(&sessions, 1, "one").unwrap(), add(&sessions, 2, "two").unwrap());
