@@ -129,18 +129,12 @@ impl Incoming {
 
     /// The next, if any have come, which are written into `buffer`, of [`Datagrams::MAX_BYTES`].
     pub fn try_next(&self, buffer: &mut [u8]) -> Option<Received> {
-        loop {
-            let read = match &self.watched {
-                Some(watched) => watched.try_io(Interest::READABLE, || self.datagrams.read(buffer)),
-                None => self.datagrams.read(buffer),
-            };
-            match read {
-                Ok(received) => return Some(received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                // An ICMP answer to something sent earlier: it belongs to no one, and each is told once.
-                Err(_) => {}
-            }
-        }
+        let read = match &self.watched {
+            Some(watched) => watched.try_io(Interest::READABLE, || self.datagrams.read(buffer)),
+            None => self.datagrams.read(buffer),
+        };
+        // An error is the ICMP answer to something sent earlier: it belongs to no one. What has come besides is told of at once to whoever waits.
+        read.ok()
     }
 
     /// Waits for the next, which are written as those of [`Incoming::try_next`].
