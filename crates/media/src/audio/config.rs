@@ -5,7 +5,7 @@ use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, BitWrite, BitWriter}
 type Bits<'a> = BitReader<&'a [u8]>;
 
 /// Sampling rates by index (Table 1.18).
-const RATES_HZ: [u32; 13] = [
+pub(crate) const RATES_HZ: [u32; 13] = [
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
 ];
 /// Index that says that the rate follows in 24 bits.

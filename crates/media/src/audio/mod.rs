@@ -6,6 +6,7 @@ mod config;
 
 use bytes::Bytes;
 
+pub(crate) use config::RATES_HZ;
 pub use config::{AudioSpecificConfig, ConfigError, MAX_CONFIG_BYTES, object_type};
 
 /// AAC (ISO/IEC 14496-3).

@@ -40,7 +40,7 @@ fn frame(track: u8, time: MediaTime, keyframe: bool, format: &Arc<Format>, data:
 }
 
 /// A track and its frames at 25 fps, shown in the order that FFmpeg finds.
-fn video(encoder: &str, h265: bool) -> (Track, Vec<Frame>, Vec<u8>) {
+pub(crate) fn video(encoder: &str, h265: bool) -> (Track, Vec<Frame>, Vec<u8>) {
     let container = if h265 { "hevc" } else { "h264" };
     // In a container FFmpeg writes the times it means, in order of decoding.
     let with_times = encoded("320x180", FRAMES, &format!("{encoder} -copyts -f nut"));
@@ -82,7 +82,7 @@ fn video(encoder: &str, h265: bool) -> (Track, Vec<Frame>, Vec<u8>) {
     (track, frames, stream)
 }
 
-fn in_time(track: &Track, frames: Vec<Frame>) -> Vec<Sample> {
+pub(crate) fn in_time(track: &Track, frames: Vec<Frame>) -> Vec<Sample> {
     let mut timeline = Timeline::new(track);
     frames.into_iter().map(|frame| timeline.sample(frame)).collect()
 }
@@ -229,7 +229,7 @@ fn tone(encoder: &str) -> Vec<u8> {
     )
 }
 
-fn audio(name: &str) -> (Track, Vec<Frame>) {
+pub(crate) fn audio(name: &str) -> (Track, Vec<Frame>) {
     let g711 = |law| {
         Format::G711(G711 {
             law,

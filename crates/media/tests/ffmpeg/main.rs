@@ -3,5 +3,6 @@
 mod bitstreams;
 mod demux;
 mod fmp4;
+mod mpegts;
 mod program;
 mod stamp;
