@@ -17,6 +17,7 @@ pub mod h265;
 pub mod hub;
 pub mod mpegts;
 pub mod name;
+pub mod recording;
 pub mod sei;
 pub mod stamp;
 pub mod stats;

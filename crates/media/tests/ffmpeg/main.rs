@@ -5,4 +5,5 @@ mod demux;
 mod fmp4;
 mod mpegts;
 mod program;
+mod recording;
 mod stamp;

@@ -1,0 +1,45 @@
+//! A recording as bytes: what makes a file of fragmented MP4 ([`crate::fmp4`]) tell what it is, and how far it is whole.
+//!
+//! Belongs here: the head that names a recording, the seal behind each fragment, and finding the last seal that holds. Does not belong here:
+//! files, when they are written and made durable, what is kept (the program), fragments themselves.
+//!
+//! ```text
+//! ftyp │ uuid (head) │ moov │ free (room for an index) ║ moof mdat │ uuid (seal) │ moof mdat │ uuid (seal) │ …
+//! ```
+//!
+//! Both are boxes of type `uuid` (ISO/IEC 14496-12 §11.1), which players pass over. The lengths of boxes do not tell whether a file is whole: after a
+//! power cut file systems leave files of the right length with zeros in them. A seal does: it holds a checksum of everything from the
+//! first fragment to itself, so the last that holds says it of all before it.
+
+mod head;
+mod scan;
+mod seal;
+
+pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
+pub use scan::{Fault, Scanner};
+pub use seal::{SEAL_BYTES, Sealer, Told, Whole};
+
+/// The largest fragment that is sealed, in bytes: what [`crate::fmp4`] writes at the most, with its boxes.
+pub const MAX_FRAGMENT_BYTES: usize = crate::fmp4::MAX_FRAGMENT_BYTES + (1 << 20);
+
+/// Bytes of a box in front of its content: length, `uuid`, which.
+const UUID_BOX_BYTES: usize = 24;
+
+/// A box of type `uuid` with this content.
+fn uuid_box(which: &[u8; 16], content: &[u8], out: &mut Vec<u8>) {
+    let bytes = (UUID_BOX_BYTES + content.len()) as u32;
+    out.extend_from_slice(&bytes.to_be_bytes());
+    out.extend_from_slice(b"uuid");
+    out.extend_from_slice(which);
+    out.extend_from_slice(content);
+}
+
+/// Takes so many bytes from the front.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, behind) = rest.split_first_chunk::<N>()?;
+    *rest = behind;
+    Some(*taken)
+}
+
+#[cfg(test)]
+mod tests;
