@@ -31,6 +31,7 @@ pub mod onvif;
 pub mod publish;
 pub mod random;
 pub mod receive;
+pub mod record;
 pub mod rtsp;
 pub mod secret;
 pub mod serve;

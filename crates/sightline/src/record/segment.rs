@@ -1,0 +1,367 @@
+//! One file of a recording: written so that a kill takes the fragment that is being written and no more, and a power cut what was not synchronised.
+//!
+//! Belongs here: the order of writing, naming and synchronising, what is done when one of them fails, and what is made of a file after a
+//! crash. Does not belong here: when to synchronise, what the files are called, the index.
+//!
+//! - A file gets its name when its head is durable; until then it is called `.NAME.new`. So every file with a name can be told to be ours.
+//! - What fails once is not tried again on the same file ([`File::sync`]). The file is cut to what is known to be whole and left; the
+//!   recording goes on in another.
+//! - A file without a whole fragment does not stay.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use media::recording::{Found, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Scanner, Sealer, Told, Whole};
+
+use super::storage::{File, Storage};
+
+/// Bytes that are read at a time when a file is looked through.
+const READ_BYTES: usize = 256 << 10;
+
+/// What could not be done, with which file.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} {path}: {error}", path = path.display())]
+pub struct Failed {
+    /// What.
+    pub step: Step,
+    /// The file as it is to be called.
+    pub path: PathBuf,
+    /// Why. [`io::ErrorKind::AlreadyExists`] of [`Step::Create`]: the name is taken.
+    pub error: io::Error,
+}
+
+/// What is done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make it, with its head and its name.
+    Create,
+    /// Append a fragment.
+    Append,
+    /// Make it durable.
+    Sync,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(match self {
+            Self::Create => "create",
+            Self::Append => "write",
+            Self::Sync => "synchronise",
+        })
+    }
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub struct Segment<F> {
+    path: PathBuf,
+    file: F,
+    head_bytes: u64,
+    sealer: Sealer,
+    durable: Whole,
+    failed: Option<Step>,
+}
+
+/// A file that is finished.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it holds, all of it durable as far as the disk says so. `None`: nothing, and it was removed.
+    pub kept: Option<Whole>,
+    /// What was lost: fragments that had been written and could not be made durable.
+    pub lost_fragments: u32,
+    /// What went wrong while it was finished.
+    pub failed: Option<Failed>,
+}
+
+impl<F: File> Segment<F> {
+    /// Makes the file, folders and all. It is there under its name, with its head, durably, when this returns; else nothing is there but maybe a leftover
+    /// that [`sweep`] finds.
+    ///
+    /// # Errors
+    /// [`Failed`]. Where the name is taken, another may be tried.
+    pub fn create<S: Storage<File = F>>(storage: &S, path: &Path, head: &Head, init: &[u8]) -> Result<Self, Failed> {
+        let made = make(storage, path, head, init);
+        let (file, head_bytes) = made.map_err(|error| failed(Step::Create, path, error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            head_bytes,
+            sealer: Sealer::new(),
+            durable: Whole::default(),
+            failed: None,
+        })
+    }
+
+    /// Its path from the root of its storage.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was written: it survives a kill of this process.
+    pub fn written(&self) -> &Whole {
+        self.sealer.whole()
+    }
+
+    /// What was synchronised: it survives a power cut.
+    pub fn durable(&self) -> &Whole {
+        &self.durable
+    }
+
+    /// Bytes of the file as far as it is written.
+    pub fn bytes(&self) -> u64 {
+        self.head_bytes + self.written().bytes
+    }
+
+    /// Appends a fragment and its seal.
+    ///
+    /// # Errors
+    /// [`Failed`]: nothing can be appended any more, the file is to be finished.
+    pub fn append(&mut self, fragment: &[u8], told: &Told) -> Result<(), Failed> {
+        self.still(Step::Append)?;
+        if fragment.is_empty() || fragment.len() > MAX_FRAGMENT_BYTES {
+            let why = format!("a fragment of {} bytes", fragment.len());
+            return Err(failed(
+                Step::Append,
+                &self.path,
+                io::Error::new(io::ErrorKind::InvalidInput, why),
+            ));
+        }
+        let mut sealer = self.sealer.clone();
+        let seal = sealer.seal(fragment, told);
+        match self.file.append([fragment, &seal]) {
+            Ok(()) => self.sealer = sealer,
+            Err(error) => return Err(self.fails(Step::Append, error)),
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// [`Failed`], as [`Segment::append`].
+    pub fn sync(&mut self) -> Result<(), Failed> {
+        self.still(Step::Sync)?;
+        match self.file.sync() {
+            Ok(()) => self.durable = *self.sealer.whole(),
+            Err(error) => return Err(self.fails(Step::Sync, error)),
+        }
+        Ok(())
+    }
+
+    /// Ends the file: all that is whole is durable afterwards. One without a fragment is removed.
+    pub fn finish<S: Storage<File = F>>(mut self, storage: &S) -> Finished {
+        let written = *self.sealer.whole();
+        let mut failed = None;
+        if self.failed.is_none() {
+            failed = self.sync().err();
+        }
+        let cut = match self.failed {
+            None => None,
+            // The fragments before it are whole; what is behind them is part of one.
+            Some(Step::Append | Step::Create) => Some(written),
+            Some(Step::Sync) => Some(self.durable),
+        };
+        if let Some(whole) = cut {
+            failed = self.cut_and_sync(whole).err().or(failed);
+        }
+        let kept = (self.durable.fragments > 0).then_some(self.durable);
+        if kept.is_none() {
+            let removed = storage
+                .remove(&self.path)
+                .and_then(|()| storage.sync_folder(folder(&self.path)));
+            failed = failed.or(removed.err().map(|error| self.fails(Step::Sync, error)));
+        }
+        Finished {
+            kept,
+            lost_fragments: written.fragments - self.durable.fragments,
+            failed,
+        }
+    }
+
+    /// Cuts the file to what is whole. Where that cannot be made durable, what was durable before still is: cutting takes no fragment of it.
+    fn cut_and_sync(&mut self, whole: Whole) -> Result<(), Failed> {
+        let cut = self.file.truncate(self.head_bytes + whole.bytes);
+        cut.and_then(|()| self.file.sync())
+            .map_err(|error| self.fails(Step::Sync, error))?;
+        self.durable = whole;
+        Ok(())
+    }
+
+    fn still(&self, step: Step) -> Result<(), Failed> {
+        match self.failed {
+            None => Ok(()),
+            Some(_) => Err(failed(
+                step,
+                &self.path,
+                io::Error::other("it was given up after an error"),
+            )),
+        }
+    }
+
+    fn fails(&mut self, step: Step, error: io::Error) -> Failed {
+        self.failed = self.failed.or(Some(step));
+        failed(step, &self.path, error)
+    }
+}
+
+/// What was made of a file after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// It is whole now, and durable.
+    Whole {
+        /// What it is.
+        head: Head,
+        /// What it holds.
+        whole: Whole,
+        /// What was cut off.
+        cut_bytes: u64,
+    },
+    /// There was no whole fragment in it.
+    Removed,
+    /// It has no head of ours: not touched.
+    NotOurs,
+}
+
+/// Looks through a file that was not finished, cuts it behind its last whole fragment, removes it where there is none. Takes a file that was finished as it is.
+///
+/// # Errors
+/// Of the storage. It may be called again.
+pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
+    let mut file = storage.open(path)?;
+    let Some((head, media_at)) = read_head(&file)? else {
+        return Ok(Recovered::NotOurs);
+    };
+    let mut scanner = Scanner::new();
+    let mut piece = vec![0; READ_BYTES];
+    let mut at = media_at;
+    loop {
+        let read = read(&file, at, &mut piece)?;
+        at += read as u64;
+        if read == 0 || !scanner.push(piece.get(..read).unwrap_or_default()) {
+            break;
+        }
+    }
+    let whole = *scanner.whole();
+    if whole.fragments == 0 {
+        drop(file);
+        storage.remove(path)?;
+        storage.sync_folder(folder(path))?;
+        return Ok(Recovered::Removed);
+    }
+    let cut_bytes = file.bytes()?.saturating_sub(media_at + whole.bytes);
+    if cut_bytes > 0 {
+        file.truncate(media_at + whole.bytes)?;
+    }
+    // What a kill left in the memory of the system is not durable either.
+    file.sync()?;
+    Ok(Recovered::Whole { head, whole, cut_bytes })
+}
+
+/// Removes what never got its name from a folder. Returns how many files that were.
+///
+/// # Errors
+/// Of the storage.
+pub fn sweep<S: Storage>(storage: &S, folder: &Path) -> io::Result<usize> {
+    let is_leftover = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.starts_with('.') && name.ends_with(LEFTOVER)
+    };
+    let leftovers: Vec<PathBuf> = storage.list(folder)?.into_iter().filter(is_leftover).collect();
+    leftovers.iter().try_for_each(|path| storage.remove(path))?;
+    Ok(leftovers.len())
+}
+
+fn make<S: Storage>(storage: &S, path: &Path, head: &Head, init: &[u8]) -> io::Result<(S::File, u64)> {
+    let head = head
+        .write(init)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    make_folders(storage, folder(path))?;
+    let unnamed = unnamed(path);
+    let created = storage.create(&unnamed);
+    let mut file = match created {
+        // What a process that died left there.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            storage.remove(&unnamed)?;
+            storage.create(&unnamed)?
+        }
+        created => created?,
+    };
+    let written = file.append([&head, &[]]).and_then(|()| file.sync());
+    if let Err(error) = written.and_then(|()| storage.rename(&unnamed, path)) {
+        // What stays is swept at the next start.
+        let _ = storage.remove(&unnamed);
+        return Err(error);
+    }
+    if let Err(error) = storage.sync_folder(folder(path)) {
+        // Its head is whole: what stays is recovered, and removed.
+        let _ = storage.remove(path);
+        return Err(error);
+    }
+    Ok((file, head.len() as u64))
+}
+
+/// Each folder on the way to this one, with its name durable in the one above.
+fn make_folders<S: Storage>(storage: &S, folder: &Path) -> io::Result<()> {
+    let mut above: Vec<&Path> = folder.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+    above.reverse();
+    for path in above {
+        if storage.create_folder(path)? {
+            storage.sync_folder(self::folder(path))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_head<F: File>(file: &F) -> io::Result<Option<(Head, u64)>> {
+    // Nearly every head is shorter than this.
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 16 << 10];
+    while bytes.len() <= MAX_HEAD_BYTES {
+        let read = read(file, bytes.len() as u64, &mut piece)?;
+        bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+        match Head::read(&bytes) {
+            Found::Whole(head, media_at) => return Ok(Some((head, media_at as u64))),
+            Found::Short if read > 0 => {}
+            Found::Short | Found::Other => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+fn read<F: File>(file: &F, at: u64, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read_at(at, into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+fn failed(step: Step, path: &Path, error: io::Error) -> Failed {
+    Failed {
+        step,
+        path: path.to_owned(),
+        error,
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// What a file is called until its head is durable.
+fn unnamed(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(LEFTOVER);
+    path.with_file_name(name)
+}
+
+/// How the name of a file ends that has no head yet.
+const LEFTOVER: &str = ".new";
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! A disk in memory that fails, and a machine around it that is killed or loses power, at a chosen operation.
+//!
+//! What was written and what is durable are kept apart, for contents and for names. Unlike most real disks it forgets everything that it was not
+//! told to keep, or keeps the worst of it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::super::storage::{File, Storage};
+
+/// What happens at an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It fails; an appending one after half of its bytes.
+    Error,
+    /// It and all that follow fail: the disk is gone or full.
+    ErrorsFromHere,
+    /// The process ends in the middle of it. What follows is of nobody.
+    Death,
+}
+
+/// What is left after the power is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PowerCut {
+    /// What was durable, and nothing else.
+    Nothing,
+    /// Names and lengths, with zeros in them: what journals of file systems leave.
+    Zeros,
+    /// All of it but for the last bytes of each file.
+    Most,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Rc<RefCell<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    operations: u64,
+    fault: Option<(u64, Fault)>,
+    dead: bool,
+    contents: Vec<Content>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    folders: BTreeSet<PathBuf>,
+    durable_folders: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    written: Vec<u8>,
+    durable: Vec<u8>,
+    /// What the system dropped when it could not write it: what is said to be durable later has zeros there.
+    dropped: Option<std::ops::Range<usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Open(Memory, usize);
+
+impl Memory {
+    pub(super) fn failing(at: u64, fault: Fault) -> Self {
+        let memory = Self::default();
+        memory.0.borrow_mut().fault = Some((at, fault));
+        memory
+    }
+
+    pub(super) fn operations(&self) -> u64 {
+        self.0.borrow().operations
+    }
+
+    /// Another process, on the same machine.
+    pub(super) fn next_process(&self) {
+        let mut inner = self.0.borrow_mut();
+        (inner.dead, inner.fault) = (false, None);
+    }
+
+    /// The process dies so many operations from now.
+    pub(super) fn die_in(&self, operations: u64) {
+        let mut inner = self.0.borrow_mut();
+        inner.fault = Some((inner.operations + operations, Fault::Death));
+    }
+
+    pub(super) fn power_cut(&self, kind: PowerCut) {
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        for content in &mut inner.contents {
+            let mut left = content.durable.clone();
+            match kind {
+                PowerCut::Nothing => {}
+                PowerCut::Zeros => left.resize(content.written.len().max(left.len()), 0),
+                PowerCut::Most => {
+                    let most = content.written.len().saturating_sub(5).max(left.len());
+                    left.extend_from_slice(content.written.get(left.len()..most).unwrap_or_default());
+                }
+            }
+            (content.written, content.durable, content.dropped) = (left.clone(), left, None);
+        }
+        if kind == PowerCut::Nothing {
+            inner.names = inner.durable_names.clone();
+            inner.folders = inner.durable_folders.clone();
+        } else {
+            inner.durable_names = inner.names.clone();
+            inner.durable_folders = inner.folders.clone();
+        }
+        let folders = inner.folders.clone();
+        let is_there =
+            |path: &Path| folders.contains(path.parent().unwrap_or(Path::new(""))) || path.components().count() == 1;
+        inner.names.retain(|path, _| is_there(path));
+        inner.durable_names = inner.names.clone();
+    }
+
+    /// All files with what they hold.
+    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let inner = self.0.borrow();
+        let names = inner.names.iter();
+        names
+            .map(|(path, at)| (path.clone(), inner.contents[*at].written.clone()))
+            .collect()
+    }
+
+    /// Counts, and says what happens: the operation may be done, or fails with this.
+    fn operation(&self) -> io::Result<()> {
+        let mut inner = self.0.borrow_mut();
+        let error = || io::Error::other("the disk failed");
+        if inner.dead {
+            return Err(error());
+        }
+        let now = inner.operations;
+        inner.operations += 1;
+        match inner.fault {
+            Some((at, fault)) if now == at || (fault == Fault::ErrorsFromHere && now > at) => {
+                inner.dead = fault == Fault::Death;
+                Err(error())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Storage for Memory {
+    type File = Open;
+
+    fn create_folder(&self, path: &Path) -> io::Result<bool> {
+        self.operation()?;
+        Ok(self.0.borrow_mut().folders.insert(path.to_owned()))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.operation()?;
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        let within = |path: &Path| path.parent() == Some(folder);
+        inner.durable_names.retain(|path, _| !within(path));
+        let now = inner.names.iter().filter(|(path, _)| within(path));
+        inner.durable_names.extend(now.map(|(path, at)| (path.clone(), *at)));
+        let now: Vec<PathBuf> = inner.folders.iter().filter(|path| within(path)).cloned().collect();
+        inner.durable_folders.extend(now);
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Open> {
+        self.operation()?;
+        let mut inner = self.0.borrow_mut();
+        if inner.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let at = inner.contents.len();
+        inner.contents.push(Content::default());
+        inner.names.insert(path.to_owned(), at);
+        Ok(Open(self.clone(), at))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Open> {
+        self.operation()?;
+        let at = self.0.borrow().names.get(path).copied();
+        at.map(|at| Open(self.clone(), at))
+            .ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operation()?;
+        let mut inner = self.0.borrow_mut();
+        if inner.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let at = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        inner.names.insert(to.to_owned(), at);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.operation()?;
+        let removed = self.0.borrow_mut().names.remove(path);
+        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.operation()?;
+        let inner = self.0.borrow();
+        Ok(inner
+            .names
+            .keys()
+            .filter(|path| path.parent() == Some(folder))
+            .cloned()
+            .collect())
+    }
+}
+
+impl File for Open {
+    fn append(&mut self, parts: [&[u8]; 2]) -> io::Result<()> {
+        let bytes = parts.concat();
+        // Nothing comes from a process that died at an operation before this one.
+        let was_dead = self.0.0.borrow().dead;
+        let may = self.0.operation();
+        let done = match &may {
+            Ok(()) => bytes.len(),
+            Err(_) if was_dead => 0,
+            Err(_) => bytes.len() / 2,
+        };
+        if let Some(content) = self.0.0.borrow_mut().contents.get_mut(self.1) {
+            content.written.extend_from_slice(&bytes[..done]);
+        }
+        may
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.0.operation()?;
+        let inner = self.0.0.borrow();
+        let rest = inner.contents[self.1].written.get(at as usize..).unwrap_or_default();
+        let bytes = rest.len().min(into.len());
+        into[..bytes].copy_from_slice(&rest[..bytes]);
+        Ok(bytes)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.operation()?;
+        Ok(self.0.0.borrow().contents[self.1].written.len() as u64)
+    }
+
+    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        self.0.operation()?;
+        self.0.0.borrow_mut().contents[self.1].written.truncate(bytes as usize);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let was_dead = self.0.0.borrow().dead;
+        let may = self.0.operation();
+        let mut inner = self.0.0.borrow_mut();
+        let content = &mut inner.contents[self.1];
+        if may.is_ok() {
+            content.durable = content.written.clone();
+            if let Some(dropped) = content.dropped.clone() {
+                let end = dropped.end.min(content.durable.len());
+                content.durable.get_mut(dropped.start..end).unwrap_or_default().fill(0);
+            }
+        } else if !was_dead {
+            content.dropped = Some(content.durable.len()..content.written.len());
+        }
+        may
+    }
+}

@@ -1,0 +1,325 @@
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
+
+use media::recording::SEAL_BYTES;
+use media::{StreamName, WallTime};
+
+use super::super::storage::System;
+use super::memory::{Fault, Memory, PowerCut};
+use super::*;
+
+/// `ftyp` and a `moov` that has nothing in it.
+const INIT: &[u8] = b"\0\0\0\x10ftypiso5\0\0\0\0\0\0\0\x0cmoov1234";
+const FRAGMENTS: u32 = 7;
+
+fn head(number: u32) -> Head {
+    Head {
+        storage: [9; 16],
+        camera: StreamName::from_str("door").unwrap(),
+        run: 3,
+        number,
+        start: WallTime::from_unix_micros(1_763_719_485_000_000),
+    }
+}
+
+fn path(number: u32) -> PathBuf {
+    PathBuf::from(format!("door/2025-11-21/segment_20251121_1004{number:02}.mp4"))
+}
+
+fn fragment(segment: u32, number: u32) -> Vec<u8> {
+    let content = vec![(16 * segment + number) as u8; 40 + 7 * number as usize];
+    [&(8 + content.len() as u32).to_be_bytes()[..], b"mdat", &content].concat()
+}
+
+fn told(number: u32) -> Told {
+    Told {
+        end_90k: 90_000 * i64::from(number + 1),
+        wall: WallTime::from_unix_micros(1_763_719_486_000_000),
+    }
+}
+
+/// What a file of so many fragments holds.
+fn expected(segment: u32, fragments: u32) -> Vec<u8> {
+    let mut bytes = head(segment).write(INIT).unwrap().to_vec();
+    let mut sealer = Sealer::new();
+    for number in 0..fragments {
+        let fragment = fragment(segment, number);
+        bytes.extend_from_slice(&fragment);
+        bytes.extend_from_slice(&sealer.seal(&fragment, &told(number)));
+    }
+    bytes
+}
+
+/// What a recorder was told of a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    written: u32,
+    durable: u32,
+    /// Finished, with this.
+    kept: Option<u32>,
+}
+
+/// Records three files, a sync after each third fragment; whatever fails, it goes on in the next.
+fn record(memory: &Memory) -> BTreeMap<PathBuf, Heard> {
+    let mut heard = BTreeMap::new();
+    for segment in 0..3 {
+        let path = path(segment);
+        let Ok(mut file) = Segment::create(memory, &path, &head(segment), INIT) else {
+            continue;
+        };
+        let said: &mut Heard = heard.entry(path).or_default();
+        for number in 0..FRAGMENTS {
+            let appended = file.append(&fragment(segment, number), &told(number));
+            said.written = file.written().fragments;
+            let synchronised = appended.and_then(|()| if number % 3 == 2 { file.sync() } else { Ok(()) });
+            said.durable = file.durable().fragments;
+            if synchronised.is_err() {
+                assert!(
+                    file.append(&fragment(segment, number), &told(number)).is_err(),
+                    "it was given up"
+                );
+                assert!(file.sync().is_err());
+                break;
+            }
+        }
+        let finished = file.finish(memory);
+        let kept = finished.kept.map_or(0, |whole| whole.fragments);
+        assert_eq!(kept + finished.lost_fragments, said.written);
+        said.durable = kept;
+        said.kept = Some(kept);
+    }
+    heard
+}
+
+/// What the program does with its folder at the start.
+fn start(memory: &Memory) -> BTreeMap<PathBuf, Recovered> {
+    memory.next_process();
+    let folder = PathBuf::from("door/2025-11-21");
+    sweep(memory, &folder).unwrap();
+    let files = memory.list(&folder).unwrap();
+    files
+        .into_iter()
+        .map(|path| {
+            let recovered = recover(memory, &path).unwrap();
+            (path, recovered)
+        })
+        .collect()
+}
+
+/// After recovery each file is a beginning of what was recorded, with its index saying so; there is no other file.
+fn check(memory: &Memory, recovered: &BTreeMap<PathBuf, Recovered>, what: &str) -> BTreeMap<PathBuf, u32> {
+    let mut fragments = BTreeMap::new();
+    let files = memory.files();
+    for (path, recovered) in recovered {
+        match recovered {
+            Recovered::Whole { head: found, whole, .. } => {
+                let segment = found.number;
+                assert_eq!((found, path), (&head(segment), &self::path(segment)), "{what}");
+                assert!(
+                    files[path] == expected(segment, whole.fragments),
+                    "{what}: other bytes in {}",
+                    path.display()
+                );
+                fragments.insert(path.clone(), whole.fragments);
+            }
+            Recovered::Removed => assert!(!files.contains_key(path), "{what}"),
+            Recovered::NotOurs => panic!("{what}: {} is not told to be ours", path.display()),
+        }
+    }
+    assert!(files.keys().eq(fragments.keys()), "{what}: {:?}", files.keys());
+    fragments
+}
+
+fn operations() -> u64 {
+    let memory = Memory::default();
+    let heard = record(&memory);
+    assert!(heard.len() == 3 && heard.values().all(|said| said.kept == Some(FRAGMENTS)));
+    memory.operations()
+}
+
+/// The disk fails at any operation, once or from there on. The process goes on: what it was told is kept is there; after a restart too.
+#[test]
+fn the_disk_fails_at_any_operation() {
+    for at in 0..operations() {
+        for fault in [Fault::Error, Fault::ErrorsFromHere] {
+            let what = format!("{fault:?} at {at}");
+            let memory = Memory::failing(at, fault);
+            let heard = record(&memory);
+            if fault == Fault::Error {
+                let kept: u32 = heard.values().filter_map(|said| said.kept).sum();
+                assert!(
+                    kept >= 2 * FRAGMENTS,
+                    "{what}: it costs one file at the most: {heard:?}"
+                );
+            }
+            let found = check(&memory, &start(&memory), &what);
+            for (path, said) in &heard {
+                // What could not be cut may still be whole.
+                let there = found.get(path).copied().unwrap_or(0);
+                assert!(
+                    there >= said.durable && there <= said.written,
+                    "{what}: {there} {said:?}"
+                );
+                if fault == Fault::Error && said.kept.is_some_and(|kept| kept > 0) {
+                    assert_eq!(Some(there), said.kept, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Killed at any operation: all that was appended is there, and nothing that has no name.
+#[test]
+fn the_process_is_killed_at_any_operation() {
+    for at in 0..operations() {
+        let what = format!("killed at {at}");
+        let memory = Memory::failing(at, Fault::Death);
+        let heard = record(&memory);
+        let found = check(&memory, &start(&memory), &what);
+        for (path, said) in &heard {
+            let there = found.get(path).copied().unwrap_or(0);
+            assert!(
+                there >= said.written && there <= said.written + 1,
+                "{what}: {there} {said:?}"
+            );
+        }
+        // Once more: it changes nothing.
+        assert_eq!(check(&memory, &start(&memory), &what), found);
+    }
+}
+
+/// The power goes at any operation, and at the end: all that was said to be durable is there.
+#[test]
+fn the_power_goes_at_any_operation() {
+    for at in 0..=operations() {
+        for kind in [PowerCut::Nothing, PowerCut::Zeros, PowerCut::Most] {
+            let what = format!("{kind:?} left at {at}");
+            let memory = Memory::failing(at, Fault::Death);
+            let heard = record(&memory);
+            memory.power_cut(kind);
+            let found = check(&memory, &start(&memory), &what);
+            for (path, said) in &heard {
+                let there = found.get(path).copied().unwrap_or(0);
+                assert!(
+                    there >= said.durable && there <= said.written + 1,
+                    "{what}: {there} {said:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Recovery itself is killed at any of its operations.
+#[test]
+fn recovery_is_killed_at_any_operation() {
+    let killed = 31;
+    let whole = || {
+        let memory = Memory::failing(killed, Fault::Death);
+        (record(&memory), memory)
+    };
+    let (heard, memory) = whole();
+    let found = check(&memory, &start(&memory), "not disturbed");
+    assert!(
+        heard.values().any(|said| said.durable < said.written),
+        "a file was torn: {heard:?}"
+    );
+    for at in 0..60 {
+        let (_, memory) = whole();
+        memory.next_process();
+        memory.die_in(at);
+        for segment in 0..3 {
+            let _ = recover(&memory, &path(segment));
+        }
+        assert_eq!(
+            check(&memory, &start(&memory), &format!("recovery killed at {at}")),
+            found
+        );
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_is_left_alone() {
+    let memory = Memory::default();
+    record(&memory);
+    let before = memory.files();
+    let error = Segment::create(&memory, &path(1), &head(9), INIT).unwrap_err();
+    assert_eq!(
+        (error.step, error.error.kind()),
+        (Step::Create, io::ErrorKind::AlreadyExists)
+    );
+    assert_eq!(memory.files(), before);
+}
+
+#[test]
+fn fragments_have_a_size() {
+    let memory = Memory::default();
+    let mut file = Segment::create(&memory, &path(0), &head(0), INIT).unwrap();
+    for bytes in [0, MAX_FRAGMENT_BYTES + 1] {
+        assert!(file.append(&vec![0; bytes], &told(0)).is_err());
+    }
+    file.append(&fragment(0, 0), &told(0)).unwrap();
+    assert_eq!(file.finish(&memory).kept.map(|whole| whole.fragments), Some(1));
+}
+
+fn folder_for(name: &str) -> (tempfile::TempDir, System) {
+    let folder = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+    let system = System::new(folder.path().to_owned());
+    (folder, system)
+}
+
+/// The same by a real file system: cut at each byte of the last two fragments, as a kill does.
+#[test]
+fn files_of_the_system_are_recovered() {
+    let (folder, system) = folder_for("recovered");
+    let mut file = Segment::create(&system, &path(0), &head(0), INIT).unwrap();
+    for number in 0..3 {
+        file.append(&fragment(0, number), &told(number)).unwrap();
+    }
+    assert_eq!(file.finish(&system).kept.map(|whole| whole.fragments), Some(3));
+    let at = folder.path().join(path(0));
+    let bytes = std::fs::read(&at).unwrap();
+    assert!(bytes == expected(0, 3));
+    let (one, two) = (expected(0, 1).len(), expected(0, 2).len());
+    for length in one..=bytes.len() {
+        std::fs::write(&at, &bytes[..length]).unwrap();
+        let fragments = 1 + u32::from(length >= two) + u32::from(length >= bytes.len());
+        match recover(&system, &path(0)).unwrap() {
+            Recovered::Whole { whole, cut_bytes, .. } => {
+                assert_eq!(whole.fragments, fragments);
+                assert_eq!(std::fs::metadata(&at).unwrap().len() + cut_bytes, length as u64);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Without a whole fragment it does not stay, nor does what never got its name; what others put there does.
+    std::fs::write(&at, &bytes[..one - SEAL_BYTES / 2]).unwrap();
+    std::fs::write(at.with_file_name(".segment_20251121_100401.mp4.new"), &bytes[..9]).unwrap();
+    std::fs::write(at.with_file_name("holiday.mp4"), b"\0\0\0\x10ftypisom").unwrap();
+    let day = Path::new("door/2025-11-21");
+    assert_eq!(recover(&system, &path(0)).unwrap(), Recovered::Removed);
+    assert_eq!(sweep(&system, day).unwrap(), 1);
+    assert_eq!(recover(&system, &day.join("holiday.mp4")).unwrap(), Recovered::NotOurs);
+    assert_eq!(system.list(day).unwrap(), [day.join("holiday.mp4")]);
+}
+
+/// Twice the longest read, so that pieces of any size meet.
+#[test]
+fn a_large_file_of_the_system() {
+    let (folder, system) = folder_for("large");
+    let mut file = Segment::create(&system, &path(0), &head(0), INIT).unwrap();
+    let content = vec![0x5a; READ_BYTES * 2 / 3];
+    let large = [&(8 + content.len() as u32).to_be_bytes()[..], b"mdat", &content].concat();
+    (0..5).for_each(|number| file.append(&large, &told(number)).unwrap());
+    file.sync().unwrap();
+    let (written, bytes) = (*file.durable(), file.bytes());
+    assert_eq!(std::fs::metadata(folder.path().join(path(0))).unwrap().len(), bytes);
+    // Not finished: as if killed now.
+    drop(file);
+    let recovered = recover(&system, &path(0)).unwrap();
+    let expected = Recovered::Whole {
+        head: head(0),
+        whole: written,
+        cut_bytes: 0,
+    };
+    assert_eq!(recovered, expected);
+}
