@@ -139,11 +139,23 @@ impl Session {
             .map_err(|why| Refusal::because(Status::BAD_REQUEST, format!("{why}")).into())
     }
 
-    fn note_query(&mut self, target: &Target) {
+    /// What was asked for before is forgotten, also where there is no query now.
+    fn note_query(&mut self, target: &Target, stream: &StreamName) {
         let query = Some(target.query.as_str()).filter(|query| !query.is_empty() && query.len() <= MAX_QUERY_BYTES);
-        if query.is_some() && self.query.as_deref() != query {
-            self.query = query.map(Box::from);
+        self.query = query.map(|query| (stream.clone(), Box::from(query)));
+    }
+
+    /// Clients leave out of SETUP what they described or announced the same stream with.
+    fn note_query_of_set_up(&mut self, target: &Target, stream: &StreamName) {
+        if !target.query.is_empty() {
+            self.note_query(target, stream);
+        } else {
+            self.forget_query_of_other(stream);
         }
+    }
+
+    fn forget_query_of_other(&mut self, stream: &StreamName) {
+        self.query = self.query.take().filter(|(asked, _)| asked == stream);
     }
 
     fn on_describe(&mut self, request: &Request) -> Outcome {
@@ -161,7 +173,7 @@ impl Session {
         if let Some(ask) = self.authorise(request, &target, Action::View, &stream) {
             return Ok(ask);
         }
-        self.note_query(&target);
+        self.note_query(&target, &stream);
         let event = Event::Describe { stream: stream.clone() };
         Ok(Next::ask(Step::Describe { stream }, event))
     }
@@ -213,7 +225,7 @@ impl Session {
         if let Some(ask) = self.authorise(request, &target, Action::Publish, &stream) {
             return Ok(ask);
         }
-        self.note_query(&target);
+        self.note_query(&target, &stream);
         let event = Event::Announce {
             stream: stream.clone(),
             sdp: request.body.clone(),
@@ -286,7 +298,7 @@ impl Session {
         if let Some(ask) = self.authorise(request, &target, action, &stream) {
             return Ok(ask);
         }
-        self.note_query(&target);
+        self.note_query_of_set_up(&target, &stream);
         let controls = match (&self.media, &self.described) {
             (Some(media), _) => &media.controls,
             (None, Some((described, controls))) if *described == stream => controls,
@@ -369,7 +381,10 @@ impl Session {
             return Err(Response::new(Status::NOT_VALID_IN_THIS_STATE));
         }
         let tracks = media.tracks.iter().map(|track| track.index).collect();
-        Ok(match (media.phase, action) {
+        let (phase, stream) = (media.phase, media.stream.clone());
+        // Another stream may have been described since.
+        self.forget_query_of_other(&stream);
+        Ok(match (phase, action) {
             (Phase::Ready, Action::View) => Next::ask(Step::Play, Event::Play { tracks }),
             (Phase::Ready, Action::Publish) => Next::ask(Step::Record, Event::Record { tracks }),
             // Live: there is nowhere to seek to, and some players keep alive this way.

@@ -39,7 +39,8 @@ pub struct Session {
     last_sign: Instant,
 
     agent: Option<String>,
-    pub(super) query: Option<Box<str>>,
+    /// With the stream that it was asked for.
+    pub(super) query: Option<(StreamName, Box<str>)>,
     pub(super) grants: VecDeque<Grant>,
     pub(super) failed_logins: u32,
     /// The stream described last, and its controls.
@@ -291,10 +292,10 @@ impl Session {
         self.agent.as_deref()
     }
 
-    /// The query of the URL that was last asked for or announced with leave, as it was, credentials included; `None` where there was none or one of more
-    /// than 1,024 bytes.
+    /// The query of the URL that was last asked for or announced with leave, as it was, credentials included; at PLAY and RECORD only one
+    /// that was for the stream they start. `None` where there was none or one of more than 1,024 bytes.
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.query.as_ref().map(|(_, query)| &**query)
     }
 
     /// Writes a response to `request`, with what every response has.

@@ -152,6 +152,84 @@ fn a_session_of_one_stream_takes_no_track_of_another() {
 }
 
 #[test]
+fn the_query_is_that_of_the_stream_which_is_played() {
+    let setup = |url: &str| format!("SETUP {url} RTSP/1.0\nCSeq: 2\nTransport: RTP/AVP/TCP;interleaved=0-1\n\n");
+    let describe = |url: &str| format!("DESCRIBE {url} RTSP/1.0\nCSeq: 1\n\n");
+    let too_long = format!("rtsp://h/b?{}", "x".repeat(1_025));
+    for (requests, stream, expected) in [
+        (
+            vec![describe("rtsp://h/a?x=1"), setup("rtsp://h/a/trackID=0")],
+            "a",
+            Some("x=1"),
+        ),
+        (
+            vec![describe("rtsp://h/a?x=1"), setup("rtsp://h/a/trackID=0?y=2")],
+            "a",
+            Some("y=2"),
+        ),
+        (
+            vec![
+                describe("rtsp://h/a?x=1"),
+                describe("rtsp://h/b"),
+                setup("rtsp://h/b/trackID=0"),
+            ],
+            "b",
+            None,
+        ),
+        (
+            vec![
+                describe("rtsp://h/a?x=1"),
+                describe("rtsp://h/a"),
+                setup("rtsp://h/a/trackID=0"),
+            ],
+            "a",
+            None,
+        ),
+        (
+            vec![
+                describe("rtsp://h/a?x=1"),
+                describe(&too_long),
+                setup("rtsp://h/b/trackID=0"),
+            ],
+            "b",
+            None,
+        ),
+        (
+            vec![describe("rtsp://h/a?x=1"), setup("rtsp://h/b/trackID=0")],
+            "b",
+            None,
+        ),
+        (
+            vec![
+                describe("rtsp://h/b?x=1"),
+                setup("rtsp://h/b/trackID=0"),
+                describe("rtsp://h/a?y=2"),
+            ],
+            "b",
+            None,
+        ),
+    ] {
+        let mut pair = Pair::new();
+        for request in &requests {
+            assert_eq!(status(&pair.send(request)), 200, "{request}");
+        }
+        let play = format!("PLAY rtsp://h/{stream} RTSP/1.0\nCSeq: 3\n\n");
+        assert_eq!(status(&pair.send(&play)), 200, "{requests:?}");
+        assert_eq!(pair.session.query(), expected, "{requests:?}");
+    }
+}
+
+#[test]
+fn what_is_announced_has_its_own_query() {
+    let mut pair = Pair::new();
+    let announce = |url: &str| format!("ANNOUNCE {url} RTSP/1.0\nCSeq: 1\nContent-Length: 4\n\nv=0\n");
+    for (url, expected) in [("rtsp://h/a?x=1", Some("x=1")), ("rtsp://h/b", None)] {
+        pair.send(&announce(url));
+        assert_eq!(pair.session.query(), expected, "{url}");
+    }
+}
+
+#[test]
 fn a_part_of_the_tracks_may_be_played_by_the_track_url() {
     let mut pair = Pair::new();
     let setup = "SETUP rtsp://h/s/trackID=1 RTSP/1.0\nCSeq: 1\nTransport: RTP/AVP/TCP;interleaved=0-1\n\n";
