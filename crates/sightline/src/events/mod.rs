@@ -119,6 +119,8 @@ pub struct Peer {
     pub role: Role,
     /// As in [`media::stats::SessionInfo::protocol`].
     pub protocol: &'static str,
+    /// Whether it is a session that can be ended, and not a source of the server's own.
+    pub is_steered: bool,
     /// Where it is.
     pub remote: Option<SocketAddr>,
     /// What it calls itself.
@@ -348,6 +350,7 @@ impl Peer {
             stream: info.stream.clone(),
             role: info.role,
             protocol: info.protocol,
+            is_steered: stats.leash.is_tied(),
             remote: info.remote,
             agent: info.agent.clone(),
             query: stats.query.get().cloned(),

@@ -155,6 +155,7 @@ fn what_a_viewer_is_told_names_no_peer() {
             stream: StreamName::default_stream(),
             role: Role::Publisher,
             protocol: "RTSP/TCP",
+            is_steered: true,
             remote: Some(([192, 0, 2, 1], 5_000).into()),
             agent: Some("Lavf".into()),
             query: Some("cut=1".into()),

@@ -11,6 +11,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::config::{Wanted, load};
 use crate::events::Events;
+use crate::http;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -75,6 +76,11 @@ impl World {
         publisher
     }
 
+    fn publisher_id(&self, name: &str) -> u64 {
+        let stream = self.hub.stream(&name.parse().unwrap(), SystemClock.now()).unwrap();
+        stream.publisher().unwrap().id.get()
+    }
+
     /// What a command has written, once it is this many lines.
     async fn lines(&self, file: &str, count: usize) -> Vec<String> {
         let path = self.folder.path().join(file);
@@ -135,6 +141,37 @@ run_on_unavailable = \"sh -c 'echo gone $MTX_PATH $EVENT_KIND $MTX_SOURCE_TYPE $
         ["gone floor3/cam stream.unavailable rtspSession cut%3D1%26to%3D~%2F"]
     );
     gone(&child).await;
+    world.end().await;
+}
+
+/// All of it before the commands' task has looked: there is one thread.
+#[tokio::test]
+async fn the_end_of_a_stream_is_told_with_who_gave_it_and_not_with_who_came_next() {
+    let world = World::new(
+        "door",
+        "run_on_unavailable = \"sh -c 'echo $MTX_SOURCE_TYPE $MTX_SOURCE_ID >> DIR/down'\"",
+    );
+    let mut ids = Vec::new();
+    for round in 1..=2 {
+        let first = world.publish("door");
+        ids.push(world.publisher_id("door"));
+        drop(first);
+        world.hub.end_all();
+        let second = world.publish("door");
+        ids.push(world.publisher_id("door"));
+        drop(second);
+        world.hub.end_all();
+        let down = world.lines("down", 2 * round).await;
+        assert_eq!(down.len(), 2 * round);
+    }
+    let mut down = world.lines("down", 4).await;
+    down.sort();
+    let mut expected: Vec<_> = ids
+        .iter()
+        .map(|id| format!("rtspSession {}", http::uuid(*id)))
+        .collect();
+    expected.sort();
+    assert_eq!(down, expected);
     world.end().await;
 }
 

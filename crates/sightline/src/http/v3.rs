@@ -226,16 +226,16 @@ fn described(call: &Call, stream: &Stream) -> Value {
 
 /// Sessions of their own have ids; what the server fetches or makes has none.
 fn source(stats: &SessionStats) -> Value {
-    let (kind, id) = source_of(stats);
+    let (kind, id) = source_of(stats.info.protocol, stats.leash.is_tied(), stats.id.get());
     json!({ "type": kind, "id": id })
 }
 
 /// What MediaMTX calls a publisher, and its id where it has one.
-pub(crate) fn source_of(stats: &SessionStats) -> (&'static str, String) {
-    match (stats.info.protocol, stats.leash.is_tied()) {
-        (protocol, true) if protocol.starts_with("RTSP") => ("rtspSession", uuid(stats.id.get())),
+pub(crate) fn source_of(protocol: &str, is_steered: bool, session: u64) -> (&'static str, String) {
+    match (protocol, is_steered) {
+        (protocol, true) if protocol.starts_with("RTSP") => ("rtspSession", uuid(session)),
         (protocol, false) if protocol.starts_with("RTSP") => ("rtspSource", String::new()),
-        (protocol, _) if protocol.starts_with("WebRTC") => ("webRTCSession", uuid(stats.id.get())),
+        (protocol, _) if protocol.starts_with("WebRTC") => ("webRTCSession", uuid(session)),
         _ => ("rpiCameraSource", String::new()),
     }
 }
