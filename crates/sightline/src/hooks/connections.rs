@@ -5,23 +5,35 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Semaphore;
 
+use super::run::Length;
 use crate::events::{Connection, Event, What};
 use crate::shutdown::Trigger;
 
 /// Of all commands that run at a time, those of connections: who only connects shall not keep the commands of streams from being run.
+/// As many that are run once, at their end, besides those that last: one is run just when another has yet to end.
 pub(super) const MOST: usize = 64;
 
 /// Connections for which a command runs.
 pub(super) struct Connections {
-    pub(super) slots: Arc<Semaphore>,
+    lasting: Arc<Semaphore>,
+    once: Arc<Semaphore>,
     running: HashMap<u64, (Trigger, Weak<()>)>,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
         Self {
-            slots: Arc::new(Semaphore::new(MOST)),
+            lasting: Arc::new(Semaphore::new(MOST)),
+            once: Arc::new(Semaphore::new(MOST)),
             running: HashMap::new(),
+        }
+    }
+
+    /// The slots of commands that run so long.
+    pub(super) fn slots(&self, length: &Length) -> &Arc<Semaphore> {
+        match length {
+            Length::Lasting { .. } => &self.lasting,
+            Length::Once => &self.once,
         }
     }
 

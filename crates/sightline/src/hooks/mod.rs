@@ -250,7 +250,9 @@ impl Hooks {
     fn start(&mut self, job: Job, stop: Shutdown) -> bool {
         let of_connections = match job.stream {
             Some(_) => Ok(None),
-            None => Arc::clone(&self.connections.slots).try_acquire_owned().map(Some),
+            None => Arc::clone(self.connections.slots(&job.length))
+                .try_acquire_owned()
+                .map(Some),
         };
         let slots = match of_connections {
             Ok(of_connections) => match Arc::clone(&self.slots).try_acquire_owned() {

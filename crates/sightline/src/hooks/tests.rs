@@ -358,6 +358,35 @@ run_on_connect = \"sh -c 'echo $MTX_CONN_ID >> DIR/up; exec sleep 1000'\"",
     world.end().await;
 }
 
+/// As many lasting commands as may be: the end of a connection is told all the same, just then.
+#[tokio::test]
+async fn the_end_of_a_connection_is_told_while_commands_of_others_last() {
+    let world = World::new(
+        "door",
+        "[server]
+run_on_connect = \"sh -c 'echo $MTX_CONN_ID >> DIR/up; exec sleep 1000'\"
+run_on_disconnect = \"sh -c 'echo $MTX_CONN_ID >> DIR/down; exec sleep 1000'\"",
+    );
+    let mut open: Vec<_> = (1..=2 * connections::MOST as u64)
+        .map(|id| connection(&world, id))
+        .collect();
+    world.lines("up", connections::MOST).await;
+    let (first, _) = open.remove(0);
+    over(&world, first);
+    assert_eq!(world.lines("down", 1).await, ["00000000-0000-4000-8000-000000000001"]);
+    for (connection, _) in open {
+        over(&world, connection);
+    }
+    world.lines("down", connections::MOST).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        world.lines("down", 1).await.len(),
+        connections::MOST,
+        "they have a limit, too"
+    );
+    world.end().await;
+}
+
 /// More happened than is kept: the end of a connection may have been among it.
 #[tokio::test]
 async fn a_connection_whose_end_is_missed_keeps_no_command() {
