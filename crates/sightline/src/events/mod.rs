@@ -25,12 +25,17 @@ use crate::source::Why;
 pub use form::{Form, Sight};
 pub use kind::{Kind, Unknown};
 
-/// How many events are kept for who comes again. Some 300 bytes each.
+/// How many events are kept for who comes again, those of connections aside. Some 300 bytes each.
 pub const KEPT: usize = 1_000;
+/// How many of connections are kept besides: these cost a stranger nothing, and are not to push out the others.
+pub const KEPT_OF_CONNECTIONS: usize = 200;
 /// How many keys of settings, or problems with them, an event names.
 const MOST_NAMED: usize = 50;
 /// Of each problem, in bytes.
 const MOST_OF_PROBLEM: usize = 300;
+
+/// The kinds of events of connections.
+pub const OF_CONNECTIONS: [Kind; 2] = [Kind::ConnectionOpened, Kind::ConnectionClosed];
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -181,10 +186,19 @@ pub struct Events {
 }
 
 struct Ring {
-    kept: VecDeque<Arc<Event>>,
+    connections: Kept,
+    others: Kept,
     first: u64,
     next: u64,
     ended: bool,
+}
+
+/// Those of one sort that are kept, by id.
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Arc<Event>>,
+    /// The newest that is not kept any more.
+    lost: Option<u64>,
 }
 
 /// What a listener hears.
@@ -194,6 +208,8 @@ pub enum Heard {
     Event(Arc<Event>),
     /// So many are not kept any more that it had not heard.
     Missed(u64),
+    /// The same, and all of them are of connections.
+    MissedConnections(u64),
     /// Nothing follows.
     Ended,
 }
@@ -213,7 +229,8 @@ impl Events {
         let events = Arc::new(Self {
             clock,
             ring: Mutex::new(Ring {
-                kept: VecDeque::new(),
+                connections: Kept::default(),
+                others: Kept::default(),
                 first,
                 next: first,
                 ended: false,
@@ -235,8 +252,11 @@ impl Events {
             }
             let id = ring.next;
             ring.next = id.saturating_add(1);
-            let oldest = (ring.kept.len() >= KEPT).then(|| ring.kept.pop_front());
-            ring.kept.push_back(Arc::new(Event { id, at, what }));
+            let (kept, most) = match what.is_of_connection() {
+                true => (&mut ring.connections, KEPT_OF_CONNECTIONS),
+                false => (&mut ring.others, KEPT),
+            };
+            let oldest = kept.push(Arc::new(Event { id, at, what }), most);
             (ring.next, oldest)
         };
         drop(oldest);
@@ -322,23 +342,50 @@ impl Listener {
 
     fn take(&mut self) -> Option<Heard> {
         let ring = self.events.lock();
-        let oldest = ring.kept.front().map_or(ring.next, |event| event.id);
-        if self.next < oldest {
-            let missed = oldest - self.next;
-            self.next = oldest;
-            return Some(Heard::Missed(missed));
+        let of_each = [ring.connections.from(self.next), ring.others.from(self.next)];
+        let Some(event) = of_each.into_iter().flatten().min_by_key(|event| event.id).cloned() else {
+            return ring.ended.then_some(Heard::Ended);
+        };
+        if self.next < event.id {
+            let missed = event.id - self.next;
+            let others = ring.others.lost.is_some_and(|lost| lost >= self.next);
+            self.next = event.id;
+            return Some(match others {
+                true => Heard::Missed(missed),
+                false => Heard::MissedConnections(missed),
+            });
         }
-        let index = usize::try_from(self.next - oldest).unwrap_or(usize::MAX);
-        let event = ring.kept.get(index).cloned();
-        let ended = ring.ended;
         drop(ring);
-        match event {
-            Some(event) => {
-                self.next = event.id.saturating_add(1);
-                Some(Heard::Event(event))
-            }
-            None => ended.then_some(Heard::Ended),
+        self.next = event.id.saturating_add(1);
+        Some(Heard::Event(event))
+    }
+}
+
+impl Kept {
+    /// The oldest makes room. It is given back, to be dropped where nobody waits.
+    #[must_use]
+    fn push(&mut self, event: Arc<Event>, most: usize) -> Option<Arc<Event>> {
+        let oldest = (self.events.len() >= most).then(|| self.events.pop_front()).flatten();
+        if let Some(oldest) = &oldest {
+            self.lost = Some(oldest.id);
         }
+        self.events.push_back(event);
+        oldest
+    }
+
+    /// The first that is kept with this id or a greater one.
+    fn from(&self, id: u64) -> Option<&Arc<Event>> {
+        // Who listens is mostly at the newest.
+        match self.events.back() {
+            Some(newest) if newest.id >= id => self.events.get(self.events.partition_point(|event| event.id < id)),
+            _ => None,
+        }
+    }
+}
+
+impl What {
+    fn is_of_connection(&self) -> bool {
+        OF_CONNECTIONS.contains(&self.kind())
     }
 }
 

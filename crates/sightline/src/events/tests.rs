@@ -77,10 +77,56 @@ async fn the_oldest_make_room_and_who_is_slow_is_told() {
     for _ in 0..KEPT + 7 {
         events.tell(What::ProgramStarted);
     }
-    assert_eq!(events.lock().kept.len(), KEPT);
+    assert_eq!(events.lock().others.events.len(), KEPT);
     let heard = heard(&mut slow).await;
     assert!(matches!(heard[0], Heard::Missed(7)), "{:?}", heard[0]);
     assert_eq!(ids(&heard).len(), KEPT);
+}
+
+fn opened(id: u64) -> What {
+    What::Opened(Connection {
+        id,
+        protocol: "RTSP",
+        remote: ([192, 0, 2, 1], 5_000).into(),
+        alive: Weak::new(),
+    })
+}
+
+/// What is missed is told where it is missed, and whether it was more than connections.
+#[tokio::test]
+async fn missed_connections_are_told_as_such() {
+    let (_hub, events, _) = world();
+    let most = KEPT_OF_CONNECTIONS as u64;
+    let mut slow = events.listen(None);
+    events.tell(What::ProgramStarted);
+    for id in 0..most + 7 {
+        events.tell(opened(id));
+    }
+    let mut late = events.listen(None);
+    for _ in 0..KEPT + 3 {
+        events.tell(What::ProgramEnding);
+    }
+    for id in 0..5 {
+        events.tell(opened(id));
+    }
+    assert_eq!(events.lock().connections.events.len(), KEPT_OF_CONNECTIONS);
+    let gaps = |heard: &[Heard]| {
+        let gap = |heard: &Heard| match heard {
+            Heard::Missed(count) => Some((true, *count)),
+            Heard::MissedConnections(count) => Some((false, *count)),
+            _ => None,
+        };
+        heard.iter().filter_map(gap).collect::<Vec<_>>()
+    };
+    let slow = heard(&mut slow).await;
+    assert_eq!(gaps(&slow), [(true, 1 + 7 + 5), (true, 3)]);
+    assert_eq!(ids(&slow).len(), KEPT + KEPT_OF_CONNECTIONS);
+    assert_eq!(gaps(&heard(&mut late).await), [(true, 3)]);
+    let mut behind = events.listen(None);
+    for id in 0..most + 2 {
+        events.tell(opened(id));
+    }
+    assert_eq!(gaps(&heard(&mut behind).await), [(false, 2)]);
 }
 
 #[tokio::test]
@@ -125,8 +171,8 @@ async fn churn_does_not_grow() {
     for _ in 0..40_000 {
         drop(stream.add_viewer(Arc::clone(&viewer)).unwrap());
     }
-    let kept = events.lock().kept.len();
-    let room = events.lock().kept.capacity();
+    let kept = events.lock().others.events.len();
+    let room = events.lock().others.events.capacity();
     assert!(kept == KEPT && room <= 2 * KEPT, "{room}");
     // Of a session nothing is held: its name, address and agent are shared or copied.
     assert_eq!(Arc::strong_count(&viewer), 1);

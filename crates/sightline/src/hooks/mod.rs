@@ -127,6 +127,7 @@ impl Hooks {
                         self.sources.after(&event);
                     }
                     Heard::Missed(count) => self.missed(count),
+                    Heard::MissedConnections(count) => self.missed_connections(count),
                     Heard::Ended => break,
                 },
                 Some(_) = self.jobs.join_next() => {}
@@ -287,6 +288,14 @@ impl Hooks {
             _ => return,
         };
         self.lasting.remove(&over);
+    }
+
+    fn missed_connections(&mut self, count: u64) {
+        tracing::warn!(
+            count,
+            "events of connections came faster than commands are started; those of connections that are gone are ended"
+        );
+        self.connections.missed();
     }
 
     /// Events that were not heard may have been ends.

@@ -397,11 +397,12 @@ async fn a_connection_whose_end_is_missed_keeps_no_command() {
     let (first, first_alive) = connection(&world, 1);
     let (_second, _alive) = connection(&world, 2);
     let pids = world.lines("up", 2).await;
-    over(&world, first);
+    over(&world, first.clone());
     drop(first_alive);
     // Nobody else runs meanwhile: there is one thread.
-    for _ in 0..=crate::events::KEPT {
-        world.events.tell(What::ProgramStarted);
+    let other = crate::events::Connection { id: 3, ..first };
+    for _ in 0..=crate::events::KEPT_OF_CONNECTIONS {
+        over(&world, other.clone());
     }
     let one_left = async {
         while pids.iter().filter(|pid| is_running(pid)).count() != 1 {

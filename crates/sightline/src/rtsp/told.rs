@@ -3,7 +3,8 @@
 //! Belongs here: which of them are told, and when one is over. Does not belong here: viewers and publishers, whom the hub tells.
 //!
 //! Anybody who reaches the port can open connections, so that these are the one kind of event that costs a stranger nothing. Told without a limit they
-//! would push all others out of the ring, and start a program each where settings have one for them.
+//! would start a program each where settings have one for them. Even those that are told have a place of their own among the events that are kept
+//! ([`crate::events::KEPT_OF_CONNECTIONS`]), since many a day come at less than the limit.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -116,11 +117,26 @@ impl Drop for Told {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::FutureExt as _;
     use media::hub::{Hub, Limits};
     use testkit::clock::SimClock;
 
     use super::*;
-    use crate::events::{Heard, Kind, Sight};
+    use crate::events::{Heard, Kind, Listener, Sight};
+
+    /// Counts an event that is there.
+    fn heard(listener: &mut Listener, [opened, closed]: &mut [u32; 2]) -> bool {
+        match listener.next().now_or_never() {
+            Some(Heard::Event(event)) => match event.what.kind() {
+                Kind::ConnectionOpened => *opened += 1,
+                Kind::ConnectionClosed => *closed += 1,
+                other => panic!("{other}"),
+            },
+            Some(other) => panic!("{other:?}"),
+            None => return false,
+        }
+        true
+    }
 
     #[tokio::test]
     async fn a_flood_is_told_in_part_and_each_that_is_told_has_its_end() {
@@ -129,29 +145,61 @@ mod tests {
         let openings = Openings::default();
         let mut listener = events.listen(None);
         let open = |port| openings.opened(&events, "RTSP", ([192, 0, 2, 1], port).into(), &clock);
-        let told: Vec<_> = (0..5_000).filter_map(open).collect();
-        assert_eq!(told.len(), AT_ONCE as usize);
-        clock.advance(Duration::from_millis(500));
-        let later: Vec<_> = (0..5_000).filter_map(open).collect();
-        assert_eq!(later.len(), PER_SECOND as usize / 2);
-        clock.advance(Duration::from_secs(3_600));
-        let much_later: Vec<_> = (0..5_000).filter_map(open).collect();
-        assert_eq!(much_later.len(), AT_ONCE as usize);
-        drop((told, later, much_later));
-        events.end();
         let mut counted = [0, 0];
-        loop {
-            match listener.next().await {
-                Heard::Event(event) => match event.what.kind() {
-                    Kind::ConnectionOpened => counted[0] += 1,
-                    Kind::ConnectionClosed => counted[1] += 1,
-                    other => panic!("{other}"),
-                },
-                Heard::Missed(missed) => panic!("{missed}"),
-                Heard::Ended => break,
+        // Each time: more of them than are kept would come together.
+        let mut count = |told: Vec<_>, expected: u32| {
+            assert_eq!(told.len(), expected as usize);
+            for _ in 0..expected {
+                heard(&mut listener, &mut counted);
+            }
+            drop(told);
+            while heard(&mut listener, &mut counted) {}
+        };
+        count((0..5_000).filter_map(open).collect(), AT_ONCE);
+        clock.advance(Duration::from_millis(500));
+        count((0..5_000).filter_map(open).collect(), PER_SECOND / 2);
+        clock.advance(Duration::from_secs(3_600));
+        count((0..5_000).filter_map(open).collect(), AT_ONCE);
+        assert_eq!(counted, [210, 210]);
+    }
+
+    /// A minute of a stranger who opens as many connections as are told, and closes them.
+    #[tokio::test]
+    async fn a_flood_pushes_no_other_event_out_of_those_that_are_kept() {
+        let clock = SimClock::new();
+        let events = Events::new(&Hub::new(Limits::default()), Arc::new(clock.clone()));
+        let mut listener = events.listen(None);
+        events.tell(What::ProgramStarted);
+        let Heard::Event(before) = listener.next().await else {
+            panic!("it is told");
+        };
+        let openings = Openings::default();
+        for tick in 0..60 * PER_SECOND {
+            let opened = openings.opened(&events, "RTSP", ([192, 0, 2, 1], 5_000).into(), &clock);
+            drop(opened.expect("so many are told"));
+            clock.advance(Duration::from_secs(1) / PER_SECOND);
+            if tick % 10 == 0 {
+                events.tell(What::StreamAvailable(media::StreamName::default_stream()));
             }
         }
-        assert_eq!(counted, [210, 210]);
+        events.end();
+        let (mut ids, mut of_streams, mut of_connections) = (Vec::new(), 0, 0);
+        let mut again = events.listen(Some(before.id));
+        loop {
+            match again.next().await {
+                Heard::Event(event) => {
+                    ids.push(event.id);
+                    match event.what.stream() {
+                        Some(_) => of_streams += 1,
+                        None => of_connections += 1,
+                    }
+                }
+                Heard::Ended => break,
+                _ => {}
+            }
+        }
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert_eq!((of_streams, of_connections), (120, 200));
     }
 
     #[tokio::test]

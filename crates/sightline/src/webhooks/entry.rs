@@ -21,7 +21,7 @@ use crate::clock::wall_at;
 use crate::config::settings::Webhook;
 use crate::config::units::{InvalidWord, Name};
 use crate::config::webhook::{HookUrl, SigningSecret};
-use crate::events::{Heard, Listener};
+use crate::events::{Heard, Kind, Listener, OF_CONNECTIONS};
 use crate::fetch::{self, Client, FetchError, Policy, Request};
 use crate::publish::{Backoff, shortened};
 use crate::shutdown::{Shutdown, Trigger};
@@ -240,18 +240,22 @@ impl Entry {
         self.over.send_replace(true);
     }
 
+    fn wants(&self, kind: Kind) -> bool {
+        let words = &self.settings.events;
+        words.is_empty() || words.iter().any(|word| word.means(kind))
+    }
+
     /// Puts into the queue what it is to be told. Never waits for it.
     async fn hear(&self, mut listener: Listener) {
         loop {
             match listener.next().await {
                 Heard::Event(event) => {
-                    let kind = event.what.kind();
-                    let all = self.settings.events.is_empty();
-                    if all || self.settings.events.iter().any(|word| word.means(kind)) {
+                    if self.wants(event.what.kind()) {
                         self.queue().push(event, self.clock.now());
                     }
                 }
-                Heard::Missed(count) => self.queue().lose(count),
+                Heard::MissedConnections(_) if !OF_CONNECTIONS.iter().any(|&kind| self.wants(kind)) => {}
+                Heard::Missed(count) | Heard::MissedConnections(count) => self.queue().lose(count),
                 Heard::Ended => {
                     self.queue().end();
                     return self.woken.notify_one();

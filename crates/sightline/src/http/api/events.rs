@@ -18,7 +18,7 @@ use media::StreamName;
 use url::form_urlencoded;
 
 use crate::auth::{Action, Object, Principal, may};
-use crate::events::{Event, Heard, Kind, Listener, Sight};
+use crate::events::{Event, Heard, Kind, Listener, OF_CONNECTIONS, Sight};
 use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::openapi::{Operation, Parameter};
@@ -190,7 +190,8 @@ impl Hearing {
             };
             match heard {
                 Heard::Ended => return None,
-                Heard::Missed(count) => {
+                Heard::MissedConnections(_) if !self.hears_connections() => {}
+                Heard::Missed(count) | Heard::MissedConnections(count) => {
                     return Some(format!("event: missed\ndata: {{\"missed\":{count}}}\n\n"));
                 }
                 Heard::Event(event) => {
@@ -200,6 +201,12 @@ impl Hearing {
                 }
             }
         }
+    }
+
+    fn hears_connections(&self) -> bool {
+        let Wish { streams, kinds } = &self.wish;
+        let wants = streams.is_empty() && (kinds.is_empty() || OF_CONNECTIONS.iter().any(|kind| kinds.contains(kind)));
+        wants && may(&self.who, Action::Administer, Object::Program).is_allowed()
     }
 
     fn word(&self, event: &Event) -> Option<String> {
