@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::live::{Edit, Step, Who};
-use crate::events::What;
+use crate::events::{KEPT_OF_CONNECTIONS, What};
 
 /// A connection on which events come.
 struct Listening {
@@ -142,6 +142,50 @@ async fn who_comes_again_hears_what_happened_meanwhile() {
     let mut again = Listening::start(&world, "", &again).await;
     again.until("viewer.joined").await;
     assert_eq!(again.kinds(), ["stream.available", "viewer.joined"]);
+}
+
+/// A stranger who connects often is no reason for others to look anew at what there is.
+#[tokio::test]
+async fn missed_connections_are_told_only_to_who_would_have_heard_them() {
+    let world = World::new();
+    let mut first = Listening::as_admin(&world, "").await;
+    let events = world.shared.streams.events();
+    events.tell(What::ProgramStarted);
+    first.until("program.started").await;
+    let id = first.events()[0]["id"].as_u64().unwrap();
+    let connection = crate::events::Connection {
+        id: 1,
+        protocol: "RTSP",
+        remote: ([192, 0, 2, 1], 5_000).into(),
+        alive: std::sync::Weak::new(),
+    };
+    for _ in 0..KEPT_OF_CONNECTIONS + 7 {
+        events.tell(What::Opened(connection.clone()));
+    }
+    events.tell(What::ProgramEnding);
+    for (query, token, is_told) in [
+        ("", "a-token", true),
+        ("?kind=connection.closed", "a-token", true),
+        ("?kind=program", "a-token", false),
+        ("?stream=door", "a-token", false),
+        ("", "v-token", false),
+    ] {
+        let fields = format!("authorization: Bearer {token}\r\nlast-event-id: {id}");
+        let mut again = Listening::start(&world, query, &fields).await;
+        if query.contains("stream") {
+            world
+                .shared
+                .streams
+                .events()
+                .tell(What::StreamAvailable("door".parse().unwrap()));
+            again.until("stream.available").await;
+        } else if query.contains("connection") {
+            again.until("{\"missed\":7}").await;
+        } else {
+            again.until("program.ending").await;
+        }
+        assert_eq!(again.said.contains("{\"missed\":7}"), is_told, "{query} {}", again.said);
+    }
 }
 
 #[tokio::test]
