@@ -184,6 +184,50 @@ fn sound_that_is_not_to_be_had_is_left_out() {
     assert!(fetching.events("source failed", STREAM).is_empty());
 }
 
+/// It is left out with all that follows, whether its list goes on or has ended; pictures go on without it.
+#[test]
+fn sound_of_another_clock_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tool("ffmpeg");
+    command.args(
+        "-nostdin -v error -re -f lavfi -i testsrc=size=320x240:rate=30 -re -f lavfi -i sine=frequency=440".split(' '),
+    );
+    command.args("-map 0:v -c:v libx264 -preset ultrafast -g 30 -pix_fmt yuv420p -f hls -hls_time 1".split(' '));
+    command.arg(folder.path().join("pictures.m3u8"));
+    command.args("-map 1:a -c:a aac -output_ts_offset 60 -f hls -hls_time 1".split(' '));
+    let ffmpeg = Process::start(command.arg(folder.path().join("sound.m3u8")));
+    let begun = std::time::Instant::now();
+    while ["pictures.m3u8", "sound.m3u8"]
+        .iter()
+        .any(|list| !folder.path().join(list).exists())
+    {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "FFmpeg writes no lists: {:?}",
+            ffmpeg.said()
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut sound = std::fs::read_to_string(folder.path().join("sound.m3u8")).unwrap();
+    sound.push_str("#EXT-X-ENDLIST\n");
+    std::fs::write(folder.path().join("ended.m3u8"), sound).unwrap();
+    let port = files(folder.path());
+    for sound in ["sound.m3u8", "ended.m3u8"] {
+        let all = format!(
+            "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"snd\",NAME=\"a\",DEFAULT=YES,URI=\"{sound}\"\n\
+             #EXT-X-STREAM-INF:BANDWIDTH=300000,AUDIO=\"snd\"\npictures.m3u8\n"
+        );
+        std::fs::write(folder.path().join("all.m3u8"), all).unwrap();
+        let url = format!("http://127.0.0.1:{port}/all.m3u8");
+        let mut fetching = Server::start_with(&[], &[(SOURCE, &url)]);
+        fetching.wait_for_event("source runs", STREAM);
+        assert_eq!(fetching.played(STREAM, 4).len(), 1, "{sound}");
+        let said = fetching.process.said().join("\n");
+        assert!(said.contains("it is left out"), "{sound}: {said}");
+        assert!(fetching.events("source failed", STREAM).is_empty(), "{sound}: {said}");
+    }
+}
+
 /// LL-HLS of another make: parts, hints, and sound in a list of its own.
 #[test]
 fn mediamtx_is_fetched_by_parts_with_its_sound() {

@@ -136,7 +136,7 @@ impl Fetcher {
         self.fetch(found, &out, &mut false).await.unwrap_or_else(|why| why)
     }
 
-    /// As [`Fetcher::find`] and [`Fetcher::run`]. Sound that is not to be had from the beginning ends nothing: pictures go on without.
+    /// As [`Fetcher::find`] and [`Fetcher::run`]. Sound that is not to be had from the beginning, or that is left out, ends nothing: pictures go on without.
     pub(super) async fn listen(&mut self, out: mpsc::Sender<Fetched>) -> Why {
         let mut sent = false;
         let fetched = match self.find().await {
@@ -145,9 +145,17 @@ impl Fetcher {
         };
         let why = fetched.unwrap_or_else(|why| why);
         if sent {
-            return why;
+            // Whether it is left out shows when what was sent is taken.
+            drop(out.reserve().await);
         }
-        tracing::info!(list = %shown(&self.url), reason = %why.detail, "source: its sound is not to be had");
+        match (out.is_closed(), sent) {
+            (false, true) => return why,
+            (false, false) => {
+                tracing::info!(list = %shown(&self.url), reason = %why.detail, "source: its sound is not to be had");
+            }
+            // Who left it out has told so.
+            (true, _) => {}
+        }
         drop(out);
         std::future::pending().await
     }
@@ -175,8 +183,8 @@ impl Fetcher {
                     if let Some(fetched) = self.segment(&url, piece, piece.place < last.place).await? {
                         // Who takes them has ended, and says why.
                         let taken = out.send(fetched).await;
-                        *sent = true;
                         taken.map_err(|_| Why::new(Trouble::Ended, "nobody takes its pictures any more"))?;
+                        *sent = true;
                     }
                 }
                 has_grown = last.place >= from;
