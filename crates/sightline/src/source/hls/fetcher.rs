@@ -84,6 +84,8 @@ struct Ahead {
     place: Place,
     url: Url,
     range: Option<playlist::Range>,
+    /// How long it may take when the list names it: it is there then.
+    patience: Duration,
     task: JoinHandle<Result<Answer, Why>>,
 }
 
@@ -252,6 +254,7 @@ impl Fetcher {
             place,
             url,
             range,
+            patience: media.target.min(ANSWER_WITHIN),
             task,
         });
     }
@@ -381,15 +384,12 @@ impl Fetcher {
     async fn came(&mut self, place: Place, url: &Url, range: Option<playlist::Range>) -> Option<Bytes> {
         let mut ahead = self.ahead.take_if(|ahead| ahead.place <= place)?;
         let is_it = ahead.place == place && ahead.url == *url && ahead.range == range;
-        // The list names it, so that it is there.
         let answer = match is_it {
-            true => tokio::time::timeout(ANSWER_WITHIN, &mut ahead.task)
-                .await
-                .ok()?
-                .ok()?
-                .ok(),
+            true => tokio::time::timeout(ahead.patience, &mut ahead.task).await.ok(),
             false => None,
         };
+        // Late, failed, refused: each of them led to nothing.
+        let answer = answer.and_then(Result::ok).and_then(Result::ok);
         self.misled = if answer.is_some() { 0 } else { self.misled + 1 };
         answer.map(|answer| answer.bytes)
     }

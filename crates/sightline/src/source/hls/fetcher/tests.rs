@@ -1,4 +1,12 @@
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use testkit::stream::{Settings, Video};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
+use crate::clock::SystemClock;
 
 /// Segments 7 and 8 with three parts each, and two parts of 9.
 fn list() -> Media {
@@ -53,4 +61,101 @@ fn it_goes_on_where_it_was_or_begins_anew() {
     assert_eq!(begin(&[], Some(at(1, None))), None);
     let newest = parts.iter().rev().find(|piece| piece.starts);
     assert_eq!(newest.map(|piece| piece.place), Some(at(9, Some(0))));
+}
+
+/// A server that answers each path as it is told, or never; the URL of its list.
+async fn server<F>(answer: impl Fn(String) -> F + Clone + Send + Sync + 'static) -> Url
+where
+    F: Future<Output = Bytes> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/live.m3u8", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(socket, answer.clone()));
+        }
+    });
+    url.parse().unwrap()
+}
+
+async fn serve<F: Future<Output = Bytes>>(socket: TcpStream, answer: impl Fn(String) -> F) -> std::io::Result<()> {
+    let mut socket = BufReader::new(socket);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if socket.read_line(&mut head).await? == 0 {
+                return Ok(());
+            }
+        }
+        let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+        let body = answer(path.to_owned()).await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        socket.write_all(&[head.as_bytes(), &body].concat()).await?;
+    }
+}
+
+/// A list that may be waited for, of one segment that is not complete: its parts have their numbers for names.
+fn of_parts(count: usize) -> Bytes {
+    let mut text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n".to_owned();
+    text += "#EXT-X-MAP:URI=\"map\"\n";
+    for part in 0..count {
+        let _ = writeln!(text, "#EXT-X-PART:DURATION=0.1,INDEPENDENT=YES,URI=\"{part}\"");
+    }
+    let _ = writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{count}\"");
+    text.into()
+}
+
+/// The header of the parts.
+fn map() -> Bytes {
+    let track = Video::new(Settings::default()).track();
+    let writer = media::fmp4::Writer::new(&[track], media::MediaTime::new(0, media::Timescale::VIDEO)).unwrap();
+    writer.init_segment().clone()
+}
+
+/// A part with nothing in it.
+const PART: &[u8] = b"\0\0\0\x08free";
+
+fn fetcher(url: Url) -> Fetcher {
+    Fetcher::new(url, Trust::System, Arc::new(SystemClock))
+}
+
+/// As a server does that forgets who asked too early.
+#[tokio::test]
+async fn hints_that_never_answer_are_given_up() {
+    let (listed, hung) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let hanging = Arc::clone(&hung);
+    let url = server(move |path| {
+        let (listed, hung) = (Arc::clone(&listed), Arc::clone(&hanging));
+        async move {
+            if path.starts_with("live.m3u8") {
+                // Each hint is followed before what it hints at is listed.
+                while hung.load(Relaxed) < listed.load(Relaxed).min(MAX_FAILURES as usize) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                return of_parts(listed.fetch_add(1, Relaxed) + 1);
+            }
+            match path.parse::<usize>() {
+                Err(_) => map(),
+                Ok(part) if part < listed.load(Relaxed) => Bytes::from_static(PART),
+                Ok(_) => {
+                    hung.fetch_add(1, Relaxed);
+                    std::future::pending().await
+                }
+            }
+        }
+    })
+    .await;
+    let mut fetcher = fetcher(url);
+    let found = fetcher.find().await.unwrap();
+    let (out, mut inbox) = mpsc::channel(1);
+    let taking = async {
+        for _ in 0..8 {
+            inbox.recv().await.unwrap();
+        }
+    };
+    tokio::select! {
+        why = fetcher.run(found, out) => panic!("{why:?}"),
+        taken = tokio::time::timeout(ANSWER_WITHIN, taking) => taken.expect("eight parts, and three target durations"),
+    }
+    assert_eq!(hung.load(Relaxed), MAX_FAILURES as usize);
 }
