@@ -33,10 +33,12 @@ const MAX_LISTS: usize = 2;
 const MAX_FAILURES: u32 = 3;
 /// Further behind the newest segment than this, the newest is next.
 const MAX_BEHIND: u64 = 3;
-/// Least time between two looks at a list, whatever it says.
+/// Least time between two looks at a list, unless the server holds its answers until they have something new.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 /// A list that names nothing new for three of its target durations, and for so long, has ended without saying so.
 const STALL: Duration = Duration::from_secs(10);
+/// Longest target duration that counts where the server holds its answers: with the longest that lists may have it would hold one for hours.
+const MAX_HELD_TARGET: Duration = Duration::from_secs(20);
 
 /// A segment, taken apart.
 #[derive(Debug)]
@@ -189,14 +191,20 @@ impl Fetcher {
                         *sent = true;
                     }
                 }
-                has_grown = last.place >= from;
-                next = Some(if has_grown { behind(&list, last.place) } else { from });
+                let follows = if last.place >= from {
+                    behind(&list, last.place)
+                } else {
+                    from
+                };
+                // One that begins anew each time has not.
+                has_grown = next.is_none_or(|next| next < follows);
+                next = Some(follows);
             }
             if list.ended {
                 return Ok(Why::new(Trouble::Ended, "the server says that the stream has ended"));
             }
             let silent = self.clock.now().saturating_duration_since(grown);
-            if silent > STALL.max(list.target * 3) {
+            if silent > longest_stall(&list) {
                 let detail = format!(
                     "its list names nothing new for {} s; see whether its publisher still sends",
                     silent.as_secs()
@@ -248,7 +256,7 @@ impl Fetcher {
         };
         let range = hint.piece.range;
         let (http, asked) = (Arc::clone(&self.http), url.clone());
-        let patience = ANSWER_WITHIN + media.target * 3;
+        let patience = longest_answer(media);
         let task = tokio::spawn(async move { body(&http, asked, range, MAX_SEGMENT_BYTES, Some(patience)).await });
         self.ahead = Some(Ahead {
             place,
@@ -278,9 +286,12 @@ impl Fetcher {
             if let Some(part) = next.part {
                 // One past the end of its segment is the first of the next.
                 url.query_pairs_mut().append_pair("_HLS_part", &part.to_string());
-                wait = Duration::ZERO;
+                // A server that answers the same at once does not wait, whatever its list says.
+                if has_grown {
+                    wait = Duration::ZERO;
+                }
             }
-            timeout = Some(ANSWER_WITHIN + list.target * 3);
+            timeout = Some(longest_answer(list));
         } else {
             // §6.3.4: not before a target duration has passed since the last time, or half of one when nothing was new.
             wait = if has_grown { list.target } else { list.target / 2 }.max(LEAST_WAIT);
@@ -407,6 +418,20 @@ impl Fetcher {
         }
         Ok(url)
     }
+}
+
+/// How long a list may name nothing new.
+fn longest_stall(list: &Media) -> Duration {
+    let target = match list.can_block {
+        true => list.target.min(MAX_HELD_TARGET),
+        false => list.target,
+    };
+    STALL.max(target * 3)
+}
+
+/// How long an answer may be held until there is something new: three target durations (draft-pantos-hls-rfc8216bis §6.2.5.2), and its way.
+fn longest_answer(list: &Media) -> Duration {
+    ANSWER_WITHIN + list.target.min(MAX_HELD_TARGET) * 3
 }
 
 /// A resource, or a part of one. `patience`: in place of the usual, for the head of the answer.

@@ -159,3 +159,54 @@ async fn hints_that_never_answer_are_given_up() {
     }
     assert_eq!(hung.load(Relaxed), MAX_FAILURES as usize);
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_is_not_asked_without_a_pause() {
+    // The last that there can be: nothing follows, so that it seems to be anew each time.
+    let last = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n\
+                #EXT-X-MEDIA-SEQUENCE:18446744073709551615\n#EXT-X-MAP:URI=\"map\"\n\
+                #EXT-X-PART:DURATION=0.1,INDEPENDENT=YES,URI=\"0\"\n#EXTINF:0.1,\n0\n";
+    for list in [of_parts(1), Bytes::from_static(last.as_bytes())] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let asking = Arc::clone(&asked);
+        let url = server(move |path| {
+            let (asked, list) = (Arc::clone(&asking), list.clone());
+            async move {
+                match &path[..] {
+                    "map" => map(),
+                    "0" => Bytes::from_static(PART),
+                    "1" => std::future::pending().await,
+                    _ => {
+                        asked.fetch_add(1, Relaxed);
+                        list
+                    }
+                }
+            }
+        })
+        .await;
+        let mut fetcher = fetcher(url);
+        let found = fetcher.find().await.unwrap();
+        let (out, mut inbox) = mpsc::channel(1);
+        tokio::spawn(async move { while inbox.recv().await.is_some() {} });
+        let begun = SystemClock.now();
+        let ended = tokio::time::timeout(LEAST_WAIT * 10, fetcher.run(found, out)).await;
+        assert!(ended.is_err(), "{ended:?}");
+        // That by which it was found, and one at once because that had something new.
+        let most = 3 + begun.elapsed().as_millis() / LEAST_WAIT.as_millis();
+        let asked = asked.load(Relaxed) as u128;
+        assert!(asked <= most, "asked {asked} times, not {most}");
+    }
+}
+
+#[test]
+fn a_list_that_is_waited_for_keeps_nobody_for_hours() {
+    for (seconds, can_block, stall) in [(1, true, 10), (6, true, 18), (3_600, true, 60), (30, false, 90)] {
+        let list = Media {
+            target: Duration::from_secs(seconds),
+            can_block,
+            ..Media::default()
+        };
+        assert_eq!(longest_stall(&list), Duration::from_secs(stall), "{seconds} s");
+        assert!(longest_answer(&list) <= ANSWER_WITHIN + longest_stall(&list));
+    }
+}
