@@ -1,6 +1,7 @@
 //! A recording as bytes: what makes a file of fragmented MP4 ([`crate::fmp4`]) tell what it is, and how far it is whole.
 //!
-//! Belongs here: the head that names a recording, the seal behind each fragment, and finding the last seal that holds. Does not belong here:
+//! Belongs here: the head that names a recording, the seal behind each fragment, and finding the last seal that holds,
+//! and whether others stand behind it. Does not belong here:
 //! files, when they are written and made durable, what is kept (the program), fragments themselves.
 //!
 //! ```text
@@ -14,10 +15,12 @@
 mod head;
 mod scan;
 mod seal;
+mod search;
 
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
 pub use scan::{Fault, Scanner};
 pub use seal::{SEAL_BYTES, Sealer, Told, Whole};
+pub use search::Search;
 
 /// The largest fragment that is sealed, in bytes: what [`crate::fmp4`] writes at the most, with its boxes.
 pub const MAX_FRAGMENT_BYTES: usize = crate::fmp4::MAX_FRAGMENT_BYTES + (1 << 20);

@@ -8,6 +8,8 @@ pub const SEAL_BYTES: usize = UUID_BOX_BYTES + CONTENT_BYTES;
 
 /// Which `uuid` box it is.
 pub(super) const ID: [u8; 16] = *b"Sightline seal 1";
+/// How the box begins: its length, [`SEAL_BYTES`], what it is, and which.
+pub(super) const BOX: [u8; UUID_BOX_BYTES] = *b"\0\0\0\x34uuidSightline seal 1";
 /// Number, bytes, end, wall time, checksum.
 const CONTENT_BYTES: usize = 4 + 4 + 8 + 8 + 4;
 
@@ -109,9 +111,14 @@ impl Sealer {
     }
 }
 
+/// Which fragment the content of a seal is of, and how many bytes in front of the box are.
+pub(super) fn place(content: &mut &[u8]) -> Option<(u32, u64)> {
+    let number = u32::from_be_bytes(take(content)?);
+    Some((number, u64::from(u32::from_be_bytes(take(content)?))))
+}
+
 fn fields(mut sealed: &[u8]) -> Option<(u32, u64, Told)> {
-    let number = u32::from_be_bytes(take(&mut sealed)?);
-    let bytes = u64::from(u32::from_be_bytes(take(&mut sealed)?));
+    let (number, bytes) = place(&mut sealed)?;
     let end_90k = i64::from_be_bytes(take(&mut sealed)?);
     let wall = WallTime::from_unix_micros(i64::from_be_bytes(take(&mut sealed)?));
     sealed.is_empty().then_some((number, bytes, Told { end_90k, wall }))

@@ -58,6 +58,12 @@ fn scanned(bytes: &[u8], piece: usize) -> Scanner {
     scanner
 }
 
+/// Whether a seal is found behind so many whole fragments.
+fn searched(bytes: &[u8], fragments: u32, piece: usize) -> bool {
+    let mut search = Search::new(fragments);
+    bytes.chunks(piece).any(|piece| search.push(piece))
+}
+
 #[test]
 fn a_head_is_read_as_it_was_written() {
     let bytes = head().write(INIT).unwrap();
@@ -155,6 +161,40 @@ fn a_fragment_without_end_is_not_followed() {
     assert!(matches!(scanner.fault(), Some(Fault::Box(_))));
 }
 
+/// Whichever bit of the seal that is due turns, it is known to be one: all of it but for the checksum tells it twice. Those of other files are not.
+#[test]
+fn a_damaged_seal_is_found() {
+    let (bytes, wholes) = sealed(&[fragment(b"one"), fragment(b"two"), fragment(b"three")]);
+    let behind = |whole: &Whole| bytes[whole.bytes as usize..].to_vec();
+    for at in 0..SEAL_BYTES {
+        for bit in 0..8 {
+            let mut last = behind(&wholes[2]);
+            let seal = last.len() - SEAL_BYTES;
+            last[seal + at] ^= 1 << bit;
+            assert!(searched(&last, 2, 9), "bit {bit} of byte {at}");
+            // A place that is another, and a number that was there before.
+            last[seal + at] ^= 1 << bit;
+            assert!(!searched(&[&[0; 3], &last[..]].concat(), 3, 9));
+        }
+    }
+    assert!(searched(&behind(&wholes[1])[20..], 1, 9), "a later one");
+    assert!(
+        !searched(&bytes[..wholes[1].bytes as usize + 20][20..], 1, 9),
+        "an earlier one"
+    );
+    assert!(!searched(&[0; 4 * SEAL_BYTES], 0, 9), "zeros");
+}
+
+/// However much is looked through, no more of it is kept than a seal.
+#[test]
+fn a_search_has_a_limit() {
+    let mut search = Search::new(0);
+    for _ in 0..50 {
+        assert!(!search.push(&[0x5a; 4_000]));
+        assert!(search.pending.len() < SEAL_BYTES);
+    }
+}
+
 proptest! {
     /// Wherever it is cut and however it comes: exactly the fragments that are there with their seals.
     #[test]
@@ -187,6 +227,38 @@ proptest! {
         let scanner = scanned(&bytes, piece);
         let expected = wholes.iter().rev().find(|whole| whole.bytes <= at as u64).unwrap();
         prop_assert_eq!(scanner.whole(), expected);
+    }
+
+    /// A hole of any length: as long as a seal behind it is left, it is found; and none where only the beginning of a fragment is.
+    #[test]
+    fn seals_behind_damage(
+        contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..6),
+        hole: (proptest::sample::Index, proptest::sample::Index),
+        byte in any::<u8>(),
+        piece in 1_usize..400,
+    ) {
+        let fragments: Vec<_> = contents.iter().map(|content| fragment(content)).collect();
+        let (mut bytes, wholes) = sealed(&fragments);
+        let from = hole.0.index(bytes.len());
+        let until = from + hole.1.index(bytes.len() - from + 1);
+        bytes[from..until].fill(byte);
+        let whole = *scanned(&bytes, piece).whole();
+        let behind = &bytes[whole.bytes as usize..];
+        // Those of the fragments in front of the hole, and those it did not reach.
+        let is_intact = |end: &Whole| end.bytes > whole.bytes && end.bytes - SEAL_BYTES as u64 >= until as u64;
+        if wholes.iter().any(is_intact) {
+            prop_assert!(searched(behind, whole.fragments, piece));
+        }
+        if whole.fragments as usize == fragments.len() {
+            prop_assert!(!searched(behind, whole.fragments, piece));
+        }
+        // What a kill leaves of a fragment, and what a power cut makes of it.
+        let (bytes, wholes) = sealed(&fragments);
+        let cut = from.min(bytes.len() - SEAL_BYTES);
+        let whole = wholes.iter().rev().find(|whole| whole.bytes <= cut as u64).unwrap();
+        let seal = wholes[whole.fragments as usize + 1].bytes as usize - SEAL_BYTES;
+        let torn = [&bytes[whole.bytes as usize..cut.min(seal)], &vec![0; until - from]].concat();
+        prop_assert!(!searched(&torn, whole.fragments, piece));
     }
 
     #[test]

@@ -7,12 +7,13 @@
 //! - What fails once is not tried again on the same file ([`File::sync`]). The file is cut to what is known to be whole and left; the
 //!   recording goes on in another.
 //! - A file without a whole fragment does not stay.
+//! - What was sealed is never cut off: a file that is damaged in its middle stays as it is.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use media::recording::{Found, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Scanner, Sealer, Told, Whole};
+use media::recording::{Found, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Scanner, Sealer, Search, Told, Whole};
 
 use super::storage::{File, Storage};
 
@@ -217,13 +218,23 @@ pub enum Recovered {
         /// What was cut off.
         cut_bytes: u64,
     },
+    /// It is damaged in its middle: fragments that were sealed stand behind what is whole. Nothing of it was changed.
+    Damaged {
+        /// What it is.
+        head: Head,
+        /// What is whole in front of the damage: no fragment at all, if the first is damaged.
+        whole: Whole,
+        /// What stands behind it.
+        behind_bytes: u64,
+    },
     /// There was no whole fragment in it.
     Removed,
     /// It has no head of ours: not touched.
     NotOurs,
 }
 
-/// Looks through a file that was not finished, cuts it behind its last whole fragment, removes it where there is none. Takes a file that was finished as it is.
+/// Looks through a file that was not finished, cuts it behind its last whole fragment, removes it where there is none. Takes a file that was finished as it
+/// is, and one that is damaged too: what would be cut is looked through first, and is not where a seal is found.
 ///
 /// # Errors
 /// Of the storage. It may be called again.
@@ -233,29 +244,36 @@ pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
         return Ok(Recovered::NotOurs);
     };
     let mut scanner = Scanner::new();
-    let mut piece = vec![0; READ_BYTES];
-    let mut at = media_at;
-    loop {
-        let read = read(&file, at, &mut piece)?;
-        at += read as u64;
-        if read == 0 || !scanner.push(piece.get(..read).unwrap_or_default()) {
-            break;
-        }
-    }
+    read_until(&file, media_at, |bytes| !scanner.push(bytes))?;
     let whole = *scanner.whole();
+    let whole_end = media_at + whole.bytes;
+    let behind_bytes = file.bytes()?.saturating_sub(whole_end);
+    let mut search = Search::new(whole.fragments);
+    let is_damaged = read_until(&file, whole_end, |bytes| search.push(bytes))?;
+    if is_damaged {
+        file.sync()?;
+        return Ok(Recovered::Damaged {
+            head,
+            whole,
+            behind_bytes,
+        });
+    }
     if whole.fragments == 0 {
         drop(file);
         storage.remove(path)?;
         storage.sync_folder(folder(path))?;
         return Ok(Recovered::Removed);
     }
-    let cut_bytes = file.bytes()?.saturating_sub(media_at + whole.bytes);
-    if cut_bytes > 0 {
-        file.truncate(media_at + whole.bytes)?;
+    if behind_bytes > 0 {
+        file.truncate(whole_end)?;
     }
     // What a kill left in the memory of the system is not durable either.
     file.sync()?;
-    Ok(Recovered::Whole { head, whole, cut_bytes })
+    Ok(Recovered::Whole {
+        head,
+        whole,
+        cut_bytes: behind_bytes,
+    })
 }
 
 /// Removes what never got its name from a folder. Returns how many files that were.
@@ -327,6 +345,21 @@ fn read_head<F: File>(file: &F) -> io::Result<Option<(Head, u64)>> {
         }
     }
     Ok(None)
+}
+
+/// Reads from a place on until it is enough. Returns whether it was before the end of the file.
+fn read_until<F: File>(file: &F, mut at: u64, mut is_enough: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
+    let mut piece = vec![0; READ_BYTES];
+    loop {
+        let bytes = read(file, at, &mut piece)?;
+        if bytes == 0 {
+            return Ok(false);
+        }
+        if is_enough(piece.get(..bytes).unwrap_or_default()) {
+            return Ok(true);
+        }
+        at += bytes as u64;
+    }
 }
 
 fn read<F: File>(file: &F, at: u64, into: &mut [u8]) -> io::Result<usize> {

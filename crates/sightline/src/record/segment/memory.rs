@@ -83,6 +83,14 @@ impl Memory {
         inner.fault = Some((inner.operations + operations, Fault::Death));
     }
 
+    /// Writes what the disk holds of a file anew, as it rots.
+    pub(super) fn damage(&self, path: &Path, bytes: &[u8]) {
+        let mut inner = self.0.borrow_mut();
+        let at = inner.names[path];
+        let content = &mut inner.contents[at];
+        (content.written, content.durable) = (bytes.to_vec(), bytes.to_vec());
+    }
+
     pub(super) fn power_cut(&self, kind: PowerCut) {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;

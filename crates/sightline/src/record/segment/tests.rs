@@ -61,8 +61,12 @@ struct Heard {
 
 /// Records three files, a sync after each third fragment; whatever fails, it goes on in the next.
 fn record(memory: &Memory) -> BTreeMap<PathBuf, Heard> {
+    record_files(memory, 0..3)
+}
+
+fn record_files(memory: &Memory, segments: std::ops::Range<u32>) -> BTreeMap<PathBuf, Heard> {
     let mut heard = BTreeMap::new();
-    for segment in 0..3 {
+    for segment in segments {
         let path = path(segment);
         let Ok(mut file) = Segment::create(memory, &path, &head(segment), INIT) else {
             continue;
@@ -123,7 +127,7 @@ fn check(memory: &Memory, recovered: &BTreeMap<PathBuf, Recovered>, what: &str) 
                 fragments.insert(path.clone(), whole.fragments);
             }
             Recovered::Removed => assert!(!files.contains_key(path), "{what}"),
-            Recovered::NotOurs => panic!("{what}: {} is not told to be ours", path.display()),
+            other => panic!("{what}: {} is {other:?}", path.display()),
         }
     }
     assert!(files.keys().eq(fragments.keys()), "{what}: {:?}", files.keys());
@@ -204,6 +208,72 @@ fn the_power_goes_at_any_operation() {
                     there >= said.durable && there <= said.written + 1,
                     "{what}: {there} {said:?}"
                 );
+            }
+        }
+    }
+}
+
+/// Whichever byte of a finished file turns, the file stays as it is, and what is in front is known to be whole.
+#[test]
+fn a_byte_that_turns_takes_nothing_away() {
+    let memory = Memory::default();
+    record_files(&memory, 0..1);
+    let (path, good) = (path(0), expected(0, FRAGMENTS));
+    let media_at = expected(0, 0).len();
+    let ends: Vec<usize> = (1..=FRAGMENTS).map(|fragments| expected(0, fragments).len()).collect();
+    // What others may have in their heads is not summed up: some places of it will do.
+    for at in (0..media_at).step_by(97).chain(media_at..good.len()) {
+        for mask in [0x01, 0x80, 0xff] {
+            let what = format!("byte {at} ^ {mask:#x}");
+            let mut bytes = good.clone();
+            bytes[at] ^= mask;
+            memory.damage(&path, &bytes);
+            let in_front = ends.iter().filter(|end| **end <= at).count() as u32;
+            for _ in 0..2 {
+                match recover(&memory, &path).unwrap() {
+                    Recovered::Damaged {
+                        head: found,
+                        whole,
+                        behind_bytes,
+                    } => {
+                        assert_eq!((found, whole.fragments), (head(0), in_front), "{what}");
+                        assert_eq!(
+                            media_at as u64 + whole.bytes + behind_bytes,
+                            bytes.len() as u64,
+                            "{what}"
+                        );
+                    }
+                    Recovered::NotOurs | Recovered::Whole { cut_bytes: 0, .. } if at < media_at => {}
+                    other => panic!("{what}: {other:?}"),
+                }
+                assert!(memory.files()[&path] == bytes, "{what}: it was changed");
+            }
+        }
+    }
+}
+
+/// As above with sectors that are lost, and with the end torn off too: all that has a seal behind it stays.
+#[test]
+fn a_hole_takes_nothing_away() {
+    let memory = Memory::default();
+    record_files(&memory, 0..1);
+    let (path, good) = (path(0), expected(0, FRAGMENTS));
+    let (media_at, last) = (expected(0, 0).len(), expected(0, FRAGMENTS - 1).len() - SEAL_BYTES);
+    for from in (media_at..last).step_by(7) {
+        for length in [16, 100, 512] {
+            for end in [good.len(), good.len() - 20] {
+                let mut bytes = good[..end].to_vec();
+                bytes[from..(from + length).min(last)].fill(0);
+                if bytes == good[..end] {
+                    continue;
+                }
+                memory.damage(&path, &bytes);
+                let recovered = recover(&memory, &path).unwrap();
+                assert!(
+                    matches!(recovered, Recovered::Damaged { .. }),
+                    "{length} from {from} of {end}: {recovered:?}"
+                );
+                assert!(memory.files()[&path] == bytes, "{length} from {from} of {end}: changed");
             }
         }
     }
