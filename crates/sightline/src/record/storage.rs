@@ -12,8 +12,8 @@ pub trait Storage {
     /// An open file.
     type File: File;
 
-    /// Makes one folder, whose parent is there. Says whether it was not there yet.
-    fn create_folder(&self, path: &Path) -> io::Result<bool>;
+    /// Makes one folder, whose parent is there, where it is not there yet.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
 
     /// The names in a folder are durable when this returns.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
@@ -78,11 +78,10 @@ impl System {
 impl Storage for System {
     type File = fs::File;
 
-    fn create_folder(&self, path: &Path) -> io::Result<bool> {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
         match fs::create_dir(self.at(path)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.at(path).is_dir() => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.at(path).is_dir() => Ok(()),
+            made => made,
         }
     }
 

@@ -113,10 +113,12 @@ impl Memory {
             inner.durable_names = inner.names.clone();
             inner.durable_folders = inner.folders.clone();
         }
+        // What is in a folder goes with it, however deep.
         let folders = inner.folders.clone();
-        let is_there =
-            |path: &Path| folders.contains(path.parent().unwrap_or(Path::new(""))) || path.components().count() == 1;
+        let is_there = |path: &Path| path.ancestors().skip(1).all(|above| is_folder(&folders, above));
+        inner.folders.retain(|path| is_there(path));
         inner.names.retain(|path, _| is_there(path));
+        inner.durable_folders = inner.folders.clone();
         inner.durable_names = inner.names.clone();
     }
 
@@ -148,18 +150,37 @@ impl Memory {
     }
 }
 
+fn is_folder(folders: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    path.as_os_str().is_empty() || folders.contains(path)
+}
+
+impl Inner {
+    fn has_parent(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        is_folder(&self.folders, parent)
+            .then_some(())
+            .ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
 impl Storage for Memory {
     type File = Open;
 
-    fn create_folder(&self, path: &Path) -> io::Result<bool> {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.operation()?;
-        Ok(self.0.borrow_mut().folders.insert(path.to_owned()))
+        let mut inner = self.0.borrow_mut();
+        inner.has_parent(path)?;
+        inner.folders.insert(path.to_owned());
+        Ok(())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.operation()?;
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
+        if !is_folder(&inner.folders, folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let within = |path: &Path| path.parent() == Some(folder);
         inner.durable_names.retain(|path, _| !within(path));
         let now = inner.names.iter().filter(|(path, _)| within(path));
@@ -172,6 +193,7 @@ impl Storage for Memory {
     fn create(&self, path: &Path) -> io::Result<Open> {
         self.operation()?;
         let mut inner = self.0.borrow_mut();
+        inner.has_parent(path)?;
         if inner.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -255,9 +277,9 @@ impl File for Open {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let was_dead = self.0.0.borrow().dead;
         let may = self.0.operation();
         let mut inner = self.0.0.borrow_mut();
+        let is_dead = inner.dead;
         let content = &mut inner.contents[self.1];
         if may.is_ok() {
             content.durable = content.written.clone();
@@ -265,7 +287,8 @@ impl File for Open {
                 let end = dropped.end.min(content.durable.len());
                 content.durable.get_mut(dropped.start..end).unwrap_or_default().fill(0);
             }
-        } else if !was_dead {
+        } else if !is_dead {
+            // The disk failed. Where it was the process that ended, the system still has it all.
             content.dropped = Some(content.durable.len()..content.written.len());
         }
         may

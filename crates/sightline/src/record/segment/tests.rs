@@ -213,6 +213,42 @@ fn the_power_goes_at_any_operation() {
     }
 }
 
+/// Something fails, or the process is killed and started again; it records on, and then the power goes. Nothing may have been left half durable.
+#[test]
+fn the_power_goes_after_any_fault() {
+    for at in 0..operations() {
+        for fault in [Fault::Error, Fault::Death] {
+            for kind in [PowerCut::Nothing, PowerCut::Zeros, PowerCut::Most] {
+                let what = format!("{fault:?} at {at}, then {kind:?} left");
+                let memory = Memory::failing(at, fault);
+                let mut heard = record(&memory);
+                if fault == Fault::Death {
+                    let recovered = check(&memory, &start(&memory), &what);
+                    for (path, said) in &mut heard {
+                        said.durable = recovered.get(path).copied().unwrap_or(0);
+                    }
+                }
+                let later = record_files(&memory, 3..6);
+                assert!(
+                    later.values().all(|said| said.durable == FRAGMENTS),
+                    "{what}: {later:?}"
+                );
+                heard.extend(later);
+                memory.power_cut(kind);
+                let found = check(&memory, &start(&memory), &what);
+                for (path, said) in &heard {
+                    let there = found.get(path).copied().unwrap_or(0);
+                    assert!(
+                        there >= said.durable && there <= said.written + 1,
+                        "{what}: {there} {said:?} in {}",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Whichever byte of a finished file turns, the file stays as it is, and what is in front is known to be whole.
 #[test]
 fn a_byte_that_turns_takes_nothing_away() {
