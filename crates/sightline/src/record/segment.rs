@@ -227,7 +227,7 @@ pub enum Recovered {
         /// What stands behind it.
         behind_bytes: u64,
     },
-    /// There was no whole fragment in it.
+    /// There was no whole fragment in it, or it is not there. No such file comes back after a power cut.
     Removed,
     /// It has no head of ours: not touched.
     NotOurs,
@@ -237,9 +237,13 @@ pub enum Recovered {
 /// is, and one that is damaged too: what would be cut is looked through first, and is not where a seal is found.
 ///
 /// # Errors
-/// Of the storage. It may be called again.
+/// Of the storage. It may be called again. After an error of [`File::sync`] that says what can be read, which may be more than what is durable.
 pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
-    let mut file = storage.open(path)?;
+    let mut file = match storage.open(path) {
+        // Removed by an earlier call, which may have failed to make that durable.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return removed(storage, path),
+        opened => opened?,
+    };
     let Some((head, media_at)) = read_head(&file)? else {
         return Ok(Recovered::NotOurs);
     };
@@ -261,8 +265,7 @@ pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
     if whole.fragments == 0 {
         drop(file);
         storage.remove(path)?;
-        storage.sync_folder(folder(path))?;
-        return Ok(Recovered::Removed);
+        return removed(storage, path);
     }
     if behind_bytes > 0 {
         file.truncate(whole_end)?;
@@ -274,6 +277,19 @@ pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
         whole,
         cut_bytes: behind_bytes,
     })
+}
+
+/// Makes it durable that a file is not there, in the nearest folder that is.
+fn removed<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
+    let mut nearest = folder(path);
+    loop {
+        match storage.sync_folder(nearest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !nearest.as_os_str().is_empty() => {
+                nearest = folder(nearest);
+            }
+            synchronised => return synchronised.map(|()| Recovered::Removed),
+        }
+    }
 }
 
 /// Removes what never got its name from a folder. Returns how many files that were.

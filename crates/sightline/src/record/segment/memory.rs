@@ -77,10 +77,10 @@ impl Memory {
         (inner.dead, inner.fault) = (false, None);
     }
 
-    /// The process dies so many operations from now.
-    pub(super) fn die_in(&self, operations: u64) {
+    /// This happens so many operations from now.
+    pub(super) fn fail_in(&self, operations: u64, fault: Fault) {
         let mut inner = self.0.borrow_mut();
-        inner.fault = Some((inner.operations + operations, Fault::Death));
+        inner.fault = Some((inner.operations + operations, fault));
     }
 
     /// Writes what the disk holds of a file anew, as it rots.

@@ -249,6 +249,59 @@ fn the_power_goes_after_any_fault() {
     }
 }
 
+/// The disk fails at any operation of recovery; called again with the same files, it gives what it would have given, durably.
+#[test]
+fn recovery_is_called_again() {
+    for killed in 0..operations() {
+        for at in 0..40 {
+            let what = format!("killed at {killed}, recovery failed at {at}");
+            let memory = Memory::failing(killed, Fault::Death);
+            record(&memory);
+            memory.next_process();
+            let paths = memory.list(Path::new("door/2025-11-21")).unwrap();
+            memory.fail_in(at, Fault::Error);
+            let recover = |path: &PathBuf| recover(&memory, path).or_else(|_| recover(&memory, path));
+            let found: BTreeMap<_, _> = paths
+                .iter()
+                .filter(|path| !path.to_string_lossy().ends_with(LEFTOVER))
+                .map(|path| (path.clone(), recover(path).expect(&what)))
+                .collect();
+            let leftovers = sweep(&memory, Path::new("door/2025-11-21"));
+            leftovers
+                .or_else(|_| sweep(&memory, Path::new("door/2025-11-21")))
+                .unwrap();
+            check(&memory, &found, &what);
+            memory.power_cut(PowerCut::Nothing);
+            let files = memory.files();
+            let is_removed = |path: &PathBuf| found[path] == Recovered::Removed;
+            let mut removed = found.keys().filter(|path| is_removed(path));
+            assert!(removed.all(|path| !files.contains_key(path)), "{what}: it came back");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let memory = Memory::default();
+    record(&memory);
+    for path in [
+        "door/2025-11-21/gone.mp4",
+        "door/2024-02-29/gone.mp4",
+        "garden/gone/gone.mp4",
+        "gone.mp4",
+    ] {
+        assert_eq!(recover(&memory, Path::new(path)).unwrap(), Recovered::Removed, "{path}");
+    }
+    // Without its root a disk is away, and says nothing of files.
+    let (folder, system) = folder_for("away");
+    assert_eq!(recover(&system, &path(0)).unwrap(), Recovered::Removed);
+    drop(folder);
+    if cfg!(unix) {
+        let error = recover(&system, &path(0)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
+
 /// Whichever byte of a finished file turns, the file stays as it is, and what is in front is known to be whole.
 #[test]
 fn a_byte_that_turns_takes_nothing_away() {
@@ -332,7 +385,7 @@ fn recovery_is_killed_at_any_operation() {
     for at in 0..60 {
         let (_, memory) = whole();
         memory.next_process();
-        memory.die_in(at);
+        memory.fail_in(at, Fault::Death);
         for segment in 0..3 {
             let _ = recover(&memory, &path(segment));
         }
