@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use media::recording::SEAL_BYTES;
+use media::recording::{ROOM_BYTES, SEAL_BYTES};
 use media::{StreamName, WallTime};
 
 use super::super::storage::System;
@@ -481,4 +481,45 @@ fn a_large_file_of_the_system() {
         cut_bytes: 0,
     };
     assert_eq!(recovered, expected);
+}
+
+/// The seeds of the fuzz target of recordings, made here so that they are what their names say. `RENEW=1` writes them.
+#[test]
+fn seeds_of_the_fuzzer() {
+    let (good, media_at) = (expected(0, 3), expected(0, 0).len());
+    let (one, two) = (expected(0, 1).len(), expected(0, 2).len());
+    let torn = &good[..good.len() - 30];
+    let mut damaged = good.clone();
+    damaged[one + 20] ^= 1;
+    // The target puts the room behind the head, or behind nothing.
+    let head_bytes = media_at - ROOM_BYTES;
+    // Length of the head, the file, where what is whole of it ends, and whether more was sealed.
+    let seeds = [
+        ("whole", head_bytes, &good[..], good.len(), false),
+        ("torn", head_bytes, torn, two, false),
+        ("damaged", head_bytes, &damaged, one, true),
+        ("fragments", 0, &good, good.len(), false),
+        ("fragments_damaged", 0, &damaged, one, true),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/recording");
+    for (name, head_bytes, file, whole_end, is_damaged) in seeds {
+        assert_eq!(Head::read(file), Found::Whole(head(0), media_at));
+        let mut scanner = Scanner::new();
+        scanner.push(&file[media_at..]);
+        assert_eq!(media_at as u64 + scanner.whole().bytes, whole_end as u64, "{name}");
+        let mut search = Search::new(scanner.whole().fragments);
+        assert_eq!(search.push(&file[whole_end..]), is_damaged, "{name}");
+        // Size of the pieces, less one; length of the head; head; what is behind it.
+        let length = (head_bytes as u16).to_be_bytes();
+        let seed = [&[6], &length[..], &file[..head_bytes], &file[media_at..]].concat();
+        assert!(seed.len() <= 1_024, "{name}: the fuzzer takes small ones whole");
+        let at = folder.join(name);
+        if std::env::var_os("RENEW").is_some() {
+            std::fs::write(&at, &seed).unwrap();
+        }
+        assert!(
+            std::fs::read(&at).unwrap() == seed,
+            "{name} is another: RENEW=1 writes it"
+        );
+    }
 }
