@@ -1,5 +1,7 @@
 //! All ports, taken before anything else begins: a program that does not get one says so at once.
 
+use std::collections::HashMap;
+
 use super::Program;
 use crate::net::{ListenError, Listeners, RtpPair, Wanted};
 use crate::{http, webrtc};
@@ -24,29 +26,52 @@ pub(super) struct Ports {
 }
 
 impl Sockets {
-    /// From `listeners`, which keeps a second descriptor of each.
+    /// From `listeners`, which keeps a second descriptor of each. Ports that have a number first: what the system chooses for the others may be it.
     pub(super) fn bind(program: &Program, listeners: &mut Listeners) -> Result<Self, ListenError> {
         let settings = &program.loaded.settings;
-        let mut listen = |name, port, setting| listeners.tcp(wanted(program, name, port, setting));
-        let rtsp = listen("rtsp", settings.rtsp.port, "--rtsp-port")?;
-        let rtsps = listen("rtsps", settings.rtsp.rtsps_port, "--rtsps-port")?;
-        let http = http::Sockets {
-            http: listen("http", settings.http.port, "--http-port")?,
-            https: listen("https", settings.http.https_port, "--https-port")?,
-            hls: listen("hls", settings.hls.port, "--hls-port")?,
-            webrtc: listen("webrtc", settings.webrtc.port, "--webrtc-port")?,
-            websocket: websocket_port(program)
-                .map(|port| listen("websocket", port, "WEBSOCKET_PORT"))
-                .transpose()?,
+        let tcp = [
+            Some(("rtsp", settings.rtsp.port, "--rtsp-port")),
+            Some(("rtsps", settings.rtsp.rtsps_port, "--rtsps-port")),
+            Some(("http", settings.http.port, "--http-port")),
+            Some(("https", settings.http.https_port, "--https-port")),
+            Some(("hls", settings.hls.port, "--hls-port")),
+            Some(("webrtc", settings.webrtc.port, "--webrtc-port")),
+            websocket_port(program).map(|port| ("websocket", port, "WEBSOCKET_PORT")),
+        ];
+        let rtp_by_system = [settings.rtsp.rtp_port, settings.rtsp.rtcp_port] == [0, 0];
+        let (mut tcp_sockets, mut rtp, mut ice) = (HashMap::new(), None, None);
+        for by_system in [false, true] {
+            for (name, port, setting) in tcp
+                .into_iter()
+                .flatten()
+                .filter(|(_, port, _)| (*port == 0) == by_system)
+            {
+                tcp_sockets.insert(name, listeners.tcp(wanted(program, name, port, setting))?);
+            }
+            if settings.rtsp.udp && rtp_by_system == by_system {
+                rtp = Some(rtp_ports(program, listeners)?);
+            }
+            if (settings.webrtc.ice_port == 0) == by_system {
+                ice = Some(ice_port(program, listeners)?);
+            }
+        }
+        let mut tcp = |name| tcp_sockets.remove(name);
+        let all = || {
+            Some(Self {
+                rtsp: tcp("rtsp")?,
+                rtsps: tcp("rtsps")?,
+                rtp,
+                http: http::Sockets {
+                    http: tcp("http")?,
+                    https: tcp("https")?,
+                    hls: tcp("hls")?,
+                    webrtc: tcp("webrtc")?,
+                    websocket: tcp("websocket"),
+                },
+                ice: ice?,
+            })
         };
-        let udp = settings.rtsp.udp;
-        Ok(Self {
-            rtsp,
-            rtsps,
-            rtp: udp.then(|| rtp_ports(program, listeners)).transpose()?,
-            http,
-            ice: ice_port(program, listeners)?,
-        })
+        Ok(all().expect("each port is one by the system or one that is not"))
     }
 }
 
