@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use crate::support::sightline;
+use crate::support::{Process, sightline, tool, with_settings_of_its_own};
 use crate::{port, run, start, stderr, stdout};
 
 #[test]
@@ -177,5 +177,35 @@ fn needs_only_the_c_library() {
     for library in needed {
         let ours = ["libc.so", "libm.so", "libgcc_s.so", "ld-linux"];
         assert!(ours.iter().any(|name| library.starts_with(name)), "{library}");
+    }
+}
+
+/// In a network of its own, where the system has sixteen numbers to choose from and the one that is asked for is among them.
+#[test]
+fn a_port_that_is_asked_for_is_not_given_to_another_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = "ip link set lo up && echo '40000 40015' > /proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
+    // Of starts that bind it last, some two in five fail.
+    for _ in 0..10 {
+        let mut command = with_settings_of_its_own(tool("unshare"));
+        command.args(["--net", "sh", "-c", few, "sh", env!("CARGO_BIN_EXE_sightline")]);
+        command.args([
+            "serve",
+            "--open",
+            "--log",
+            "json",
+            "--rtsp-port",
+            "0",
+            "--ice-port",
+            "40004",
+        ]);
+        command.current_dir(folder.path()).env("HOME", folder.path());
+        command.env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
+        command
+            .env("SIGHTLINE_RTSP_RTP_PORT", "0")
+            .env("SIGHTLINE_RTSP_RTCP_PORT", "0");
+        let mut process = Process::start(&mut command);
+        process.collect_stdout();
+        port(&mut process);
     }
 }
