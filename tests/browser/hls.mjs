@@ -30,10 +30,13 @@ async function player(stage, url, site, more = {}) {
         if (!error.fatal && starts()) return;
         seen.errors.push(`${error.fatal ? 'fatal ' : ''}${error.details} ${error.error?.message ?? ''}`);
       });
-      // Pictures that a camera on a busy machine did not make leave a hole, which hls.js stands before and leaps.
+      // Pictures that a camera on a busy machine did not make leave a hole, which hls.js stands before and leaps. A part that was not fetched is another matter.
       const isBeforeHole = () => {
-        const begins = [...Array(video.buffered.length).keys()].map((index) => video.buffered.start(index));
-        return begins.some((begin) => begin > video.currentTime && begin < video.currentTime + 0.5);
+        const ranges = [...Array(video.buffered.length).keys()].map((index) => [video.buffered.start(index), video.buffered.end(index)]);
+        const behind = ranges.findIndex(([begin]) => begin > video.currentTime && begin < video.currentTime + 0.5);
+        if (behind < 1) return false;
+        const [from, to] = [ranges[behind - 1][1], ranges[behind][0]];
+        return !(hls.latestLevelDetails?.partList ?? []).some((part) => !part.loaded && part.start < to && part.end > from);
       };
       video.addEventListener('waiting', () => {
         if (!starts()) seen.stalls.push({ at: Date.now(), playedMs: Math.round(now()), isBeforeHole: isBeforeHole() });
