@@ -71,6 +71,12 @@ export async function asks_who_somebody_is(stage) {
   const path = '/live/zerolatency/';
   const page = await stage.page();
   await page.goto(server.url(path.slice(1), server.ports.http));
+  await page.evaluate(async () => {
+    const icon = new Image();
+    icon.src = document.querySelector('link[rel=icon]').href;
+    await icon.decode();
+  });
+  await isClean(page);
   await page.fill('#token', server.token('viewer'));
   await page.keyboard.press('Enter');
   await page.waitForSelector('.live');

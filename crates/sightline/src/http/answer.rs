@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::problem::Problem;
 
-/// What a page may do: show what we send. No script, nothing from elsewhere, in nobody's frame.
+/// What a page may do: show what we send. No script, nothing from elsewhere, in nobody's frame. Images are for the icon: Chromium shows
+/// that of our other pages where one names none, and calls it a violation of the page's policy.
 const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// What the page may do that plays and publishes: run our scripts, which talk to where they came from, and play what they put together.
 const APP_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";

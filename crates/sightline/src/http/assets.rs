@@ -32,6 +32,13 @@ pub(super) fn page() -> String {
     String::from_utf8_lossy(&page).into_owned()
 }
 
+/// Where the icon of all our pages is, from `/` on.
+pub(super) fn icon() -> String {
+    let is_icon = |name: &str| name.starts_with("assets/icon-") && name.ends_with(".svg");
+    let found = Built::iter().find(|name| is_icon(name));
+    found.map_or_else(String::new, Cow::into_owned)
+}
+
 fn asset(call: Call) -> Answer {
     Box::pin(async move { send(call.params.get("file"), call.request.headers()) })
 }

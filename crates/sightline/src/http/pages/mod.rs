@@ -20,6 +20,7 @@ use url::form_urlencoded;
 
 use super::access::{self, Caller, Shown};
 use super::answer::{escaped, json, page, see};
+use super::assets;
 use super::body;
 use super::openapi::Operation;
 use super::problem::Problem;
@@ -130,6 +131,7 @@ pub(super) fn sign_in(problem: &Problem, page_path: &str) -> Response {
 fn form_page(problem: &Problem, root: &str, to: &str) -> Response {
     let form = SIGN_IN
         .replace("{root}", root)
+        .replace("{icon}", &assets::icon())
         .replace("{to}", if is_place(to) { to } else { "" });
     if problem.is_missing_credential() {
         return page(StatusCode::OK, form.replace("{word}", ""));
@@ -207,7 +209,10 @@ fn list(call: &Call, caller: &Caller) -> Response {
         Shown::Cookie(_) => "<form method=\"post\" action=\"sign-out\"><button>Sign out</button></form>",
         _ => "",
     };
-    let html = HOME.replace("{rows}", &rows).replace("{sign-out}", sign_out);
+    let html = HOME
+        .replace("{icon}", &assets::icon())
+        .replace("{rows}", &rows)
+        .replace("{sign-out}", sign_out);
     page(StatusCode::OK, html)
 }
 

@@ -252,6 +252,36 @@ async fn signing_in_leads_to_the_page_that_was_asked_for() {
     assert!(wrong.text.contains("value=\"live/house/cam/\""), "{}", wrong.text);
 }
 
+/// A browser that knows the icon of one of our pages shows it on all: they name it, and their policy allows it.
+#[tokio::test]
+async fn every_page_has_its_icon() {
+    let world = World::new();
+    for (address, path, root) in [
+        (ELSEWHERE, "/", "./"),
+        (ELSEWHERE, "/live/house/cam/", "../../../"),
+        (TRUSTED, "/", "./"),
+        (TRUSTED, "/live/house/cam/", "../../../"),
+    ] {
+        for page in [
+            world.ask(address, Method::GET, path, &[]).await,
+            ask(&world.players, address, Method::GET, path, &[], "").await,
+        ] {
+            let (before, _) = page.text.split_once(".svg\" type=\"image/svg+xml\"").expect(path);
+            let (_, icon) = before.rsplit_once("rel=\"icon\" href=\"").unwrap();
+            let icon = icon.strip_prefix(root).unwrap_or_else(|| panic!("{path}: {icon}"));
+            let found = world.get(&format!("/{icon}.svg"), &[]).await;
+            assert_eq!(
+                (found.status, found.header("content-type")),
+                (StatusCode::OK, "image/svg+xml")
+            );
+            assert!(
+                page.header("content-security-policy").contains("img-src 'self'"),
+                "{path}"
+            );
+        }
+    }
+}
+
 /// Nobody is sent elsewhere by a link to our sign-in page.
 #[tokio::test]
 async fn signing_in_leads_nowhere_else() {
