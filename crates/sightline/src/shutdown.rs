@@ -14,6 +14,9 @@ const GRACE: Duration = Duration::from_millis(900);
 /// Signals so shortly after the first are the same one: `timeout` and terminals send it to the process and to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
+/// Both are waited for in such steps: see [`lived`].
+const STEP: Duration = Duration::from_millis(100);
+
 /// Tells a task that it should end. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<bool>);
@@ -152,15 +155,30 @@ impl Signals {
     /// Waits, after the first signal, for another or for the end of the time.
     async fn impatience(&mut self) {
         let another = async {
-            let begun = tokio::time::Instant::now();
+            let mut same = std::pin::pin!(lived(SAME_SIGNAL));
             loop {
-                self.next().await;
-                if begun.elapsed() >= SAME_SIGNAL {
-                    break;
+                tokio::select! {
+                    () = self.next() => {}
+                    () = &mut same => break,
                 }
             }
+            self.next().await;
         };
-        let _ = tokio::time::timeout(GRACE, another).await;
+        tokio::select! {
+            () = another => {}
+            () = lived(GRACE) => {}
+        }
+    }
+}
+
+/// Waits for so much time in which this process could work. A machine that stands for a while, as virtual ones do, or that is asleep, takes
+/// no more than a step of it: by the clock alone, all limits would be over when it goes on, and nothing would have had a chance to end.
+pub async fn lived(time: Duration) {
+    let mut left = time;
+    while !left.is_zero() {
+        let step = left.min(STEP);
+        tokio::time::sleep(step).await;
+        left -= step;
     }
 }
 
@@ -207,6 +225,17 @@ mod tests {
     #[tokio::test]
     async fn work_that_ends_by_itself_is_done() {
         assert_eq!(run(|_| async { 7 }).await.unwrap(), End::Done(7));
+    }
+
+    #[tokio::test]
+    async fn while_the_machine_stands_there_is_no_time_to_end() {
+        let waiting = tokio::spawn(lived(STEP * 3));
+        tokio::task::yield_now().await;
+        // Nothing else goes on meanwhile: there is one thread.
+        let begun = tokio::time::Instant::now();
+        std::thread::sleep(STEP * 6);
+        waiting.await.unwrap();
+        assert!(begun.elapsed() >= STEP * 8, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

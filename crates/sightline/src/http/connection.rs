@@ -23,7 +23,7 @@ use super::entrance::Entrance;
 use super::peer::Peer;
 use super::timer::HeadTimer;
 use crate::net;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown};
 use crate::tls::{self, Inside};
 
 /// Largest head of a request, in bytes: more is 431. A cookie, a token and what browsers say of themselves are 2 KiB.
@@ -148,7 +148,10 @@ async fn until_stopped<C: Future>(connection: C, end: fn(Pin<&mut C>), shared: &
         () = stop.requested() => {}
     }
     end(connection.as_mut());
-    let _ = tokio::time::timeout(shared.settings.patience.end, connection).await;
+    tokio::select! {
+        _ = connection => {}
+        () = shutdown::lived(shared.settings.patience.end) => {}
+    }
 }
 
 async fn answer(entrance: Arc<Entrance>, peer: Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
