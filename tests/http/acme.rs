@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Process, test_tool};
+use crate::support::{PATIENCE, Process, free_port, test_tool};
 use crate::{Server, curl, wait_for_event};
 
 const DOMAIN: &str = "cam.example.test";
@@ -26,11 +26,6 @@ struct Authority {
     port: u16,
     management_port: u16,
     names: TcpListener,
-}
-
-fn free_port() -> u16 {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    taken.local_addr().unwrap().port()
 }
 
 impl Authority {

@@ -1,5 +1,6 @@
 //! What old scripts type goes on working.
 
+use crate::support::free_port;
 use crate::{port, run, start, stderr, wait_for_event};
 
 /// Wrong use: exit code 2, and what to write instead.
@@ -58,17 +59,6 @@ fn the_ice_port_is_the_one_asked_for() {
     second.wait_for("why not", |line| {
         line.contains(&format!("UDP port {chosen} is in use")).then_some(())
     });
-}
-
-/// A port that nobody has, by UDP and TCP.
-fn free_port() -> u16 {
-    loop {
-        let udp = std::net::UdpSocket::bind("[::]:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if std::net::TcpListener::bind(("::", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// What the benchmark of first pictures does: one generator publishes, others come and go.

@@ -12,7 +12,7 @@ use crate::service_manager::ServiceManager;
 use crate::support::{PATIENCE, Process, sightline};
 use crate::{port, start, wait_for_event};
 
-/// A second, and a quarter of one for a machine on which other tests run: to deliver the signal, end a process and notice it.
+/// A second, and a quarter of one to deliver the signal, end a process and notice it.
 const A_SECOND: Duration = Duration::from_millis(1_250);
 
 /// Sends the signal and waits for the end, which must be clean and soon. What was said.
@@ -20,14 +20,11 @@ fn ends(process: Process, signal: Signal) -> Vec<String> {
     // As `timeout` does: to the process, and to its group.
     crate::signal(&process, signal);
     crate::signal(&process, signal);
-    let asked = Instant::now();
-    let (status, lines) = process.finish();
-    let took = asked.elapsed();
+    let (status, lines) = process.finish_within(A_SECOND);
     assert_eq!(status.code(), Some(0), "{lines:?}");
     for unwanted in ["not everything ended", "no longer publishes", "still busy"] {
         assert!(!lines.iter().any(|line| line.contains(unwanted)), "{lines:#?}");
     }
-    assert!(took < A_SECOND, "took {took:?}: {lines:#?}");
     lines
 }
 
@@ -81,13 +78,11 @@ fn the_service_manager_is_told() {
     // It is not told so before somebody may connect.
     let port = port(&mut process);
     std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    for _ in 0..10 {
+    // Three seconds of them. Those of a second may lie there already when a busy machine lets this test go on.
+    for _ in 0..30 {
         assert_eq!(manager.told(), "WATCHDOG=1");
     }
-    assert!(
-        begun.elapsed() > Duration::from_millis(800),
-        "more often than asked for"
-    );
+    assert!(begun.elapsed() > Duration::from_secs(2), "more often than asked for");
     ends(process, Signal::TERM);
     while manager.told() != "STOPPING=1" {}
 }
@@ -187,7 +182,7 @@ fn cameras_that_will_not_end_are_ended_side_by_side() {
     }
     ends(server, Signal::INT);
     for script in &scripts {
-        assert!(!is_alive(script), "{} is left", script.display());
+        wait_until(&format!("{} is left", script.display()), || !is_alive(script));
     }
 }
 
@@ -219,7 +214,7 @@ fn cameras_that_are_still_being_started_are_not_forgotten() {
     }
     ends(server, Signal::INT);
     for script in &scripts {
-        assert!(!is_alive(script), "{} is left", script.display());
+        wait_until(&format!("{} is left", script.display()), || !is_alive(script));
     }
 }
 
@@ -234,5 +229,5 @@ fn a_publisher_that_looks_for_its_camera_ends_too() {
     let script = folder.path().join("probe.pid");
     wait_for_script(&script);
     ends(process, Signal::INT);
-    assert!(!is_alive(&script), "its probing is left");
+    wait_until("its probing is left", || !is_alive(&script));
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::service_manager::ServiceManager;
 use crate::support::{
-    PATIENCE, Process, all_settings_known, counting_ffmpeg, sightline, tool, with_settings_of_its_own,
+    PATIENCE, Process, all_settings_known, counting_ffmpeg, free_port, sightline, tool, with_settings_of_its_own,
 };
 
 /// A program in a folder of its own, and those that took its place.
@@ -263,8 +263,7 @@ fn one_that_is_prepared_begins_when_the_old_one_is_killed() {
 #[test]
 fn settings_take_effect() {
     let folder = tempfile::tempdir().unwrap();
-    let [before, after] = [(); 2].map(|()| std::net::TcpListener::bind("[::]:0").unwrap());
-    let [before, after] = [before, after].map(|free| free.local_addr().unwrap().port());
+    let [before, after] = [free_port(), free_port()];
     let file = folder.path().join("sightline.toml");
     fs::write(&file, format!("[hls]\nport = {before}\n")).unwrap();
     let mut command = sightline();

@@ -1,6 +1,10 @@
 //! Processes under test: started, watched, ended.
 
+#[path = "machine.rs"]
+mod machine;
+
 use std::io::{BufRead as _, BufReader, Read};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use media::WallTime;
 use media::stamp;
+
+pub(crate) use machine::Machine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -142,9 +148,35 @@ impl Process {
     }
 
     /// Waits for its end.
-    pub(crate) fn finish(mut self) -> (ExitStatus, Vec<String>) {
+    pub(crate) fn finish(self) -> (ExitStatus, Vec<String>) {
+        self.finish_under(|| {})
+    }
+
+    /// Waits for its end, which is to come within `limit` of the time that the machine leaves to it.
+    pub(crate) fn finish_within(self, limit: Duration) -> (ExitStatus, Vec<String>) {
+        let begun = Instant::now();
+        let (status, said, kept) = self.finish_kept();
+        let took = begun.elapsed();
+        assert!(
+            took.saturating_sub(kept) < limit,
+            "it ended after {took:?}, of which the machine kept {kept:?}. It said:\n{}",
+            said.join("\n")
+        );
+        (status, said)
+    }
+
+    /// Waits for its end. What the machine kept from it until then is the last.
+    pub(crate) fn finish_kept(self) -> (ExitStatus, Vec<String>, Duration) {
+        let (machine, mut waited) = (Machine::watch(), machine::Waited::of(self.pid()));
+        let (status, said) = self.finish_under(|| waited.look());
+        (status, said, machine.kept() + waited.all())
+    }
+
+    /// Waits for its end, and looks again and again meanwhile.
+    fn finish_under(mut self, mut look: impl FnMut()) -> (ExitStatus, Vec<String>) {
         let begun = Instant::now();
         loop {
+            look();
             if let Some(status) = self.child.try_wait().unwrap()
                 && self.is_silent()
             {
@@ -215,6 +247,17 @@ pub(crate) fn reports(said: &[String]) -> Vec<Value> {
     let reports: Vec<_> = values.filter(|value| value.get("fps").is_some()).collect();
     assert!(reports.iter().all(|report| report["fps"].is_f64()), "{reports:?}");
     reports
+}
+
+/// Pictures a second in all these seconds: in one of them, a busy machine may have shown what belongs into the next.
+pub(crate) fn mean_fps(reports: &[Value]) -> f64 {
+    let number = |report: &Value, name: &str| report[name].as_f64().unwrap();
+    let seconds: f64 = reports.iter().map(|report| number(report, "seconds")).sum();
+    let pictures: f64 = reports
+        .iter()
+        .map(|report| number(report, "fps") * number(report, "seconds"))
+        .sum();
+    pictures / seconds.max(f64::MIN_POSITIVE)
 }
 
 /// `sightline serve` on free ports, with state of its own.
@@ -323,6 +366,20 @@ impl Server {
     }
 }
 
+/// A port that nobody has, by TCP nor by UDP. None of those that the system gives to whoever wants any: until a server listens there, and from its end
+/// until it comes back, such a one might be somebody else's.
+pub(crate) fn free_port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    loop {
+        // Below are those of well-known services.
+        let port = fastrand::u16(10_000..first);
+        if TcpListener::bind(("::", port)).is_ok() && UdpSocket::bind(("::", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A test that misspells a variable tests something else than it says.
 pub(crate) fn all_settings_known(process: &Process) {
     let said = process.said();
@@ -374,16 +431,31 @@ pub(crate) fn publish_stamped(server: &mut Server, name: &str, gop: u32) -> Proc
 /// Ages in milliseconds of grey pictures of one size that a player writes, by the stamp in them, with the time since the first that has one.
 pub(crate) struct Ages {
     pub(crate) samples: Vec<(Duration, f64)>,
+    /// When they were taken.
+    taken: Vec<WallTime>,
     /// Pictures without a readable stamp.
     pub(crate) unread: usize,
 }
 
 impl Ages {
     /// Reads pictures until the pipe ends or `duration` after the first with a stamp has passed.
-    pub(crate) fn read(mut pipe: impl Read, (width, height): (u32, u32), duration: Duration) -> Self {
+    pub(crate) fn read(pipe: impl Read, size: (u32, u32), duration: Duration) -> Self {
+        Self::read_until(pipe, size, |_, since| since > duration)
+    }
+
+    /// Reads so many pictures with a stamp, however long a busy machine takes for them.
+    pub(crate) fn read_many(pipe: impl Read, size: (u32, u32), pictures: usize) -> Self {
+        Self::read_until(pipe, size, |ages, since| {
+            ages.samples.len() >= pictures || since > PATIENCE
+        })
+    }
+
+    /// Reads pictures until the pipe ends or `over` says so, which is told the time since the first with a stamp.
+    fn read_until(mut pipe: impl Read, (width, height): (u32, u32), over: impl Fn(&Self, Duration) -> bool) -> Self {
         let mut picture = vec![0; (width * height) as usize];
         let mut ages = Self {
             samples: Vec::new(),
+            taken: Vec::new(),
             unread: 0,
         };
         let begun = Instant::now();
@@ -395,22 +467,35 @@ impl Ages {
                     let since = first.get_or_insert_with(Instant::now).elapsed();
                     let age = now.micros_since(reading.time) as f64 / 1_000.0;
                     ages.samples.push((since, age));
+                    ages.taken.push(reading.time);
                 }
                 None => ages.unread += 1,
             }
-            let over = match first {
-                Some(first) => first.elapsed() > duration,
+            let is_over = match first {
+                Some(first) => over(&ages, first.elapsed()),
                 None => begun.elapsed() > PATIENCE,
             };
-            if over {
+            if is_over {
                 break;
             }
         }
         ages
     }
 
-    /// Median age in a window after the first picture.
-    pub(crate) fn median(&self, from: Duration, to: Duration) -> f64 {
+    /// Milliseconds from one picture to the next as they were taken: the median, which is that of the camera unless pictures are left out again and
+    /// again.
+    pub(crate) fn every_ms(&self) -> f64 {
+        let pairs = self.taken.windows(2);
+        let mut steps: Vec<_> = pairs.map(|pair| pair[1].micros_since(pair[0])).collect();
+        steps.sort_unstable();
+        steps
+            .get(steps.len() / 2)
+            .map_or(f64::INFINITY, |&us| us as f64 / 1_000.0)
+    }
+
+    /// Age of the youngest tenth in a window after the first picture. A delay that stands is that of all pictures; what a busy machine adds now and
+    /// then is not.
+    pub(crate) fn standing(&self, from: Duration, to: Duration) -> f64 {
         let window = self.samples.iter().filter(|(since, _)| (from..to).contains(since));
         let mut ages: Vec<_> = window.map(|&(_, age)| age).collect();
         assert!(
@@ -419,8 +504,22 @@ impl Ages {
             self.unread
         );
         ages.sort_by(f64::total_cmp);
-        ages[ages.len() / 2]
+        ages[ages.len() / 10]
     }
+}
+
+/// Datagrams that came to this machine and that nobody took in time: they are not lost on the way.
+pub(crate) fn not_taken() -> u64 {
+    not_taken_by(&std::fs::read_to_string("/proc/net/snmp").unwrap())
+}
+
+/// The same by `/proc/net/snmp` of another network.
+pub(crate) fn not_taken_by(snmp: &str) -> u64 {
+    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut fields = names.split(' ').zip(values.split(' '));
+    let (_, count) = fields.find(|(name, _)| *name == "RcvbufErrors").unwrap();
+    count.parse().unwrap()
 }
 
 pub(crate) fn wall() -> WallTime {

@@ -11,7 +11,6 @@ mod publish;
 mod python;
 mod up;
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -68,12 +67,6 @@ fn wait_for_event(process: &mut Process, text: &str) -> Value {
         let event: Value = serde_json::from_str(line).ok()?;
         (event.get("event")?.as_str()? == text).then_some(event)
     })
-}
-
-/// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
 }
 
 /// A dashboard.

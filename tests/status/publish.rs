@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Process, sightline};
+use crate::support::{Process, free_port, sightline};
 use crate::{Dashboard, Server, TOKEN, is, wait_for_event};
 
 fn publisher(server: &Server, variables: &[(&str, String)], arguments: &[String]) -> Process {
@@ -51,8 +51,8 @@ async fn it_reports_where_the_seeds_variables_say() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_is_told_again() {
-    let port = crate::free_port().to_string();
-    let rtsp = crate::free_port().to_string();
+    let port = free_port().to_string();
+    let rtsp = free_port().to_string();
     let ports = [
         ("SIGHTLINE_HTTP_PORT", port.as_str()),
         ("SIGHTLINE_RTSP_PORT", rtsp.as_str()),
@@ -99,7 +99,7 @@ async fn a_server_that_restarts_is_told_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_socket_it_publishes_all_the_same() {
     let server = Server::start(&["serve"], &[]);
-    let nowhere = crate::free_port();
+    let nowhere = free_port();
     let url = format!("ws://127.0.0.1:{nowhere}/ws/camera/");
     let mut process = publisher(&server, &[], &["--ws-url".to_owned(), url]);
     wait_for_event(&mut process, "publishing");
