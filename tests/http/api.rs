@@ -90,6 +90,11 @@ fn a_session_outlives_a_restart() {
 #[test]
 fn with_open_nothing_is_asked() {
     let server = Server::start(&["--open"]);
+    let begun = std::time::Instant::now();
+    // Its first picture is still being encoded.
+    while curl(&[&server.url("/readyz")]).0 != 200 {
+        assert!(begun.elapsed() < PATIENCE);
+    }
     assert_eq!(curl(&[&server.url("/api/v1/streams")]).0, 200);
     assert!(curl(&[&server.url("/")]).1.contains("\"signed_in\":false"));
     let list = format!("http://127.0.0.1:{}/", server.port("webrtc"));

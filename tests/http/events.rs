@@ -23,7 +23,7 @@ fn who_comes_and_goes_is_told_until_the_program_ends() {
     let mut ffmpeg = tool("ffmpeg");
     ffmpeg.args(["-v", "error", "-rtsp_transport", "tcp", "-i"]);
     ffmpeg.arg(format!("rtsp://127.0.0.1:{}/zerolatency", server.port("rtsp")));
-    assert!(ffmpeg.args(["-t", "1", "-f", "null", "-"]).status().unwrap().success());
+    assert!(ffmpeg.args(["-t", "3", "-f", "null", "-"]).status().unwrap().success());
 
     let mut events = lines.filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
     let joined = events.next().unwrap();

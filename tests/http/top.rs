@@ -1,5 +1,8 @@
 //! `sightline top`: what it prints for scripts, and on a terminal.
 
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+
 use crate::support::{PATIENCE, sightline, tool};
 use crate::{Server, curl};
 
@@ -41,18 +44,34 @@ fn it_shows_streams_and_says_what_is_wrong() {
 fn q_ends_it_and_the_terminal_is_as_before() {
     let server = Server::start(&[]);
     let program = format!(
-        "(sleep 2; printf q) | script -qec 'stty cols 100 rows 30; {} top {} --token {}' /dev/null",
+        "stty cols 100 rows 30; {} top {} --token {}",
         env!("CARGO_BIN_EXE_sightline"),
         server.url("/"),
         server.token("admin")
     );
-    let output = tool("sh")
-        .args(["-c", &program])
-        .current_dir(server.folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
+    let mut command = tool("timeout");
+    command
+        .args(["60", "script", "-qec", &program, "/dev/null"])
+        .current_dir(server.folder.path());
+    let mut top = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (top.stdin.take().unwrap(), top.stdout.take().unwrap());
+    // The key is pressed when there is something to see.
+    let mut said = Vec::new();
+    let mut is_pressed = false;
+    loop {
+        let mut bytes = [0; 4_096];
+        let length = screen.read(&mut bytes).unwrap();
+        if length == 0 {
+            break;
+        }
+        said.extend_from_slice(&bytes[..length]);
+        if !is_pressed && String::from_utf8_lossy(&said).contains("zerolatency") {
+            keys.write_all(b"q").unwrap();
+            is_pressed = true;
+        }
+    }
+    let said = String::from_utf8_lossy(&said);
+    assert!(top.wait().unwrap().success(), "{said}");
     let (before, after) = said.split_once("\u{1b}[?1049h\u{1b}[?25l").expect("another screen");
     assert!(!before.contains("Sightline") && after.contains("zerolatency"), "{said}");
     assert!(after.trim_end().ends_with("\u{1b}[?25h\u{1b}[?1049l"), "{said:?}");

@@ -162,7 +162,7 @@ async fn the_end_waits_for_no_idle_connection_and_lets_requests_finish() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let begun = Instant::now();
     let (said, ()) = tokio::join!(until_closed(&mut asking), world.end());
-    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(
         said.starts_with("HTTP/1.1 200 ") && said.contains("cpu_percent"),
         "{said}"
@@ -181,7 +181,7 @@ async fn the_end_does_not_wait_for_who_dawdles() {
     open(&world, 2).await;
     let begun = Instant::now();
     world.end().await;
-    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     until_closed(&mut slow).await;
     until_closed(&mut unsaid).await;
 }

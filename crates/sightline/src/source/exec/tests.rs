@@ -200,7 +200,8 @@ async fn when_we_end_it_is_not_waited_for_long() {
     let begun = Instant::now();
     running.stop.request();
     Arc::clone(&running.supervisor).run().await;
-    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
+    // Else two seconds and more.
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
     until("gone", || is_gone(pid)).await;
 }
 
