@@ -42,7 +42,7 @@ async function agrees(stage, { wrongByMs, hls }) {
   const p95 = quantile(differences, 0.95);
   console.log(
     `${hls ? 'LL-HLS' : 'WebRTC'}, clock wrong by ${wrongByMs} ms: stamp p50 ${quantile(stamps.ages, 0.5).toFixed(1)} p95 ${quantile(stamps.ages, 0.95).toFixed(1)} ms, ` +
-      `badge differs by p50 ${quantile(differences, 0.5).toFixed(1)} p95 ${p95.toFixed(1)} ms; ${stamps.unread} of ${stamps.frames} stamps unread`,
+      `badge differs, beyond the error that it tells, by p50 ${quantile(differences, 0.5).toFixed(1)} p95 ${p95.toFixed(1)} ms; ${stamps.unread} of ${stamps.frames} stamps unread`,
   );
   check(stamps.unread <= stamps.frames / 50, `${stamps.unread} of ${stamps.frames} stamps could not be read`);
   check(p95 <= 20, `the badge differs from the stamp by ${p95} ms`);
@@ -53,7 +53,10 @@ async function agrees(stage, { wrongByMs, hls }) {
 function watchBadge() {
   window.badge = [];
   new MutationObserver(() => {
-    const shown = Number.parseFloat((document.getElementById('latency')?.innerText ?? '').replaceAll(',', ''));
+    const number = (text) => Number.parseFloat((text ?? '').replaceAll(',', ''));
+    const shown = number(document.getElementById('latency')?.innerText);
+    // By so much the clocks may be apart: on a busy machine all of the first round trips are long.
+    const error = number(document.querySelector('.badge .what')?.innerText.split('±')[1]);
     // What the badge shows is the median of the last second.
     const recent = window.stamps.readings.filter((reading) => reading.at > performance.now() - 1_000);
     const ages = recent.map((reading) => reading.displayMs - reading.stampMs).sort((a, b) => a - b);
@@ -62,6 +65,6 @@ function watchBadge() {
     // It and this may differ by a picture or two, which is much while the delay jumps, as it does when LL-HLS comes nearer to the edge: all is
     // right that is the middle of nearly the same pictures.
     const [least, most] = [ages[Math.floor(ages.length * 0.4)], ages[Math.ceil(ages.length * 0.6) - 1]];
-    if (Number.isFinite(shown)) window.badge.push(Math.max(0, least - shown, shown - most));
+    if (Number.isFinite(shown) && Number.isFinite(error)) window.badge.push(Math.max(0, least - shown - error, shown - most - error));
   }).observe(document.querySelector('.badge .face'), { subtree: true, characterData: true, childList: true });
 }

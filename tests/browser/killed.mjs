@@ -52,10 +52,12 @@ async function end(opened) {
 
 const AWAY = /publisher is away/i;
 const UNREACHABLE = /server does not answer/;
+/** For as long as the last of the pages on a busy machine takes to say that the publisher is away: later, the stream is. */
+const HELD = { SIGHTLINE_LIMITS_HOLD: '1min' };
 
 /** Each time the pictures are of another size, and for FFmpeg's of another profile. */
 export async function publishers_of_other_sizes_come_and_go(stage) {
-  const server = await stage.server(['--open']);
+  const server = await stage.server(['--open'], HELD);
   let publisher = await stage.publisher(server);
   const opened = await pages(stage, server);
   for (const [size, profile] of [
@@ -73,7 +75,7 @@ export async function publishers_of_other_sizes_come_and_go(stage) {
 
 /** First the publisher, then the server as well: the page does not go on saying that the publisher is what is missing. */
 export async function a_server_dies_after_its_publisher(stage) {
-  const server = await stage.server(['--open']);
+  const server = await stage.server(['--open'], HELD);
   const publisher = await stage.publisher(server);
   const opened = await pages(stage, server);
   await publisher.kill();

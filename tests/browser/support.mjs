@@ -37,8 +37,9 @@ export class Stage {
   }
 
   /** `sightline up`, or `serve` where `args` name no source; open to everybody, on free ports that stay the same through restarts. */
-  async server(args = ['--source', 'test', '--open']) {
+  async server(args = ['--source', 'test', '--open'], variables = {}) {
     const server = new Server(this, await freePorts(SERVER_PORTS), args, this.folder());
+    server.variables = variables;
     await server.start();
     return server;
   }
@@ -187,6 +188,8 @@ class Server {
   host = '127.0.0.1';
   /** Words in front of its command, such as run it somewhere else. */
   prefix = [];
+  /** Settings beside its ports, by their names in the environment. */
+  variables = {};
 
   constructor(stage, ports, args, folder) {
     Object.assign(this, { stage, ports, args, folder });
@@ -204,6 +207,7 @@ class Server {
       SIGHTLINE_HLS_PORT: ports.hls,
       SIGHTLINE_WEBRTC_PORT: ports.webrtc,
       SIGHTLINE_WEBRTC_ICE_PORT: ports.ice,
+      ...this.variables,
     };
     const command = this.args.includes('--source') ? ['up'] : ['serve'];
     const args = [...command, '--log', 'json', '--state-dir', join(this.folder, 'state'), ...this.args];
@@ -232,18 +236,45 @@ class Server {
   }
 }
 
-/** Of these names each a port that nobody has. */
+/**
+ * Of these names each a port that nobody has. Servers are killed and come back to theirs: none is of those that the system gives to whoever wants any, as the
+ * browser does for each of its connections (`net.ipv4.ip_local_port_range`).
+ */
 export async function freePorts(names) {
-  const sockets = await Promise.all(
-    names.map(async () => {
-      const socket = createServer().listen(0, '127.0.0.1');
-      await once(socket, 'listening');
-      return socket;
-    }),
-  );
-  const ports = Object.fromEntries(names.map((name, index) => [name, sockets[index].address().port]));
-  await Promise.all(sockets.map((socket) => new Promise((closed) => socket.close(closed))));
+  const [first] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/).map(Number);
+  const ports = {};
+  for (const name of names) {
+    do ports[name] = FIRST_PORT + Math.floor(Math.random() * (first - FIRST_PORT));
+    while (!(await isFree(ports[name])) || Object.entries(ports).some(([other, port]) => other !== name && port === ports[name]));
+  }
   return ports;
+}
+
+/** Below are those of well-known services. */
+const FIRST_PORT = 10_000;
+
+async function isFree(port) {
+  const socket = createServer();
+  const listens = await new Promise((answer) => {
+    socket.once('listening', () => answer(true)).once('error', () => answer(false));
+    socket.listen(port, '0.0.0.0');
+  });
+  if (listens) await new Promise((closed) => socket.close(closed));
+  return listens;
+}
+
+/**
+ * In this process or in a page: notes when nothing went on for so long that three tenths of a second of pictures are in danger, as the machine gave its time to
+ * others. Leaves `globalThis.pauses`.
+ */
+export function watchMachine() {
+  globalThis.pauses = [];
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    if (now - last > 120) globalThis.pauses.push({ at: Date.now(), ms: Math.round(now - last) });
+    last = now;
+  }, 20).unref?.();
 }
 
 /** Runs `ip` with these words. */
