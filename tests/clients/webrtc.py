@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """aiortc as WHEP viewer and WHIP publisher, and as a server that takes one stream by WHIP, for the end-to-end tests.
 
-usage: webrtc.py view|publish URL --seconds N [--token TOKEN] [--without-rtx]
+usage: webrtc.py view|publish URL --seconds N [--token TOKEN] [--without-rtx]; a viewer's seconds count from its first picture on
        webrtc.py take PORT --seconds N [--token TOKEN] [--refuse picture|sound|all]
 
 The server says "listening" when it is there, and "deleted" when its client has said that it leaves; `--refuse all` takes connections and never answers.
@@ -128,6 +128,7 @@ async def main():
     parser.add_argument("--refuse", choices=["picture", "sound", "all"])
     arguments = parser.parse_args()
     counts = {"video": 0, "audio": 0}
+    seen = asyncio.Event()
 
     async def count(track):
         while True:
@@ -137,6 +138,7 @@ async def main():
                 return
             if track.kind == "video" and counts["video"] == 0:
                 say("frame", width=frame.width, height=frame.height)
+                seen.set()
             counts[track.kind] += 1
 
     if arguments.what == "take":
@@ -161,6 +163,9 @@ async def main():
             video.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/H264"])
         connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
     session = await negotiate(connection, arguments)
+    if arguments.what == "view":
+        # However long a busy machine takes to connect.
+        await asyncio.wait_for(seen.wait(), 30)
     await asyncio.sleep(arguments.seconds)
     state = connection.connectionState
     status, _, _ = await asyncio.to_thread(ask, "DELETE", session, None)

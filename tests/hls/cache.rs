@@ -1,7 +1,7 @@
 //! nginx as a cache, with the configuration of the guide: however many view, each resource is asked for once.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::origin::{self, camera};
-use crate::support::{PATIENCE, Process, Server, sightline, test_tool};
+use crate::support::{PATIENCE, Process, Server, free_port, sightline, test_tool};
 
 /// What nginx writes of each answer: where it came from, what the origin said if it was asked, for what.
 const LOG_FORMAT: &str = "$upstream_cache_status $upstream_status $status $request_uri";
@@ -122,11 +122,6 @@ fn configured(folder: &Path, port: u16, origin: u16) -> String {
         "{user}\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log warn;\nevents {{ worker_connections 4096; }}\nhttp {{\n\
          {temporary}log_format cache '{LOG_FORMAT}';\naccess_log {folder}/access.log cache;\n{guide}}}\n"
     )
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// So many viewers for so long, all of whom play, while our server sees one.

@@ -56,6 +56,11 @@ impl Player {
 
     /// The next list, and all that is new in it. Says whether it goes on.
     pub(crate) fn look(&mut self) -> bool {
+        self.look_for_news().expect("there is nothing new")
+    }
+
+    /// The same while nobody publishes: that there was nothing new for three target durations is an answer too, after which a player asks again.
+    pub(crate) fn look_for_news(&mut self) -> Option<bool> {
         self.requests += 1;
         let skip = if self.requests.is_multiple_of(5) {
             "&_HLS_skip=YES"
@@ -64,6 +69,9 @@ impl Player {
         };
         let query = format!("stream.m3u8?{}{skip}", self.next);
         let reply = self.get(if self.next.is_empty() { "stream.m3u8" } else { &query });
+        if reply.status == 503 {
+            return None;
+        }
         assert_eq!(reply.status, 200, "{}", reply.text());
         self.list = reply.text().to_owned();
         for uri in self.list.clone().lines().filter_map(media) {
@@ -76,11 +84,11 @@ impl Player {
             .lines()
             .find_map(|line| line.strip_prefix("#EXT-X-PRELOAD-HINT:TYPE=PART,URI="));
         let Some((_, next)) = hint.and_then(|hint| hint.split_once('_')) else {
-            return false;
+            return Some(false);
         };
         let (msn, part) = next.split_once(".mp4").unwrap().0.split_once('.').unwrap();
         self.next = format!("_HLS_msn={msn}&_HLS_part={part}");
-        true
+        Some(true)
     }
 
     pub(crate) fn look_for(&mut self, time: Duration) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::origin::Connection;
-use super::support::{PATIENCE, Process, Server, test_tool, tool};
+use super::support::{PATIENCE, Process, Server, free_port, test_tool, tool};
 
 const STREAM: &str = "door";
 const SOURCE: &str = "SIGHTLINE_STREAM_DOOR_SOURCE";
@@ -232,10 +232,7 @@ fn sound_of_another_clock_ends_nothing() {
 #[test]
 fn mediamtx_is_fetched_by_parts_with_its_sound() {
     let folder = tempfile::tempdir().unwrap();
-    let [rtsp, hls] = [(); 2].map(|()| {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.local_addr().unwrap().port()
-    });
+    let [rtsp, hls] = [free_port(), free_port()];
     let settings = format!(
         "rtmp: no\nsrt: no\nwebrtc: no\nmoq: no\nrtspTransports: [tcp]\nrtspAddress: 127.0.0.1:{rtsp}\nhlsAddress: 127.0.0.1:{hls}\nhlsAlwaysRemux: yes\npaths:\n  all_others:\n"
     );

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{PATIENCE, Process, Server, publish_with_ffmpeg, tool};
+use crate::support::{Machine, PATIENCE, Process, Server, publish_with_ffmpeg, tool};
 
 const STREAM: &str = "door";
 /// In which pictures are looked at: that of the publisher. The first slate is larger.
@@ -35,11 +35,12 @@ fn watch(mut pipe: ChildStdout) -> Receiver<Shown> {
     shown
 }
 
+/// How long it took, without what the machine kept.
 fn wait_for(wanted: Shown, shown: &Receiver<Shown>) -> Duration {
-    let begun = Instant::now();
+    let (begun, machine) = (Instant::now(), Machine::watch());
     while begun.elapsed() < PATIENCE {
         match shown.recv_timeout(PATIENCE) {
-            Ok(now) if now == wanted => return begun.elapsed(),
+            Ok(now) if now == wanted => return begun.elapsed().saturating_sub(machine.kept()),
             Ok(_) => {}
             Err(error) => panic!("no {wanted:?}: the viewer {error}"),
         }

@@ -115,7 +115,8 @@ fn who_plays_another_stream_sees_no_gap() {
     let (status, said) = other.finish();
     assert!(status.success(), "{said:?}");
 
-    fs::write(&file, "# mine\n[limits]\nstreams = 1\n").unwrap();
+    // Not in place: for a moment the file would be empty, and may be read.
+    replace(&file, "# mine\n[limits]\nstreams = 1\n");
     server.process.signal(Signal::HUP);
     wait_until("not read", &server, || changes(&server).len() == 13);
     let mut one_more = tool("ffmpeg");

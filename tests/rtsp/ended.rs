@@ -35,7 +35,8 @@ fn wait_for_end(process: &mut Process, who: &str) {
 
 #[test]
 fn a_viewer_that_is_ended_goes_and_the_others_stay() {
-    let mut server = Server::start(&[]);
+    // However long FFmpeg takes to start.
+    let mut server = Server::start_with(&[], &[("SIGHTLINE_LIMITS_HOLD", "1min")]);
     let mut publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
     let mut viewers = Vec::new();
     for (count, transport) in ["tcp", "udp", "tcp"].into_iter().enumerate() {

@@ -177,8 +177,8 @@ fn a_stream_that_is_not_there_is_404_with_when_it_was() {
     let publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
     let mut viewer = viewer_of(&server, "cam", "tcp");
     wait_for_frames(&mut viewer, 0);
-    drop((publisher, viewer));
     let begun = Instant::now();
+    drop((publisher, viewer));
     let after = loop {
         // While it is held for its publisher there is a stream without a picture.
         let after = reason(&server);
@@ -218,18 +218,12 @@ fn the_rate_is_the_one_that_was_set_behind_a_long_burst_too() {
         let probed = probe(&server.url("cam"), transport);
         assert_eq!(probed["streams"][0]["r_frame_rate"], "30/1", "over {transport}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let times = folder.path().join("times");
     let mut command = counting_ffmpeg("tcp");
-    command.args(["-i", &server.url("cam"), "-t", "3"]);
-    command.args([
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-f",
-        "mp4",
-        "-y",
-        "/dev/null",
-    ]);
+    command.args(["-i", &server.url("cam")]);
+    command.args("-t 3 -c:v libx264 -preset ultrafast -f mp4 -y /dev/null".split(' '));
+    command.args("-t 3 -c copy -f framecrc".split(' ')).arg(&times);
     let mut recorder = Process::start(&mut command);
     recorder.collect_stdout();
     let (status, said) = recorder.finish();
@@ -241,7 +235,24 @@ fn the_rate_is_the_one_that_was_set_behind_a_long_burst_too() {
         figures.next_back().unwrap_or_else(|| panic!("no {name} in {said:?}"))
     };
     assert_eq!(figure("frame="), 90, "{said:?}");
-    assert!(figure("dup_frames=") < 15, "{said:?}");
+    // It fills with the picture before what a camera on a busy machine left out, and that is right.
+    let missing = left_out(&std::fs::read_to_string(times).unwrap());
+    assert!(
+        figure("dup_frames=") < 15 + missing,
+        "{missing} were left out: {said:?}"
+    );
+}
+
+/// Pictures that are missing between others, a thirtieth of a second from one to the next, in a file of FFmpeg's `framecrc`.
+fn left_out(text: &str) -> u64 {
+    // `stream, dts, pts, duration, size, hash`, below lines that begin with #, in ticks of 90 kHz.
+    assert!(text.contains("#tb 0: 1/90000"), "{text}");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let times: Vec<u64> = lines
+        .map(|line| line.split(',').nth(2).unwrap().trim().parse().unwrap())
+        .collect();
+    let missing = |pair: &[u64]| ((pair[1] - pair[0] + 1_500) / 3_000).saturating_sub(1);
+    times.windows(2).map(missing).sum()
 }
 
 #[test]

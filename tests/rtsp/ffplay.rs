@@ -7,8 +7,8 @@ use super::support::{Process, tool};
 use super::window::display;
 
 /// What ffplay spends on opening its window it stays behind for good, burst or not: measured 340 to 710 ms, the more the busier the
-/// machine. A burst that is not pressed together costs its defaults 3 s.
-const NOISE_MS: f64 = 500.0;
+/// machine: a slower one may be busier. A burst that is not pressed together costs its defaults 3 s.
+const NOISE_MS: f64 = 1_000.0;
 
 /// A player in a window that fills the corner of its own display.
 struct InWindow {

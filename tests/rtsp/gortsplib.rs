@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::support::{Process, Server, publish_with_ffmpeg, test_tool, tool};
+use super::support::{Process, Server, not_taken, publish_with_ffmpeg, test_tool, tool};
 
 fn client(arguments: &[&str]) -> Vec<Value> {
     let mut process = Process::start(Command::new(test_tool("gortsplib")).args(arguments));
@@ -26,15 +26,19 @@ fn plays_over_tcp_and_udp_without_loss() {
     let mut server = Server::start(&[]);
     let _publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
     for transport in ["tcp", "udp"] {
+        let before = not_taken();
         let events = client(&["play", "-transport", transport, "-seconds", "3", &server.url("cam")]);
         let end = end(&events);
         assert!(end["units"].as_u64().unwrap() >= 60, "over {transport}: {end}");
         assert!(end["keys"].as_u64().unwrap() >= 2, "over {transport}: {end}");
-        assert_eq!(
-            (&end["lost"], &end["faults"]),
-            (&Value::from(0), &Value::from(0)),
-            "over {transport}"
-        );
+        // But what a busy machine did not let it take in time.
+        if not_taken() == before {
+            assert_eq!(
+                (&end["lost"], &end["faults"]),
+                (&Value::from(0), &Value::from(0)),
+                "over {transport}"
+            );
+        }
         let first = events.iter().find(|event| event["event"] == "unit").unwrap();
         assert_eq!(first["key"], true, "the first access unit is not a keyframe");
     }

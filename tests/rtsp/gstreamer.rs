@@ -1,7 +1,6 @@
 //! GStreamer: `rtspsrc` and `rtspclientsink`.
 
 use std::io::Read as _;
-use std::time::Duration;
 
 use super::delay::no_standing_delay;
 use super::support::{Ages, Process, Server, publish_with_ffmpeg, tool};
@@ -24,11 +23,12 @@ fn plays_over_tcp_and_udp() {
     let server = Server::start(&["--source", "test"]);
     for transport in ["tcp", "udp"] {
         let mut player = grey(&server.url("zerolatency"), &format!("protocols={transport}"));
-        let ages = Ages::read(player.stdout(), (640, 480), Duration::from_secs(2));
+        let ages = Ages::read_many(player.stdout(), (640, 480), 60);
         assert!(
-            ages.samples.len() >= 30,
-            "over {transport}: {} stamps in two seconds",
-            ages.samples.len()
+            ages.samples.len() == 60 && ages.every_ms() < 67.0,
+            "over {transport}: {} stamps, {:.0} ms from one to the next",
+            ages.samples.len(),
+            ages.every_ms()
         );
         assert!(
             ages.unread <= 2,

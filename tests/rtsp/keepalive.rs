@@ -4,13 +4,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::support::{Process, Server, counting_ffmpeg, publish_with_ffmpeg, reports, sightline, test_tool, tool};
+use super::support::{
+    Process, Server, counting_ffmpeg, mean_fps, publish_with_ffmpeg, reports, sightline, test_tool, tool,
+};
 
 /// How long a session lives here without a sign of life.
-const TIMEOUT: &str = "3s";
+/// Clients say one after a half of it, gortsplib and GStreamer after four fifths: the rest is for a machine that lets them wait.
+const TIMEOUT: &str = "5s";
 /// How long the players play: three such lives, so that several signs of each were due.
-const SECONDS: &str = "9";
-const FRAMES: usize = 9 * 30;
+const SECONDS: &str = "15";
+const FRAMES: usize = 15 * 30;
 
 fn start(command: &mut Command) -> Process {
     let mut process = Process::start(command);
@@ -42,9 +45,9 @@ fn players_over_udp_stay_beyond_the_timeout() {
 
     let (status, said) = ours.finish();
     assert!(status.success(), "{said:?}");
-    let last = reports(&said).pop().unwrap();
-    assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
-    assert_eq!(last["reconnections"], 0, "{last}");
+    let reports = reports(&said);
+    assert!(mean_fps(&reports) > 15.0, "{reports:?}");
+    assert_eq!(reports.last().unwrap()["reconnections"], 0, "{reports:?}");
 
     let (status, said) = go.finish();
     assert!(status.success(), "{said:?}");

@@ -49,7 +49,8 @@ pub(crate) fn wait_for_frames(viewer: &mut Process, more_than: u64) {
 /// Kills an FFmpeg publisher `rounds` times under ten viewers: all must see its return each time, and from the fifth round on
 /// neither descriptors nor, beyond what an allocator needs, memory may grow.
 pub(crate) fn rounds(rounds: usize) {
-    let mut server = Server::start(&[]);
+    // However long FFmpeg takes to start.
+    let mut server = Server::start_with(&[], &[("SIGHTLINE_LIMITS_HOLD", "1min")]);
     let mut publisher = publish_with_ffmpeg(&mut server, "cam", "tcp", 15);
     let mut viewers: Vec<_> = (0..VIEWERS)
         .map(|number| viewer(&server, if number < VIEWERS - 2 { "tcp" } else { "udp" }))

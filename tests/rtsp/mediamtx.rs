@@ -37,20 +37,26 @@ fn its_commands_are_run() {
     );
     fs::write(&file, yaml).unwrap();
     let mut server = Server::start(&["--config", file.to_str().unwrap()]);
+    // Each is a process of its own: the next thing happens when the one before was heard.
+    let wait_for = |wanted: &str| {
+        let begun = std::time::Instant::now();
+        loop {
+            let said = fs::read_to_string(&heard).unwrap_or_default();
+            if said.contains(wanted) {
+                return said;
+            }
+            assert!(begun.elapsed() < super::support::PATIENCE, "{said}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
     let mut ffmpeg = super::support::publish_with_ffmpeg(&mut server, "cam", "tcp", 30);
+    wait_for("ready cam cam\n");
     plays(&server.url("cam")).unwrap();
+    wait_for("read rtspSession\n");
     ffmpeg.kill();
     server.wait_for_event("command ended", "cam");
-    let begun = std::time::Instant::now();
-    loop {
-        let said = fs::read_to_string(&heard).unwrap_or_default();
-        if said.contains("gone cam") {
-            assert!(said.starts_with("ready cam cam\nread rtspSession\n"), "{said}");
-            break;
-        }
-        assert!(begun.elapsed() < super::support::PATIENCE, "{said}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let said = wait_for("gone cam\n");
+    assert_eq!(said, "ready cam cam\nread rtspSession\ngone cam\n");
 }
 
 /// By FFmpeg, whose command says where it publishes, and by a script that knows it.

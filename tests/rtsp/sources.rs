@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::killing::{frames, viewer_of, wait_for_frames};
-use super::support::{PATIENCE, Process, Server, publish_with_ffmpeg, tool};
+use super::support::{PATIENCE, Process, Server, free_port, publish_with_ffmpeg, tool};
 
 /// The stream that is fetched.
 const STREAM: &str = "door";
 const SOURCE: &str = "SIGHTLINE_STREAM_DOOR_SOURCE";
 
-/// A server with the stream `cam`, on a free port or that of one that is gone.
+/// A server with the stream `cam`, on a free port or on this one.
 pub(crate) fn camera(port: Option<u16>, variables: &[(&str, &str)]) -> (Server, Process) {
     let port = port.map(|port| port.to_string());
     let port: Vec<&str> = port.iter().flat_map(|port| ["--rtsp-port", port]).collect();
@@ -42,8 +42,8 @@ pub(crate) fn plays(url: &str) -> Result<(), String> {
 #[test]
 fn viewers_stay_when_a_camera_is_killed_and_comes_back() {
     for transport in ["tcp", "udp"] {
-        let (mut server, publisher) = camera(None, &[]);
-        let port = server.port;
+        let port = free_port();
+        let (mut server, publisher) = camera(Some(port), &[]);
         let mut fetching = Server::start_with(
             &[],
             &[

@@ -44,7 +44,7 @@ fn plays_with_a_token() {
 #[test]
 fn publishes_to_a_viewer_of_its_own_kind() {
     let mut server = Server::start(&["--open"]);
-    let mut publisher = client("publish", &endpoint(&server, "aio", "whip"), "12", &[]);
+    let mut publisher = client("publish", &endpoint(&server, "aio", "whip"), "20", &[]);
     server.wait_for_event("WebRTC publisher began", "aio");
     let mut viewer = client("view", &endpoint(&server, "aio", "whep"), "4", &[]);
     let end = event(&mut viewer, "end");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::browser::{Browser, alone};
-use super::support::{PATIENCE, Server, publish_encoded_with_ffmpeg, publish_with_ffmpeg, tool};
+use super::support::{Machine, PATIENCE, Server, not_taken, publish_encoded_with_ffmpeg, publish_with_ffmpeg, tool};
 use super::{described, endpoint};
 
 fn start() -> Server {
@@ -22,29 +22,53 @@ fn first_picture_ms(answer: &Value) -> f64 {
     ms
 }
 
+/// Plays, and has its first picture in two seconds of what the machine leaves to all who have a part in it.
+fn first_picture_in_time(browser: &mut Browser, url: &str, who: &str) -> Value {
+    let machine = Machine::watch();
+    let answer = browser.watch(url);
+    let ms = answer["first_ms"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("no picture: {answer}"));
+    let kept_ms = machine.kept().as_secs_f64() * 1_000.0;
+    println!("{who}: first picture after {ms:.0} ms, {kept_ms:.0} of them the machine's");
+    assert!(
+        ms - kept_ms < 2_000.0,
+        "first picture after {ms} ms for {who}; the machine kept {kept_ms} ms"
+    );
+    answer
+}
+
+/// Nothing is lost between us and the browser but what it did not take in time, of which so much was there before.
+fn nothing_is_lost(seen: &Value, before: u64) {
+    let most = i64::try_from(not_taken() - before).unwrap();
+    let lost = seen["lost"].as_i64().unwrap_or_else(|| panic!("{seen}"));
+    assert!(lost <= most, "{most} were not taken: {seen}");
+}
+
 #[test]
 fn plays_rejoins_and_is_gone_when_it_says_so() {
     let _alone = alone();
+    let before = not_taken();
     let mut server = start();
     let mut browser = Browser::start();
     let url = endpoint(&server, "zerolatency", "whep");
     for round in 1..=6 {
-        let answer = browser.watch(&url);
-        let ms = first_picture_ms(&answer);
-        assert!(ms < 2_000.0, "first picture after {ms} ms in round {round}");
-        let seen = browser.look_until("30 pictures", |seen| seen["decoded"].as_u64() > Some(30));
+        let answer = first_picture_in_time(&mut browser, &url, &format!("round {round}"));
+        first_picture_ms(&answer);
+        // By abs-capture-time, on the same machine's clock.
+        let age = |seen: &Value| seen["capture_age_ms"].as_f64();
+        let seen = browser.look_until("30 pictures, and one that is young", |seen| {
+            seen["decoded"].as_u64() > Some(30) && age(seen).is_some_and(|ms| ms < 1_000.0)
+        });
+        assert!(age(&seen) > Some(-5.0), "a time that is still to come: {seen}");
         // We are the passive side of DTLS: the browser then agrees on AES-GCM.
         assert!(
             seen["srtp"].as_str().unwrap().contains("AES_") && seen["srtp"].as_str().unwrap().ends_with("GCM"),
             "{seen}"
         );
         assert!(seen["dtls"].as_str().unwrap().contains("GCM"), "{seen}");
-        assert_eq!((&seen["lost"], &seen["protocol"]), (&json!(0), &json!("udp")), "{seen}");
-        // By abs-capture-time, on the same machine's clock.
-        let age = seen["capture_age_ms"]
-            .as_f64()
-            .unwrap_or_else(|| panic!("no capture time: {seen}"));
-        assert!((-5.0..1_000.0).contains(&age), "{age} ms");
+        assert_eq!(seen["protocol"], "udp", "{seen}");
+        nothing_is_lost(&seen, before);
         assert_eq!(described(&server, "zerolatency")["viewers"], 1);
         assert_eq!(browser.call("leave", &[]), json!([200, 404]));
         server.wait_for_events("WebRTC viewer left", "zerolatency", round);
@@ -57,19 +81,19 @@ fn plays_rejoins_and_is_gone_when_it_says_so() {
 #[test]
 fn a_second_viewer_and_a_third_disturb_nobody() {
     let _alone = alone();
+    let before = not_taken();
     let server = start();
     let url = endpoint(&server, "zerolatency", "whep");
     let mut browsers = Vec::new();
     for count in 1..=3 {
         let mut browser = Browser::start();
-        let ms = first_picture_ms(&browser.watch(&url));
-        assert!(ms < 2_000.0, "first picture after {ms} ms for viewer {count}");
+        first_picture_ms(&first_picture_in_time(&mut browser, &url, &format!("viewer {count}")));
         browsers.push(browser);
         assert_eq!(described(&server, "zerolatency")["viewers"], count);
     }
     for browser in &mut browsers {
         let seen = browser.look_until("30 pictures", |seen| seen["decoded"].as_u64() > Some(30));
-        assert_eq!(seen["lost"], 0, "{seen}");
+        nothing_is_lost(&seen, before);
     }
     assert_eq!(browsers[0].call("leave", &[]), json!([200, 404]));
     let before = browsers[1].call("look", &[])["decoded"].as_u64().unwrap();
@@ -83,6 +107,7 @@ fn a_second_viewer_and_a_third_disturb_nobody() {
 #[test]
 fn rubbish_offers_disturb_nobody() {
     let _alone = alone();
+    let not_taken_before = not_taken();
     let server = start();
     let url = endpoint(&server, "zerolatency", "whep");
     let mut browser = Browser::start();
@@ -121,7 +146,7 @@ fn rubbish_offers_disturb_nobody() {
     assert!(refused > 50 && answered > 50, "{refused} refused, {answered} answered");
     let before = browser.call("look", &[])["decoded"].as_u64().unwrap();
     let seen = browser.look_until("pictures", |seen| seen["decoded"].as_u64() > Some(before + 30));
-    assert_eq!(seen["lost"], 0, "{seen}");
+    nothing_is_lost(&seen, not_taken_before);
     assert_eq!(described(&server, "zerolatency")["viewers"], 1);
     let said = server.process.said();
     assert!(!said.iter().any(|line| line.contains("panic")), "{said:#?}");
@@ -202,19 +227,16 @@ fn the_first_picture_is_there_whatever_the_group_of_pictures() {
     let mut browser = Browser::start();
     let url = endpoint(&server, "ffmpeg", "whep");
     for _ in 0..2 {
-        let answer = browser.watch(&url);
-        let ms = answer["first_ms"]
-            .as_f64()
-            .unwrap_or_else(|| panic!("no picture: {answer}"));
-        assert!(ms < 2_000.0, "{ms} ms");
+        first_picture_in_time(&mut browser, &url, "a viewer");
         // No standing delay: the burst, here of four seconds and more, is caught up with.
         let age = |seen: &Value| seen["capture_age_ms"].as_f64();
         browser.look_until("level", |seen| {
             seen["decoded"].as_u64() > Some(100) && age(seen) < Some(300.0)
         });
         let before = browser.call("look", &[])["decoded"].as_u64().unwrap();
-        let seen = browser.look_until("a second later", |seen| seen["decoded"].as_u64() > Some(before + 30));
-        assert!(age(&seen) < Some(500.0), "{seen}");
+        browser.look_until("level a second later", |seen| {
+            seen["decoded"].as_u64() > Some(before + 30) && age(seen) < Some(500.0)
+        });
         browser.call("leave", &[]);
     }
 }
@@ -222,7 +244,8 @@ fn the_first_picture_is_there_whatever_the_group_of_pictures() {
 #[test]
 fn a_viewer_stays_while_its_stream_is_held_and_ends_with_it() {
     let _alone = alone();
-    let mut server = Server::start_with(&["--open"], &[("SIGHTLINE_LIMITS_HOLD", "2s")]);
+    // Longer than FFmpeg takes to start on a busy machine.
+    let mut server = Server::start_with(&["--open"], &[("SIGHTLINE_LIMITS_HOLD", "12s")]);
     let mut publisher = publish_with_ffmpeg(&mut server, "held", "tcp", 30);
     let mut browser = Browser::start();
     browser.watch(&endpoint(&server, "held", "whep"));
@@ -244,6 +267,7 @@ fn a_viewer_stays_while_its_stream_is_held_and_ends_with_it() {
 fn publishes_its_camera_and_microphone() {
     let _alone = alone();
     let mut server = Server::start(&["--open"]);
+    let before = not_taken();
     let mut publisher = Browser::start();
     let answer = publisher.call("publish", &[json!(endpoint(&server, "house/cam", "whip"))]);
     assert_eq!(answer["status"], 201, "{answer}");
@@ -254,7 +278,7 @@ fn publishes_its_camera_and_microphone() {
     let seen = viewer.look_until("pictures and sound", |seen| {
         seen["decoded"].as_u64() > Some(30) && seen["sounds"].as_u64() > Some(50)
     });
-    assert_eq!(seen["lost"], 0, "{seen}");
+    nothing_is_lost(&seen, before);
     let stream = described(&server, "house/cam");
     assert_eq!(
         (&stream["publisher"]["protocol"], &stream["viewers"]),

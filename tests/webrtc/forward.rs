@@ -2,7 +2,7 @@
 
 use super::aiortc::{client, event};
 use super::described;
-use super::support::{Process, Server, publish_encoded_with_ffmpeg};
+use super::support::{Process, Server, free_port, publish_encoded_with_ffmpeg};
 
 pub(super) const CODECS: &str =
     "-f lavfi -i sine=frequency=440 -c:v libx264 -preset ultrafast -tune zerolatency -g 15 -c:a libopus -b:a 64k";
@@ -18,11 +18,6 @@ pub(super) fn sending(to: &str, codecs: &str) -> (Server, Process) {
     (server, publisher)
 }
 
-pub(super) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 fn why(server: &mut Server) -> String {
     server.wait_for_event("stream is not sent on", "door");
     let event = server.events("stream is not sent on", "door").swap_remove(0);
@@ -31,9 +26,9 @@ fn why(server: &mut Server) -> String {
 
 #[test]
 fn to_a_server_of_ours_with_a_token_and_again_after_a_restart() {
-    let mut taking = Server::start_with(&[], &[]);
+    let port = free_port().to_string();
+    let mut taking = Server::start(&["--webrtc-port", &port]);
     let token = taking.token("publisher");
-    let port = taking.port_of("webrtc_port");
     let url = format!("whip://127.0.0.1:{port}/copy/whip?token={token}");
     let (mut server, _publisher) = sending(&url, CODECS);
     server.wait_for_event("stream is sent on", "door");
@@ -45,7 +40,6 @@ fn to_a_server_of_ours_with_a_token_and_again_after_a_restart() {
     taking.process.kill();
     drop(taking);
     server.wait_for_event("stream is not sent on", "door");
-    let port = port.to_string();
     let mut again = Server::start_with(&["--webrtc-port", &port], &[("SIGHTLINE_OPEN", "true")]);
     again.wait_for_event("WebRTC publisher began", "copy");
     let tracks = again.played("copy", 1);

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::forward::{CODECS, free_port, sending};
-use super::support::{Process, test_tool, tool};
+use super::forward::{CODECS, sending};
+use super::support::{Process, free_port, test_tool, tool};
 
 /// Its ports, and the file that says them.
 struct MediaMtx {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::{Value, json};
 
-use super::support::{Process, Server, tool, with_settings_of_its_own};
+use super::support::{Process, Server, not_taken_by, tool, with_settings_of_its_own};
 
 /// The server's address on the clean way.
 const CLEAN: &str = "10.77.1.1";
@@ -111,6 +111,13 @@ impl Network {
     /// How bad the poor way is from now on, as `tests/clients/link.py` has it. Gives the counts of the time before.
     pub(crate) fn set(&mut self, quality: &Value) -> Value {
         self.link.say(quality)
+    }
+
+    /// Datagrams that came there and that nobody took in time: they are not lost on the way.
+    pub(crate) fn not_taken(&self, place: Place) -> u64 {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", &self.namespace(place), "cat", "/proc/net/snmp"]);
+        not_taken_by(&String::from_utf8(command.output().unwrap().stdout).unwrap())
     }
 
     fn namespace(&self, place: Place) -> String {

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use super::described;
-use super::support::{Process, Server, publish_encoded_with_ffmpeg};
+use super::support::{Process, Server, free_port, publish_encoded_with_ffmpeg};
 
 const STREAM: &str = "door";
 const SOURCE: &str = "SIGHTLINE_STREAM_DOOR_SOURCE";
 const CODECS: &str =
     "-f lavfi -i sine=frequency=440 -c:v libx264 -preset ultrafast -tune zerolatency -g 15 -c:a libopus -b:a 64k";
 
-/// A server with the stream `cam`, picture and sound, on a free port or that of one that is gone.
+/// A server with the stream `cam`, picture and sound, on free ports or on these.
 fn camera(variables: &[(&str, &str)], ports: &[&str]) -> (Server, Process) {
     let mut server = Server::start_with(ports, variables);
     let publisher = publish_encoded_with_ffmpeg(&mut server, "cam", "tcp", CODECS);
@@ -23,10 +23,11 @@ fn url(server: &Server, rest: &str) -> String {
 
 #[test]
 fn picture_and_sound_are_fetched_with_a_token_and_again_after_a_restart() {
-    let (mut camera_server, publisher) = camera(&[], &[]);
+    let port = free_port().to_string();
+    let ports = ["--webrtc-port", port.as_str()];
+    let (mut camera_server, publisher) = camera(&[], &ports);
     let token = camera_server.token("viewer");
     let source = url(&camera_server, &format!("cam/whep?token={token}"));
-    let ports = ["--webrtc-port", &camera_server.port_of("webrtc_port").to_string()].map(str::to_owned);
     let variables = [
         (SOURCE, source.as_str()),
         ("SIGHTLINE_LIMITS_HOLD", "1min"),
@@ -51,7 +52,6 @@ fn picture_and_sound_are_fetched_with_a_token_and_again_after_a_restart() {
     drop((camera_server, publisher));
     fetching.wait_for_event("source failed", STREAM);
     // Its tokens are new, so it is let in from here as it is.
-    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
     let _camera = camera(&[("SIGHTLINE_OPEN", "true")], &ports);
     fetching.wait_for_events("source runs", STREAM, 2);
     fetching.played(STREAM, 1);
