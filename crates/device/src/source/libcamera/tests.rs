@@ -165,19 +165,22 @@ fn a_picture_that_was_not_fetched_in_time_gives_way_to_the_newest() {
     let mut camera = install(Version::Bookworm, Behaviour::Works, |_| {});
     let mut source = camera.camera.open(&opening(true, 320, 240)).unwrap();
     picture(&mut *source);
-    std::thread::sleep(Duration::from_millis(400));
-    let (_, taken) = picture(&mut *source);
+    let until = SystemClock.now() + Duration::from_secs(20);
     // A pipe of a megabyte holds nine of these pictures, then the program waits: what it writes next is fresh.
-    assert!(source.lost().skipped >= 5, "{:?}", source.lost());
-    assert_eq!(taken.source, CaptureSource::Camera);
-    for _ in 0..5 {
-        picture(&mut *source);
+    while source.lost().skipped < 5 {
+        assert!(SystemClock.now() < until, "{:?}", source.lost());
+        std::thread::sleep(Duration::from_millis(400));
+        let (_, taken) = picture(&mut *source);
+        assert_eq!(taken.source, CaptureSource::Camera);
     }
-    let (_, taken) = picture(&mut *source);
-    let age = SystemClock.now() - taken.at;
+    // Times that were left behind would make all of them old; a busy machine makes some.
+    let ages = (0..20)
+        .map(|_| picture(&mut *source))
+        .map(|(_, taken)| SystemClock.now() - taken.at);
+    let youngest = ages.skip(5).min().unwrap();
     assert!(
-        age < Duration::from_millis(fake_camera::AGE_MS + 60),
-        "times stay with their pictures: {age:?}"
+        youngest < Duration::from_millis(fake_camera::AGE_MS + 60),
+        "times stay with their pictures: {youngest:?}"
     );
 }
 
@@ -226,7 +229,7 @@ fn one_that_hangs_is_no_error_but_has_last_words() {
         assert!(words.contains("Camera frontend has timed out"), "{words}");
         let began = SystemClock.now();
         drop(source);
-        assert!(SystemClock.now() - began < Duration::from_millis(500));
+        assert!(SystemClock.now() - began < Duration::from_secs(2));
     }
 }
 
@@ -306,6 +309,11 @@ fn ten_cameras_leave_no_files_and_no_processes() {
         next(&mut *source).unwrap();
         assert!(running() >= 1);
         drop(source);
-        assert_eq!(running(), 0, "cycle {n}");
+        // The stand-in's FFmpeg was killed with it, and dies when the machine lets it.
+        let until = SystemClock.now() + Duration::from_secs(20);
+        while running() > 0 {
+            assert!(SystemClock.now() < until, "cycle {n}: {} are left", running());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
