@@ -1,8 +1,8 @@
 //! A recording as bytes: what makes a file of fragmented MP4 ([`crate::fmp4`]) tell what it is, and how far it is whole.
 //!
-//! Belongs here: the head that names a recording, the seal behind each fragment, and finding the last seal that holds,
-//! and whether others stand behind it. Does not belong here:
-//! files, when they are written and made durable, what is kept (the program), fragments themselves.
+//! Belongs here: the head that names a recording, frames cut into fragments, the table of a file's fragments, the seal behind each, and finding the last
+//! seal that holds, and whether others stand behind it; what a finished file is completed by. Does not belong here: files, when they are written and made
+//! durable, what is kept (the program), boxes of fragments ([`crate::fmp4`]).
 //!
 //! ```text
 //! ftyp │ uuid (head) │ moov │ free (room for an index) ║ moof mdat │ uuid (seal) │ moof mdat │ uuid (seal) │ …
@@ -16,11 +16,13 @@ mod head;
 mod scan;
 mod seal;
 mod search;
+mod table;
 
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
 pub use scan::{Fault, Scanner};
 pub use seal::{SEAL_BYTES, Sealer, Told, Whole};
 pub use search::Search;
+pub use table::{BadTable, Fragments, MAX_FRAGMENTS, Row};
 
 /// The largest fragment that is sealed, in bytes: what [`crate::fmp4`] writes at the most, with its boxes.
 pub const MAX_FRAGMENT_BYTES: usize = crate::fmp4::MAX_FRAGMENT_BYTES + (1 << 20);
