@@ -18,7 +18,8 @@ const MPEG4_AUDIO: u8 = 0x40;
 /// streamType of audio (Table 6).
 const AUDIO_STREAM: u8 = 5;
 
-pub(super) fn write(tracks: &[Track]) -> Result<Vec<u8>, Error> {
+/// `duration_room`: with [`super::DURATION_ROOM`] as the last box in the last box of `moov`.
+pub(super) fn write(tracks: &[Track], duration_room: bool) -> Result<Vec<u8>, Error> {
     let mut out = Vec::with_capacity(2048);
     // CMAF of the second edition allows signed composition offsets.
     let ftyp = Ftyp {
@@ -53,7 +54,12 @@ pub(super) fn write(tracks: &[Track]) -> Result<Vec<u8>, Error> {
         mehd: None,
         trex: (1..=tracks.len() as u32).map(trex).collect(),
     };
+    let start = out.len();
     encode(&mvex, &mut out);
+    if duration_room {
+        out.extend_from_slice(&super::DURATION_ROOM);
+        super::fragment::set_size(&mut out, start);
+    }
     super::fragment::set_size(&mut out, moov);
     Ok(out)
 }

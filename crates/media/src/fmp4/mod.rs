@@ -23,6 +23,9 @@ use crate::track::{Format, Track, TrackIndex};
 /// Tracks of one file at the most: as many as a publisher may have.
 pub const MAX_TRACKS: usize = crate::hub::MAX_TRACKS;
 
+/// Room for a box `mehd` (ISO/IEC 14496-12 §8.8.2, version 1): as long as one, with the same content but for the duration, and called `free`.
+pub(crate) const DURATION_ROOM: [u8; 20] = *b"\0\0\0\x14free\x01\0\0\0\0\0\0\0\0\0\0\0";
+
 /// Why nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -74,11 +77,21 @@ impl Writer {
     /// For these tracks. `origin` becomes zero in the file, and what comes before it is put there: take the least decode time of the first
     /// samples of all tracks.
     pub fn new(tracks: &[Track], origin: MediaTime) -> Result<Self, Error> {
+        Self::make(tracks, origin, false)
+    }
+
+    /// As [`Writer::new`], for a file: its header ends in room for the duration, which is known when the file is finished
+    /// ([`crate::recording::complete`]).
+    pub fn of_file(tracks: &[Track], origin: MediaTime) -> Result<Self, Error> {
+        Self::make(tracks, origin, true)
+    }
+
+    fn make(tracks: &[Track], origin: MediaTime, duration_room: bool) -> Result<Self, Error> {
         if tracks.is_empty() || tracks.len() > MAX_TRACKS {
             return Err(Error::Tracks(tracks.len()));
         }
         Ok(Self {
-            init_segment: Bytes::from(init::write(tracks)?),
+            init_segment: Bytes::from(init::write(tracks, duration_room)?),
             tracks: tracks.to_vec(),
             origin,
             producer_time: false,

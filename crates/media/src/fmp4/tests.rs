@@ -121,6 +121,17 @@ fn header_of_video_and_audio() {
 }
 
 #[test]
+fn the_header_of_a_file_has_room_for_its_duration() {
+    let tracks = [video_track(), audio_track()];
+    let plain = Writer::new(&tracks, ORIGIN).unwrap();
+    let file = Writer::of_file(&tracks, ORIGIN).unwrap();
+    assert!(file.init_segment().ends_with(&DURATION_ROOM));
+    let (plain, file) = (dump(plain.init_segment()), dump(file.init_segment()));
+    let with_room = plain.replace("moov 1140", "moov 1160").replace("mvex 72", "mvex 92");
+    assert_eq!(file, with_room + "    free 20 01000000 00000000 00000000\n");
+}
+
+#[test]
 fn header_of_other_codecs() {
     let g711 = |law| {
         Format::G711(G711 {

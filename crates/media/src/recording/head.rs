@@ -4,11 +4,13 @@ use std::str::FromStr as _;
 
 use bytes::Bytes;
 
+use super::room::free_head;
 use super::{UUID_BOX_BYTES, take, uuid_box};
 use crate::name::StreamName;
 use crate::time::WallTime;
 
-/// Room behind `moov` that is filled when the file is finished: `sidx` of 340 fragments (ISO/IEC 14496-12 §8.16.3).
+/// Room behind `moov`, at a multiple of eight bytes, that is filled when the file is finished ([`super::complete`]): `sidx` of up to 338 entries (ISO/IEC
+/// 14496-12 §8.16.3).
 pub const ROOM_BYTES: usize = 4_096;
 /// The longest head, with room: parameter sets of H.265 may have 160 KB.
 pub const MAX_HEAD_BYTES: usize = 1 << 20;
@@ -17,8 +19,10 @@ pub const MAX_HEAD_BYTES: usize = 1 << 20;
 const ID: [u8; 16] = *b"Sightline head 1";
 /// The longest `ftyp`: with 60 brands.
 const MAX_FTYP_BYTES: usize = 256;
-/// The longest box of ours: its content without the name, and the name.
-const MAX_BOX_BYTES: usize = UUID_BOX_BYTES + FIXED_BYTES + 255;
+/// The longest box of ours: its content without the name, the name, and zeros.
+const MAX_BOX_BYTES: usize = UUID_BOX_BYTES + FIXED_BYTES + 255 + ALIGNED_BYTES - 1;
+/// Behind the name are as many zeros as let the room begin at a multiple of this.
+const ALIGNED_BYTES: usize = 8;
 /// Storage, run, number, start, where fragments begin, length of the name, checksum.
 const FIXED_BYTES: usize = 16 + 8 + 4 + 8 + 4 + 1 + 4;
 
@@ -68,11 +72,13 @@ impl Head {
         let file_type = file_type_bytes(init_segment).ok_or(NoHead::NoFileType)?;
         let (file_type, rest) = init_segment.split_at_checked(file_type).ok_or(NoHead::NoFileType)?;
         let name = self.camera.as_str().as_bytes();
-        let bytes = init_segment.len() + UUID_BOX_BYTES + FIXED_BYTES + name.len() + ROOM_BYTES;
+        let tight = init_segment.len() + UUID_BOX_BYTES + FIXED_BYTES + name.len();
+        let room_at = tight.next_multiple_of(ALIGNED_BYTES);
+        let bytes = room_at + ROOM_BYTES;
         if bytes > MAX_HEAD_BYTES {
             return Err(NoHead::TooLarge(bytes));
         }
-        let mut content = Vec::with_capacity(FIXED_BYTES + name.len());
+        let mut content = Vec::with_capacity(FIXED_BYTES + name.len() + ALIGNED_BYTES);
         content.extend_from_slice(&self.storage);
         content.extend_from_slice(&self.run.to_be_bytes());
         content.extend_from_slice(&self.number.to_be_bytes());
@@ -80,14 +86,14 @@ impl Head {
         content.extend_from_slice(&(bytes as u32).to_be_bytes());
         content.push(name.len() as u8);
         content.extend_from_slice(name);
+        content.resize(content.len() + room_at - tight, 0);
         let checksum = crc32fast::hash(&content);
         content.extend_from_slice(&checksum.to_be_bytes());
         let mut out = Vec::with_capacity(bytes);
         out.extend_from_slice(file_type);
         uuid_box(&ID, &content, &mut out);
         out.extend_from_slice(rest);
-        out.extend_from_slice(&(ROOM_BYTES as u32).to_be_bytes());
-        out.extend_from_slice(b"free");
+        out.extend_from_slice(&free_head(ROOM_BYTES));
         out.resize(bytes, 0);
         Ok(Bytes::from(out))
     }
@@ -140,10 +146,11 @@ fn content_of(content: &[u8]) -> Option<(Head, usize)> {
     };
     let media_at = u32::from_be_bytes(take(&mut rest)?) as usize;
     let [length] = take(&mut rest)?;
-    let name = std::str::from_utf8(rest)
-        .ok()
-        .filter(|name| name.len() == usize::from(length))?;
-    let camera = StreamName::from_str(name).ok()?;
+    let (name, zeros) = rest.split_at_checked(usize::from(length))?;
+    if zeros.len() >= ALIGNED_BYTES || zeros.iter().any(|&byte| byte != 0) {
+        return None;
+    }
+    let camera = StreamName::from_str(std::str::from_utf8(name).ok()?).ok()?;
     (media_at <= MAX_HEAD_BYTES).then_some((Head { camera, ..head }, media_at))
 }
 

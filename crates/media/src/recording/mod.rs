@@ -13,12 +13,14 @@
 //! first fragment to itself, so the last that holds says it of all before it.
 
 mod head;
+mod room;
 mod scan;
 mod seal;
 mod search;
 mod table;
 
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
+pub use room::{Completion, NoRoom, Patch, complete};
 pub use scan::{Fault, Scanner};
 pub use seal::{SEAL_BYTES, Sealer, Told, Whole};
 pub use search::Search;

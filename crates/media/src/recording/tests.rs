@@ -80,6 +80,20 @@ fn a_head_is_read_as_it_was_written() {
     insta::assert_snapshot!(hex(&bytes[..bytes.len() - ROOM_BYTES + 8]));
 }
 
+/// However long the name is: words of eight bytes in the room, and in front of it, are divided by no page of a disk.
+#[test]
+fn the_room_is_aligned() {
+    for length in 1..=255 {
+        let Ok(camera) = StreamName::from_str(&"n".repeat(length)) else {
+            continue;
+        };
+        let head = Head { camera, ..head() };
+        let bytes = head.write(INIT).unwrap();
+        assert_eq!(bytes.len() % 8, 0, "{length}");
+        assert_eq!(Head::read(&bytes), Found::Whole(head, bytes.len()));
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     let lines = bytes.chunks(16).map(|line| {
         let hex: String = line.iter().map(|byte| format!("{byte:02x} ")).collect();
