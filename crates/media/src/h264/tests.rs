@@ -18,7 +18,7 @@ pub(crate) const SPS_X264: &[u8] = &[
 pub(crate) const PPS_X264: &[u8] = &[0x68, 0xef, 0x8f, 0xcb];
 
 /// 640×480, Constrained Baseline, written by openh264: it rules reordering out by itself.
-const SPS_OPENH264: &[u8] = &[
+pub(crate) const SPS_OPENH264: &[u8] = &[
     0x67, 0x42, 0xc0, 0x1e, 0x8c, 0x8d, 0x40, 0x50, 0x1e, 0xd0, 0x0f, 0x08, 0x84, 0x6a,
 ];
 

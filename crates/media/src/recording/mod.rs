@@ -12,13 +12,16 @@
 //! power cut file systems leave files of the right length with zeros in them. A seal does: it holds a checksum of everything from the
 //! first fragment to itself, so the last that holds says it of all before it.
 
+mod cutter;
 mod head;
+mod line;
 mod room;
 mod scan;
 mod seal;
 mod search;
 mod table;
 
+pub use cutter::{Cutter, Fragment, Limits, Start};
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
 pub use room::{Completion, NoRoom, Patch, complete};
 pub use scan::{Fault, Scanner};

@@ -39,11 +39,16 @@ fn frame(track: u8, time: MediaTime, keyframe: bool, format: &Arc<Format>, data:
     }
 }
 
-/// A track and its frames at 25 fps, shown in the order that FFmpeg finds.
+/// A track and its frames at 25 fps, shown in the order that FFmpeg finds: a second of them.
 pub(crate) fn video(encoder: &str, h265: bool) -> (Track, Vec<Frame>, Vec<u8>) {
+    video_of(FRAMES, encoder, h265)
+}
+
+/// So many frames.
+pub(crate) fn video_of(count: u32, encoder: &str, h265: bool) -> (Track, Vec<Frame>, Vec<u8>) {
     let container = if h265 { "hevc" } else { "h264" };
     // In a container FFmpeg writes the times it means, in order of decoding.
-    let with_times = encoded("320x180", FRAMES, &format!("{encoder} -copyts -f nut"));
+    let with_times = encoded("320x180", count, &format!("{encoder} -copyts -f nut"));
     let stream = ffmpeg(
         &format!("-f nut -i pipe:0 -c copy -bsf:v dump_extra -f {container} pipe:1"),
         &with_times,
@@ -221,15 +226,16 @@ fn ogg(mut stream: &[u8]) -> Vec<Bytes> {
     packets.split_off(2)
 }
 
-/// A second of a tone, encoded.
-fn tone(encoder: &str) -> Vec<u8> {
-    ffmpeg(
-        &format!("-f lavfi -i sine=frequency=440:duration=1 {encoder} pipe:1"),
-        &[],
-    )
+pub(crate) fn audio(name: &str) -> (Track, Vec<Frame>) {
+    audio_of(1, name)
 }
 
-pub(crate) fn audio(name: &str) -> (Track, Vec<Frame>) {
+/// So many seconds of a tone.
+pub(crate) fn audio_of(seconds: u32, name: &str) -> (Track, Vec<Frame>) {
+    let tone = |encoder: &str| {
+        let sine = format!("-f lavfi -i sine=frequency=440:duration={seconds}");
+        ffmpeg(&format!("{sine} {encoder} pipe:1"), &[])
+    };
     let g711 = |law| {
         Format::G711(G711 {
             law,

@@ -1,6 +1,7 @@
 //! Running `ffmpeg` and `ffprobe` with bytes in and bytes out.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Standard output of `ffmpeg -v error ARGUMENTS` fed with `input`.
@@ -13,6 +14,13 @@ pub(crate) fn ffprobe(arguments: &str, input: &[u8]) -> String {
     String::from_utf8(run("ffprobe", &format!("-v error {arguments} -i pipe:0"), input)).expect("ffprobe writes text")
 }
 
+/// What `ffprobe` says of a file that it can seek in.
+pub(crate) fn ffprobe_file(arguments: &str, path: &Path) -> String {
+    let path = path.to_str().expect("temporary files have names of ASCII");
+    let said = run("ffprobe", &format!("-v error {arguments} -i {path}"), &[]);
+    String::from_utf8(said).expect("ffprobe writes text")
+}
+
 /// The test pattern of FFmpeg, encoded.
 pub(crate) fn encoded(size: &str, frames: u32, encoder: &str) -> Vec<u8> {
     ffmpeg(
@@ -23,10 +31,13 @@ pub(crate) fn encoded(size: &str, frames: u32, encoder: &str) -> Vec<u8> {
 
 /// A hash of every decoded picture.
 pub(crate) fn picture_hashes(format: &str, stream: &[u8]) -> Vec<String> {
-    let text = ffmpeg(
-        &format!("-f {format} -i pipe:0 -map 0:v -fps_mode passthrough -f framemd5 pipe:1"),
-        stream,
-    );
+    hashes(&format!("-f {format} -i pipe:0"), stream)
+}
+
+/// A hash of every picture that is decoded from this input.
+pub(crate) fn hashes(input: &str, stream: &[u8]) -> Vec<String> {
+    let arguments = format!("{input} -map 0:v -fps_mode passthrough -f framemd5 pipe:1");
+    let text = ffmpeg(&arguments, stream);
     let text = String::from_utf8(text).expect("framemd5 is text");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
