@@ -61,8 +61,8 @@ pub enum NoRoom {
     Empty,
 }
 
-/// What a file that is finished is completed by: its duration, and its index, where that has room for all fragments and each begins with a keyframe. `head` is all in front of its first fragment, `fragments` are all that it has; `first_shown_90k` is
-/// [`super::Start::first_shown_90k`] of its first.
+/// What a file that is finished is completed by: its duration, and its index, where that has room for all fragments and each begins with a keyframe.
+/// `head` is all in front of its first fragment, `fragments` are all that it has; `first_shown_90k` is [`super::Start::first_shown_90k`] of its first.
 ///
 /// # Errors
 /// [`NoRoom`]. The file plays as it is.
