@@ -6,5 +6,6 @@
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
 
 pub mod clock;
+pub mod name;
 pub mod segment;
 pub mod storage;
