@@ -7,5 +7,6 @@
 
 pub mod clock;
 pub mod name;
+pub mod retention;
 pub mod segment;
 pub mod storage;
