@@ -10,3 +10,4 @@ pub mod name;
 pub mod retention;
 pub mod segment;
 pub mod storage;
+pub mod trigger;
