@@ -148,8 +148,10 @@ impl Viewer {
     }
 
     fn send(&mut self) {
-        for (batch, datagram) in self.out.datagrams() {
-            let _ = self.socket.send_to(datagram, batch.to);
+        for batch in self.out.batches() {
+            for datagram in self.out.datagrams_of(batch) {
+                let _ = self.socket.send_to(datagram, batch.to);
+            }
         }
         self.out.clear();
     }
