@@ -1,7 +1,10 @@
-//! The disk is full: pictures go on, a change of settings is refused whole, and works when there is room again.
+//! The disk is full: pictures go on, a change of settings is refused whole, the index of recordings waits; and all works when there is room again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use sightline::record::index::{Change, Error, Index, MAX_TIME_90K, Segment, SegmentId, State};
 
 use super::killing::{frames, viewer, wait_for_frames};
 use super::support::{Server, publish_with_ffmpeg, tool};
@@ -13,11 +16,11 @@ struct Disk {
 }
 
 impl Disk {
-    fn new() -> Self {
+    fn of(kilobytes: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         system(
             "mount",
-            &format!("-t tmpfs -o size=64k tmpfs {}", folder.path().display()),
+            &format!("-t tmpfs -o size={kilobytes}k tmpfs {}", folder.path().display()),
         );
         Self { folder }
     }
@@ -29,7 +32,7 @@ impl Disk {
     /// Until nothing more fits.
     fn fill(&self) -> PathBuf {
         let path = self.path("filler");
-        assert!(std::fs::write(&path, vec![1; 1 << 20]).is_err(), "it is not full");
+        assert!(std::fs::write(&path, vec![1; 4 << 20]).is_err(), "it is not full");
         path
     }
 }
@@ -58,7 +61,7 @@ fn change(server: &Server, http_port: u16, level: &str) -> (String, String) {
 
 #[test]
 fn pictures_go_on_and_settings_stay_what_they_were() {
-    let disk = Disk::new();
+    let disk = Disk::of(64);
     let file = disk.path("sightline.toml");
     let comment = "# kept\n";
     std::fs::write(&file, comment).unwrap();
@@ -85,6 +88,85 @@ fn pictures_go_on_and_settings_stay_what_they_were() {
     assert_eq!(status, "200", "{answer}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains("# kept") && text.contains("level = \"warn\""), "{text}");
+}
+
+/// A minute of a camera.
+fn minute(number: i64) -> Change {
+    let segment = Segment {
+        id: SegmentId(number),
+        camera: "cam".parse().unwrap(),
+        storage: [1; 16],
+        path: format!("cam/segment_{number}.mp4"),
+        run: 1,
+        start_90k: number * 60 * 90_000,
+        duration_90k: 60 * 90_000,
+        bytes: 15_000_000,
+        head_bytes: 5_000,
+        crc: 0,
+        drift_90k: 0,
+        state: State::Whole,
+        ended: None,
+        age_end_90k: 0,
+        is_age_sure: true,
+    };
+    Change::Segment(segment, vec![5; 300])
+}
+
+/// What was told waits, nothing of it is written by half, whoever asks is answered with what there is; and it is written when there is room.
+#[test]
+fn the_index_of_recordings_waits_for_room() {
+    let disk = Disk::of(2_048);
+    let path = disk.path("recordings.db");
+    let index = Index::open(&path, Duration::from_millis(50)).unwrap().index;
+    let path_of_storage = disk.folder.path().display().to_string();
+    index
+        .write(Change::Storage {
+            uuid: [1; 16],
+            path: path_of_storage,
+        })
+        .unwrap();
+    index.flush().unwrap();
+    let reader = index.reader().unwrap();
+    let filler = disk.fill();
+    let mut told = 0;
+    let error = loop {
+        for _ in 0..50 {
+            told += 1;
+            index.write(minute(told)).unwrap();
+        }
+        if let Err(error) = index.flush() {
+            break error;
+        }
+        assert!(told < 10_000, "it is not full");
+    };
+    assert_eq!(error, Error::NoRoom { path: path.clone() });
+    assert_eq!(index.health().failing, Some(error));
+    let known = reader.usage().unwrap().first().map_or(0, |usage| usage.segments);
+    assert!(known < told as u64 && known.is_multiple_of(50), "{known} of {told}");
+    assert!(
+        matches!(index.discard(vec![SegmentId(1)]), Err(Error::NoRoom { .. })),
+        "no file may be removed"
+    );
+
+    std::fs::remove_file(filler).unwrap();
+    let begun = std::time::Instant::now();
+    while index.health().failing.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it goes on by itself");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(reader.usage().unwrap()[0].segments, told as u64);
+    let camera = "cam".parse().unwrap();
+    assert_eq!(reader.runs(&camera, 0..MAX_TIME_90K, 0).unwrap().runs.len(), 1);
+    assert!(reader.check(10).unwrap().is_empty());
+    drop(reader);
+    index.close().unwrap();
+    // A file that was to be made on a full disk is another matter: nothing is opened, nothing thrown away.
+    let filler = disk.fill();
+    let other = disk.path("other.db");
+    let error = Index::open(&other, Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::NoRoom { .. }), "{error}");
+    std::fs::remove_file(filler).unwrap();
+    assert!(Index::open(&other, Duration::from_secs(1)).unwrap().is_new);
 }
 
 /// Temporary files.

@@ -21,6 +21,7 @@ mod scenario;
 
 mod churn;
 mod day;
+mod index;
 mod passers_by;
 mod soak;
 

@@ -45,7 +45,7 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// So that the new name outlives a power cut. Not everywhere can folders be opened; then the file system must do by itself.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent().map(File::open) {
         Some(Ok(folder)) => folder.sync_all(),
         _ => Ok(()),

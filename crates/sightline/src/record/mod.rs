@@ -6,6 +6,7 @@
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
 
 pub mod clock;
+pub mod index;
 pub mod name;
 pub mod retention;
 pub mod segment;

@@ -1,0 +1,333 @@
+//! The tables, and how a file comes to have them.
+//!
+//! Belongs here: the numbered migrations, opening a file, the copy that is made before one is changed, putting one aside that cannot be read. Does not
+//! belong here: what stands in the tables ([`super::write`], [`super::read`]).
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::Error;
+use crate::files;
+
+/// Changes of the tables, the first makes them. One that was released is never changed; the format of a file is how many were done to it.
+///
+/// - `segment`: one row a file. Its number is the order of recording; so the tree grows at its end, and retention takes from its beginning.
+/// - `age_end_90k` is what retention counts age by, which is not the date that people see; `has_event` is kept for it, too.
+/// - `fragments` stands apart, so that no walk over segments reads it.
+/// - `span`: what is recorded without a gap, for ranges. It follows from `segment` alone: rows of one run and storage that meet, of those that begin on
+///   one day of UTC. The day bounds how long one is, and with it how far a question has to look back; and how much is made anew when one is removed.
+/// - `usage` follows from `segment` too, and is kept by triggers: no statement can forget it.
+pub(super) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE storage (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL UNIQUE, path TEXT NOT NULL) STRICT;
+    CREATE TABLE camera (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+    CREATE TABLE segment (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        camera INTEGER NOT NULL, storage INTEGER NOT NULL, run INTEGER NOT NULL,
+        start_90k INTEGER NOT NULL, duration_90k INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, head_bytes INTEGER NOT NULL, crc INTEGER NOT NULL, drift_90k INTEGER NOT NULL,
+        state INTEGER NOT NULL, ended INTEGER, path TEXT NOT NULL,
+        age_end_90k INTEGER NOT NULL, is_age_sure INTEGER NOT NULL, has_event INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX segment_time ON segment (camera, start_90k);
+    CREATE INDEX segment_unsettled ON segment (state) WHERE state = 0 OR state = 3;
+    CREATE INDEX segment_unsure ON segment (is_age_sure) WHERE is_age_sure = 0;
+    CREATE TABLE fragments (segment INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+
+    CREATE TABLE span (
+        camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, run INTEGER NOT NULL,
+        end_90k INTEGER NOT NULL, storage INTEGER NOT NULL, first INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, segments INTEGER NOT NULL, ended INTEGER,
+        PRIMARY KEY (camera, start_90k, run, storage)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX span_run ON span (camera, run, start_90k);
+    CREATE INDEX span_order ON span (storage, camera, first);
+
+    CREATE TABLE usage (
+        storage INTEGER NOT NULL, camera INTEGER NOT NULL, bytes INTEGER NOT NULL, segments INTEGER NOT NULL,
+        PRIMARY KEY (storage, camera)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER usage_of_new AFTER INSERT ON segment WHEN new.state IN (1, 2) BEGIN
+        INSERT INTO usage VALUES (new.storage, new.camera, new.bytes, 1)
+            ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, segments = segments + 1;
+    END;
+    CREATE TRIGGER usage_of_gone AFTER DELETE ON segment WHEN old.state IN (1, 2) BEGIN
+        UPDATE usage SET bytes = bytes - old.bytes, segments = segments - 1 WHERE storage = old.storage AND camera = old.camera;
+    END;
+    CREATE TRIGGER usage_of_no_longer AFTER UPDATE OF storage, camera, bytes, state ON segment WHEN old.state IN (1, 2) BEGIN
+        UPDATE usage SET bytes = bytes - old.bytes, segments = segments - 1 WHERE storage = old.storage AND camera = old.camera;
+    END;
+    CREATE TRIGGER usage_of_now AFTER UPDATE OF storage, camera, bytes, state ON segment WHEN new.state IN (1, 2) BEGIN
+        INSERT INTO usage VALUES (new.storage, new.camera, new.bytes, 1)
+            ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, segments = segments + 1;
+    END;
+
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        camera INTEGER NOT NULL, kind TEXT NOT NULL, start_90k INTEGER NOT NULL, end_90k INTEGER NOT NULL, score REAL, data TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX event_time ON event (camera, start_90k);
+    CREATE TABLE protected (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, end_90k INTEGER NOT NULL, why TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX protected_time ON protected (camera, start_90k);
+    "];
+
+/// `SLrx`: stands in the head of our files (`PRAGMA application_id`).
+const APPLICATION_ID: i64 = 0x534C_7278;
+/// How each database of SQLite begins, and the smallest page that one can have.
+const BEGIN: &[u8] = b"SQLite format 3\0";
+const LEAST_BYTES: u64 = 512;
+/// How long a lock of somebody else is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+/// What is left of the log when it was taken over, in bytes. It is taken over at every 1,000 pages (4 MB).
+const MAX_LOG_BYTES: i64 = 8 << 20;
+/// How many that cannot be read are kept. They are never deleted.
+pub(super) const MAX_ASIDE: usize = 8;
+
+/// A file that was opened to be written.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) connection: Connection,
+    /// It was made just now: nothing stands in it.
+    pub(super) is_new: bool,
+    /// The format that it had, where it was brought to another.
+    pub(super) migrated_from: Option<u32>,
+}
+
+/// Moves a file that cannot be read out of the way, with its log, and says where it lies now. Nobody may have it open.
+///
+/// # Errors
+/// [`Error::TooManyAside`], and what the system says.
+pub fn put_aside(path: &Path) -> Result<PathBuf, Error> {
+    let mut names = (1..=MAX_ASIDE).map(|number| beside(path, &format!(".unreadable-{number}")));
+    let is_free = |name: &PathBuf| {
+        [name.clone(), beside(name, "-wal")]
+            .iter()
+            .all(|path| fs::symlink_metadata(path).is_err())
+    };
+    let aside = names.find(is_free).ok_or_else(|| Error::TooManyAside {
+        path: path.to_owned(),
+        count: MAX_ASIDE,
+    })?;
+    // The log first: beside another file it would be taken for the log of that one.
+    let moved = there(fs::rename(beside(path, "-wal"), beside(&aside, "-wal")))
+        .and_then(|()| there(fs::remove_file(beside(path, "-shm"))))
+        .and_then(|()| fs::rename(path, &aside))
+        .and_then(|()| files::sync_folder(path));
+    moved.map_err(|error| Error::of_system(path, &error))?;
+    Ok(aside)
+}
+
+/// A connection that reads alone.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(connection)
+    });
+    opened.map_err(|error| Error::of(path, &error))
+}
+
+/// Opens the file, makes it where there is none, brings it to the newest format.
+pub(super) fn open(path: &Path, migrations: &[&str]) -> Result<Found, Error> {
+    let is_new = make(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let of = |error| Error::of(path, &error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
+    connection.busy_timeout(BUSY).map_err(of)?;
+    connection.set_prepared_statement_cache_capacity(48);
+    let format = format(&connection, path, migrations.len() as u32)?;
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(of)?;
+    if mode != "wal" {
+        return Err(Error::NotOpened {
+            path: path.to_owned(),
+            why: "this file system has no shared memory, which a log of changes wants".to_owned(),
+        });
+    }
+    let settings = format!(
+        "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = {MAX_LOG_BYTES}; PRAGMA temp_store = MEMORY;"
+    );
+    connection.execute_batch(&settings).map_err(of)?;
+    migrate(&mut connection, path, format, migrations)?;
+    let migrated_from = (format > 0 && format < migrations.len() as u32).then_some(format);
+    Ok(Found {
+        connection,
+        is_new: is_new || format == 0,
+        migrated_from,
+    })
+}
+
+/// An empty file for its owner alone where there is none; whether there was none. SQLite gives its log the same rights.
+fn make(path: &Path) -> Result<bool, Error> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(Error::Folder { path: path.to_owned() }),
+        Ok(_) => begins_as_one(path).map(|()| false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = files::private(OpenOptions::new().write(true).create_new(true)).open(path);
+            made.and_then(|_| files::sync_folder(path))
+                .map(|()| true)
+                .map_err(|error| Error::of_system(path, &error))
+        }
+        Err(error) => Err(Error::of_system(path, &error)),
+    }
+}
+
+/// SQLite takes a few bytes for nothing, and writes over them; and the log of a file that is none it throws away. So that is looked at before.
+fn begins_as_one(path: &Path) -> Result<(), Error> {
+    let mut begin = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(LEAST_BYTES).read_to_end(&mut begin));
+    read.map_err(|error| Error::of_system(path, &error))?;
+    if begin.is_empty() || (begin.len() as u64 == LEAST_BYTES && begin.starts_with(BEGIN)) {
+        return Ok(());
+    }
+    Err(Error::Damaged {
+        path: path.to_owned(),
+        why: "it is not a database".to_owned(),
+    })
+}
+
+/// The format of the file; 0: it is empty.
+fn format(connection: &Connection, path: &Path, known: u32) -> Result<u32, Error> {
+    let number = |pragma: &str| -> Result<i64, Error> {
+        let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
+        read.map_err(|error| Error::of(path, &error))
+    };
+    let (application, format) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| Error::of(path, &error))?;
+    if application == 0 && format == 0 && tables == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION_ID {
+        return Err(Error::Foreign { path: path.to_owned() });
+    }
+    match u32::try_from(format) {
+        Ok(format) if (1..=known).contains(&format) => Ok(format),
+        Ok(found) if found > known => Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        }),
+        _ => Err(Error::Damaged {
+            path: path.to_owned(),
+            why: format!("its format is {format}"),
+        }),
+    }
+}
+
+/// Each in one transaction. Before the first a copy is made of what is there: with it, the version before can be started again. The copy of the time before
+/// goes when all is done.
+fn migrate(connection: &mut Connection, path: &Path, from: u32, migrations: &[&str]) -> Result<(), Error> {
+    let wanted = migrations.len() as u32;
+    if from == wanted {
+        return Ok(());
+    }
+    if from > 0 {
+        copy(connection, path, &copy_of(path, from))?;
+    }
+    for (number, migration) in (1..).zip(migrations).skip(from as usize) {
+        step(connection, number, migration).map_err(|error| match Error::of(path, &error) {
+            known @ (Error::NoRoom { .. } | Error::InUse { .. }) => known,
+            damaged @ Error::Damaged { .. } if is_corrupt(&error) => damaged,
+            // Whatever else it is, it may be the fault of the statements: the file is not given up for it.
+            _ => Error::Migration {
+                path: path.to_owned(),
+                from: number - 1,
+                to: number,
+                why: error.to_string(),
+            },
+        })?;
+    }
+    for format in 1..from {
+        there(fs::remove_file(copy_of(path, format))).map_err(|error| Error::of_system(path, &error))?;
+    }
+    Ok(())
+}
+
+/// Whether SQLite says of the file itself that it is damaged.
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn step(connection: &mut Connection, number: u32, migration: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let format: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    // Another process may have done it meanwhile.
+    if format < number {
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    transaction.commit()
+}
+
+/// Copies what is there as it is now, with what stands in the log. The copy is there whole or not at all.
+fn copy(connection: &Connection, path: &Path, to: &Path) -> Result<(), Error> {
+    let unfinished = beside(to, ".new");
+    for name in [unfinished.clone(), beside(&unfinished, "-journal")] {
+        there(fs::remove_file(name)).map_err(|error| Error::of_system(path, &error))?;
+    }
+    let copied = make(&unfinished)
+        .and_then(|_| copy_pages(connection, &unfinished).map_err(|error| Error::of(&unfinished, &error)));
+    let named = copied.and_then(|()| {
+        OpenOptions::new()
+            .write(true)
+            .open(&unfinished)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&unfinished, to))
+            .and_then(|()| files::sync_folder(to))
+            .map_err(|error| Error::of_system(to, &error))
+    });
+    if named.is_err() {
+        // What stays is removed by the next try.
+        let _ = fs::remove_file(&unfinished);
+    }
+    named
+}
+
+fn copy_pages(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
+    let mut to = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    to.busy_timeout(BUSY)?;
+    let backup = Backup::new(connection, &mut to)?;
+    match backup.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            None,
+        )),
+    }
+}
+
+/// What a file of an older format is kept as.
+fn copy_of(path: &Path, format: u32) -> PathBuf {
+    beside(path, &format!(".format-{format}"))
+}
+
+/// The same name with something behind it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// What was to go may not have been there.
+fn there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,183 @@
+//! Spans: what is recorded without a gap, as it follows from the segments.
+//!
+//! Belongs here: making a day's spans anew from its segments, and the short way for a segment that continues one. Does not belong here: what is done to
+//! segments ([`super::write`]), how spans are told ([`super::join`]).
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{DAY_90K, SegmentId, State, day};
+
+/// A part of `span` that is to be made anew.
+pub(super) type Touched = (i64, i64, i64);
+
+/// What spans follow from.
+pub(super) struct Known {
+    pub(super) camera: i64,
+    pub(super) storage: i64,
+    pub(super) run: i64,
+    pub(super) start_90k: i64,
+    pub(super) duration_90k: i64,
+    pub(super) bytes: i64,
+    pub(super) state: i64,
+    pub(super) ended: Option<i64>,
+}
+
+impl Known {
+    /// Which part of `span` it is in, if it is kept.
+    pub(super) fn touches(&self) -> Option<Touched> {
+        let is_kept = State::of(self.state).is_some_and(State::is_kept);
+        is_kept.then(|| (self.camera, self.run, day(self.start_90k)))
+    }
+}
+
+pub(super) fn known(connection: &Connection, id: SegmentId) -> rusqlite::Result<Option<Known>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT camera, storage, run, start_90k, duration_90k, bytes, state, ended FROM segment WHERE id = ?1",
+    )?;
+    let known = statement.query_row([id.0], |row| {
+        Ok(Known {
+            camera: row.get(0)?,
+            storage: row.get(1)?,
+            run: row.get(2)?,
+            start_90k: row.get(3)?,
+            duration_90k: row.get(4)?,
+            bytes: row.get(5)?,
+            state: row.get(6)?,
+            ended: row.get(7)?,
+        })
+    });
+    known.optional()
+}
+
+/// A segment that is new, where it continues a span or begins one, as nearly all do: without reading the day. `false`: it is between others.
+pub(super) fn extend(connection: &Connection, id: SegmentId, new: &Known) -> rusqlite::Result<bool> {
+    let end_90k = new.start_90k + new.duration_90k;
+    let day_90k = day(new.start_90k) * DAY_90K;
+    let before: Option<(i64, i64)> = connection
+        .prepare_cached(
+            "SELECT start_90k, end_90k FROM span WHERE camera = ?1 AND run = ?2 AND start_90k >= ?3 AND start_90k < ?4 AND storage = ?5
+                ORDER BY start_90k DESC LIMIT 1",
+        )?
+        .query_row(
+            params![new.camera, new.run, day_90k, day_90k + DAY_90K, new.storage],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    match before {
+        // The last of the day ends behind its beginning: it is not the newest.
+        Some((_, end)) if end > new.start_90k => return Ok(false),
+        Some((start, end)) if end == new.start_90k => {
+            connection
+                .prepare_cached(
+                    "UPDATE span SET end_90k = ?5, bytes = bytes + ?6, segments = segments + 1, ended = ?7
+                        WHERE camera = ?1 AND start_90k = ?2 AND run = ?3 AND storage = ?4",
+                )?
+                .execute(params![
+                    new.camera,
+                    start,
+                    new.run,
+                    new.storage,
+                    end_90k,
+                    new.bytes,
+                    new.ended
+                ])?;
+        }
+        _ => {
+            insert(connection, new.camera, new.run, &Piece::of(id.0, new))?;
+        }
+    }
+    Ok(true)
+}
+
+/// A row of `span`.
+struct Piece {
+    start_90k: i64,
+    end_90k: i64,
+    storage: i64,
+    first: i64,
+    bytes: i64,
+    segments: i64,
+    ended: Option<i64>,
+}
+
+impl Piece {
+    fn of(id: i64, segment: &Known) -> Self {
+        Self {
+            start_90k: segment.start_90k,
+            end_90k: segment.start_90k.saturating_add(segment.duration_90k),
+            storage: segment.storage,
+            first: id,
+            bytes: segment.bytes,
+            segments: 1,
+            ended: segment.ended,
+        }
+    }
+
+    /// Whether the next segment stands in it, too. Those of one run that lie one over the other are one.
+    fn takes(&mut self, next: &Self) -> bool {
+        if next.storage != self.storage || next.start_90k > self.end_90k {
+            return false;
+        }
+        if next.end_90k >= self.end_90k {
+            (self.end_90k, self.ended) = (next.end_90k, next.ended);
+        }
+        self.bytes = self.bytes.saturating_add(next.bytes);
+        self.segments += next.segments;
+        true
+    }
+}
+
+/// Makes the spans of a run anew that begin on one day, from its segments.
+pub(super) fn settle(connection: &Connection, (camera, run, day): Touched) -> rusqlite::Result<()> {
+    let from_90k = day.saturating_mul(DAY_90K);
+    let to_90k = from_90k.saturating_add(DAY_90K);
+    connection
+        .prepare_cached("DELETE FROM span WHERE camera = ?1 AND run = ?2 AND start_90k >= ?3 AND start_90k < ?4")?
+        .execute(params![camera, run, from_90k, to_90k])?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, storage, start_90k, duration_90k, bytes, state, ended FROM segment
+            WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state IN (1, 2) ORDER BY storage, start_90k, id",
+    )?;
+    let mut rows = statement.query(params![camera, run, from_90k, to_90k])?;
+    let mut open: Option<Piece> = None;
+    while let Some(row) = rows.next()? {
+        let segment = Known {
+            camera,
+            storage: row.get(1)?,
+            run,
+            start_90k: row.get(2)?,
+            duration_90k: row.get(3)?,
+            bytes: row.get(4)?,
+            state: row.get(5)?,
+            ended: row.get(6)?,
+        };
+        let next = Piece::of(row.get(0)?, &segment);
+        if open.as_mut().is_some_and(|piece| piece.takes(&next)) {
+            continue;
+        }
+        if let Some(piece) = open.replace(next) {
+            insert(connection, camera, run, &piece)?;
+        }
+    }
+    open.map_or(Ok(()), |piece| insert(connection, camera, run, &piece))
+}
+
+fn insert(connection: &Connection, camera: i64, run: i64, piece: &Piece) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO span (camera, start_90k, run, end_90k, storage, first, bytes, segments, ended)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            camera,
+            piece.start_90k,
+            run,
+            piece.end_90k,
+            piece.storage,
+            piece.first,
+            piece.bytes,
+            piece.segments,
+            piece.ended
+        ])?;
+    Ok(())
+}

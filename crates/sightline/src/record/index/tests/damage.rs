@@ -1,0 +1,276 @@
+//! Files that are not what was written. No panic, no endless loop, nothing deleted; a word for people, and an index that works where there can be one.
+
+use std::fs;
+
+use super::*;
+
+/// A file with a few hundred rows, closed, and its bytes.
+fn sound(path: &Path) -> Vec<u8> {
+    let index = open(path);
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    for id in 1..=300 {
+        let mut segment = segment(id);
+        segment.run = (id / 20) as u64;
+        segment.camera = name((id % 2) as usize);
+        index.write(Change::Segment(segment, vec![id as u8; 300])).unwrap();
+        index.write(Change::Event(event(id))).unwrap();
+    }
+    let protected = Protected {
+        camera: name(0),
+        range_90k: BEGIN_90K..BEGIN_90K + 9 * MINUTE_90K,
+        why: "kept".to_owned(),
+    };
+    index.protect(protected).unwrap();
+    index.close().unwrap();
+    fs::read(path).unwrap()
+}
+
+/// Asks and tells everything that there is. What comes of it is one thing or another.
+fn use_it(index: &Index) -> Result<(), Error> {
+    let reader = index.reader()?;
+    let all = 0..MAX_TIME_90K;
+    for camera in [name(0), name(1)] {
+        for resolution_90k in [0, DAY_90K] {
+            let _ = reader.runs(&camera, all.clone(), resolution_90k);
+        }
+        for minute in (0..300).step_by(30) {
+            let _ = reader.at(&camera, BEGIN_90K + minute * MINUTE_90K);
+        }
+        let _ = reader.segments(&camera, all.clone(), None, 1_000);
+        let _ = reader.events(&camera, all.clone(), None, None);
+        let _ = reader.oldest(
+            &Scope {
+                camera: Some(&camera),
+                storages: &[storage(0)],
+                has_event: None,
+            },
+            |_| ControlFlow::Continue(()),
+        );
+        let _ = reader.protected(Some(&camera), None);
+    }
+    for id in (1..=300).step_by(17) {
+        let _ = reader.segment(SegmentId(id));
+        let _ = reader.fragments(SegmentId(id));
+    }
+    let _ = (
+        reader.open_segments(None),
+        reader.garbage(None),
+        reader.usage(),
+        reader.cameras(),
+        reader.carried_90k(),
+        reader.storages(),
+    );
+    let _ = reader.oldest(
+        &Scope {
+            camera: None,
+            storages: &[storage(0), storage(1)],
+            has_event: Some(true),
+        },
+        |_| ControlFlow::Continue(()),
+    );
+    let _ = (reader.protected(None, None), reader.check(5));
+    let mut new = segment(301);
+    new.id = index.next_segment();
+    for change in [
+        Change::Segment(new, vec![1; 200]),
+        Change::Event(event(301)),
+        Change::Gone(SegmentId(3)),
+    ] {
+        let _ = index.write(change);
+    }
+    let moved = Change::Moved {
+        camera: name(0),
+        run: 2,
+        by_90k: MINUTE_90K,
+    };
+    let _ = index.write(moved);
+    index.flush()?;
+    index.discard((1..=300).map(SegmentId).collect()).map(drop)
+}
+
+/// Opens it and uses it. Whether it was put aside; then it lies there as it was, and another works.
+fn try_it(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
+    let opened = Index::open(path, NEVER)?;
+    if let Some(aside) = opened.aside {
+        assert!(
+            fs::read(&aside).unwrap() == bytes,
+            "what cannot be read is kept as it is"
+        );
+        assert!(opened.is_new);
+        use_it(&opened.index).unwrap();
+        opened.index.close().unwrap();
+        return Ok(true);
+    }
+    let used = use_it(&opened.index);
+    let closed = opened.index.close();
+    used.and(closed).map(|()| false)
+}
+
+#[test]
+fn turned_bits_and_overwritten_pieces_are_no_panic() {
+    let (_made, path) = folder();
+    let sound = sound(&path);
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut aside, mut damaged, mut unnoticed, mut other) = (0, 0, 0, Vec::new());
+    for round in 0..90 {
+        let (_folder, path) = folder();
+        let mut bytes = sound.clone();
+        // The head and the first pages as often as all others together.
+        let within = if round % 2 == 0 { bytes.len() } else { 6_000 };
+        let at = random.usize(..within);
+        match round % 3 {
+            0 => bytes[at] ^= 1 << random.u8(..8),
+            1 => bytes[at] = random.u8(..),
+            _ => {
+                let end = (at + random.usize(1..3_000)).min(bytes.len());
+                bytes[at..end].fill_with(|| random.u8(..));
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+        match try_it(&path, &bytes) {
+            Ok(true) => aside += 1,
+            Ok(false) => unnoticed += 1,
+            Err(Error::Damaged { .. }) => damaged += 1,
+            Err(error) => other.push(error.to_string()),
+        }
+    }
+    assert!(
+        aside > 3 && damaged > 3 && unnoticed > 3,
+        "{aside} {damaged} {unnoticed} {other:?}"
+    );
+    // A turned bit in the head may make it one of another program or a newer version. Nothing else is thought of it.
+    assert!(
+        other.len() < 15 && other.iter().all(|error| error.contains("recordings.db")),
+        "{other:?}"
+    );
+}
+
+#[test]
+fn a_file_that_was_cut_is_no_panic() {
+    let (_made, path) = folder();
+    let sound = sound(&path);
+    let lengths = [
+        0,
+        1,
+        15,
+        16,
+        99,
+        100,
+        101,
+        1_000,
+        4_095,
+        4_096,
+        4_097,
+        9_000,
+        sound.len() / 2,
+        sound.len() - 4_096,
+        sound.len() - 1,
+    ];
+    for length in lengths {
+        let (_folder, path) = folder();
+        let bytes = &sound[..length];
+        fs::write(&path, bytes).unwrap();
+        match try_it(&path, bytes) {
+            // Of the last page a byte is missing, or nothing is there at all.
+            Ok(false) => assert!(length == 0 || length + 1 == sound.len(), "{length}"),
+            Ok(true) => {}
+            Err(error) => assert!(error.is_damage(), "{length}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_no_database_is_put_aside_with_its_log_and_never_deleted() {
+    let (folder, path) = folder();
+    for number in 1..=schema::MAX_ASIDE {
+        let text = format!("no database {number}").repeat(1_000);
+        fs::write(&path, &text).unwrap();
+        fs::write(schema::beside(&path, "-wal"), "its log").unwrap();
+        let opened = Index::open(&path, NEVER).unwrap();
+        let aside = folder.path().join(format!("recordings.db.unreadable-{number}"));
+        assert_eq!((opened.aside, opened.is_new), (Some(aside.clone()), true));
+        assert_eq!(fs::read_to_string(&aside).unwrap(), text);
+        assert_eq!(fs::read_to_string(schema::beside(&aside, "-wal")).unwrap(), "its log");
+        use_it(&opened.index).unwrap();
+    }
+    fs::write(&path, "one more").unwrap();
+    let error = Index::open(&path, NEVER).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooManyAside {
+                count: schema::MAX_ASIDE,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "one more");
+    // As the message says: they are moved away, and it works.
+    for number in 1..=schema::MAX_ASIDE {
+        let aside = folder.path().join(format!("recordings.db.unreadable-{number}"));
+        fs::remove_file(schema::beside(&aside, "-wal")).unwrap();
+        fs::remove_file(aside).unwrap();
+    }
+    assert!(Index::open(&path, NEVER).unwrap().aside.is_some());
+}
+
+#[test]
+fn what_is_somebody_elses_or_no_file_is_left_alone() {
+    let (folder, path) = folder();
+    fs::create_dir(&path).unwrap();
+    let error = Index::open(&path, NEVER).unwrap_err();
+    assert_eq!(error, Error::Folder { path: path.clone() });
+    assert!(error.to_string().contains("move it away"), "{error}");
+    fs::remove_dir(&path).unwrap();
+
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other
+        .execute_batch("CREATE TABLE cats (name TEXT); INSERT INTO cats VALUES ('Mimi')")
+        .unwrap();
+    drop(other);
+    let bytes = fs::read(&path).unwrap();
+    let error = Index::open(&path, NEVER).unwrap_err();
+    assert_eq!(error, Error::Foreign { path: path.clone() });
+    assert!(fs::read(&path).unwrap() == bytes);
+
+    let nowhere = folder.path().join("no/such/folder/recordings.db");
+    let below_a_file = path.join("recordings.db");
+    for path in [nowhere, below_a_file] {
+        let error = Index::open(&path, NEVER).unwrap_err();
+        assert!(matches!(error, Error::NotOpened { .. }), "{error}");
+        assert!(error.to_string().contains("its folder must be there"), "{error}");
+    }
+}
+
+/// Nobody may write there, not even who may write everywhere.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_takes_no_files_is_said() {
+    let error = Index::open(Path::new("/proc/recordings.db"), NEVER).unwrap_err();
+    assert!(matches!(error, Error::NotOpened { .. }), "{error}");
+}
+
+/// It rots while it is in use: whoever asks is told, it is put aside, and another begins.
+#[test]
+fn damage_under_way_is_told_and_mended() {
+    let (_folder, path) = folder();
+    sound(&path);
+    let index = open(&path);
+    let mut bytes = fs::read(&path).unwrap();
+    // Its head and the list of its tables stay.
+    bytes[8_192..].fill(0xA5);
+    fs::write(&path, &bytes).unwrap();
+    let reader = index.reader().unwrap();
+    let error = reader
+        .usage()
+        .and_then(|_| reader.at(&name(0), BEGIN_90K + 9 * MINUTE_90K))
+        .unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    drop((reader, index));
+    let aside = put_aside(&path).unwrap();
+    assert!(aside.exists() && !path.exists());
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(opened.is_new && opened.aside.is_none());
+    use_it(&opened.index).unwrap();
+}

@@ -1,0 +1,506 @@
+//! The index on real files.
+
+mod damage;
+mod kills;
+mod limits;
+mod migrations;
+mod model;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::Value;
+
+use super::write::Store;
+use super::*;
+
+const SECOND_90K: i64 = 90_000;
+const MINUTE_90K: i64 = 60 * SECOND_90K;
+/// A minute before a day begins.
+const BEGIN_90K: i64 = 20_000 * DAY_90K - MINUTE_90K;
+/// So long that nothing is written by itself.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// A folder of its own, and where the index is in it.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recordings.db");
+    (folder, path)
+}
+
+fn open(path: &Path) -> Index {
+    Index::open(path, NEVER).unwrap().index
+}
+
+fn name(camera: usize) -> StreamName {
+    ["door", "house/garden", "yard"][camera].parse().unwrap()
+}
+
+fn storage(storage: u8) -> StorageId {
+    [storage + 1; 16]
+}
+
+fn storages() -> Vec<Change> {
+    let told = |number| Change::Storage {
+        uuid: storage(number),
+        path: format!("/disk/{number}"),
+    };
+    (0..2).map(told).collect()
+}
+
+/// A minute of the first camera.
+fn segment(id: i64) -> Segment {
+    Segment {
+        id: SegmentId(id),
+        camera: name(0),
+        storage: storage(0),
+        path: format!("door/2024-10-03/segment_{id}.mp4"),
+        run: 7,
+        start_90k: BEGIN_90K + id * MINUTE_90K,
+        duration_90k: MINUTE_90K,
+        bytes: 1_000 + id as u64,
+        head_bytes: 700,
+        crc: u32::MAX - id as u32,
+        drift_90k: -id,
+        state: State::Whole,
+        ended: None,
+        age_end_90k: id * MINUTE_90K,
+        is_age_sure: true,
+    }
+}
+
+/// What is deleted first.
+fn oldest(reader: &Reader, storages: &[StorageId], camera: Option<&StreamName>, limit: usize) -> Vec<i64> {
+    let scope = Scope {
+        camera,
+        storages,
+        has_event: None,
+    };
+    let mut found = Vec::new();
+    let visit = |aged: &Aged| {
+        found.push(aged.id.0);
+        if found.len() < limit {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    reader.oldest(&scope, visit).unwrap();
+    found
+}
+
+fn event(id: i64) -> Event {
+    Event {
+        id: EventId(id),
+        camera: name(0),
+        kind: "motion".to_owned(),
+        start_90k: BEGIN_90K + id * SECOND_90K,
+        end_90k: BEGIN_90K + (id + 5) * SECOND_90K,
+        score: Some(0.5),
+        data: "{}".to_owned(),
+    }
+}
+
+/// What stands in the tables, in order.
+fn dump(connection: &rusqlite::Connection) -> BTreeMap<String, Vec<String>> {
+    let tables = [
+        "meta",
+        "storage",
+        "camera",
+        "segment",
+        "fragments",
+        "span",
+        "usage",
+        "event",
+        "protected",
+    ];
+    tables
+        .into_iter()
+        .map(|table| {
+            let mut statement = connection
+                .prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))
+                .unwrap();
+            let columns = statement.column_count();
+            let rows = statement.query_map([], |row| {
+                let values: Vec<Value> = (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+                Ok(format!("{values:?}"))
+            });
+            (table.to_owned(), rows.unwrap().map(Result::unwrap).collect())
+        })
+        .collect()
+}
+
+fn store(path: &Path) -> Store {
+    Store::new(schema::open(path, schema::MIGRATIONS).unwrap().connection, path)
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_was_told_is_found() {
+    let (_folder, path) = folder();
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(opened.is_new && opened.was_clean && opened.aside.is_none());
+    let index = opened.index;
+    let reader = index.reader().unwrap();
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    for id in 1..=3 {
+        assert_eq!(index.next_segment(), SegmentId(id));
+        index.write(Change::Segment(segment(id), vec![id as u8; 40])).unwrap();
+    }
+    index.write(Change::Event(event(1))).unwrap();
+    index.write(Change::Carried { at_90k: BEGIN_90K }).unwrap();
+    assert_eq!(reader.usage().unwrap(), [], "nothing is written yet");
+    index.flush().unwrap();
+    assert_eq!(index.health().transactions, 1, "all in one");
+
+    let (found, fragments) = reader.at(&name(0), BEGIN_90K + 2 * MINUTE_90K).unwrap().unwrap();
+    assert_eq!((found, fragments), (segment(2), vec![2; 40]));
+    assert_eq!(
+        reader.at(&name(0), BEGIN_90K + 4 * MINUTE_90K).unwrap(),
+        None,
+        "its end is not in it"
+    );
+    assert_eq!(reader.at(&name(1), BEGIN_90K).unwrap(), None, "another camera");
+    assert_eq!(reader.segment(SegmentId(3)).unwrap(), Some(segment(3)));
+    assert_eq!(reader.fragments(SegmentId(9)).unwrap(), [0; 0]);
+    let runs = reader.runs(&name(0), 0..MAX_TIME_90K, 0).unwrap();
+    assert_eq!(runs.runs.len(), 1);
+    let run = Run {
+        run: 7,
+        start_90k: BEGIN_90K + MINUTE_90K,
+        end_90k: BEGIN_90K + 4 * MINUTE_90K,
+        recorded_90k: 3 * MINUTE_90K,
+        bytes: 3_006,
+        ended: None,
+        overlaps: false,
+    };
+    assert_eq!((&runs.runs[0], runs.next_90k), (&run, None));
+    assert_eq!(
+        reader.events(&name(0), 0..MAX_TIME_90K, None, None).unwrap().items,
+        [event(1)]
+    );
+    assert_eq!(
+        reader
+            .events(&name(0), 0..MAX_TIME_90K, Some("noise"), None)
+            .unwrap()
+            .items,
+        []
+    );
+    assert_eq!(reader.carried_90k().unwrap(), Some(BEGIN_90K));
+    assert_eq!(reader.storages().unwrap()[1], (storage(1), "/disk/1".to_owned()));
+    let times = CameraTimes {
+        camera: name(0),
+        oldest_90k: run.start_90k,
+        newest_90k: run.end_90k,
+    };
+    assert_eq!(reader.cameras().unwrap(), [times]);
+    assert_eq!(reader.check(10).unwrap(), [""; 0]);
+    drop(reader);
+    index.close().unwrap();
+
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(opened.was_clean && !opened.is_new, "closed in order");
+    assert_eq!(opened.index.next_segment(), SegmentId(4), "no number is given twice");
+    assert_eq!(opened.index.next_event(), EventId(2));
+}
+
+/// A start goes by these: what is open, what is garbage, and what the index knows of a day.
+#[test]
+fn a_start_finds_what_was_left_over() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    for id in 1..=4 {
+        index.write(Change::Segment(segment(id), vec![1])).unwrap();
+    }
+    let being_written = Segment {
+        state: State::Open,
+        duration_90k: 0,
+        bytes: 0,
+        ..segment(5)
+    };
+    index.write(Change::Segment(being_written, Vec::new())).unwrap();
+    let garbage = index.discard(vec![SegmentId(2), SegmentId(5), SegmentId(77)]).unwrap();
+    let paths: Vec<&str> = garbage.iter().map(|segment| segment.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        ["door/2024-10-03/segment_2.mp4"],
+        "what is being written is no garbage"
+    );
+    let reader = index.reader().unwrap();
+    let open: Vec<SegmentId> = reader
+        .open_segments(None)
+        .unwrap()
+        .items
+        .iter()
+        .map(|segment| segment.id)
+        .collect();
+    assert_eq!(open, [SegmentId(5)]);
+    assert_eq!(reader.garbage(None).unwrap().items, garbage);
+    assert_eq!(
+        reader.runs(&name(0), 0..MAX_TIME_90K, 0).unwrap().runs.len(),
+        2,
+        "there is a gap now"
+    );
+    assert_eq!(
+        reader
+            .runs(&name(0), 0..MAX_TIME_90K, MINUTE_90K + 1)
+            .unwrap()
+            .runs
+            .len(),
+        1,
+        "shorter than asked for"
+    );
+    let late = index
+        .write(Change::Segment(segment(2), Vec::new()))
+        .and_then(|()| index.write(Change::Gone(SegmentId(2))));
+    late.unwrap();
+    let recovered = Segment {
+        ended: Some(Ended::Killed),
+        ..segment(5)
+    };
+    index.write(Change::Segment(recovered, vec![9])).unwrap();
+    index.flush().unwrap();
+    assert_eq!(index.health().refused, 1, "what is garbage stays that");
+    assert_eq!(reader.garbage(None).unwrap().items, []);
+    assert_eq!(reader.open_segments(None).unwrap().items, []);
+    assert_eq!(reader.segment(SegmentId(2)).unwrap(), None);
+    let runs = reader.runs(&name(0), 0..MAX_TIME_90K, 0).unwrap().runs;
+    assert_eq!((runs.len(), runs[1].ended), (2, Some(Ended::Killed)));
+}
+
+#[test]
+fn what_is_protected_is_no_garbage() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    for id in 1..=5 {
+        index.write(Change::Segment(segment(id), Vec::new())).unwrap();
+    }
+    // From within the second to where the fourth begins.
+    let range_90k = segment(2).start_90k + 1..segment(4).start_90k;
+    let protected = Protected {
+        camera: name(0),
+        range_90k,
+        why: "a visitor".to_owned(),
+    };
+    let id = index.protect(protected.clone()).unwrap();
+    let reader = index.reader().unwrap();
+    let ids = |segments: Vec<Segment>| segments.iter().map(|segment| segment.id.0).collect::<Vec<i64>>();
+    assert_eq!(oldest(&reader, &[storage(0)], None, 10), [1, 4, 5]);
+    assert_eq!(reader.protected(Some(&name(0)), None).unwrap().items, [(id, protected)]);
+    let all = || (1..=5).map(SegmentId).collect::<Vec<_>>();
+    assert_eq!(ids(index.discard(all()).unwrap()), [1, 4, 5]);
+    assert!(index.release(id).unwrap() && !index.release(id).unwrap());
+    assert_eq!(ids(index.discard(all()).unwrap()), [2, 3]);
+    assert_eq!(reader.usage().unwrap(), []);
+}
+
+/// A machine without a clock records in 1970, until it knows better.
+#[test]
+fn a_run_is_moved_with_what_lies_in_it() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    let early = |id: i64| Segment {
+        start_90k: id * MINUTE_90K,
+        ..segment(id)
+    };
+    for id in 1..=3 {
+        index.write(Change::Segment(early(id), Vec::new())).unwrap();
+    }
+    let open = Segment {
+        state: State::Open,
+        duration_90k: 0,
+        ..early(4)
+    };
+    index.write(Change::Segment(open, Vec::new())).unwrap();
+    let event = Event {
+        start_90k: 2 * MINUTE_90K,
+        end_90k: 2 * MINUTE_90K + SECOND_90K,
+        ..event(1)
+    };
+    index.write(Change::Event(event)).unwrap();
+    let moved = Change::Moved {
+        camera: name(0),
+        run: 7,
+        by_90k: BEGIN_90K,
+    };
+    index.write(moved).unwrap();
+    index.flush().unwrap();
+    let reader = index.reader().unwrap();
+    for id in 1..=3 {
+        assert_eq!(reader.segment(SegmentId(id)).unwrap(), Some(segment(id)));
+    }
+    assert_eq!(
+        reader.segment(SegmentId(4)).unwrap().unwrap().start_90k,
+        segment(4).start_90k
+    );
+    let runs = reader.runs(&name(0), 0..MAX_TIME_90K, 0).unwrap().runs;
+    assert_eq!(
+        (runs.len(), runs[0].start_90k, runs[0].recorded_90k),
+        (1, segment(1).start_90k, 3 * MINUTE_90K)
+    );
+    let events = reader
+        .events(&name(0), BEGIN_90K..MAX_TIME_90K, None, None)
+        .unwrap()
+        .items;
+    assert_eq!(events[0].start_90k, BEGIN_90K + 2 * MINUTE_90K);
+}
+
+/// Age is counted by a time of its own. Rows that were written before it was known move with it, once.
+#[test]
+fn ages_are_set_right_once() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let unsure = Segment {
+        is_age_sure: false,
+        ..segment(2)
+    };
+    let mut changes = storages();
+    changes.extend([segment(1), unsure.clone()].map(|segment| Change::Segment(segment, Vec::new())));
+    for by_90k in [1_000, 5] {
+        changes.push(Change::Sure { at_90k: 77, by_90k });
+    }
+    assert_eq!(store.commit(&changes).unwrap().refused, 0);
+    let index = open(&path);
+    let reader = index.reader().unwrap();
+    assert_eq!(reader.segment(SegmentId(1)).unwrap(), Some(segment(1)));
+    let now = reader.segment(SegmentId(2)).unwrap().unwrap();
+    assert_eq!((now.age_end_90k, now.is_age_sure), (unsure.age_end_90k + 1_000, true));
+    assert_eq!(now.start_90k, unsure.start_90k, "the date that people see stays");
+    assert_eq!(reader.carried_90k().unwrap(), Some(77));
+}
+
+/// What has events is kept longer: it is told apart, whichever came first, the event or the end of the segment.
+#[test]
+fn segments_with_events_are_told_apart() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut changes = storages();
+    let at = |id: i64, minute: i64| Event {
+        start_90k: segment(minute).start_90k + SECOND_90K,
+        end_90k: segment(minute).start_90k + 2 * SECOND_90K,
+        ..event(id)
+    };
+    let open = Segment {
+        state: State::Open,
+        duration_90k: 0,
+        ..segment(5)
+    };
+    changes.extend((1..=4).map(|id| Change::Segment(segment(id), Vec::new())));
+    // It goes on into the third.
+    let long = Event {
+        end_90k: segment(3).start_90k,
+        ..at(1, 2)
+    };
+    changes.extend([
+        Change::Event(long),
+        Change::Segment(open, Vec::new()),
+        Change::Event(at(2, 5)),
+        Change::Segment(segment(5), Vec::new()),
+    ]);
+    assert_eq!(store.commit(&changes).unwrap().refused, 0);
+    let index = self::open(&path);
+    let reader = index.reader().unwrap();
+    let of = |has_event| {
+        let mut found = Vec::new();
+        let scope = Scope {
+            camera: Some(&name(0)),
+            storages: &[storage(0)],
+            has_event: Some(has_event),
+        };
+        reader
+            .oldest(&scope, |aged| {
+                assert_eq!((aged.has_event, aged.age_end_90k), (has_event, aged.id.0 * MINUTE_90K));
+                found.push(aged.id.0);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        found
+    };
+    assert_eq!((of(true), of(false)), (vec![2, 3, 5], vec![1, 4]));
+}
+
+/// Every answer is found by an index, whatever SQLite thinks of how large the tables are.
+#[test]
+fn no_question_reads_a_whole_table() {
+    let (_folder, path) = folder();
+    let store = store(&path);
+    for question in read::QUESTIONS.iter().chain(oldest::QUESTIONS) {
+        let mut statement = store
+            .connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {question}"))
+            .unwrap();
+        let mut rows = statement.raw_query();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get::<_, String>(3).unwrap());
+        }
+        assert!(
+            !steps.is_empty() && !steps.iter().any(|step| step.starts_with("SCAN")),
+            "{question}: {steps:?}"
+        );
+        let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
+        assert!(
+            !sorts || question.contains("ORDER BY first DESC"),
+            "{question}: {steps:?}"
+        );
+    }
+}
+
+#[test]
+fn it_is_written_by_itself_when_it_is_time() {
+    let (_folder, path) = folder();
+    let index = Index::open(&path, Duration::from_millis(20)).unwrap().index;
+    for told in 1..=3 {
+        index.write(Change::Carried { at_90k: told }).unwrap();
+        wait_until("it is written", || index.health().written == told as u64);
+    }
+    assert_eq!(index.reader().unwrap().carried_90k().unwrap(), Some(3));
+    assert_eq!(index.health().queued_bytes, 0);
+    assert_eq!(index.health().transactions, 3);
+}
+
+/// Whoever reads sees whole transactions while others write, and is not waited for.
+#[test]
+fn readers_and_the_writer_do_not_wait_for_each_other() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    index.flush().unwrap();
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3).map(|_| index.reader().unwrap()).collect();
+        let (done, is_done) = (
+            std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
+            std::sync::atomic::Ordering::Relaxed,
+        );
+        for reader in readers {
+            let done = done.clone();
+            scope.spawn(move || {
+                let mut seen = 0;
+                while !done.load(is_done) {
+                    let count = reader.usage().unwrap().first().map_or(0, |usage| usage.segments);
+                    assert!(count >= seen && count % 5 == 0, "{seen} {count}");
+                    seen = count;
+                }
+            });
+        }
+        for id in 1..=200 {
+            index.write(Change::Segment(segment(id), vec![0; 300])).unwrap();
+            if id % 5 == 0 {
+                index.flush().unwrap();
+            }
+        }
+        done.store(true, is_done);
+    });
+}

@@ -1,0 +1,387 @@
+//! The thread that writes, and the handle to it.
+//!
+//! Belongs here: what is waited for, how changes come together in one transaction, what is kept when one fails. Does not belong here: what a change does
+//! ([`super::write`]).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::read::Count;
+use super::write::Store;
+use super::{Change, Error, EventId, MAX_READERS, Protected, ProtectedId, Reader, Segment, SegmentId, schema};
+
+/// The index of recordings, open to be written. Dropped, it writes what is left and closes the file.
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    commands: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An index, and what was found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The index.
+    pub index: Index,
+    /// Nothing stands in it: it is to be made from the files.
+    pub is_new: bool,
+    /// It was closed in order, so all that was recorded is told, and nothing is open. Of a new one too.
+    pub was_clean: bool,
+    /// The file that could not be read, where it lies now. It is never deleted by this program.
+    pub aside: Option<PathBuf>,
+    /// The format that it had, where it was an older one. What there was is beside it, as `NAME.format-N`.
+    pub migrated_from: Option<u32>,
+}
+
+/// How the writing goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What waits to be written, in bytes of memory.
+    pub queued_bytes: usize,
+    /// Changes that were written.
+    pub written: u64,
+    /// Changes that could not be, whatever the disk: a fault of who told them.
+    pub refused: u64,
+    /// Transactions.
+    pub transactions: u64,
+    /// Why the last transaction failed; what it was to write is tried again. `None`: it did not.
+    pub failing: Option<Error>,
+}
+
+/// Why a change was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// So much waits already: the disk is slow or full. [`Index::flush`] waits, and says why.
+    #[error("{MAX_QUEUED_BYTES} bytes of changes wait already to be written into the index of recordings")]
+    Full,
+    /// The thread has ended.
+    #[error("the index of recordings was closed")]
+    Closed,
+}
+
+/// What a start reads and writes: where that goes well, all tables are there.
+struct Begun {
+    store: Store,
+    was_clean: bool,
+    is_new: bool,
+    migrated_from: Option<u32>,
+    /// Of segments and of events.
+    next: (i64, i64),
+}
+
+impl Begun {
+    fn new(path: &Path) -> Result<Self, Error> {
+        let found = schema::open(path, schema::MIGRATIONS)?;
+        let mut store = Store::new(found.connection, path);
+        let next = (store.next("segment")?, store.next("event")?);
+        Ok(Self {
+            was_clean: store.begin()?,
+            is_new: found.is_new,
+            migrated_from: found.migrated_from,
+            next,
+            store,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    queued_bytes: AtomicUsize,
+    readers: Arc<AtomicUsize>,
+    next_segment: AtomicI64,
+    next_event: AtomicI64,
+    health: Mutex<Health>,
+}
+
+enum Command {
+    Change(Change),
+    /// After all that was told before it is written.
+    Ask(Question),
+}
+
+/// What is done with the connection, or that it cannot be.
+type Question = Box<dyn FnOnce(Result<&mut Store, Error>) + Send>;
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change(change) => change.fmt(f),
+            Self::Ask(_) => f.write_str("Ask"),
+        }
+    }
+}
+
+impl Index {
+    /// Opens the file and starts the thread. Changes are written after `every`, all that came meanwhile in one transaction.
+    ///
+    /// # Errors
+    /// [`Error`]; then nothing was changed, but that a copy may have been made. [`Opened::aside`] is none.
+    pub fn open(path: &Path, every: Duration) -> Result<Opened, Error> {
+        let mut aside = None;
+        let begun = match Begun::new(path) {
+            Err(error) if error.is_damage() => {
+                aside = Some(schema::put_aside(path)?);
+                Begun::new(path)
+            }
+            begun => begun,
+        };
+        let Begun {
+            store,
+            was_clean,
+            is_new,
+            migrated_from,
+            next,
+        } = begun?;
+        let shared = Arc::new(Shared {
+            queued_bytes: AtomicUsize::new(0),
+            readers: Arc::default(),
+            next_segment: AtomicI64::new(next.0),
+            next_event: AtomicI64::new(next.1),
+            health: Mutex::default(),
+        });
+        let (commands, received) = mpsc::channel();
+        let writer = Writer {
+            store,
+            every,
+            shared: Arc::clone(&shared),
+            waiting: Vec::new(),
+            due: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("record-index".to_owned())
+            .spawn(move || writer.run(&received))
+            .map_err(|error| Error::of_system(path, &error))?;
+        Ok(Opened {
+            index: Self {
+                path: path.to_owned(),
+                shared,
+                commands: Some(commands),
+                thread: Some(thread),
+            },
+            is_new,
+            was_clean,
+            aside,
+            migrated_from,
+        })
+    }
+
+    /// A number for a segment that is begun or found. They grow, and order what is deleted first.
+    pub fn next_segment(&self) -> SegmentId {
+        SegmentId(self.shared.next_segment.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for an event.
+    pub fn next_event(&self) -> EventId {
+        EventId(self.shared.next_event.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Takes a change, to be written soon. Never waits.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn write(&self, change: Change) -> Result<(), NotTaken> {
+        let bytes = change.bytes();
+        let fits = |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= MAX_QUEUED_BYTES);
+        let queued = &self.shared.queued_bytes;
+        let taken = queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map_err(|_| NotTaken::Full)?;
+        let commands = self.commands.as_ref();
+        let is_sent = commands.is_some_and(|commands| commands.send(Command::Change(change)).is_ok());
+        is_sent.then_some(()).ok_or(NotTaken::Closed)
+    }
+
+    /// Writes all that was told, now, and waits for it: as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`Error`]: what was told waits further on, and is tried again.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.ask(|_| Ok(()))
+    }
+
+    /// Makes garbage of segments, but for those that are protected or not kept any more, and waits for it. The files of those that are returned are to be
+    /// removed, then [`Change::Gone`] is told. At most [`super::MAX_PAGE`] at a time.
+    ///
+    /// # Errors
+    /// [`Error`]: no file may be removed.
+    pub fn discard(&self, segments: Vec<SegmentId>) -> Result<Vec<Segment>, Error> {
+        self.ask(move |store| store.discard(&segments))
+    }
+
+    /// Protects a range of a camera, and waits for it. Nothing that lies in it is garbage from then on.
+    ///
+    /// # Errors
+    /// [`Error`]: it is not protected. [`Error::Limit`] and [`Error::NotSound`]: nor will it be.
+    pub fn protect(&self, protected: Protected) -> Result<ProtectedId, Error> {
+        self.ask(move |store| store.protect(&protected).and_then(|protected| protected))
+    }
+
+    /// Ends a protection, and waits for it. Whether there was one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn release(&self, protected: ProtectedId) -> Result<bool, Error> {
+        self.ask(move |store| store.release(protected))
+    }
+
+    /// One more who reads, at most [`MAX_READERS`] at a time.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        let count = Count::one_more(&self.shared.readers).ok_or(Error::Limit {
+            what: "readers of the index of recordings",
+            limit: MAX_READERS,
+        })?;
+        Reader::open(self.path.clone(), count)
+    }
+
+    /// How the writing goes.
+    pub fn health(&self) -> Health {
+        let health = self
+            .shared
+            .health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Health {
+            queued_bytes: self.shared.queued_bytes.load(Ordering::Relaxed),
+            ..health
+        }
+    }
+
+    /// Writes what is left and closes the file.
+    ///
+    /// # Errors
+    /// [`Error`]: what was told and not yet written is lost; the files know it.
+    pub fn close(mut self) -> Result<(), Error> {
+        let flushed = self.flush();
+        self.end();
+        flushed
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = mpsc::channel();
+        let asked = Command::Ask(Box::new(move |store: Result<&mut Store, Error>| {
+            // Who asked may have gone.
+            let _ = answer.send(store.and_then(ask));
+        }));
+        let sent = self.commands.as_ref().and_then(|commands| commands.send(asked).ok());
+        sent.and_then(|()| answered.recv().ok()).unwrap_or(Err(Error::Closed))
+    }
+
+    fn end(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends by itself when nobody can tell it anything.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[derive(Debug)]
+struct Writer {
+    store: Store,
+    every: Duration,
+    shared: Arc<Shared>,
+    waiting: Vec<Change>,
+    /// When what waits is to be written.
+    due: Option<Instant>,
+}
+
+impl Writer {
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            let received = match self.due {
+                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => commands.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match received {
+                Ok(Command::Change(change)) => self.take(change),
+                Ok(Command::Ask(ask)) => match self.commit() {
+                    Ok(()) => ask(Ok(&mut self.store)),
+                    Err(error) => ask(Err(error)),
+                },
+                // What failed is told by the health, and tried again.
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.commit();
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let ended = self.commit().and_then(|()| self.store.end());
+        if let Err(error) = ended {
+            tracing::warn!("the last changes were not written: {error}");
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        self.waiting.push(change);
+        let due = *self.due.get_or_insert_with(|| Instant::now() + self.every);
+        // A whole rebuild comes at once, and may never leave a pause.
+        if self.waiting.len().is_multiple_of(MAX_TOGETHER) || due <= Instant::now() {
+            // What failed is told by the health, and tried again.
+            let _ = self.commit();
+        }
+    }
+
+    /// Writes what waits. After a failure it waits further on.
+    fn commit(&mut self) -> Result<(), Error> {
+        self.due = None;
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let committed = self.store.commit(&self.waiting);
+        let mut health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match committed {
+            Ok(done) => {
+                let count = self.waiting.len() as u64;
+                let bytes: usize = self.waiting.drain(..).map(|change| change.bytes()).sum();
+                self.waiting.shrink_to(MAX_TOGETHER);
+                self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                health.transactions += 1;
+                health.refused += done.refused;
+                health.written += count - done.refused;
+                if health.failing.take().is_some() {
+                    tracing::info!("the index of recordings is written again");
+                }
+                if let Some(why) = done.why {
+                    tracing::warn!(
+                        "{} of {count} changes of the index of recordings cannot be: {why}",
+                        done.refused
+                    );
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.due = Some(Instant::now() + self.every.max(LEAST_PAUSE));
+                if health.failing.as_ref() != Some(&error) {
+                    tracing::warn!("{error}");
+                    health.failing = Some(error.clone());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Changes that wait to be written, in bytes of memory: some 30,000 segments.
+pub const MAX_QUEUED_BYTES: usize = 16 << 20;
+/// Changes in one transaction, where they come faster than it is time for one.
+const MAX_TOGETHER: usize = 5_000;
+/// Until a transaction that failed is tried again, at the least.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,493 @@
+//! Changes, done to the tables: several in one transaction, each whole or not at all.
+//!
+//! Belongs here: what a change does, and what is refused. Does not belong here: when that is done ([`super::thread`]), how spans follow from segments
+//! ([`super::span`]).
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use media::StreamName;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::oldest::Ranges;
+use super::read;
+use super::span::{Known, extend, known, settle};
+use super::{
+    Change, DAY_90K, Ended, Error, Event, EventId, MAX_CAMERAS, MAX_DATA_BYTES, MAX_EVENTS, MAX_FRAGMENTS_BYTES,
+    MAX_KIND_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_PROTECTED, MAX_SEGMENT_90K, MAX_STORAGES, MAX_TIME_90K, Protected,
+    ProtectedId, Segment, SegmentId, State, StorageId,
+};
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) connection: Connection,
+    path: PathBuf,
+}
+
+/// What became of some changes.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// How many cannot be, and why the first of them cannot.
+    pub(super) refused: u64,
+    pub(super) why: Option<String>,
+}
+
+/// Why one change was not done.
+#[derive(Debug)]
+enum Fault {
+    /// It cannot be, today and tomorrow.
+    Refused(String),
+    /// Nothing can be written, or not now.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                Self::Refused(error.to_string())
+            }
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+type Outcome<T = ()> = Result<T, Fault>;
+
+impl Store {
+    pub(super) fn new(connection: Connection, path: &Path) -> Self {
+        Self {
+            connection,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Forgets cameras that have nothing any more, says that the file is in use, and whether it was closed in order before.
+    pub(super) fn begin(&mut self) -> Result<bool, Error> {
+        self.write(|transaction| {
+            transaction.execute(
+                "DELETE FROM camera WHERE NOT EXISTS (SELECT 1 FROM segment WHERE camera = camera.id)
+                    AND NOT EXISTS (SELECT 1 FROM event WHERE camera = camera.id)
+                    AND NOT EXISTS (SELECT 1 FROM protected WHERE camera = camera.id)",
+                [],
+            )?;
+            transaction.execute("DELETE FROM usage WHERE segments = 0", [])?;
+            let was_clean = read::meta(transaction, CLEAN)?;
+            set(transaction, CLEAN, 0)?;
+            Ok(was_clean != Some(0))
+        })
+    }
+
+    /// Says that it was closed in order.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        self.write(|transaction| set(transaction, CLEAN, 1))
+    }
+
+    /// The next number of a table.
+    pub(super) fn next(&self, table: &str) -> Result<i64, Error> {
+        let next = self
+            .connection
+            .query_row("SELECT seq FROM sqlite_sequence WHERE name = ?1", [table], |row| {
+                row.get::<_, i64>(0)
+            })
+            .optional();
+        let next = next.map_err(|error| Error::of(&self.path, &error))?;
+        Ok(next.unwrap_or(0).saturating_add(1))
+    }
+
+    /// Does all of them in one transaction. What cannot be is left out, and told.
+    pub(super) fn commit(&mut self, changes: &[Change]) -> Result<Done, Error> {
+        self.write(|transaction| {
+            let mut done = Done::default();
+            for change in changes {
+                let savepoint = transaction.savepoint()?;
+                match apply(&savepoint, change) {
+                    Ok(()) => savepoint.commit()?,
+                    Err(Fault::Failed(error)) => return Err(error),
+                    Err(Fault::Refused(why)) => {
+                        savepoint.finish()?;
+                        done.refused += 1;
+                        done.why.get_or_insert(why);
+                    }
+                }
+            }
+            trim_events(transaction)?;
+            Ok(done)
+        })
+    }
+
+    /// Marks segments as garbage, but for those that are protected, or not kept any more. Returns those whose files are to be removed.
+    pub(super) fn discard(&mut self, ids: &[SegmentId]) -> Result<Vec<Segment>, Error> {
+        if ids.len() > MAX_PAGE {
+            return Err(limit("segments to be discarded at once", MAX_PAGE));
+        }
+        self.write(|transaction| {
+            let mut protected: HashMap<StreamName, Ranges> = HashMap::new();
+            let mut touched = BTreeSet::new();
+            let mut garbage = Vec::new();
+            for id in ids {
+                let Some(mut segment) = read::segment(transaction, *id)?.filter(|segment| segment.state.is_kept())
+                else {
+                    continue;
+                };
+                if !protected.contains_key(&segment.camera) {
+                    let ranges = match camera(transaction, &segment.camera)? {
+                        Some(camera) => Ranges::of(transaction, camera)?,
+                        None => Ranges::default(),
+                    };
+                    protected.insert(segment.camera.clone(), ranges);
+                }
+                let range = segment.start_90k..segment.end_90k();
+                if protected
+                    .get(&segment.camera)
+                    .is_some_and(|ranges| ranges.touching(&range).is_some())
+                {
+                    continue;
+                }
+                touched.extend(known(transaction, *id)?.and_then(|known| known.touches()));
+                transaction
+                    .prepare_cached("UPDATE segment SET state = 3 WHERE id = ?1")?
+                    .execute([id.0])?;
+                forget_fragments(transaction, *id)?;
+                segment.state = State::Garbage;
+                garbage.push(segment);
+            }
+            touched.into_iter().try_for_each(|part| settle(transaction, part))?;
+            Ok(garbage)
+        })
+    }
+
+    /// Protects a range.
+    pub(super) fn protect(&mut self, protected: &Protected) -> Result<Result<ProtectedId, Error>, Error> {
+        let range = &protected.range_90k;
+        let is_sound = is_time(range.start)
+            && is_time(range.end)
+            && range.start < range.end
+            && protected.why.len() <= MAX_DATA_BYTES;
+        self.write(|transaction| {
+            let count: i64 = transaction.query_row("SELECT count(*) FROM protected", [], |row| row.get(0))?;
+            if count >= MAX_PROTECTED as i64 || !is_sound {
+                return Ok(Err(if is_sound {
+                    limit("protected ranges", MAX_PROTECTED)
+                } else {
+                    Error::NotSound
+                }));
+            }
+            let camera = match camera_or_new(transaction, &protected.camera) {
+                Ok(camera) => camera,
+                Err(Fault::Failed(error)) => return Err(error),
+                Err(Fault::Refused(_)) => {
+                    return Ok(Err(limit("cameras", MAX_CAMERAS)));
+                }
+            };
+            transaction.execute(
+                "INSERT INTO protected (camera, start_90k, end_90k, why) VALUES (?1, ?2, ?3, ?4)",
+                params![camera, range.start, range.end, protected.why],
+            )?;
+            Ok(Ok(ProtectedId(transaction.last_insert_rowid())))
+        })
+    }
+
+    /// Ends a protection. Whether there was one.
+    pub(super) fn release(&mut self, id: ProtectedId) -> Result<bool, Error> {
+        self.write(|transaction| Ok(transaction.execute("DELETE FROM protected WHERE id = ?1", [id.0])? > 0))
+    }
+
+    fn write<T>(&mut self, change: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let written = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|mut transaction| {
+                let done = change(&mut transaction)?;
+                transaction.commit()?;
+                Ok(done)
+            });
+        written.map_err(|error| Error::of(&self.path, &error))
+    }
+}
+
+fn apply(connection: &Connection, change: &Change) -> Outcome {
+    match change {
+        Change::Storage { uuid, path } => storage(connection, uuid, path),
+        Change::Segment(segment, fragments) => put(connection, segment, fragments),
+        Change::Gone(id) => gone(connection, *id),
+        Change::Moved { camera, run, by_90k } => moved(connection, camera, *run, *by_90k),
+        Change::Event(event) => put_event(connection, event),
+        Change::Carried { at_90k } => Ok(set(connection, CARRIED, *at_90k)?),
+        Change::Sure { at_90k, by_90k } => sure(connection, *at_90k, *by_90k),
+    }
+}
+
+fn storage(connection: &Connection, uuid: &StorageId, path: &str) -> Outcome {
+    at_most("path of a storage", path.len(), MAX_PATH_BYTES)?;
+    let known = storage_id(connection, uuid)?;
+    if known.is_none() {
+        let count: i64 = connection.query_row("SELECT count(*) FROM storage", [], |row| row.get(0))?;
+        at_most("number of storages", count as usize, MAX_STORAGES - 1)?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO storage (uuid, path) VALUES (?1, ?2) ON CONFLICT (uuid) DO UPDATE SET path = excluded.path",
+        )?
+        .execute(params![uuid, path])?;
+    Ok(())
+}
+
+fn put(connection: &Connection, segment: &Segment, fragments: &[u8]) -> Outcome {
+    let id = segment.id;
+    if segment.state == State::Garbage {
+        return Err(Fault::Refused(format!("segment {} is told as garbage", id.0)));
+    }
+    at_most("path of a segment", segment.path.len(), MAX_PATH_BYTES)?;
+    at_most("table of fragments", fragments.len(), MAX_FRAGMENTS_BYTES)?;
+    let is_sound = (0..=MAX_SEGMENT_90K).contains(&segment.duration_90k)
+        && is_time(segment.start_90k)
+        && is_time(segment.end_90k())
+        && segment.age_end_90k.saturating_abs() <= MAX_TIME_90K
+        && id.0 > 0;
+    let bytes = i64::try_from(segment.bytes).ok().filter(|_| is_sound);
+    let Some(bytes) = bytes else {
+        return Err(Fault::Refused(format!(
+            "segment {} at {} for {}",
+            id.0, segment.start_90k, segment.duration_90k
+        )));
+    };
+    let Some(storage) = storage_id(connection, &segment.storage)? else {
+        return Err(Fault::Refused(format!("the storage of segment {} was not told", id.0)));
+    };
+    let now = Known {
+        camera: camera_or_new(connection, &segment.camera)?,
+        storage,
+        run: segment.run.cast_signed(),
+        start_90k: segment.start_90k,
+        duration_90k: segment.duration_90k.max(1),
+        bytes,
+        state: segment.state.number(),
+        ended: segment.ended.map(Ended::number),
+    };
+    let before = known(connection, id)?;
+    if before
+        .as_ref()
+        .is_some_and(|before| before.state == State::Garbage.number())
+    {
+        return Err(Fault::Refused(format!("segment {} is garbage", id.0)));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO segment (id, camera, storage, run, start_90k, duration_90k, bytes, head_bytes, crc, drift_90k, state, ended, path,
+                    age_end_90k, is_age_sure, has_event)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                ON CONFLICT (id) DO UPDATE SET camera = ?2, storage = ?3, run = ?4, start_90k = ?5, duration_90k = ?6, bytes = ?7, head_bytes = ?8,
+                    crc = ?9, drift_90k = ?10, state = ?11, ended = ?12, path = ?13, age_end_90k = ?14, is_age_sure = ?15, has_event = ?16",
+        )?
+        .execute(params![
+            id.0,
+            now.camera,
+            now.storage,
+            now.run,
+            now.start_90k,
+            now.duration_90k,
+            now.bytes,
+            segment.head_bytes,
+            segment.crc,
+            segment.drift_90k,
+            now.state,
+            now.ended,
+            segment.path,
+            segment.age_end_90k,
+            segment.is_age_sure,
+            has_event(connection, &now)?
+        ])?;
+    match fragments {
+        [] => forget_fragments(connection, id)?,
+        table => {
+            connection
+                .prepare_cached("INSERT INTO fragments VALUES (?1, ?2) ON CONFLICT (segment) DO UPDATE SET data = ?2")?
+                .execute(params![id.0, table])?;
+        }
+    }
+    let was = before.and_then(|before| before.touches());
+    match (was, now.touches()) {
+        (None, Some(part)) if !extend(connection, id, &now)? => settle(connection, part)?,
+        (None, _) => {}
+        (Some(was), part) => {
+            settle(connection, was)?;
+            part.filter(|part| *part != was)
+                .map_or(Ok(()), |part| settle(connection, part))?;
+        }
+    }
+    Ok(())
+}
+
+fn gone(connection: &Connection, id: SegmentId) -> Outcome {
+    let Some(known) = known(connection, id)? else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached("DELETE FROM segment WHERE id = ?1")?
+        .execute([id.0])?;
+    forget_fragments(connection, id)?;
+    known.touches().map_or(Ok(()), |part| Ok(settle(connection, part)?))
+}
+
+fn moved(connection: &Connection, name: &StreamName, run: u64, by_90k: i64) -> Outcome {
+    let Some(camera) = camera(connection, name)? else {
+        return Ok(());
+    };
+    let run = run.cast_signed();
+    let range: (Option<i64>, Option<i64>) = connection.query_row(
+        "SELECT min(start_90k), max(end_90k) FROM span WHERE camera = ?1 AND run = ?2",
+        [camera, run],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    // Those that are open are few, and in no span.
+    connection.execute(
+        "UPDATE segment SET start_90k = start_90k + ?3 WHERE state = 0 AND camera = ?1 AND run = ?2 AND start_90k + ?3 BETWEEN 0 AND ?4",
+        params![camera, run, by_90k, MAX_TIME_90K - MAX_SEGMENT_90K],
+    )?;
+    let (Some(from_90k), Some(to_90k)) = range else {
+        return Ok(());
+    };
+    let (new_from_90k, new_to_90k) = (from_90k.saturating_add(by_90k), to_90k.saturating_add(by_90k));
+    if !is_time(new_from_90k) || !is_time(new_to_90k) {
+        return Err(Fault::Refused(format!("run {run} moved from {from_90k} by {by_90k}")));
+    }
+    connection.execute(
+        "UPDATE segment SET start_90k = start_90k + ?5 WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state <> 0",
+        params![camera, run, from_90k, to_90k, by_90k],
+    )?;
+    for table in ["event", "protected"] {
+        let sql = format!(
+            "UPDATE {table} SET start_90k = start_90k + ?4, end_90k = end_90k + ?4 WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 AND end_90k <= ?3"
+        );
+        connection.execute(&sql, params![camera, from_90k, to_90k, by_90k])?;
+    }
+    connection.execute("DELETE FROM span WHERE camera = ?1 AND run = ?2", [camera, run])?;
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT start_90k / ?5 FROM segment WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state IN (1, 2)",
+    )?;
+    let days = statement.query_map(params![camera, run, new_from_90k, new_to_90k, DAY_90K], |row| {
+        row.get(0)
+    })?;
+    for day in days.collect::<rusqlite::Result<Vec<i64>>>()? {
+        settle(connection, (camera, run, day))?;
+    }
+    Ok(())
+}
+
+fn put_event(connection: &Connection, event: &Event) -> Outcome {
+    at_most("kind of an event", event.kind.len(), MAX_KIND_BYTES)?;
+    at_most("text of an event", event.data.len(), MAX_DATA_BYTES)?;
+    let EventId(id) = event.id;
+    let duration_90k = event.end_90k.saturating_sub(event.start_90k);
+    let is_sound = id > 0
+        && is_time(event.start_90k)
+        && is_time(event.end_90k)
+        && (0..=MAX_SEGMENT_90K).contains(&duration_90k)
+        && event.score.is_none_or(f64::is_finite);
+    if !is_sound {
+        return Err(Fault::Refused(format!(
+            "event {id} at {} for {duration_90k}",
+            event.start_90k
+        )));
+    }
+    let camera = camera_or_new(connection, &event.camera)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO event (id, camera, kind, start_90k, end_90k, score, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                ON CONFLICT (id) DO UPDATE SET camera = ?2, kind = ?3, start_90k = ?4, end_90k = ?5, score = ?6, data = ?7",
+        )?
+        .execute(params![id, camera, event.kind, event.start_90k, event.end_90k, event.score, event.data])?;
+    // What is still open looks for its events when it is whole.
+    connection
+        .prepare_cached(
+            "UPDATE segment SET has_event = 1 WHERE camera = ?1 AND start_90k >= ?2 AND start_90k <= ?4 AND start_90k + duration_90k > ?3
+                AND state IN (1, 2) AND has_event = 0",
+        )?
+        .execute(params![camera, read::first_start(connection, camera, event.start_90k)?, event.start_90k, event.end_90k])?;
+    Ok(())
+}
+
+/// Whether something happened in a segment.
+fn has_event(connection: &Connection, segment: &Known) -> rusqlite::Result<bool> {
+    let end_90k = segment.start_90k.saturating_add(segment.duration_90k);
+    connection
+        .prepare_cached("SELECT 1 FROM event WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?4 AND end_90k >= ?3 ORDER BY start_90k DESC")?
+        .exists(params![segment.camera, segment.start_90k.saturating_sub(MAX_SEGMENT_90K), segment.start_90k, end_90k])
+}
+
+/// What was written before the time was known moves with it.
+fn sure(connection: &Connection, at_90k: i64, by_90k: i64) -> Outcome {
+    // As far off as dates go; a sum of two such is no overflow.
+    if !is_time(at_90k) || by_90k.saturating_abs() > MAX_TIME_90K {
+        return Err(Fault::Refused(format!("the time of ages set to {at_90k} by {by_90k}")));
+    }
+    connection.execute(
+        "UPDATE segment SET age_end_90k = age_end_90k + ?1, is_age_sure = 1 WHERE is_age_sure = 0",
+        [by_90k],
+    )?;
+    Ok(set(connection, CARRIED, at_90k)?)
+}
+
+/// Numbers are given one after the other, so as many rows are kept as numbers at the most.
+fn trim_events(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1")?
+        .execute([MAX_EVENTS])?;
+    Ok(())
+}
+
+fn forget_fragments(connection: &Connection, id: SegmentId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM fragments WHERE segment = ?1")?
+        .execute([id.0])?;
+    Ok(())
+}
+
+fn camera(connection: &Connection, name: &StreamName) -> rusqlite::Result<Option<i64>> {
+    read::camera(connection, name)
+}
+
+fn camera_or_new(connection: &Connection, name: &StreamName) -> Outcome<i64> {
+    if let Some(known) = camera(connection, name)? {
+        return Ok(known);
+    }
+    let count: i64 = connection.query_row("SELECT count(*) FROM camera", [], |row| row.get(0))?;
+    at_most("number of cameras", count as usize, MAX_CAMERAS - 1)?;
+    connection.execute("INSERT INTO camera (name) VALUES (?1)", [name.as_str()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn storage_id(connection: &Connection, uuid: &StorageId) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM storage WHERE uuid = ?1")?
+        .query_row([uuid], |row| row.get(0))
+        .optional()
+}
+
+fn set(connection: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")?
+        .execute(params![key, value])?;
+    Ok(())
+}
+
+fn limit(what: &'static str, limit: usize) -> Error {
+    Error::Limit { what, limit }
+}
+
+fn at_most(what: &str, is: usize, limit: usize) -> Outcome {
+    if is <= limit {
+        return Ok(());
+    }
+    Err(Fault::Refused(format!("the {what} would be {is}; {limit} is the most")))
+}
+
+fn is_time(at_90k: i64) -> bool {
+    (0..=MAX_TIME_90K).contains(&at_90k)
+}
+
+/// Names in `meta`.
+const CLEAN: &str = "clean";
+pub(super) const CARRIED: &str = "carried_90k";
