@@ -139,7 +139,7 @@ fn the_index_of_recordings_waits_for_room() {
         }
         assert!(told < 10_000, "it is not full");
     };
-    assert_eq!(error, Error::NoRoom { path: path.clone() });
+    assert_eq!(error, Error::NoRoom { path });
     assert_eq!(index.health().failing, Some(error));
     let known = reader.usage().unwrap().first().map_or(0, |usage| usage.segments);
     assert!(known < told as u64 && known.is_multiple_of(50), "{known} of {told}");
