@@ -273,32 +273,7 @@ fn put(connection: &Connection, segment: &Segment, fragments: &[u8]) -> Outcome 
     {
         return Err(Fault::Refused(format!("segment {} is garbage", id.0)));
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO segment (id, camera, storage, run, start_90k, duration_90k, bytes, head_bytes, crc, drift_90k, state, ended, path,
-                    age_end_90k, is_age_sure, has_event)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-                ON CONFLICT (id) DO UPDATE SET camera = ?2, storage = ?3, run = ?4, start_90k = ?5, duration_90k = ?6, bytes = ?7, head_bytes = ?8,
-                    crc = ?9, drift_90k = ?10, state = ?11, ended = ?12, path = ?13, age_end_90k = ?14, is_age_sure = ?15, has_event = ?16",
-        )?
-        .execute(params![
-            id.0,
-            now.camera,
-            now.storage,
-            now.run,
-            now.start_90k,
-            now.duration_90k,
-            now.bytes,
-            segment.head_bytes,
-            segment.crc,
-            segment.drift_90k,
-            now.state,
-            now.ended,
-            segment.path,
-            segment.age_end_90k,
-            segment.is_age_sure,
-            has_event(connection, &now)?
-        ])?;
+    write_row(connection, segment, &now)?;
     match fragments {
         [] => forget_fragments(connection, id)?,
         table => {
@@ -317,6 +292,36 @@ fn put(connection: &Connection, segment: &Segment, fragments: &[u8]) -> Outcome 
                 .map_or(Ok(()), |part| settle(connection, part))?;
         }
     }
+    Ok(())
+}
+
+fn write_row(connection: &Connection, segment: &Segment, now: &Known) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO segment (id, camera, storage, run, start_90k, duration_90k, bytes, head_bytes, crc, drift_90k, state, ended, path,
+                    age_end_90k, is_age_sure, has_event)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                ON CONFLICT (id) DO UPDATE SET camera = ?2, storage = ?3, run = ?4, start_90k = ?5, duration_90k = ?6, bytes = ?7, head_bytes = ?8,
+                    crc = ?9, drift_90k = ?10, state = ?11, ended = ?12, path = ?13, age_end_90k = ?14, is_age_sure = ?15, has_event = ?16",
+        )?
+        .execute(params![
+            segment.id.0,
+            now.camera,
+            now.storage,
+            now.run,
+            now.start_90k,
+            now.duration_90k,
+            now.bytes,
+            segment.head_bytes,
+            segment.crc,
+            segment.drift_90k,
+            now.state,
+            now.ended,
+            segment.path,
+            segment.age_end_90k,
+            segment.is_age_sure,
+            has_event(connection, now)?
+        ])?;
     Ok(())
 }
 
