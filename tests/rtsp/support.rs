@@ -371,13 +371,20 @@ impl Server {
 pub(crate) fn free_port() -> u16 {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
-    loop {
+    assert!(first > 11_000, "the system gives away all ports from {first} on");
+    // There are machines without IPv6.
+    let any = if TcpListener::bind("[::]:0").is_ok() {
+        "::"
+    } else {
+        "0.0.0.0"
+    };
+    let found = (0..10_000).find_map(|_| {
         // Below are those of well-known services.
         let port = fastrand::u16(10_000..first);
-        if TcpListener::bind(("::", port)).is_ok() && UdpSocket::bind(("::", port)).is_ok() {
-            return port;
-        }
-    }
+        let is_free = TcpListener::bind((any, port)).is_ok() && UdpSocket::bind((any, port)).is_ok();
+        is_free.then_some(port)
+    });
+    found.expect("a free port")
 }
 
 /// A test that misspells a variable tests something else than it says.

@@ -61,11 +61,12 @@ fn report(bench: Process) -> Value {
 /// Nobody on a clean way notices what happens on a poor one.
 fn is_clean(report: &Value, network: &Network, machine: &Machine) {
     assert_eq!(report["failed"], 0, "{report}");
-    if network.not_taken(Place::Clean) == 0 {
-        assert_eq!(
-            (&report["lost"], &report["damaged"]),
-            (&json!(0), &json!(0)),
-            "{report}"
+    // But what a busy machine did not let the player take in time.
+    let missed = network.not_taken(Place::Clean);
+    for what in ["lost", "damaged"] {
+        assert!(
+            report[what].as_u64().unwrap() <= missed,
+            "{missed} were not taken: {report}"
         );
     }
     let stood_ms = stood(machine);
