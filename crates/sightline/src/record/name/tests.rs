@@ -84,6 +84,8 @@ fn a_clip_is_called_as_asked(#[case] asked: &str, #[case] expected: &str) {
 #[case("a\0.mp4", InvalidClip::Character('\0'))]
 #[case("a\nb", InvalidClip::Character('\n'))]
 #[case("a\u{202e}4pm.exe", InvalidClip::Character('\u{202e}'))]
+#[case("a\u{61c}4pm.exe", InvalidClip::Character('\u{61c}'))]
+#[case("a\u{e0041}.exe", InvalidClip::Character('\u{e0041}'))]
 #[case("..", InvalidClip::Dot)]
 #[case(".mp4", InvalidClip::Dot)]
 #[case(".a.mp4.new", InvalidClip::Dot)]
