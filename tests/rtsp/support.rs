@@ -4,7 +4,6 @@
 mod machine;
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -17,6 +16,7 @@ use media::stamp;
 pub(crate) use machine::Machine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+pub(crate) use testkit::ports::free as free_port;
 
 /// Longest wait for anything on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -364,27 +364,6 @@ impl Server {
         let events = said.iter().filter_map(|line| serde_json::from_str(line).ok());
         events.filter(of_stream).collect()
     }
-}
-
-/// A port that nobody has, by TCP nor by UDP. None of those that the system gives to whoever wants any: until a server listens there, and from its end
-/// until it comes back, such a one might be somebody else's.
-pub(crate) fn free_port() -> u16 {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
-    let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
-    assert!(first > 11_000, "the system gives away all ports from {first} on");
-    // There are machines without IPv6.
-    let any = if TcpListener::bind("[::]:0").is_ok() {
-        "::"
-    } else {
-        "0.0.0.0"
-    };
-    let found = (0..10_000).find_map(|_| {
-        // Below are those of well-known services.
-        let port = fastrand::u16(10_000..first);
-        let is_free = TcpListener::bind((any, port)).is_ok() && UdpSocket::bind((any, port)).is_ok();
-        is_free.then_some(port)
-    });
-    found.expect("a free port")
 }
 
 /// A test that misspells a variable tests something else than it says.

@@ -1,4 +1,4 @@
-//! Ending: on SIGINT, SIGTERM or Ctrl-C everything ends within a second.
+//! Ending: on SIGINT, SIGTERM or Ctrl-C everything ends within a second of the time that the machine gives.
 //!
 //! Belongs here: the signal handlers, the token by which tasks learn of them, the limit on how long they may take.
 

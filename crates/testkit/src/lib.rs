@@ -9,6 +9,7 @@ pub mod clock;
 pub mod fake_camera;
 pub mod hls;
 pub mod link;
+pub mod ports;
 pub mod publishing;
 pub mod stream;
 #[cfg(unix)]

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use media::hub::{Limits, Publisher};
+use testkit::ports::free as free_port;
 use testkit::stream::{Settings as VideoSettings, Video};
 use tokio::task::JoinHandle;
 
@@ -104,12 +105,6 @@ fn frames(server: &Server, stream: &str) -> u64 {
     let stream = server.hub.stream(&name(stream), SystemClock.now());
     let publisher = stream.ok().and_then(|stream| stream.publisher());
     publisher.map_or(0, |stats| stats.frames.get())
-}
-
-/// A port at which nobody answers.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[tokio::test]

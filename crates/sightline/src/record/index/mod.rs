@@ -268,6 +268,14 @@ pub struct Page<T, C> {
     pub next: Option<C>,
 }
 
+impl<T, C> Page<T, C> {
+    /// Where there are as many as were asked for there may be more, behind the last.
+    fn of(items: Vec<T>, limit: usize, behind: impl FnOnce(&T) -> C) -> Self {
+        let next = items.last().filter(|_| items.len() == limit).map(behind);
+        Self { items, next }
+    }
+}
+
 /// The longest segment and the longest event: a day.
 pub const MAX_SEGMENT_90K: i64 = DAY_90K;
 /// The last time that can be said: the end of the year 9999.

@@ -197,12 +197,9 @@ impl Reader {
             ];
             many(connection, SEGMENTS, values, to_segment)
         });
-        let items = items?.unwrap_or_default();
-        let next = items
-            .last()
-            .filter(|_| items.len() == limit)
-            .map(|last| (last.start_90k, last.id));
-        Ok(Page { items, next })
+        Ok(Page::of(items?.unwrap_or_default(), limit, |last| {
+            (last.start_90k, last.id)
+        }))
     }
 
     /// A segment, whatever its state.
@@ -240,8 +237,7 @@ impl Reader {
     fn unsettled(&self, sql: &str, behind: Option<SegmentId>) -> Result<Page<Segment, SegmentId>, Error> {
         let behind = behind.map_or(i64::MIN, |behind| behind.0);
         let items = self.ask(|connection| many(connection, sql, params![behind, MAX_PAGE as i64], to_segment))?;
-        let next = items.last().filter(|_| items.len() == MAX_PAGE).map(|last| last.id);
-        Ok(Page { items, next })
+        Ok(Page::of(items, MAX_PAGE, |last| last.id))
     }
 
     /// What each camera takes of each storage.
@@ -325,12 +321,9 @@ impl Reader {
                 })
             })
         });
-        let items = items?.unwrap_or_default();
-        let next = items
-            .last()
-            .filter(|_| items.len() == MAX_PAGE)
-            .map(|last| (last.start_90k, last.id));
-        Ok(Page { items, next })
+        Ok(Page::of(items?.unwrap_or_default(), MAX_PAGE, |last| {
+            (last.start_90k, last.id)
+        }))
     }
 
     /// Protected ranges, of one camera or of all, in the order in which they were told.
@@ -360,8 +353,7 @@ impl Reader {
                 Ok((ProtectedId(row.get(0)?), protected))
             })
         })?;
-        let next = items.last().filter(|_| items.len() == MAX_PAGE).map(|(id, _)| *id);
-        Ok(Page { items, next })
+        Ok(Page::of(items, MAX_PAGE, |(id, _)| *id))
     }
 
     /// The storages that were told, and where they were then.

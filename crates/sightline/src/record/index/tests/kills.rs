@@ -73,6 +73,16 @@ fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_default()
 }
 
+/// What is written from now on is in the log alone, which is empty.
+fn store_of_a_log(path: &Path) -> Store {
+    let store = store(path);
+    store
+        .connection
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0")
+        .unwrap();
+    store
+}
+
 /// Stopped after every few instructions of SQLite, in the middle of each statement.
 #[test]
 fn killed_in_the_middle_of_statements() {
@@ -120,11 +130,7 @@ fn killed_in_the_middle_of_statements() {
 fn killed_while_the_log_is_written() {
     let states = states();
     let (_folder, path) = folder();
-    let mut store = store(&path);
-    store
-        .connection
-        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0")
-        .unwrap();
+    let mut store = store_of_a_log(&path);
     let file = read(&path);
     let log = schema::beside(&path, "-wal");
     let mut ends = vec![0];
@@ -183,11 +189,7 @@ fn killed_while_the_tables_are_made() {
 fn killed_while_the_log_is_taken_over() {
     let last = states().pop().unwrap();
     let (_folder, path) = folder();
-    let mut store = store(&path);
-    store
-        .connection
-        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0")
-        .unwrap();
+    let mut store = store_of_a_log(&path);
     let before = read(&path);
     for number in 1..=TRANSACTIONS {
         store.commit(&changes(number)).unwrap();
