@@ -10,5 +10,6 @@ pub mod index;
 pub mod name;
 pub mod retention;
 pub mod segment;
+pub mod sink;
 pub mod storage;
 pub mod trigger;
