@@ -532,4 +532,6 @@ def main():
 
 
 if __name__ == "__main__":
+    # Ended from outside, it ends its servers and loads as well: what goes on would be in the next measurement.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()
