@@ -10,7 +10,8 @@
 //! - **Other tracks** are in a fragment as far as they begin in front of its end. It waits for them, 250 ms of media time at the most, and
 //!   for none that was silent for a second. So nothing of them is lost where a file ends, and how long their frames last is known.
 //! - A **file** ends before the first keyframe that comes [`Limits::file`] or more after its beginning, before one from which on any track has another
-//!   format (its header holds one of each), and where it was asked for. A run of files has no gap: each begins where the last ended.
+//!   format (its header holds one of each), and where it was asked for. Without a keyframe it ends with the fragment in which it is [`MAX_FILE`] long, or
+//!   has [`MAX_FRAGMENTS`]. A run of files has no gap: each begins where the last ended.
 //! - Where frames are missing, or the clock of the stream jumps (by more than ten seconds forward, or one back), it waits for a keyframe, and the file
 //!   that begins there continues nothing.
 
@@ -30,13 +31,16 @@ use crate::track::{Kind, Track};
 const KEYFRAME_ENDS_US: i64 = 500_000;
 /// So does any frame.
 const ANY_FRAME_ENDS_US: i64 = 1_000_000;
+/// How long a file becomes without a keyframe; its last fragment may go beyond. [`MAX_FRAGMENTS`] of pictures that are ten seconds apart would be four days.
+pub const MAX_FILE: Duration = Duration::from_secs(12 * 3_600);
 /// A fragment waits for tracks beside the leading one until that is so far ahead.
 const WAIT_US: i64 = 250_000;
 
 /// How much goes into one fragment, and into one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A file ends before the first keyframe that comes so long after its beginning. A file without another keyframe goes on to [`MAX_FRAGMENTS`].
+    /// A file ends before the first keyframe that comes so long after its beginning. A file without another keyframe goes on to [`MAX_FRAGMENTS`], or to
+    /// [`MAX_FILE`].
     pub file: Duration,
     /// Frames of all tracks in a fragment: 2 to [`fmp4::MAX_SAMPLES`]; what is beyond is taken for the nearest of them.
     pub fragment_frames: usize,
@@ -68,7 +72,7 @@ pub struct Fragment {
     pub end_90k: i64,
     /// How long it lasts, in ticks of 90 kHz. All of a file together last until the end of the last.
     pub duration_90k: u32,
-    /// It begins with a keyframe. The first of a file does, but where that came to [`MAX_FRAGMENTS`].
+    /// It begins with a keyframe. The first of a file does, but where the one before it had to end without.
     pub keyframe: bool,
 }
 
@@ -288,8 +292,8 @@ impl Cutter {
         let age_us = sample.decode_time.micros_since(open.file.zero);
         let is_due = self.file_is_due || age_us >= micros(self.limits.file);
         let is_other = || self.sides.iter().any(|side| side.is_other());
-        let is_full = open.file.fragments as usize >= MAX_FRAGMENTS && self.begins_fragment(open, sample);
-        sample.frame.keyframe && (is_due || is_other()) || is_full
+        let is_full = open.file.fragments as usize >= MAX_FRAGMENTS || age_us >= micros(MAX_FILE);
+        sample.frame.keyframe && (is_due || is_other()) || is_full && self.begins_fragment(open, sample)
     }
 
     fn begin_file(&mut self, sample: &Sample) -> Result<(File, Start), Error> {

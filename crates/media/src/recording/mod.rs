@@ -21,13 +21,13 @@ mod seal;
 mod search;
 mod table;
 
-pub use cutter::{Cutter, Fragment, Limits, Start};
+pub use cutter::{Cutter, Fragment, Limits, MAX_FILE, Start};
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
 pub use room::{Completion, NoRoom, Patch, complete};
 pub use scan::{Fault, Scanner};
 pub use seal::{SEAL_BYTES, Sealer, Told, Whole};
 pub use search::Search;
-pub use table::{BadTable, Fragments, MAX_FRAGMENTS, Row};
+pub use table::{BadTable, Fragments, MAX_FRAGMENTS, MAX_TABLE_BYTES, Row};
 
 /// The largest fragment that is sealed, in bytes: what [`crate::fmp4`] writes at the most, with its boxes.
 pub const MAX_FRAGMENT_BYTES: usize = crate::fmp4::MAX_FRAGMENT_BYTES + (1 << 20);

@@ -8,6 +8,8 @@ use super::{MAX_FRAGMENT_BYTES, SEAL_BYTES};
 
 /// Fragments of a file at the most: four and a half hours of two a second.
 pub const MAX_FRAGMENTS: usize = 1 << 15;
+/// The longest table, in bytes.
+pub const MAX_TABLE_BYTES: usize = MAX_FRAGMENTS * (LONGEST_LENGTH_BYTES + LONGEST_BITS as usize / BITS as usize);
 
 /// Bits that a byte of a number has.
 const BITS: u32 = 7;
@@ -202,6 +204,8 @@ fn take(rest: &mut &[u8], of: usize) -> Result<u64, BadTable> {
 
 /// Five bytes: the difference of two durations and its flag have 34 bits.
 const LONGEST_BITS: u32 = 5 * BITS;
+/// What [`MAX_FRAGMENT_BYTES`] takes.
+const LONGEST_LENGTH_BYTES: usize = (usize::BITS - MAX_FRAGMENT_BYTES.leading_zeros()).div_ceil(BITS) as usize;
 
 #[cfg(test)]
 mod tests {
@@ -272,8 +276,11 @@ mod tests {
 
     #[test]
     fn a_table_has_limits() {
-        let mut full = table((0..MAX_FRAGMENTS).map(|_| (MAX_FRAGMENT_BYTES, u32::MAX, true)));
+        // Durations that are as far from each other as they can be.
+        let duration_90k = |number: usize| if number.is_multiple_of(2) { u32::MAX } else { 0 };
+        let mut full = table((0..MAX_FRAGMENTS).map(|number| (MAX_FRAGMENT_BYTES, duration_90k(number), true)));
         let bytes = full.as_bytes().to_vec();
+        assert_eq!(bytes.len(), MAX_TABLE_BYTES);
         assert_eq!(Fragments::read(&bytes).as_ref(), Ok(&full));
         assert_eq!(full.push(1, 1, true), Err(BadTable::TooMany));
         assert_eq!(full.as_bytes(), bytes);

@@ -269,6 +269,27 @@ fn without_another_keyframe_a_file_has_a_limit() {
     assert_eq!(fragments.iter().filter(|fragment| fragment.start.is_some()).count(), 2);
 }
 
+/// Pictures so far apart that a day of them is far fewer fragments than a file may have.
+#[test]
+fn without_another_keyframe_a_file_is_no_longer_than_half_a_day() {
+    let apart_us = 10_000_000;
+    let video = video();
+    let count = 30 * 3_600 / 10;
+    let frames = (0..count).map(|picture| frame(&video, apart_us * picture, picture == 0, picture as u32, 9));
+    let fragments = cut_all(std::slice::from_ref(&video), Limits::default(), frames);
+    assert_eq!(fragments.len() as i64, count);
+    let starts: Vec<&Start> = fragments
+        .iter()
+        .filter_map(|fragment| fragment.start.as_ref())
+        .collect();
+    let begins: Vec<i64> = starts.iter().map(|start| start.at.as_micros() - START_US).collect();
+    let half_a_day_us = micros(MAX_FILE);
+    assert_eq!(begins, [0, half_a_day_us, 2 * half_a_day_us]);
+    assert!(starts[1].continues && starts[2].continues);
+    let longest_90k = fragments.iter().map(|fragment| fragment.end_90k).max();
+    assert_eq!(longest_90k, Some(12 * 3_600 * 90_000));
+}
+
 #[test]
 fn another_format_begins_a_file() {
     let mut cutter = Cutter::new(&[video()], Limits::default()).unwrap();
