@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use media::StreamName;
-use sightline::record::index::{Aged, Change, Event, Index, NotTaken, Reader, Scope, Segment, SegmentId, State};
+use sightline::record::index::{Change, Event, Index, NotTaken, Reader, Segment, SegmentId, State};
+use sightline::record::retention::{self, Segments as _};
 
 use super::from_variable;
 
@@ -130,22 +131,26 @@ fn year(path: &Path, minutes: i64) -> Index {
 }
 
 fn oldest(reader: &Reader, camera: Option<&StreamName>, limit: usize) -> Vec<SegmentId> {
-    let storages = [[1; 16]];
-    let scope = Scope {
-        camera,
-        storages: &storages,
-        has_event: None,
+    let usage = reader.usage().unwrap();
+    let rows = usage
+        .iter()
+        .find(|usage| camera.is_none_or(|camera| usage.camera == *camera));
+    let rows = rows.unwrap();
+    let scope = retention::Scope {
+        camera: camera.map(|_| rows.camera_row),
+        storages: &[rows.storage_row],
+        without_events: false,
     };
     let mut found = Vec::new();
-    let visit = |aged: &Aged| {
-        found.push(aged.id);
+    let visit = &mut |segment: &retention::Segment| {
+        found.push(SegmentId(segment.id));
         if found.len() < limit {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     };
-    reader.oldest(&scope, visit).unwrap();
+    reader.oldest(scope, visit).unwrap();
     found
 }
 

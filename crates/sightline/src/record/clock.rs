@@ -218,6 +218,11 @@ pub fn unix_90k(wall: WallTime) -> i64 {
         .ticks()
 }
 
+/// What [`unix_90k`] was given, rounded down. Saturates.
+pub fn from_unix_90k(at_90k: i64) -> WallTime {
+    WallTime::from_unix_micros(MediaTime::new(at_90k, Timescale::VIDEO).as_micros())
+}
+
 fn ticks_90k(media: MediaTime) -> i64 {
     media.rescale(Timescale::VIDEO).ticks()
 }

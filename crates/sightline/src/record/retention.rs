@@ -33,32 +33,26 @@ pub struct Segment {
 
 /// Which segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// A camera's, those with an event or those without.
-    Kind {
-        /// Its row.
-        camera: i64,
-        /// Which of them.
-        has_event: bool,
-    },
-    /// A camera's.
-    Camera(i64),
-    /// Those in a folder of recordings.
-    Storage(i64),
-    /// All.
-    All,
+pub struct Scope<'a> {
+    /// Of one camera, by its row; `None`: of all.
+    pub camera: Option<i64>,
+    /// In these folders of recordings alone, by their rows.
+    pub storages: &'a [i64],
+    /// Those alone in which nothing happened.
+    pub without_events: bool,
 }
 
-/// Where it is written down what there is: as many rows are read as are needed, of millions.
+/// Where it is written down what there is: as many rows are read as are needed, of millions. The index is one
+/// ([`Reader`](super::index::Reader)).
 pub trait Segments {
     /// Why it cannot be read.
     type Error;
 
-    /// Hands over what is in the scope, the lowest row first, until it is told to break. What is protected may be left out.
+    /// Hands over what is in the scope, in the order of recording, until it is told to break. What is protected may be left out.
     ///
     /// # Errors
     /// It cannot be read.
-    fn oldest(&self, scope: Scope, visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>) -> Result<(), Self::Error>;
+    fn oldest(&self, scope: Scope<'_>, visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>) -> Result<(), Self::Error>;
 }
 
 /// A camera, and what it may keep.
@@ -130,25 +124,29 @@ pub struct Plan {
 /// What there is cannot be read.
 pub fn plan<S: Segments>(segments: &S, usage: &Usage<'_>, now: WallTime) -> Result<Plan, S::Error> {
     let mut planning = Planning::new(segments, usage);
+    let there: Vec<i64> = usage.storages.iter().map(|storage| storage.id).collect();
+    let all = Scope {
+        camera: None,
+        storages: &there,
+        without_events: false,
+    };
     for camera in usage.cameras {
-        for has_event in [false, true] {
-            let Some(keep) = keep(camera, has_event) else { continue };
-            let keep_us = media::time::micros(keep);
-            let scope = Scope::Kind {
-                camera: camera.id,
-                has_event,
-            };
-            planning.take(Why::Age, scope, |_, segment| now.micros_since(segment.ended) > keep_us)?;
-        }
+        planning.take_old(camera, &there, now)?;
     }
     for camera in usage.cameras {
-        let is_over = |left: &Left, _: &Segment| left.camera_over_bytes(camera) > 0;
-        planning.take(Why::CameraQuota, Scope::Camera(camera.id), is_over)?;
+        let scope = Scope {
+            camera: Some(camera.id),
+            ..all
+        };
+        planning.take_while(Why::CameraQuota, scope, |left| left.camera_over_bytes(camera) > 0)?;
     }
-    planning.take(Why::Quota, Scope::All, |left, _| left.over_bytes(usage) > 0)?;
+    planning.take_while(Why::Quota, all, |left| left.over_bytes(usage) > 0)?;
     for storage in usage.storages {
-        let is_full = |left: &Left, _: &Segment| left.lacks_bytes(storage) > 0;
-        planning.take(Why::Room, Scope::Storage(storage.id), is_full)?;
+        let scope = Scope {
+            storages: std::slice::from_ref(&storage.id),
+            ..all
+        };
+        planning.take_while(Why::Room, scope, |left| left.lacks_bytes(storage) > 0)?;
     }
     Ok(planning.plan())
 }
@@ -156,15 +154,6 @@ pub fn plan<S: Segments>(segments: &S, usage: &Usage<'_>, now: WallTime) -> Resu
 /// What is to be free on a disk of this size where the settings say nothing: a twentieth, at least 1 GiB, but never more than a quarter.
 pub fn floor_bytes(disk_bytes: u64) -> u64 {
     (disk_bytes / 20).max(1 << 30).min(disk_bytes / 4)
-}
-
-/// How long; `None`: for ever, which is longest.
-fn keep(camera: &Camera, has_event: bool) -> Option<Duration> {
-    let keep = camera.keep?;
-    if !has_event {
-        return Some(keep);
-    }
-    Some(keep.max(camera.keep_events?))
 }
 
 /// What is left while a plan is made.
@@ -227,8 +216,40 @@ impl<'a, S: Segments> Planning<'a, S> {
         }
     }
 
+    /// Takes what is too old. What has events is kept as long as the rest or longer: so all of it that goes stands in front of the first that stays, of whatever
+    /// kind; and behind what stays for its events go those without alone.
+    fn take_old(&mut self, camera: &Camera, there: &[i64], now: WallTime) -> Result<(), S::Error> {
+        let Some(keep) = camera.keep else { return Ok(()) };
+        let keep_events = camera.keep_events.map(|events| events.max(keep));
+        let is_old = |_: &Left, segment: &Segment| {
+            let keep = if segment.has_event { keep_events } else { Some(keep) };
+            keep.is_some_and(|keep| now.micros_since(segment.ended) > media::time::micros(keep))
+        };
+        let scope = Scope {
+            camera: Some(camera.id),
+            storages: there,
+            without_events: true,
+        };
+        if keep_events.is_some() {
+            let both = Scope {
+                without_events: false,
+                ..scope
+            };
+            self.take(Why::Age, both, is_old)?;
+        }
+        self.take(Why::Age, scope, is_old)
+    }
+
+    /// Takes from the oldest on while there is too much.
+    fn take_while(&mut self, why: Why, scope: Scope<'_>, is_over: impl Fn(&Left) -> bool) -> Result<(), S::Error> {
+        if !is_over(&self.left) {
+            return Ok(());
+        }
+        self.take(why, scope, |left, _| is_over(left))
+    }
+
     /// Takes from the oldest on what goes, until one would not.
-    fn take(&mut self, why: Why, scope: Scope, goes: impl Fn(&Left, &Segment) -> bool) -> Result<(), S::Error> {
+    fn take(&mut self, why: Why, scope: Scope<'_>, goes: impl Fn(&Left, &Segment) -> bool) -> Result<(), S::Error> {
         let Self {
             segments,
             left,
@@ -237,8 +258,7 @@ impl<'a, S: Segments> Planning<'a, S> {
             ..
         } = self;
         segments.oldest(scope, &mut |segment| {
-            let is_away = !left.freed.contains_key(&segment.storage);
-            if segment.is_protected || is_away || gone.contains(&segment.id) {
+            if segment.is_protected || gone.contains(&segment.id) {
                 return ControlFlow::Continue(());
             }
             if delete.len() >= MAX_DELETED || !goes(left, segment) {

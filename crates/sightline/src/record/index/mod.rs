@@ -15,8 +15,10 @@
 //! Times are Unix time in ticks of 90 kHz.
 
 mod error;
+mod event;
 mod join;
 mod oldest;
+mod protect;
 mod read;
 mod schema;
 mod span;
@@ -29,7 +31,6 @@ use media::StreamName;
 
 pub use error::Error;
 pub use join::{MAX_RUNS, Run, Runs};
-pub use oldest::{Aged, Scope};
 pub use read::{CameraTimes, MAX_READERS, Reader, Usage};
 pub use schema::put_aside;
 pub use thread::{Health, Index, MAX_QUEUED_BYTES, NotTaken, Opened};

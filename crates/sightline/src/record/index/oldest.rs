@@ -1,69 +1,64 @@
 //! What retention looks through: the oldest first, as far as it goes, and nothing behind it.
 //!
-//! Belongs here: the order of recording, of one camera or of many, past what is protected. Does not belong here: what is deleted of it.
+//! Belongs here: the order of recording, of one camera or of many, past what is protected. Does not belong here: what is deleted of it
+//! ([`crate::record::retention`]).
+//!
+//! The order is that of spans by their lowest row, and within one that of time. Spans that are protected as a whole, or have nothing of what is asked for, are in no
+//! index that is read here: a year of them costs nothing.
 
 use std::collections::VecDeque;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
-use media::StreamName;
 use rusqlite::{Connection, params};
 
-use super::read::{last_of_day, many, one, unsigned};
-use super::{SegmentId, StorageId};
+use super::protect::Ranges;
+use super::read::{last_of_day, many, unsigned};
+use super::{Error, Reader, SegmentId};
+use crate::record::clock::from_unix_90k;
+use crate::record::retention::{Plan, Scope, Segment, Segments};
 
-/// Which segments.
-#[derive(Clone, Copy, Debug)]
-pub struct Scope<'a> {
-    /// Of one camera; `None`: of all.
-    pub camera: Option<&'a StreamName>,
-    /// In these storages alone: those that are there.
-    pub storages: &'a [StorageId],
-    /// Those in which something happened, or those in which nothing did; `None`: both.
-    pub has_event: Option<bool>,
+impl Segments for Reader {
+    type Error = Error;
+
+    /// What is protected is left out. Rows are those of [`super::Usage`].
+    fn oldest(&self, scope: Scope<'_>, visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>) -> Result<(), Error> {
+        self.ask(|connection| walk(connection, scope, visit))
+    }
 }
 
-/// A segment that may be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aged {
-    /// Which.
-    pub id: SegmentId,
-    /// The row of its camera.
-    pub camera_row: i64,
-    /// The row of its storage.
-    pub storage_row: i64,
-    /// Of the file.
-    pub bytes: u64,
-    /// [`super::Segment::age_end_90k`].
-    pub age_end_90k: i64,
-    /// Something happened in it.
-    pub has_event: bool,
+impl Plan {
+    /// What [`super::Index::discard`] takes.
+    pub fn ids(&self) -> Vec<SegmentId> {
+        self.delete.iter().map(|(segment, _)| SegmentId(segment.id)).collect()
+    }
 }
 
-const STORAGE: &str = "SELECT id FROM storage WHERE uuid = ?1";
 const CAMERAS_OF: &str = "SELECT camera FROM usage WHERE storage = ?1 AND segments > 0";
-const SPANS_IN_ORDER: &str = "SELECT first, run, start_90k, end_90k FROM span WHERE storage = ?1 AND camera = ?2 AND first > ?3 ORDER BY first LIMIT ?4";
+const SPANS_IN_ORDER: &str = "SELECT first, run, start_90k, end_90k, start_90k FROM span
+    WHERE storage = ?1 AND camera = ?2 AND first > ?3 AND is_held = 0 ORDER BY first LIMIT ?4";
+const PLAIN_SPANS_IN_ORDER: &str = "SELECT first, run, start_90k, end_90k, plain_90k FROM span
+    WHERE storage = ?1 AND camera = ?2 AND first > ?3 AND is_held = 0 AND plain_90k IS NOT NULL ORDER BY first LIMIT ?4";
 const OLDEST: &str = "SELECT id, start_90k, duration_90k, bytes, age_end_90k, has_event FROM segment
-    WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 AND run = ?4 AND storage = ?5 AND state IN (1, 2) ORDER BY start_90k, id LIMIT ?6";
-const PROTECTED_OF: &str = "SELECT start_90k, end_90k FROM protected WHERE camera = ?1 ORDER BY start_90k";
-/// Rows that are read at a time. Most often the first of them is enough to see that nothing is to be deleted.
-const PAGE: usize = 64;
+    WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 AND run = ?4 AND storage = ?5 AND state IN (1, 2) AND has_event <= ?7
+    ORDER BY start_90k, id LIMIT ?6";
+/// Rows that are read at first, and at the most. Most often the first of them is enough to see that nothing is to be deleted.
+const LEAST_PAGE: usize = 4;
+const MAX_PAGE: usize = 256;
 
-/// Goes through what is in the scope, that with the lowest number first.
-pub(super) fn walk(
+/// Goes through what is in the scope, in the order of recording.
+fn walk(
     connection: &Connection,
-    scope: &Scope<'_>,
-    mut visit: impl FnMut(&Aged) -> ControlFlow<()>,
+    scope: Scope<'_>,
+    visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
     let mut walks = Vec::new();
     for storage in scope.storages {
-        let row = one(connection, STORAGE, [storage], |row| row.get::<_, i64>(0))?;
-        let Some(storage) = row else { continue };
         let cameras: Vec<i64> = match scope.camera {
-            Some(name) => super::read::camera(connection, name)?.into_iter().collect(),
+            Some(camera) => vec![camera],
             None => many(connection, CAMERAS_OF, [storage], |row| row.get(0))?,
         };
         for camera in cameras {
-            let mut walk = Walk::new(connection, storage, camera)?;
+            let mut walk = Walk::new(connection, *storage, camera, scope.without_events)?;
             walk.fill(connection)?;
             walks.push(walk);
         }
@@ -73,10 +68,10 @@ pub(super) fn walk(
         let Some(first) = walks.iter_mut().min_by_key(|walk| walk.rows.front().map(|row| row.id)) else {
             return Ok(());
         };
-        let Some(aged) = first.rows.pop_front() else {
+        let Some(segment) = first.rows.pop_front() else {
             return Ok(());
         };
-        if scope.has_event.is_none_or(|wanted| wanted == aged.has_event) && visit(&aged).is_break() {
+        if visit(&segment).is_break() {
             return Ok(());
         }
         first.fill(connection)?;
@@ -87,25 +82,29 @@ pub(super) fn walk(
 struct Walk {
     storage: i64,
     camera: i64,
+    without_events: bool,
     protected: Ranges,
     /// Run, and where to go on, and where it ends.
     spans: VecDeque<(i64, i64, i64)>,
-    /// The first segment of the last span that was read.
+    /// The lowest row of the last span that was read.
     behind: i64,
     is_last: bool,
-    rows: VecDeque<Aged>,
+    rows: VecDeque<Segment>,
+    page: usize,
 }
 
 impl Walk {
-    fn new(connection: &Connection, storage: i64, camera: i64) -> rusqlite::Result<Self> {
+    fn new(connection: &Connection, storage: i64, camera: i64, without_events: bool) -> rusqlite::Result<Self> {
         Ok(Self {
             storage,
             camera,
+            without_events,
             protected: Ranges::of(connection, camera)?,
             spans: VecDeque::new(),
             behind: i64::MIN,
             is_last: false,
             rows: VecDeque::new(),
+            page: LEAST_PAGE,
         })
     }
 
@@ -125,18 +124,24 @@ impl Walk {
                     }
                 }
             }
+            self.page = (self.page * 2).min(MAX_PAGE);
         }
         Ok(())
     }
 
     fn read_spans(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let values = params![self.storage, self.camera, self.behind, PAGE as i64];
-        let spans: Vec<(i64, (i64, i64, i64))> = many(connection, SPANS_IN_ORDER, values, |row| {
-            let (from_90k, end_90k) = (row.get(2)?, row.get::<_, i64>(3)?);
-            let to_90k = end_90k.min(last_of_day(from_90k).saturating_add(1));
-            Ok((row.get(0)?, (row.get(1)?, from_90k, to_90k)))
+        let sql = if self.without_events {
+            PLAIN_SPANS_IN_ORDER
+        } else {
+            SPANS_IN_ORDER
+        };
+        let values = params![self.storage, self.camera, self.behind, self.page as i64];
+        let spans: Vec<(i64, (i64, i64, i64))> = many(connection, sql, values, |row| {
+            let (start_90k, end_90k) = (row.get(2)?, row.get::<_, i64>(3)?);
+            let to_90k = end_90k.min(last_of_day(start_90k).saturating_add(1));
+            Ok((row.get(0)?, (row.get(1)?, row.get(4)?, to_90k)))
         })?;
-        self.is_last = spans.len() < PAGE;
+        self.is_last = spans.len() < self.page;
         self.behind = spans.last().map_or(self.behind, |(first, _)| *first);
         self.spans.extend(spans.into_iter().map(|(_, span)| span));
         Ok(())
@@ -148,58 +153,41 @@ impl Walk {
         connection: &Connection,
         (run, from_90k, to_90k): (i64, i64, i64),
     ) -> rusqlite::Result<i64> {
-        let (storage_row, camera_row) = (self.storage, self.camera);
-        let values = params![camera_row, from_90k, to_90k, run, storage_row, PAGE as i64];
+        let (storage, camera) = (self.storage, self.camera);
+        let most_events = i64::from(!self.without_events);
+        let values = params![camera, from_90k, to_90k, run, storage, self.page as i64, most_events];
         let rows = many(connection, OLDEST, values, |row| {
             let (start_90k, duration_90k): (i64, i64) = (row.get(1)?, row.get(2)?);
-            let aged = Aged {
-                id: SegmentId(row.get(0)?),
-                camera_row,
-                storage_row,
+            let segment = Segment {
+                id: row.get(0)?,
+                camera,
+                storage,
                 bytes: unsigned(row, 3)?,
-                age_end_90k: row.get(4)?,
+                ended: from_unix_90k(row.get(4)?),
                 has_event: row.get(5)?,
+                is_protected: false,
             };
-            Ok((start_90k..start_90k.saturating_add(duration_90k), aged))
+            Ok((start_90k..start_90k.saturating_add(duration_90k), segment))
         })?;
-        let is_all = rows.len() < PAGE;
+        let is_all = rows.len() < self.page;
         let last_90k = rows.last().map_or(to_90k, |(range, _)| range.start.saturating_add(1));
-        for (range, aged) in rows {
+        for (range, segment) in rows {
             if let Some(protected) = self.protected.touching(&range) {
                 // All that begin before its end are protected as well.
                 return Ok(protected.end.max(range.start.saturating_add(1)));
             }
-            self.rows.push_back(aged);
+            self.rows.push_back(segment);
         }
         Ok(if is_all { to_90k } else { last_90k })
     }
 }
 
-/// Protected ranges of a camera, joined where they touch.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ranges(Vec<Range<i64>>);
-
-impl Ranges {
-    pub(super) fn of(connection: &Connection, camera: i64) -> rusqlite::Result<Self> {
-        let mut ranges: Vec<Range<i64>> = Vec::new();
-        for range in many(connection, PROTECTED_OF, [camera], |row| {
-            Ok(row.get::<_, i64>(0)?..row.get(1)?)
-        })? {
-            match ranges.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => ranges.push(range),
-            }
-        }
-        Ok(Self(ranges))
-    }
-
-    /// One that has something in common with this.
-    pub(super) fn touching(&self, range: &Range<i64>) -> Option<&Range<i64>> {
-        let at = self.0.partition_point(|protected| protected.end <= range.start);
-        self.0.get(at).filter(|protected| protected.start < range.end)
-    }
-}
-
 /// What is asked, for a test of how SQLite finds it.
 #[cfg(test)]
-pub(super) const QUESTIONS: &[&str] = &[STORAGE, CAMERAS_OF, SPANS_IN_ORDER, OLDEST, PROTECTED_OF];
+pub(super) const QUESTIONS: &[&str] = &[
+    CAMERAS_OF,
+    SPANS_IN_ORDER,
+    PLAIN_SPANS_IN_ORDER,
+    OLDEST,
+    super::protect::PROTECTED_OF,
+];

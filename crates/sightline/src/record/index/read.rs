@@ -3,7 +3,7 @@
 //! Belongs here: what players, lists, retention and the start ask, and how values of the file become ours. Does not belong here: joining spans
 //! ([`super::join`]), changes ([`super::write`]).
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,6 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::join::{Joined, Runs, Span};
-use super::oldest::{self, Aged, Scope};
 use super::write::CARRIED;
 use super::{
     DAY_90K, Ended, Error, Event, EventId, MAX_PAGE, MAX_SEGMENT_90K, Page, Protected, ProtectedId, Segment, SegmentId,
@@ -23,7 +22,7 @@ use super::{
 /// One who reads. It has a connection of its own, and answers while others write.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
     _count: Count,
 }
@@ -100,7 +99,7 @@ const STORAGES: &str = "SELECT uuid, path FROM storage ORDER BY id";
 const META: &str = "SELECT value FROM meta WHERE key = ?1";
 
 /// How far spans that reach into a range may begin before it: a day, and the segment that goes beyond its end.
-const BEFORE_90K: i64 = DAY_90K + MAX_SEGMENT_90K;
+pub(super) const BEFORE_90K: i64 = DAY_90K + MAX_SEGMENT_90K;
 
 impl Reader {
     pub(super) fn open(path: PathBuf, count: Count) -> Result<Self, Error> {
@@ -259,14 +258,6 @@ impl Reader {
         })
     }
 
-    /// What is to be deleted first: segments that are kept and not protected, in the order of recording, until it is told to break.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn oldest(&self, scope: &Scope<'_>, visit: impl FnMut(&Aged) -> ControlFlow<()>) -> Result<(), Error> {
-        self.ask(|connection| oldest::walk(connection, scope, visit))
-    }
-
     /// When each camera that has recordings has them.
     ///
     /// # Errors
@@ -400,7 +391,7 @@ impl Reader {
         })
     }
 
-    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         ask(&self.connection).map_err(|error| Error::of(&self.path, &error))
     }
 }

@@ -22,6 +22,8 @@ use crate::files;
 /// - `fragments` stands apart, so that no walk over segments reads it.
 /// - `span`: what is recorded without a gap, for ranges. It follows from `segment` alone: rows of one run and storage that meet, of those that begin on
 ///   one day of UTC. The day bounds how long one is, and with it how far a question has to look back; and how much is made anew when one is removed.
+///   `first`: its lowest row. `plain_90k`: where its first segment begins in which nothing happened. `is_held`: all of its segments are protected. By these
+///   retention passes over a year of what stays as if it were not there.
 /// - `usage` follows from `segment` too, and is kept by triggers: no statement can forget it.
 pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -45,10 +47,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
         camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, run INTEGER NOT NULL,
         end_90k INTEGER NOT NULL, storage INTEGER NOT NULL, first INTEGER NOT NULL,
         bytes INTEGER NOT NULL, segments INTEGER NOT NULL, ended INTEGER,
+        plain_90k INTEGER, is_held INTEGER NOT NULL,
         PRIMARY KEY (camera, start_90k, run, storage)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX span_run ON span (camera, run, start_90k);
-    CREATE INDEX span_order ON span (storage, camera, first);
+    CREATE INDEX span_order ON span (storage, camera, first) WHERE is_held = 0;
+    CREATE INDEX span_plain ON span (storage, camera, first) WHERE is_held = 0 AND plain_90k IS NOT NULL;
 
     CREATE TABLE usage (
         storage INTEGER NOT NULL, camera INTEGER NOT NULL, bytes INTEGER NOT NULL, segments INTEGER NOT NULL,
@@ -78,7 +82,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, end_90k INTEGER NOT NULL, why TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX protected_time ON protected (camera, start_90k);
+    CREATE INDEX protected_time ON protected (camera, start_90k, end_90k);
     "];
 
 /// `SLrx`: stands in the head of our files (`PRAGMA application_id`).

@@ -1,11 +1,12 @@
 //! Spans: what is recorded without a gap, as it follows from the segments.
 //!
 //! Belongs here: making a day's spans anew from its segments, and the short way for a segment that continues one. Does not belong here: what is done to
-//! segments ([`super::write`]), how spans are told ([`super::join`]).
+//! segments ([`super::write`]), what is protected ([`super::protect`]), how spans are told ([`super::join`]).
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{DAY_90K, SegmentId, State, day};
+use super::protect::Ranges;
+use super::{DAY_90K, MAX_SEGMENT_90K, SegmentId, State, day};
 
 /// A part of `span` that is to be made anew.
 pub(super) type Touched = (i64, i64, i64);
@@ -20,6 +21,7 @@ pub(super) struct Known {
     pub(super) bytes: i64,
     pub(super) state: i64,
     pub(super) ended: Option<i64>,
+    pub(super) has_event: bool,
 }
 
 impl Known {
@@ -28,11 +30,15 @@ impl Known {
         let is_kept = State::of(self.state).is_some_and(State::is_kept);
         is_kept.then(|| (self.camera, self.run, day(self.start_90k)))
     }
+
+    pub(super) fn end_90k(&self) -> i64 {
+        self.start_90k.saturating_add(self.duration_90k)
+    }
 }
 
 pub(super) fn known(connection: &Connection, id: SegmentId) -> rusqlite::Result<Option<Known>> {
     let mut statement = connection.prepare_cached(
-        "SELECT camera, storage, run, start_90k, duration_90k, bytes, state, ended FROM segment WHERE id = ?1",
+        "SELECT camera, storage, run, start_90k, duration_90k, bytes, state, ended, has_event FROM segment WHERE id = ?1",
     )?;
     let known = statement.query_row([id.0], |row| {
         Ok(Known {
@@ -44,6 +50,7 @@ pub(super) fn known(connection: &Connection, id: SegmentId) -> rusqlite::Result<
             bytes: row.get(5)?,
             state: row.get(6)?,
             ended: row.get(7)?,
+            has_event: row.get(8)?,
         })
     });
     known.optional()
@@ -51,42 +58,85 @@ pub(super) fn known(connection: &Connection, id: SegmentId) -> rusqlite::Result<
 
 /// A segment that is new, where it continues a span or begins one, as nearly all do: without reading the day. `false`: it is between others.
 pub(super) fn extend(connection: &Connection, id: SegmentId, new: &Known) -> rusqlite::Result<bool> {
-    let end_90k = new.start_90k + new.duration_90k;
+    let range = new.start_90k..new.end_90k();
     let day_90k = day(new.start_90k) * DAY_90K;
-    let before: Option<(i64, i64)> = connection
+    let before: Option<Piece> = connection
         .prepare_cached(
-            "SELECT start_90k, end_90k FROM span WHERE camera = ?1 AND run = ?2 AND start_90k >= ?3 AND start_90k < ?4 AND storage = ?5
-                ORDER BY start_90k DESC LIMIT 1",
+            "SELECT start_90k, end_90k, storage, first, bytes, segments, ended, plain_90k, is_held FROM span
+                WHERE camera = ?1 AND run = ?2 AND start_90k >= ?3 AND start_90k < ?4 AND storage = ?5 ORDER BY start_90k DESC LIMIT 1",
         )?
         .query_row(
             params![new.camera, new.run, day_90k, day_90k + DAY_90K, new.storage],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| {
+                Ok(Piece {
+                    start_90k: row.get(0)?,
+                    end_90k: row.get(1)?,
+                    storage: row.get(2)?,
+                    first: row.get(3)?,
+                    bytes: row.get(4)?,
+                    segments: row.get(5)?,
+                    ended: row.get(6)?,
+                    plain_90k: row.get(7)?,
+                    is_held: row.get(8)?,
+                })
+            },
         )
         .optional()?;
+    let is_held = Ranges::within(connection, new.camera, &range)?
+        .touching(&range)
+        .is_some();
+    let new_piece = Piece::of(id.0, new, is_held);
     match before {
         // The last of the day ends behind its beginning: it is not the newest.
-        Some((_, end)) if end > new.start_90k => return Ok(false),
-        Some((start, end)) if end == new.start_90k => {
-            connection
-                .prepare_cached(
-                    "UPDATE span SET end_90k = ?5, bytes = bytes + ?6, segments = segments + 1, ended = ?7
-                        WHERE camera = ?1 AND start_90k = ?2 AND run = ?3 AND storage = ?4",
-                )?
-                .execute(params![
-                    new.camera,
-                    start,
-                    new.run,
-                    new.storage,
-                    end_90k,
-                    new.bytes,
-                    new.ended
-                ])?;
+        Some(before) if before.end_90k > range.start => return Ok(false),
+        Some(before) if before.end_90k == range.start => {
+            let order = (before.first, before.plain_90k, before.is_held);
+            let mut piece = before;
+            piece.takes(&new_piece);
+            lengthen(
+                connection,
+                new,
+                &piece,
+                order != (piece.first, piece.plain_90k, piece.is_held),
+            )?;
         }
-        _ => {
-            insert(connection, new.camera, new.run, &Piece::of(id.0, new))?;
-        }
+        _ => insert(connection, new.camera, new.run, &new_piece)?,
     }
     Ok(true)
+}
+
+/// Writes what a span is now. Most often its place in the order of retention is what it was: then those indexes are not written.
+fn lengthen(connection: &Connection, of: &Known, now: &Piece, is_order_other: bool) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE span SET end_90k = ?5, bytes = ?6, segments = ?7, ended = ?8 WHERE camera = ?1 AND start_90k = ?2 AND run = ?3 AND storage = ?4",
+        )?
+        .execute(params![
+            of.camera,
+            now.start_90k,
+            of.run,
+            now.storage,
+            now.end_90k,
+            now.bytes,
+            now.segments,
+            now.ended
+        ])?;
+    if is_order_other {
+        connection
+            .prepare_cached(
+                "UPDATE span SET first = ?5, plain_90k = ?6, is_held = ?7 WHERE camera = ?1 AND start_90k = ?2 AND run = ?3 AND storage = ?4",
+            )?
+            .execute(params![
+                of.camera,
+                now.start_90k,
+                of.run,
+                now.storage,
+                now.first,
+                now.plain_90k,
+                now.is_held
+            ])?;
+    }
+    Ok(())
 }
 
 /// A row of `span`.
@@ -98,18 +148,22 @@ struct Piece {
     bytes: i64,
     segments: i64,
     ended: Option<i64>,
+    plain_90k: Option<i64>,
+    is_held: bool,
 }
 
 impl Piece {
-    fn of(id: i64, segment: &Known) -> Self {
+    fn of(id: i64, segment: &Known, is_held: bool) -> Self {
         Self {
             start_90k: segment.start_90k,
-            end_90k: segment.start_90k.saturating_add(segment.duration_90k),
+            end_90k: segment.end_90k(),
             storage: segment.storage,
             first: id,
             bytes: segment.bytes,
             segments: 1,
             ended: segment.ended,
+            plain_90k: (!segment.has_event).then_some(segment.start_90k),
+            is_held,
         }
     }
 
@@ -123,6 +177,10 @@ impl Piece {
         }
         self.bytes = self.bytes.saturating_add(next.bytes);
         self.segments += next.segments;
+        // What was found late has a higher row than what follows it.
+        self.first = self.first.min(next.first);
+        self.plain_90k = self.plain_90k.or(next.plain_90k);
+        self.is_held &= next.is_held;
         true
     }
 }
@@ -134,8 +192,9 @@ pub(super) fn settle(connection: &Connection, (camera, run, day): Touched) -> ru
     connection
         .prepare_cached("DELETE FROM span WHERE camera = ?1 AND run = ?2 AND start_90k >= ?3 AND start_90k < ?4")?
         .execute(params![camera, run, from_90k, to_90k])?;
+    let protected = Ranges::within(connection, camera, &(from_90k..to_90k.saturating_add(MAX_SEGMENT_90K)))?;
     let mut statement = connection.prepare_cached(
-        "SELECT id, storage, start_90k, duration_90k, bytes, state, ended FROM segment
+        "SELECT id, storage, start_90k, duration_90k, bytes, state, ended, has_event FROM segment
             WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state IN (1, 2) ORDER BY storage, start_90k, id",
     )?;
     let mut rows = statement.query(params![camera, run, from_90k, to_90k])?;
@@ -150,8 +209,10 @@ pub(super) fn settle(connection: &Connection, (camera, run, day): Touched) -> ru
             bytes: row.get(4)?,
             state: row.get(5)?,
             ended: row.get(6)?,
+            has_event: row.get(7)?,
         };
-        let next = Piece::of(row.get(0)?, &segment);
+        let is_held = protected.touching(&(segment.start_90k..segment.end_90k())).is_some();
+        let next = Piece::of(row.get(0)?, &segment, is_held);
         if open.as_mut().is_some_and(|piece| piece.takes(&next)) {
             continue;
         }
@@ -165,8 +226,8 @@ pub(super) fn settle(connection: &Connection, (camera, run, day): Touched) -> ru
 fn insert(connection: &Connection, camera: i64, run: i64, piece: &Piece) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO span (camera, start_90k, run, end_90k, storage, first, bytes, segments, ended)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO span (camera, start_90k, run, end_90k, storage, first, bytes, segments, ended, plain_90k, is_held)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             camera,
@@ -177,7 +238,23 @@ fn insert(connection: &Connection, camera: i64, run: i64, piece: &Piece) -> rusq
             piece.first,
             piece.bytes,
             piece.segments,
-            piece.ended
+            piece.ended,
+            piece.plain_90k,
+            piece.is_held
         ])?;
+    Ok(())
+}
+
+/// Events were told of segments in a range: says anew where those spans have their first segment without. It only ever goes forward, so what it passes over it
+/// passes over once.
+pub(super) fn pass_events(connection: &Connection, camera: i64, from_90k: i64, to_90k: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE span SET plain_90k = (SELECT s.start_90k FROM segment s WHERE s.camera = span.camera AND s.start_90k >= span.plain_90k
+                    AND s.start_90k < min(span.end_90k, (span.start_90k / ?5 + 1) * ?5) AND s.run = span.run AND s.storage = span.storage
+                    AND s.state IN (1, 2) AND s.has_event = 0 ORDER BY s.start_90k LIMIT 1)
+                WHERE camera = ?1 AND start_90k > ?2 AND start_90k <= ?4 AND plain_90k >= ?3 AND plain_90k <= ?4",
+        )?
+        .execute(params![camera, from_90k.saturating_sub(DAY_90K), from_90k, to_90k, DAY_90K])?;
     Ok(())
 }

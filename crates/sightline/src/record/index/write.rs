@@ -1,7 +1,7 @@
 //! Changes, done to the tables: several in one transaction, each whole or not at all.
 //!
 //! Belongs here: what a change does, and what is refused. Does not belong here: when that is done ([`super::thread`]), how spans follow from segments
-//! ([`super::span`]).
+//! ([`super::span`]), what is protected ([`super::protect`]), events ([`super::event`]).
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use media::StreamName;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::oldest::Ranges;
+use super::event::{has_event, put_event, trim_events};
+use super::protect::{self, Ranges};
 use super::read;
 use super::span::{Known, extend, known, settle};
 use super::{
-    Change, DAY_90K, Ended, Error, Event, EventId, MAX_CAMERAS, MAX_DATA_BYTES, MAX_EVENTS, MAX_FRAGMENTS_BYTES,
-    MAX_KIND_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_PROTECTED, MAX_SEGMENT_90K, MAX_STORAGES, MAX_TIME_90K, Protected,
-    ProtectedId, Segment, SegmentId, State, StorageId,
+    Change, DAY_90K, Ended, Error, MAX_CAMERAS, MAX_FRAGMENTS_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_SEGMENT_90K,
+    MAX_STORAGES, MAX_TIME_90K, Protected, ProtectedId, Segment, SegmentId, State, StorageId,
 };
 
 /// The connection that writes.
@@ -35,7 +35,7 @@ pub(super) struct Done {
 
 /// Why one change was not done.
 #[derive(Debug)]
-enum Fault {
+pub(super) enum Fault {
     /// It cannot be, today and tomorrow.
     Refused(String),
     /// Nothing can be written, or not now.
@@ -53,7 +53,7 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-type Outcome<T = ()> = Result<T, Fault>;
+pub(super) type Outcome<T = ()> = Result<T, Fault>;
 
 impl Store {
     pub(super) fn new(connection: Connection, path: &Path) -> Self {
@@ -160,38 +160,12 @@ impl Store {
 
     /// Protects a range.
     pub(super) fn protect(&mut self, protected: &Protected) -> Result<Result<ProtectedId, Error>, Error> {
-        let range = &protected.range_90k;
-        let is_sound = is_time(range.start)
-            && is_time(range.end)
-            && range.start < range.end
-            && protected.why.len() <= MAX_DATA_BYTES;
-        self.write(|transaction| {
-            let count: i64 = transaction.query_row("SELECT count(*) FROM protected", [], |row| row.get(0))?;
-            if count >= MAX_PROTECTED as i64 || !is_sound {
-                return Ok(Err(if is_sound {
-                    limit("protected ranges", MAX_PROTECTED)
-                } else {
-                    Error::NotSound
-                }));
-            }
-            let camera = match camera_or_new(transaction, &protected.camera) {
-                Ok(camera) => camera,
-                Err(Fault::Failed(error)) => return Err(error),
-                Err(Fault::Refused(_)) => {
-                    return Ok(Err(limit("cameras", MAX_CAMERAS)));
-                }
-            };
-            transaction.execute(
-                "INSERT INTO protected (camera, start_90k, end_90k, why) VALUES (?1, ?2, ?3, ?4)",
-                params![camera, range.start, range.end, protected.why],
-            )?;
-            Ok(Ok(ProtectedId(transaction.last_insert_rowid())))
-        })
+        self.write(|transaction| protect::protect(transaction, protected))
     }
 
     /// Ends a protection. Whether there was one.
     pub(super) fn release(&mut self, id: ProtectedId) -> Result<bool, Error> {
-        self.write(|transaction| Ok(transaction.execute("DELETE FROM protected WHERE id = ?1", [id.0])? > 0))
+        self.write(|transaction| protect::release(transaction, id))
     }
 
     fn write<T>(&mut self, change: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
@@ -256,7 +230,7 @@ fn put(connection: &Connection, segment: &Segment, fragments: &[u8]) -> Outcome 
     let Some(storage) = storage_id(connection, &segment.storage)? else {
         return Err(Fault::Refused(format!("the storage of segment {} was not told", id.0)));
     };
-    let now = Known {
+    let mut now = Known {
         camera: camera_or_new(connection, &segment.camera)?,
         storage,
         run: segment.run.cast_signed(),
@@ -265,7 +239,9 @@ fn put(connection: &Connection, segment: &Segment, fragments: &[u8]) -> Outcome 
         bytes,
         state: segment.state.number(),
         ended: segment.ended.map(Ended::number),
+        has_event: false,
     };
+    now.has_event = has_event(connection, &now)?;
     let before = known(connection, id)?;
     if before
         .as_ref()
@@ -320,7 +296,7 @@ fn write_row(connection: &Connection, segment: &Segment, now: &Known) -> rusqlit
             segment.path,
             segment.age_end_90k,
             segment.is_age_sure,
-            has_event(connection, now)?
+            now.has_event
         ])?;
     Ok(())
 }
@@ -381,47 +357,6 @@ fn moved(connection: &Connection, name: &StreamName, run: u64, by_90k: i64) -> O
     Ok(())
 }
 
-fn put_event(connection: &Connection, event: &Event) -> Outcome {
-    at_most("kind of an event", event.kind.len(), MAX_KIND_BYTES)?;
-    at_most("text of an event", event.data.len(), MAX_DATA_BYTES)?;
-    let EventId(id) = event.id;
-    let duration_90k = event.end_90k.saturating_sub(event.start_90k);
-    let is_sound = id > 0
-        && is_time(event.start_90k)
-        && is_time(event.end_90k)
-        && (0..=MAX_SEGMENT_90K).contains(&duration_90k)
-        && event.score.is_none_or(f64::is_finite);
-    if !is_sound {
-        return Err(Fault::Refused(format!(
-            "event {id} at {} for {duration_90k}",
-            event.start_90k
-        )));
-    }
-    let camera = camera_or_new(connection, &event.camera)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO event (id, camera, kind, start_90k, end_90k, score, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                ON CONFLICT (id) DO UPDATE SET camera = ?2, kind = ?3, start_90k = ?4, end_90k = ?5, score = ?6, data = ?7",
-        )?
-        .execute(params![id, camera, event.kind, event.start_90k, event.end_90k, event.score, event.data])?;
-    // What is still open looks for its events when it is whole.
-    connection
-        .prepare_cached(
-            "UPDATE segment SET has_event = 1 WHERE camera = ?1 AND start_90k >= ?2 AND start_90k <= ?4 AND start_90k + duration_90k > ?3
-                AND state IN (1, 2) AND has_event = 0",
-        )?
-        .execute(params![camera, read::first_start(connection, camera, event.start_90k)?, event.start_90k, event.end_90k])?;
-    Ok(())
-}
-
-/// Whether something happened in a segment.
-fn has_event(connection: &Connection, segment: &Known) -> rusqlite::Result<bool> {
-    let end_90k = segment.start_90k.saturating_add(segment.duration_90k);
-    connection
-        .prepare_cached("SELECT 1 FROM event WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?4 AND end_90k >= ?3 ORDER BY start_90k DESC")?
-        .exists(params![segment.camera, segment.start_90k.saturating_sub(MAX_SEGMENT_90K), segment.start_90k, end_90k])
-}
-
 /// What was written before the time was known moves with it.
 fn sure(connection: &Connection, at_90k: i64, by_90k: i64) -> Outcome {
     // As far off as dates go; a sum of two such is no overflow.
@@ -435,14 +370,6 @@ fn sure(connection: &Connection, at_90k: i64, by_90k: i64) -> Outcome {
     Ok(set(connection, CARRIED, at_90k)?)
 }
 
-/// Numbers are given one after the other, so as many rows are kept as numbers at the most.
-fn trim_events(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1")?
-        .execute([MAX_EVENTS])?;
-    Ok(())
-}
-
 fn forget_fragments(connection: &Connection, id: SegmentId) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM fragments WHERE segment = ?1")?
@@ -454,7 +381,7 @@ fn camera(connection: &Connection, name: &StreamName) -> rusqlite::Result<Option
     read::camera(connection, name)
 }
 
-fn camera_or_new(connection: &Connection, name: &StreamName) -> Outcome<i64> {
+pub(super) fn camera_or_new(connection: &Connection, name: &StreamName) -> Outcome<i64> {
     if let Some(known) = camera(connection, name)? {
         return Ok(known);
     }
@@ -478,18 +405,18 @@ fn set(connection: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn limit(what: &'static str, limit: usize) -> Error {
+pub(super) fn limit(what: &'static str, limit: usize) -> Error {
     Error::Limit { what, limit }
 }
 
-fn at_most(what: &str, is: usize, limit: usize) -> Outcome {
+pub(super) fn at_most(what: &str, is: usize, limit: usize) -> Outcome {
     if is <= limit {
         return Ok(());
     }
     Err(Fault::Refused(format!("the {what} would be {is}; {limit} is the most")))
 }
 
-fn is_time(at_90k: i64) -> bool {
+pub(super) fn is_time(at_90k: i64) -> bool {
     (0..=MAX_TIME_90K).contains(&at_90k)
 }
 

@@ -14,7 +14,7 @@ struct Rows(Vec<Segment>);
 impl Segments for Rows {
     type Error = Infallible;
 
-    fn oldest(&self, scope: Scope, visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>) -> Result<(), Infallible> {
+    fn oldest(&self, scope: Scope<'_>, visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>) -> Result<(), Infallible> {
         let mut rows: Vec<&Segment> = self.0.iter().filter(|row| is_in(scope, row)).collect();
         rows.sort_by_key(|row| row.id);
         let _ = rows.into_iter().try_for_each(visit);
@@ -22,17 +22,28 @@ impl Segments for Rows {
     }
 }
 
-fn is_in(scope: Scope, row: &Segment) -> bool {
-    match scope {
-        Scope::Kind { camera, has_event } => row.camera == camera && row.has_event == has_event,
-        Scope::Camera(camera) => row.camera == camera,
-        Scope::Storage(storage) => row.storage == storage,
-        Scope::All => true,
+fn is_in(scope: Scope<'_>, row: &Segment) -> bool {
+    scope.camera.is_none_or(|camera| camera == row.camera)
+        && scope.storages.contains(&row.storage)
+        && !(scope.without_events && row.has_event)
+}
+
+/// Everything, there or away.
+const ALL: Scope<'_> = Scope {
+    camera: None,
+    storages: &[1, 2, 3],
+    without_events: false,
+};
+
+fn of_camera(camera: i64) -> Scope<'static> {
+    Scope {
+        camera: Some(camera),
+        ..ALL
     }
 }
 
 impl Rows {
-    fn bytes(&self, scope: Scope) -> u64 {
+    fn bytes(&self, scope: Scope<'_>) -> u64 {
         let rows = self.0.iter().filter(|row| is_in(scope, row));
         rows.map(|row| row.bytes).sum()
     }
@@ -115,10 +126,10 @@ fn what_is_too_old_goes() {
         let plan = rows.plan(&usage, NOW);
         plan.delete.iter().map(|(row, _)| row.id).collect::<Vec<i64>>()
     };
-    assert_eq!(with(Some(HOUR * 5), Some(HOUR * 24)), [3, 4, 1]);
+    assert_eq!(with(Some(HOUR * 5), Some(HOUR * 24)), [1, 3, 4]);
     assert_eq!(with(Some(HOUR * 5), None), [3, 4], "events for ever");
     assert_eq!(with(None, Some(HOUR)), [0; 0], "for ever is longer");
-    assert_eq!(with(Some(HOUR * 5), Some(HOUR)), [3, 4, 1, 2], "five hours are longer");
+    assert_eq!(with(Some(HOUR * 5), Some(HOUR)), [1, 2, 3, 4], "five hours are longer");
 }
 
 #[test]
@@ -216,14 +227,18 @@ fn a_plan_is_no_longer_than_there_is_time_for() {
     assert_eq!(rest.without(&second).plan(&usage, NOW).delete.len(), 200);
 }
 
-/// Of millions of rows a look reads those that go, and one more of each scope.
+/// Of millions of rows a look reads those that go, and one more of each scope; and nothing for a limit that holds.
 #[test]
 fn no_more_rows_are_read_than_are_needed() {
     struct Counted(Rows, Cell<usize>);
     impl Segments for Counted {
         type Error = Infallible;
 
-        fn oldest(&self, scope: Scope, visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>) -> Result<(), Infallible> {
+        fn oldest(
+            &self,
+            scope: Scope<'_>,
+            visit: &mut dyn FnMut(&Segment) -> ControlFlow<()>,
+        ) -> Result<(), Infallible> {
             self.0.oldest(scope, &mut |row| {
                 self.1.set(self.1.get() + 1);
                 visit(row)
@@ -244,8 +259,8 @@ fn no_more_rows_are_read_than_are_needed() {
     };
     let Ok(plan) = plan(&rows, &usage, NOW);
     assert_eq!(plan.delete.len(), 3);
-    // One for age, four for the camera, and three that are gone already and one for each of the others.
-    assert_eq!(rows.1.get(), 1 + 4 + 4 + 4);
+    // One for the age of all and one for that of those without events, four for the camera.
+    assert_eq!(rows.1.get(), 1 + 1 + 4);
 }
 
 #[test]
@@ -391,7 +406,7 @@ impl Recorder {
         let camera = Camera {
             keep: Some(keep),
             keep_events: Some(keep),
-            ..camera(1, self.rows.bytes(Scope::All))
+            ..camera(1, self.rows.bytes(ALL))
         };
         let usage = Usage {
             cameras: &[camera],
@@ -464,7 +479,7 @@ impl Limits {
             keep: hours(self.keep[at]),
             keep_events: hours(self.keep_events[at]),
             quota_bytes: self.quotas[at],
-            ..camera(at as i64 + 1, rows.bytes(Scope::Camera(at as i64 + 1)))
+            ..camera(at as i64 + 1, rows.bytes(of_camera(at as i64 + 1)))
         };
         (0..3).map(camera).collect()
     }
@@ -472,7 +487,10 @@ impl Limits {
     /// The third is away. What was deleted of the others is free.
     fn storages(&self, before: &Rows, rows: &Rows) -> Vec<Storage> {
         let storage = |at: usize| {
-            let scope = Scope::Storage(at as i64 + 1);
+            let scope = Scope {
+                storages: &[at as i64 + 1],
+                ..ALL
+            };
             Storage {
                 id: at as i64 + 1,
                 free_bytes: self.free[at] + before.bytes(scope) - rows.bytes(scope),
@@ -496,7 +514,7 @@ impl Limits {
     fn asks_for(&self, why: Why, row: &Segment, before: &Rows, rows: &Rows) -> bool {
         let at = row.camera as usize - 1;
         let may_go = |other: &Segment| !other.is_protected && other.storage != 3;
-        let is_first = |scope| {
+        let is_first = |scope: Scope<'_>| {
             let others = rows.0.iter().filter(|other| is_in(scope, other) && may_go(other));
             others.map(|other| other.id).min() == Some(row.id)
         };
@@ -504,13 +522,17 @@ impl Limits {
             && match why {
                 Why::Age => self.is_too_old(row),
                 Why::CameraQuota => {
-                    let scope = Scope::Camera(row.camera);
+                    let scope = of_camera(row.camera);
                     self.quotas[at].is_some_and(|quota| rows.bytes(scope) > quota) && is_first(scope)
                 }
-                Why::Quota => self.quota.is_some_and(|quota| rows.bytes(Scope::All) > quota) && is_first(Scope::All),
+                Why::Quota => self.quota.is_some_and(|quota| rows.bytes(ALL) > quota) && is_first(ALL),
                 Why::Room => {
                     let storage = self.storages(before, rows)[row.storage as usize - 1];
-                    storage.free_bytes < storage.floor_bytes && is_first(Scope::Storage(row.storage))
+                    let scope = Scope {
+                        storages: &[row.storage],
+                        ..ALL
+                    };
+                    storage.free_bytes < storage.floor_bytes && is_first(scope)
                 }
             }
     }

@@ -38,14 +38,6 @@ fn use_it(index: &Index) -> Result<(), Error> {
         }
         let _ = reader.segments(&camera, all.clone(), None, 1_000);
         let _ = reader.events(&camera, all.clone(), None, None);
-        let _ = reader.oldest(
-            &Scope {
-                camera: Some(&camera),
-                storages: &[storage(0)],
-                has_event: None,
-            },
-            |_| ControlFlow::Continue(()),
-        );
         let _ = reader.protected(Some(&camera), None);
     }
     for id in (1..=300).step_by(17) {
@@ -60,14 +52,14 @@ fn use_it(index: &Index) -> Result<(), Error> {
         reader.carried_90k(),
         reader.storages(),
     );
-    let _ = reader.oldest(
-        &Scope {
-            camera: None,
-            storages: &[storage(0), storage(1)],
-            has_event: Some(true),
-        },
-        |_| ControlFlow::Continue(()),
-    );
+    for (camera, without_events) in [(None, false), (None, true), (Some(1), false), (Some(2), true)] {
+        let scope = retention::Scope {
+            camera,
+            storages: &[1, 2],
+            without_events,
+        };
+        let _ = reader.oldest(scope, &mut |_| ControlFlow::Continue(()));
+    }
     let _ = (reader.protected(None, None), reader.check(5));
     let mut new = segment(301);
     new.id = index.next_segment();

@@ -3,10 +3,11 @@
 mod damage;
 mod kills;
 mod limits;
+mod looks;
 mod migrations;
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use rusqlite::types::Value;
 
 use super::write::Store;
 use super::*;
+use crate::record::retention::Segments as _;
+use crate::record::{clock, retention};
 
 const SECOND_90K: i64 = 90_000;
 const MINUTE_90K: i64 = 60 * SECOND_90K;
@@ -71,23 +74,37 @@ fn segment(id: i64) -> Segment {
     }
 }
 
-/// What is deleted first.
+/// What is deleted first, of these storages and of one camera or of all.
 fn oldest(reader: &Reader, storages: &[StorageId], camera: Option<&StreamName>, limit: usize) -> Vec<i64> {
-    let scope = Scope {
-        camera,
-        storages,
-        has_event: None,
+    let found = walked(reader, storages, camera, false);
+    found.into_iter().take(limit).map(|segment| segment.id).collect()
+}
+
+fn walked(
+    reader: &Reader,
+    storages: &[StorageId],
+    camera: Option<&StreamName>,
+    without_events: bool,
+) -> Vec<retention::Segment> {
+    let usage = reader.usage().unwrap();
+    let there = usage.iter().filter(|usage| storages.contains(&usage.storage));
+    let there: BTreeSet<i64> = there.map(|usage| usage.storage_row).collect();
+    let row = usage.iter().find(|usage| Some(&usage.camera) == camera);
+    let row = row.map(|usage| usage.camera_row);
+    if camera.is_some() && row.is_none() {
+        return Vec::new();
+    }
+    let scope = retention::Scope {
+        camera: row,
+        storages: &there.into_iter().collect::<Vec<i64>>(),
+        without_events,
     };
     let mut found = Vec::new();
-    let visit = |aged: &Aged| {
-        found.push(aged.id.0);
-        if found.len() < limit {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+    let visit = &mut |segment: &retention::Segment| {
+        found.push(*segment);
+        ControlFlow::Continue(())
     };
-    reader.oldest(&scope, visit).unwrap();
+    reader.oldest(scope, visit).unwrap();
     found
 }
 
@@ -412,23 +429,21 @@ fn segments_with_events_are_told_apart() {
     assert_eq!(store.commit(&changes).unwrap().refused, 0);
     let index = self::open(&path);
     let reader = index.reader().unwrap();
-    let of = |has_event| {
-        let mut found = Vec::new();
-        let scope = Scope {
-            camera: Some(&name(0)),
-            storages: &[storage(0)],
-            has_event: Some(has_event),
+    let of = |without_events| {
+        let found = walked(&reader, &[storage(0)], Some(&name(0)), without_events);
+        let told = |segment: retention::Segment| {
+            assert_eq!(clock::unix_90k(segment.ended), segment.id * MINUTE_90K);
+            (segment.id, segment.has_event)
         };
-        reader
-            .oldest(&scope, |aged| {
-                assert_eq!((aged.has_event, aged.age_end_90k), (has_event, aged.id.0 * MINUTE_90K));
-                found.push(aged.id.0);
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        found
+        found.into_iter().map(told).collect::<Vec<_>>()
     };
-    assert_eq!((of(true), of(false)), (vec![2, 3, 5], vec![1, 4]));
+    assert_eq!(of(false), [(1, false), (2, true), (3, true), (4, false), (5, true)]);
+    assert_eq!(of(true), [(1, false), (4, false)]);
+    // It happened in the first as well, and what is left without is behind.
+    store.commit(&[Change::Event(at(3, 1))]).unwrap();
+    assert_eq!(of(true), [(4, false)]);
+    store.commit(&[Change::Event(at(4, 4))]).unwrap();
+    assert_eq!(of(true), []);
 }
 
 /// Every answer is found by an index, whatever SQLite thinks of how large the tables are.

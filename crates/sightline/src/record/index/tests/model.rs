@@ -38,6 +38,12 @@ enum Step {
         which: usize,
         by_90k: i64,
     },
+    /// So long, from so long behind the beginning of a segment on.
+    Happen {
+        which: usize,
+        at_90k: i64,
+        duration_90k: i64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(|which| Step::Gone { which }),
         1 => (0..2_usize, any::<usize>(), 0..2 * DAY_90K).prop_map(|(camera, which, more_90k)| Step::Protect { camera, which, more_90k }),
         1 => any::<usize>().prop_map(|which| Step::Release { which }),
+        2 => (any::<usize>(), -MINUTE_90K..5 * MINUTE_90K, 0..3 * MINUTE_90K).prop_map(|(which, at_90k, duration_90k)| Step::Happen { which, at_90k, duration_90k }),
         1 => (any::<usize>(), prop_oneof![Just(MINUTE_90K), Just(-DAY_90K), Just(3 * DAY_90K + 1)]).prop_map(|(which, by_90k)| Step::Move { which, by_90k }),
     ]
 }
@@ -71,6 +78,9 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     segments: BTreeMap<i64, Segment>,
     protected: Vec<(ProtectedId, Protected)>,
+    events: Vec<Event>,
+    /// Segments in which something happened.
+    eventful: BTreeSet<i64>,
     /// Where each camera is, and in which run.
     at: [(i64, u64); 2],
     late: Vec<Segment>,
@@ -87,7 +97,23 @@ struct Piece {
     segments: Vec<Segment>,
 }
 
+impl Piece {
+    /// Its place in the order of recording.
+    fn first(&self) -> SegmentId {
+        self.segments.iter().map(|segment| segment.id).min().unwrap()
+    }
+}
+
 impl Model {
+    /// A segment as it is told.
+    fn put(&mut self, segment: Segment) {
+        self.eventful.remove(&segment.id.0);
+        if self.events.iter().any(|event| happened_in(event, &segment)) {
+            self.eventful.insert(segment.id.0);
+        }
+        self.segments.insert(segment.id.0, segment);
+    }
+
     fn kept(&self) -> impl Iterator<Item = &Segment> {
         self.segments.values().filter(|segment| segment.state.is_kept())
     }
@@ -136,22 +162,23 @@ impl Model {
     fn at(&self, camera: &StreamName, at_90k: i64) -> Option<Segment> {
         let covers = |piece: &Piece| piece.start_90k <= at_90k && at_90k < piece.end_90k;
         let pieces = self.pieces(camera).into_iter().filter(covers);
-        let piece = pieces.max_by_key(|piece| piece.segments[0].id)?;
+        let piece = pieces.max_by_key(Piece::first)?;
         let covers = |segment: &Segment| segment.start_90k <= at_90k && at_90k < segment.end_90k();
         piece.segments.into_iter().rfind(covers)
     }
 
-    fn oldest(&self, storages: &[StorageId], camera: Option<usize>, limit: usize) -> Vec<i64> {
+    fn oldest(&self, storages: &[StorageId], camera: Option<usize>, limit: usize, without_events: bool) -> Vec<i64> {
         let mut walks = Vec::new();
         for number in (0..2).filter(|number| camera.is_none_or(|camera| camera == *number)) {
             for storage in storages {
                 let mut pieces = self.pieces(&name(number));
                 pieces.retain(|piece| piece.storage == *storage);
-                pieces.sort_by_key(|piece| piece.segments[0].id);
+                pieces.sort_by_key(Piece::first);
                 let segments = pieces.into_iter().flat_map(|piece| piece.segments);
                 walks.push(
                     segments
                         .filter(|segment| !self.is_protected(segment))
+                        .filter(|segment| !(without_events && self.eventful.contains(&segment.id.0)))
                         .map(|segment| segment.id.0)
                         .collect::<Vec<i64>>(),
                 );
@@ -214,6 +241,10 @@ impl Model {
     }
 }
 
+fn happened_in(event: &Event, segment: &Segment) -> bool {
+    event.camera == segment.camera && event.start_90k < segment.end_90k() && event.end_90k >= segment.start_90k
+}
+
 fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
     let mut tell = |change: Change| {
         let done = store.commit(&[change]).unwrap();
@@ -251,7 +282,7 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
                 model.late.push(new);
             } else {
                 tell(Change::Segment(new.clone(), vec![1]));
-                model.segments.insert(new.id.0, new);
+                model.put(new);
             }
         }
         Step::Again { which, is_damaged } => {
@@ -259,7 +290,7 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
                 again.state = if is_damaged { State::Damaged } else { State::Whole };
                 again.bytes += 1;
                 tell(Change::Segment(again.clone(), Vec::new()));
-                model.segments.insert(again.id.0, again);
+                model.put(again);
             }
         }
         Step::Discard { which } => {
@@ -297,6 +328,25 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
                 assert!(store.release(id).unwrap());
             }
         }
+        Step::Happen {
+            which,
+            at_90k,
+            duration_90k,
+        } => {
+            let Some(picked) = model.pick(which) else { return };
+            let start_90k = picked.start_90k + at_90k;
+            let event = Event {
+                camera: picked.camera,
+                start_90k,
+                end_90k: start_90k + duration_90k,
+                ..event(model.events.len() as i64 + 1)
+            };
+            tell(Change::Event(event.clone()));
+            let marked = model.kept().filter(|segment| happened_in(&event, segment));
+            let marked: Vec<i64> = marked.map(|segment| segment.id.0).collect();
+            model.eventful.extend(marked);
+            model.events.push(event);
+        }
         Step::Move { which, by_90k } => {
             let Some(Segment { camera, run, .. }) = model.pick(which) else {
                 return;
@@ -332,6 +382,12 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
                 .iter_mut()
                 .filter(|(_, current)| *current == run)
                 .for_each(|(at_90k, _)| *at_90k += by_90k);
+            for event in model.events.iter_mut().filter(|event| event.camera == camera) {
+                if is_in(event.start_90k) && to_90k.is_some_and(|to| event.end_90k <= to) {
+                    event.start_90k += by_90k;
+                    event.end_90k += by_90k;
+                }
+            }
             for (_, protected) in model
                 .protected
                 .iter_mut()
@@ -428,11 +484,12 @@ fn compare(model: &Model, reader: &Reader) {
         (&[second][..], Some(0), 100),
     ] {
         let found = oldest(reader, storages, camera.map(name).as_ref(), limit);
-        assert_eq!(
-            found,
-            model.oldest(storages, camera, limit),
-            "{storages:?} {camera:?} {limit}"
-        );
+        let expected = model.oldest(storages, camera, limit, false);
+        assert_eq!(found, expected, "{storages:?} {camera:?} {limit}");
+        let plain = walked(reader, storages, camera.map(name).as_ref(), true);
+        let plain: Vec<i64> = plain.iter().map(|segment| segment.id).collect();
+        let expected = model.oldest(storages, camera, usize::MAX, true);
+        assert_eq!(plain, expected, "{storages:?} {camera:?} without events");
     }
     let open: Vec<Segment> = reader.open_segments(None).unwrap().items;
     assert!(
@@ -470,7 +527,7 @@ proptest! {
         for late in std::mem::take(&mut model.late).into_iter().rev() {
             let done = store.commit(&[Change::Segment(late.clone(), Vec::new())]).unwrap();
             assert_eq!(done.refused, 0);
-            model.segments.insert(late.id.0, late);
+            model.put(late);
         }
         compare(&model, &reader);
     }
