@@ -17,6 +17,7 @@
 mod error;
 mod event;
 mod join;
+mod moved;
 mod oldest;
 mod protect;
 mod read;
@@ -222,7 +223,8 @@ pub enum Change {
     Segment(Segment, Vec<u8>),
     /// The file of a segment is no longer there.
     Gone(SegmentId),
-    /// A run was at another time: the clock had no date. Its segments are moved, and with them events and protected ranges that lie in it.
+    /// A run was at another time: the clock had no date. Its segments are moved, and with them events and protected ranges that lie in it. What touches it and
+    /// reaches beyond stays, and is at the new time as well, as far as it touches.
     Moved {
         /// The stream.
         camera: StreamName,

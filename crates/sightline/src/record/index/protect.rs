@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::read::{BEFORE_90K, many};
 use super::span::settle;
-use super::write::{Fault, camera_or_new, is_time, limit};
+use super::write::{Fault, Outcome, at_most, camera_or_new, is_time, limit};
 use super::{DAY_90K, Error, MAX_CAMERAS, MAX_DATA_BYTES, MAX_PROTECTED, Protected, ProtectedId};
 
 /// Protects a range. Within: why it never will be.
@@ -36,11 +36,12 @@ pub(super) fn protect(connection: &Connection, protected: &Protected) -> rusqlit
     Ok(Ok(ProtectedId(id)))
 }
 
-/// Ends a protection. Whether there was one.
+/// Ends a protection, and with it what was made of it when a run was moved. Whether there was one.
 pub(super) fn release(connection: &Connection, id: ProtectedId) -> rusqlite::Result<bool> {
     let released = many(
         connection,
-        "DELETE FROM protected WHERE id = ?1 RETURNING camera, start_90k, end_90k",
+        "DELETE FROM protected WHERE coalesce(copy_of, id) = (SELECT coalesce(copy_of, id) FROM protected WHERE id = ?1)
+            RETURNING camera, start_90k, end_90k",
         [id.0],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?..row.get(2)?)),
     )?;
@@ -59,6 +60,33 @@ fn count(connection: &Connection) -> rusqlite::Result<usize> {
     connection.query_row("SELECT count(*) FROM protected", [], |row| {
         row.get::<_, i64>(0).map(|count| count as usize)
     })
+}
+
+/// A run went elsewhere from this range: what lies in it goes along. What reaches beyond stays, and is there as well, as far as it touches the run. Without room
+/// for that the run stays where it is.
+pub(super) fn go_along(connection: &Connection, camera: i64, old: &Range<i64>, by_90k: i64) -> Outcome {
+    let touching = "SELECT id FROM protected WHERE camera = ?1 AND start_90k < ?3 AND end_90k > ?2 AND (start_90k < ?2 OR end_90k > ?3)";
+    let touching: Vec<i64> = many(connection, touching, params![camera, old.start, old.end], |row| {
+        row.get(0)
+    })?;
+    at_most(
+        "number of protected ranges",
+        count(connection)? + touching.len(),
+        MAX_PROTECTED,
+    )?;
+    connection.execute(
+        "UPDATE protected SET start_90k = start_90k + ?4, end_90k = end_90k + ?4
+            WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 AND end_90k <= ?3",
+        params![camera, old.start, old.end, by_90k],
+    )?;
+    for id in touching {
+        connection.execute(
+            "INSERT INTO protected (camera, start_90k, end_90k, why, copy_of)
+                SELECT camera, max(start_90k, ?2) + ?4, min(end_90k, ?3) + ?4, why, coalesce(copy_of, id) FROM protected WHERE id = ?1",
+            params![id, old.start, old.end, by_90k],
+        )?;
+    }
+    Ok(())
 }
 
 /// What is protected in this range is another than before: says anew which spans are held, of those that have a part in it.

@@ -24,6 +24,7 @@ use crate::files;
 ///   one day of UTC. The day bounds how long one is, and with it how far a question has to look back; and how much is made anew when one is removed.
 ///   `first`: its lowest row. `plain_90k`: where its first segment begins in which nothing happened. `is_held`: all of its segments are protected. By these
 ///   retention passes over a year of what stays as if it were not there.
+/// - `protected.copy_of`: it was made of that one when a run was moved, and is released with it.
 /// - `usage` follows from `segment` too, and is kept by triggers: no statement can forget it.
 pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -80,7 +81,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE INDEX event_time ON event (camera, start_90k);
     CREATE TABLE protected (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
-        camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, end_90k INTEGER NOT NULL, why TEXT NOT NULL
+        camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, end_90k INTEGER NOT NULL, why TEXT NOT NULL, copy_of INTEGER
     ) STRICT;
     CREATE INDEX protected_time ON protected (camera, start_90k, end_90k);
     "];

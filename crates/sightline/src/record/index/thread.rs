@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::event::EventIds;
 use super::read::Count;
 use super::write::Store;
 use super::{Change, Error, EventId, MAX_READERS, Protected, ProtectedId, Reader, Segment, SegmentId, schema};
@@ -71,20 +72,20 @@ struct Begun {
     was_clean: bool,
     is_new: bool,
     migrated_from: Option<u32>,
-    /// Of segments and of events.
-    next: (i64, i64),
+    next_segment: i64,
 }
 
 impl Begun {
     fn new(path: &Path) -> Result<Self, Error> {
         let found = schema::open(path, schema::MIGRATIONS)?;
         let mut store = Store::new(found.connection, path);
-        let next = (store.next("segment")?, store.next("event")?);
+        let next_segment = store.next("segment")?;
+        store.events = EventIds::new(store.next("event")?);
         Ok(Self {
             was_clean: store.begin()?,
             is_new: found.is_new,
             migrated_from: found.migrated_from,
-            next,
+            next_segment,
             store,
         })
     }
@@ -95,7 +96,7 @@ struct Shared {
     queued_bytes: AtomicUsize,
     readers: Arc<AtomicUsize>,
     next_segment: AtomicI64,
-    next_event: AtomicI64,
+    events: EventIds,
     health: Mutex<Health>,
 }
 
@@ -136,13 +137,13 @@ impl Index {
             was_clean,
             is_new,
             migrated_from,
-            next,
+            next_segment,
         } = begun?;
         let shared = Arc::new(Shared {
             queued_bytes: AtomicUsize::new(0),
             readers: Arc::default(),
-            next_segment: AtomicI64::new(next.0),
-            next_event: AtomicI64::new(next.1),
+            next_segment: AtomicI64::new(next_segment),
+            events: store.events.clone(),
             health: Mutex::default(),
         });
         let (commands, received) = mpsc::channel();
@@ -178,7 +179,7 @@ impl Index {
 
     /// A number for an event.
     pub fn next_event(&self) -> EventId {
-        EventId(self.shared.next_event.fetch_add(1, Ordering::Relaxed))
+        self.shared.events.next()
     }
 
     /// Takes a change, to be written soon. Never waits.
@@ -221,7 +222,7 @@ impl Index {
         self.ask(move |store| store.protect(&protected).and_then(|protected| protected))
     }
 
-    /// Ends a protection, and waits for it. Whether there was one.
+    /// Ends a protection, and waits for it; also at times that it came to when a run was moved, whichever of them is named. Whether there was one.
     ///
     /// # Errors
     /// [`Error`].

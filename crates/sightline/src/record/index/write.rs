@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use media::StreamName;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::event::{has_event, put_event, trim_events};
+use super::event::{EventIds, has_event, put_event, trim_events};
+use super::moved::moved;
 use super::protect::{self, Ranges};
 use super::read;
 use super::span::{Known, extend, known, settle};
@@ -22,6 +23,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) connection: Connection,
+    /// Who makes an event of another takes its number here.
+    pub(super) events: EventIds,
     path: PathBuf,
 }
 
@@ -59,6 +62,7 @@ impl Store {
     pub(super) fn new(connection: Connection, path: &Path) -> Self {
         Self {
             connection,
+            events: EventIds::default(),
             path: path.to_owned(),
         }
     }
@@ -98,11 +102,12 @@ impl Store {
 
     /// Does all of them in one transaction. What cannot be is left out, and told.
     pub(super) fn commit(&mut self, changes: &[Change]) -> Result<Done, Error> {
+        let events = self.events.clone();
         self.write(|transaction| {
             let mut done = Done::default();
             for change in changes {
                 let savepoint = transaction.savepoint()?;
-                match apply(&savepoint, change) {
+                match apply(&savepoint, change, &events) {
                     Ok(()) => savepoint.commit()?,
                     Err(Fault::Failed(error)) => return Err(error),
                     Err(Fault::Refused(why)) => {
@@ -181,12 +186,12 @@ impl Store {
     }
 }
 
-fn apply(connection: &Connection, change: &Change) -> Outcome {
+fn apply(connection: &Connection, change: &Change, events: &EventIds) -> Outcome {
     match change {
         Change::Storage { uuid, path } => storage(connection, uuid, path),
         Change::Segment(segment, fragments) => put(connection, segment, fragments),
         Change::Gone(id) => gone(connection, *id),
-        Change::Moved { camera, run, by_90k } => moved(connection, camera, *run, *by_90k),
+        Change::Moved { camera, run, by_90k } => moved(connection, camera, *run, *by_90k, events),
         Change::Event(event) => put_event(connection, event),
         Change::Carried { at_90k } => Ok(set(connection, CARRIED, *at_90k)?),
         Change::Sure { at_90k, by_90k } => sure(connection, *at_90k, *by_90k),
@@ -310,51 +315,6 @@ fn gone(connection: &Connection, id: SegmentId) -> Outcome {
         .execute([id.0])?;
     forget_fragments(connection, id)?;
     known.touches().map_or(Ok(()), |part| Ok(settle(connection, part)?))
-}
-
-fn moved(connection: &Connection, name: &StreamName, run: u64, by_90k: i64) -> Outcome {
-    let Some(camera) = camera(connection, name)? else {
-        return Ok(());
-    };
-    let run = run.cast_signed();
-    let range: (Option<i64>, Option<i64>) = connection.query_row(
-        "SELECT min(start_90k), max(end_90k) FROM span WHERE camera = ?1 AND run = ?2",
-        [camera, run],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    // Those that are open are few, and in no span.
-    connection.execute(
-        "UPDATE segment SET start_90k = start_90k + ?3 WHERE state = 0 AND camera = ?1 AND run = ?2 AND start_90k + ?3 BETWEEN 0 AND ?4",
-        params![camera, run, by_90k, MAX_TIME_90K - MAX_SEGMENT_90K],
-    )?;
-    let (Some(from_90k), Some(to_90k)) = range else {
-        return Ok(());
-    };
-    let (new_from_90k, new_to_90k) = (from_90k.saturating_add(by_90k), to_90k.saturating_add(by_90k));
-    if !is_time(new_from_90k) || !is_time(new_to_90k) {
-        return Err(Fault::Refused(format!("run {run} moved from {from_90k} by {by_90k}")));
-    }
-    connection.execute(
-        "UPDATE segment SET start_90k = start_90k + ?5 WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state <> 0",
-        params![camera, run, from_90k, to_90k, by_90k],
-    )?;
-    for table in ["event", "protected"] {
-        let sql = format!(
-            "UPDATE {table} SET start_90k = start_90k + ?4, end_90k = end_90k + ?4 WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 AND end_90k <= ?3"
-        );
-        connection.execute(&sql, params![camera, from_90k, to_90k, by_90k])?;
-    }
-    connection.execute("DELETE FROM span WHERE camera = ?1 AND run = ?2", [camera, run])?;
-    let mut statement = connection.prepare_cached(
-        "SELECT DISTINCT start_90k / ?5 FROM segment WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state IN (1, 2)",
-    )?;
-    let days = statement.query_map(params![camera, run, new_from_90k, new_to_90k, DAY_90K], |row| {
-        row.get(0)
-    })?;
-    for day in days.collect::<rusqlite::Result<Vec<i64>>>()? {
-        settle(connection, (camera, run, day))?;
-    }
-    Ok(())
 }
 
 /// What was written before the time was known moves with it.

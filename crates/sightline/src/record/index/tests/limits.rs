@@ -133,7 +133,7 @@ fn storages_cameras_and_protected_ranges_have_a_limit() {
     for number in 0..10 {
         store.protect(&protected(number)).unwrap().unwrap();
     }
-    let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) INSERT INTO protected SELECT NULL, 1, i, i + 1, '' FROM n";
+    let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) INSERT INTO protected SELECT NULL, 1, i, i + 1, '', NULL FROM n";
     store.connection.execute(more, [MAX_PROTECTED as i64 - 11]).unwrap();
     store.protect(&protected(10)).unwrap().unwrap();
     let error = store.protect(&protected(11)).unwrap().unwrap_err();
@@ -152,6 +152,41 @@ fn storages_cameras_and_protected_ranges_have_a_limit() {
         ..protected(1)
     };
     assert_eq!(store.protect(&empty).unwrap().unwrap_err(), Error::NotSound);
+}
+
+/// A run stays where it is, rather than that something is no longer protected, or that there are more ranges than may be.
+#[test]
+fn a_run_is_not_moved_without_room_for_its_protection() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut changes = storages();
+    changes.push(Change::Segment(segment(1), Vec::new()));
+    store.commit(&changes).unwrap();
+    let protected = Protected {
+        camera: name(0),
+        range_90k: 0..segment(1).start_90k + 1,
+        why: String::new(),
+    };
+    store.protect(&protected).unwrap().unwrap();
+    let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+        INSERT INTO protected (camera, start_90k, end_90k, why) SELECT 99, i, i + 1, '' FROM n";
+    store.connection.execute(more, [MAX_PROTECTED as i64 - 1]).unwrap();
+    let moved = Change::Moved {
+        camera: name(0),
+        run: 7,
+        by_90k: MINUTE_90K,
+    };
+    let done = store.commit(std::slice::from_ref(&moved)).unwrap();
+    assert_eq!(
+        done.why,
+        Some("the number of protected ranges would be 10001; 10000 is the most".to_owned())
+    );
+    store
+        .connection
+        .execute("DELETE FROM protected WHERE start_90k = 5", [])
+        .unwrap();
+    assert_eq!(store.commit(&[moved]).unwrap().refused, 0);
+    assert!(store.discard(&[SegmentId(1)]).unwrap().is_empty());
 }
 
 #[test]

@@ -374,6 +374,83 @@ fn a_run_is_moved_with_what_lies_in_it() {
     assert_eq!(events[0].start_90k, BEGIN_90K + 2 * MINUTE_90K);
 }
 
+/// What reaches beyond a run that is moved concerns others as well: it stays, and goes along.
+#[test]
+fn what_touches_a_run_that_is_moved_is_at_both_times() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let early = |id: i64, run: u64| Segment {
+        start_90k: id * MINUTE_90K,
+        run,
+        ..segment(id)
+    };
+    let mut changes = storages();
+    // Two minutes of one run, then two of another.
+    changes.extend([(1, 7), (2, 7), (3, 9), (4, 9)].map(|(id, run)| Change::Segment(early(id, run), Vec::new())));
+    let happened = Event {
+        start_90k: 3 * MINUTE_90K - SECOND_90K,
+        end_90k: 3 * MINUTE_90K + SECOND_90K,
+        ..event(1)
+    };
+    changes.push(Change::Event(happened.clone()));
+    assert_eq!(store.commit(&changes).unwrap().refused, 0);
+    let protect = |store: &mut Store, range_90k| {
+        let protected = Protected {
+            camera: name(0),
+            range_90k,
+            why: "a visitor".to_owned(),
+        };
+        store.protect(&protected).unwrap().unwrap()
+    };
+    let both = protect(&mut store, 2 * MINUTE_90K + 5..3 * MINUTE_90K + 5);
+    let within = protect(&mut store, MINUTE_90K + 5..MINUTE_90K + 9);
+    let moved = |run, by_90k| Change::Moved {
+        camera: name(0),
+        run,
+        by_90k,
+    };
+    assert_eq!(store.commit(&[moved(7, BEGIN_90K)]).unwrap().refused, 0);
+    let index = open(&path);
+    let reader = index.reader().unwrap();
+    let ranges = || -> Vec<(ProtectedId, Range<i64>)> {
+        let told = reader.protected(None, None).unwrap().items;
+        told.into_iter()
+            .map(|(id, protected)| (id, protected.range_90k))
+            .collect()
+    };
+    let copy = ProtectedId(3);
+    assert_eq!(
+        ranges(),
+        [
+            (both, 2 * MINUTE_90K + 5..3 * MINUTE_90K + 5),
+            (within, BEGIN_90K + MINUTE_90K + 5..BEGIN_90K + MINUTE_90K + 9),
+            (copy, BEGIN_90K + 2 * MINUTE_90K + 5..BEGIN_90K + 3 * MINUTE_90K),
+        ]
+    );
+    let told = reader.events(&name(0), 0..MAX_TIME_90K, None, None).unwrap().items;
+    let copied = Event {
+        id: EventId(2),
+        start_90k: happened.start_90k + BEGIN_90K,
+        end_90k: 3 * MINUTE_90K + BEGIN_90K,
+        ..happened.clone()
+    };
+    assert_eq!(told, [happened, copied]);
+    assert_eq!(
+        oldest(&reader, &[storage(0)], None, 10),
+        [4],
+        "one of each run, and one for the other range"
+    );
+    // The other run comes to the same place, and with it what reached into it.
+    assert_eq!(store.commit(&[moved(9, BEGIN_90K)]).unwrap().refused, 0);
+    assert_eq!(oldest(&reader, &[storage(0)], None, 10), [4]);
+    assert_eq!(ranges().len(), 4);
+    // Whichever is named.
+    assert!(store.release(copy).unwrap() && !store.release(both).unwrap());
+    assert_eq!(ranges().len(), 1);
+    assert_eq!(oldest(&reader, &[storage(0)], None, 10), [2, 3, 4]);
+    assert_eq!(store.events.next(), EventId(4), "no number is given twice");
+}
+
 /// Age is counted by a time of its own. Rows that were written before it was known move with it, once.
 #[test]
 fn ages_are_set_right_once() {

@@ -79,6 +79,8 @@ struct Model {
     segments: BTreeMap<i64, Segment>,
     protected: Vec<(ProtectedId, Protected)>,
     events: Vec<Event>,
+    /// The number of the newest event.
+    told: i64,
     /// Segments in which something happened.
     eventful: BTreeSet<i64>,
     /// Where each camera is, and in which run.
@@ -324,7 +326,9 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
         }
         Step::Release { which } => {
             if !model.protected.is_empty() {
-                let (id, _) = model.protected.remove(which % model.protected.len());
+                let (id, _) = model.protected[which % model.protected.len()];
+                // At all times that it came to.
+                model.protected.retain(|(other, _)| *other != id);
                 assert!(store.release(id).unwrap());
             }
         }
@@ -335,11 +339,13 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
         } => {
             let Some(picked) = model.pick(which) else { return };
             let start_90k = picked.start_90k + at_90k;
+            // Copies of others have numbers as well.
+            model.told += 1_000;
             let event = Event {
                 camera: picked.camera,
                 start_90k,
                 end_90k: start_90k + duration_90k,
-                ..event(model.events.len() as i64 + 1)
+                ..event(model.told)
             };
             tell(Change::Event(event.clone()));
             let marked = model.kept().filter(|segment| happened_in(&event, segment));
@@ -351,55 +357,80 @@ fn do_step(model: &mut Model, store: &mut Store, step: &Step) {
             let Some(Segment { camera, run, .. }) = model.pick(which) else {
                 return;
             };
-            let of_run = |segment: &&mut Segment| segment.camera == camera && segment.run == run;
-            let kept = || {
-                model
-                    .kept()
-                    .filter(|segment| segment.camera == camera && segment.run == run)
-            };
-            let from_90k = kept().map(|segment| segment.start_90k).min();
-            let to_90k = kept().map(Segment::end_90k).max();
-            tell(Change::Moved {
-                camera: camera.clone(),
-                run,
-                by_90k,
-            });
-            let is_in =
-                |at_90k: i64| from_90k.is_some_and(|from| at_90k >= from) && to_90k.is_some_and(|to| at_90k < to);
-            for segment in model.segments.values_mut().filter(of_run) {
-                // What is garbage in front or behind is of no use to anybody.
-                if segment.state != State::Garbage || is_in(segment.start_90k) {
-                    segment.start_90k += by_90k;
-                }
-            }
-            model
-                .late
-                .iter_mut()
-                .filter(of_run)
-                .for_each(|late| late.start_90k += by_90k);
-            model
-                .at
-                .iter_mut()
-                .filter(|(_, current)| *current == run)
-                .for_each(|(at_90k, _)| *at_90k += by_90k);
-            for event in model.events.iter_mut().filter(|event| event.camera == camera) {
-                if is_in(event.start_90k) && to_90k.is_some_and(|to| event.end_90k <= to) {
-                    event.start_90k += by_90k;
-                    event.end_90k += by_90k;
-                }
-            }
-            for (_, protected) in model
-                .protected
-                .iter_mut()
-                .filter(|(_, protected)| protected.camera == camera)
-            {
-                let range = &mut protected.range_90k;
-                if is_in(range.start) && is_in(range.end - 1) {
-                    *range = range.start + by_90k..range.end + by_90k;
-                }
-            }
+            move_run(model, &camera, run, by_90k, &mut tell);
         }
     }
+}
+
+fn move_run(model: &mut Model, camera: &StreamName, run: u64, by_90k: i64, tell: &mut impl FnMut(Change)) {
+    tell(Change::Moved {
+        camera: camera.clone(),
+        run,
+        by_90k,
+    });
+    let of_run = |segment: &&mut Segment| segment.camera == *camera && segment.run == run;
+    let all = model.segments.values();
+    let all = all.filter(|segment| segment.state != State::Garbage && segment.camera == *camera && segment.run == run);
+    let all: Vec<Range<i64>> = all.map(|segment| segment.start_90k..segment.end_90k()).collect();
+    let from_90k = all.iter().map(|range| range.start).min();
+    let to_90k = all.iter().map(|range| range.end).max();
+    let is_in = |at_90k: i64| from_90k.is_some_and(|from| at_90k >= from) && to_90k.is_some_and(|to| at_90k < to);
+    // What is garbage in front or behind is of no use to anybody.
+    for segment in model
+        .segments
+        .values_mut()
+        .filter(of_run)
+        .filter(|segment| is_in(segment.start_90k))
+    {
+        segment.start_90k += by_90k;
+    }
+    let late = model.late.iter_mut().filter(of_run);
+    late.for_each(|late| late.start_90k += by_90k);
+    let at = model.at.iter_mut().filter(|(_, current)| *current == run);
+    at.for_each(|(at_90k, _)| *at_90k += by_90k);
+    let (Some(from_90k), Some(to_90k)) = (from_90k, to_90k) else {
+        return;
+    };
+    let mut copies = Vec::new();
+    for event in model.events.iter_mut().filter(|event| event.camera == *camera) {
+        if event.start_90k >= from_90k && event.start_90k < to_90k && event.end_90k <= to_90k {
+            event.start_90k += by_90k;
+            event.end_90k += by_90k;
+        } else if event.start_90k < to_90k && event.end_90k >= from_90k {
+            copies.push(Event {
+                start_90k: event.start_90k.max(from_90k) + by_90k,
+                end_90k: event.end_90k.min(to_90k) + by_90k,
+                ..event.clone()
+            });
+        }
+    }
+    model.events.extend(copies);
+    let mut copies = Vec::new();
+    for (id, protected) in model
+        .protected
+        .iter_mut()
+        .filter(|(_, protected)| protected.camera == *camera)
+    {
+        let range = &mut protected.range_90k;
+        if range.start >= from_90k && range.end <= to_90k {
+            *range = range.start + by_90k..range.end + by_90k;
+        } else if range.start < to_90k && range.end > from_90k {
+            let range_90k = range.start.max(from_90k) + by_90k..range.end.min(to_90k) + by_90k;
+            copies.push((
+                *id,
+                Protected {
+                    range_90k,
+                    ..protected.clone()
+                },
+            ));
+        }
+    }
+    model.protected.extend(copies);
+    let marked = model
+        .kept()
+        .filter(|segment| model.events.iter().any(|event| happened_in(event, segment)));
+    let marked: Vec<i64> = marked.map(|segment| segment.id.0).collect();
+    model.eventful.extend(marked);
 }
 
 fn compare(model: &Model, reader: &Reader) {
