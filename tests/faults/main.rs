@@ -18,5 +18,6 @@ mod full_disk;
 mod guessing;
 mod half_open;
 mod memory;
+mod power_cut;
 
 use neighbour::system;

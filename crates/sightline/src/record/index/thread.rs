@@ -32,7 +32,7 @@ pub struct Opened {
     pub index: Index,
     /// Nothing stands in it: it is to be made from the files.
     pub is_new: bool,
-    /// It was closed in order, so all that was recorded is told, and nothing is open. Of a new one too.
+    /// It was closed in order, so all that was recorded is told, and nothing is open. Of a new one too. After a power cut it is not.
     pub was_clean: bool,
     /// The file that could not be read, where it lies now. It is never deleted by this program.
     pub aside: Option<PathBuf>,
@@ -214,7 +214,7 @@ impl Index {
         self.ask(move |store| store.discard(&segments))
     }
 
-    /// Protects a range of a camera, and waits for it. Nothing that lies in it is garbage from then on.
+    /// Protects a range of a camera, and waits for it. Nothing that lies in it is garbage from then on, after a power cut neither.
     ///
     /// # Errors
     /// [`Error`]: it is not protected. [`Error::Limit`] and [`Error::NotSound`]: nor will it be.

@@ -67,9 +67,10 @@ impl Store {
         }
     }
 
-    /// Forgets cameras that have nothing any more, says that the file is in use, and whether it was closed in order before.
+    /// Forgets cameras that have nothing any more, says that the file is in use, and whether it was closed in order before. A power cut does not take that back, or
+    /// the next start would believe the end of the time before.
     pub(super) fn begin(&mut self) -> Result<bool, Error> {
-        self.write(|transaction| {
+        self.write_durably(|transaction| {
             transaction.execute(
                 "DELETE FROM camera WHERE NOT EXISTS (SELECT 1 FROM segment WHERE camera = camera.id)
                     AND NOT EXISTS (SELECT 1 FROM event WHERE camera = camera.id)
@@ -79,13 +80,16 @@ impl Store {
             transaction.execute("DELETE FROM usage WHERE segments = 0", [])?;
             let was_clean = read::meta(transaction, CLEAN)?;
             set(transaction, CLEAN, 0)?;
-            Ok(was_clean != Some(0))
+            Ok(was_clean != Some(0) && !has_open(transaction)?)
         })
     }
 
-    /// Says that it was closed in order.
+    /// Says that it was closed in order, where nothing is open.
     pub(super) fn end(&mut self) -> Result<(), Error> {
-        self.write(|transaction| set(transaction, CLEAN, 1))
+        self.write_durably(|transaction| {
+            let is_clean = !has_open(transaction)?;
+            set(transaction, CLEAN, i64::from(is_clean))
+        })
     }
 
     /// The next number of a table.
@@ -165,12 +169,25 @@ impl Store {
 
     /// Protects a range.
     pub(super) fn protect(&mut self, protected: &Protected) -> Result<Result<ProtectedId, Error>, Error> {
-        self.write(|transaction| protect::protect(transaction, protected))
+        self.write_durably(|transaction| protect::protect(transaction, protected))
     }
 
     /// Ends a protection. Whether there was one.
     pub(super) fn release(&mut self, id: ProtectedId) -> Result<bool, Error> {
-        self.write(|transaction| protect::release(transaction, id))
+        self.write_durably(|transaction| protect::release(transaction, id))
+    }
+
+    /// Like [`Store::write`], and a power cut does not take it back: it waits for the disk, and so is for what an answer is given to alone.
+    fn write_durably<T>(
+        &mut self,
+        change: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let set = self.connection.pragma_update(None, "synchronous", "FULL");
+        set.map_err(|error| Error::of(&self.path, &error))?;
+        let written = self.write(change);
+        // Without it everything is slower, and nothing else.
+        let _ = self.connection.pragma_update(None, "synchronous", "NORMAL");
+        written
     }
 
     fn write<T>(&mut self, change: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
@@ -184,6 +201,13 @@ impl Store {
             });
         written.map_err(|error| Error::of(&self.path, &error))
     }
+}
+
+/// Whether something is being written, or was when the program was killed.
+fn has_open(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM segment WHERE state = 0")?
+        .exists([])
 }
 
 fn apply(connection: &Connection, change: &Change, events: &EventIds) -> Outcome {

@@ -295,6 +295,25 @@ fn a_start_finds_what_was_left_over() {
     assert_eq!((runs.len(), runs[1].ended), (2, Some(Ended::Killed)));
 }
 
+/// What is open was being written when somebody closed the index: its file has to be looked at.
+#[test]
+fn it_is_never_clean_while_something_is_open() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    storages().into_iter().for_each(|change| index.write(change).unwrap());
+    let being_written = Segment {
+        state: State::Open,
+        ..segment(1)
+    };
+    index.write(Change::Segment(being_written, Vec::new())).unwrap();
+    index.close().unwrap();
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(!opened.was_clean);
+    opened.index.write(Change::Segment(segment(1), Vec::new())).unwrap();
+    opened.index.close().unwrap();
+    assert!(Index::open(&path, NEVER).unwrap().was_clean);
+}
+
 #[test]
 fn what_is_protected_is_no_garbage() {
     let (_folder, path) = folder();
