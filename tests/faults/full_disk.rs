@@ -25,6 +25,19 @@ impl Disk {
         Self { folder }
     }
 
+    /// Another file system, in a file of a disk with room.
+    fn of_ext4(megabytes: u64, image: &Path) -> Self {
+        std::fs::File::create(image).unwrap().set_len(megabytes << 20).unwrap();
+        // What is kept for root would be room for the test.
+        system("mkfs.ext4", &format!("-q -F -m 0 {}", image.display()));
+        let folder = tempfile::tempdir().unwrap();
+        system(
+            "mount",
+            &format!("-o loop {} {}", image.display(), folder.path().display()),
+        );
+        Self { folder }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -32,7 +45,7 @@ impl Disk {
     /// Until nothing more fits.
     fn fill(&self) -> PathBuf {
         let path = self.path("filler");
-        assert!(std::fs::write(&path, vec![1; 4 << 20]).is_err(), "it is not full");
+        assert!(std::fs::write(&path, vec![1; 32 << 20]).is_err(), "it is not full");
         path
     }
 }
@@ -144,11 +157,6 @@ fn the_index_of_recordings_waits_for_room() {
     assert_eq!(index.health().failing, Some(error));
     let known = reader.usage().unwrap().first().map_or(0, |usage| usage.segments);
     assert!(known < told as u64 && known.is_multiple_of(50), "{known} of {told}");
-    assert!(
-        matches!(index.discard(vec![SegmentId(1)]), Err(Error::NoRoom { .. })),
-        "no file may be removed"
-    );
-
     std::fs::remove_file(filler).unwrap();
     let begun = std::time::Instant::now();
     while index.health().failing.is_some() {
@@ -168,6 +176,91 @@ fn the_index_of_recordings_waits_for_room() {
     assert!(matches!(error, Error::NoRoom { .. }), "{error}");
     std::fs::remove_file(filler).unwrap();
     assert!(Index::open(&other, Duration::from_secs(1)).unwrap().is_new);
+}
+
+const RECORDING_BYTES: usize = 64 << 10;
+
+/// Recordings and their index fill one disk: the oldest are deleted all the same, and all goes on.
+fn the_oldest_make_room(disk: &Disk) {
+    let path = disk.path("recordings.db");
+    let ballast = disk.path("recordings.db.ballast");
+    let index = Index::open(&path, Duration::from_millis(100)).unwrap().index;
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 4 << 20);
+    index
+        .write(Change::Storage {
+            uuid: [1; 16],
+            path: String::new(),
+        })
+        .unwrap();
+    // Of somebody else, for now.
+    let spare = disk.path("spare");
+    std::fs::write(&spare, vec![1; 2 << 20]).unwrap();
+    let file = |number: i64| disk.path(&format!("segment_{number}.mp4"));
+    let mut told = 0;
+    // As a recorder does: the file, then its row.
+    while std::fs::write(file(told + 1), vec![1; RECORDING_BYTES]).is_ok() {
+        told += 1;
+        index.write(minute(told)).unwrap();
+    }
+    std::fs::remove_file(file(told + 1)).unwrap();
+    std::fs::remove_file(spare).unwrap();
+    index.flush().unwrap();
+    assert!(told > 50, "{told}");
+    // Others take the last of it, and rows are written into what there is until nothing goes.
+    let filler = disk.fill();
+    let mut rows = told;
+    while index.flush().is_ok() {
+        rows += 1;
+        index.write(minute(rows)).unwrap();
+    }
+    assert!(matches!(index.health().failing, Some(Error::NoRoom { .. })));
+    assert!(ballast.exists(), "rows of what is recorded can wait");
+
+    let mut deleted = 0;
+    for oldest in [1..20, 20..40] {
+        let garbage = index.discard(oldest.clone().map(SegmentId).collect()).unwrap();
+        assert_eq!(garbage.len() as i64, oldest.end - oldest.start);
+        assert!(!ballast.exists());
+        for segment in garbage {
+            std::fs::remove_file(file(segment.id.0)).unwrap();
+            index.write(Change::Gone(segment.id)).unwrap();
+            deleted += 1;
+        }
+    }
+    index.flush().unwrap();
+    let reader = index.reader().unwrap();
+    assert_eq!(reader.usage().unwrap()[0].segments as i64, rows - deleted);
+    assert_eq!(reader.garbage(None).unwrap().items, []);
+    assert!(reader.check(10).unwrap().is_empty());
+
+    // There is room, and so the next time too.
+    std::fs::remove_file(filler).unwrap();
+    for number in 40..told {
+        std::fs::remove_file(file(number)).unwrap();
+    }
+    index.write(Change::Carried { at_90k: 1 }).unwrap();
+    index.flush().unwrap();
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 4 << 20);
+    drop(reader);
+    index.close().unwrap();
+
+    // A start on a full disk writes as well.
+    let filler = disk.fill();
+    let opened = Index::open(&path, Duration::from_secs(1)).unwrap();
+    assert!(opened.was_clean && opened.aside.is_none() && !opened.is_new);
+    assert_eq!(opened.index.discard(vec![SegmentId(50)]).unwrap().len(), 1);
+    std::fs::remove_file(filler).unwrap();
+}
+
+#[test]
+fn recordings_and_their_index_fill_one_disk_in_memory() {
+    the_oldest_make_room(&Disk::of(16 << 10));
+}
+
+#[test]
+fn recordings_and_their_index_fill_one_disk_of_ext4() {
+    let images = tempfile::tempdir().unwrap();
+    the_oldest_make_room(&Disk::of_ext4(16, &images.path().join("disk")));
 }
 
 /// Temporary files.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use super::ballast::is_full;
+
 /// Why the index was not opened, read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -145,6 +147,8 @@ impl Error {
                 Self::Damaged { path, why }
             }
             (_, Some(ErrorCode::DiskFull)) => Self::NoRoom { path },
+            // Where the log, or the memory that is shared for it, has no room to begin in.
+            (_, Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)) if is_full(&path) => Self::NoRoom { path },
             (_, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => Self::InUse { path, why },
             (_, Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly))
             | (E::InvalidPath(_) | E::NulError(_), _) => Self::NotOpened { path, why },

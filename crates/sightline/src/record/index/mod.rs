@@ -8,12 +8,14 @@
 //!   it is found in them, and one that cannot be read is put aside and made anew.
 //! - One connection writes, on a thread of its own, many changes in one transaction. Each [`Reader`] has a connection of its own, sees the last transaction
 //!   that was whole, and waits for nobody.
+//! - Four megabytes beside it (`NAME.ballast`) are given up where its disk is full, so that recordings can be deleted.
 //! - Whoever asks is answered in pages; nothing loads a year.
 //! - SQLite finds what is broken in the structure of its pages, not a bit that turned within a row. So what is read is taken with care: a name, a number or a
 //!   length that cannot be is [`Error::Damaged`], never a panic.
 //!
 //! Times are Unix time in ticks of 90 kHz.
 
+mod ballast;
 mod error;
 mod event;
 mod join;

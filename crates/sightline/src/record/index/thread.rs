@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::ballast::Ballast;
 use super::event::EventIds;
 use super::read::Count;
 use super::write::Store;
@@ -77,6 +78,13 @@ struct Begun {
 
 impl Begun {
     fn new(path: &Path) -> Result<Self, Error> {
+        Self::at_once(path).or_else(|error| match error {
+            Error::NoRoom { .. } if Ballast::of(path).give_up() => Self::at_once(path),
+            error => Err(error),
+        })
+    }
+
+    fn at_once(path: &Path) -> Result<Self, Error> {
         let found = schema::open(path, schema::MIGRATIONS)?;
         let mut store = Store::new(found.connection, path);
         let next_segment = store.next("segment")?;
@@ -104,6 +112,8 @@ enum Command {
     Change(Change),
     /// After all that was told before it is written.
     Ask(Question),
+    /// Likewise; but where the disk is full, before it.
+    Urgent(Question),
 }
 
 /// What is done with the connection, or that it cannot be.
@@ -114,6 +124,7 @@ impl fmt::Debug for Command {
         match self {
             Self::Change(change) => change.fmt(f),
             Self::Ask(_) => f.write_str("Ask"),
+            Self::Urgent(_) => f.write_str("Urgent"),
         }
     }
 }
@@ -133,12 +144,13 @@ impl Index {
             begun => begun,
         };
         let Begun {
-            store,
+            mut store,
             was_clean,
             is_new,
             migrated_from,
             next_segment,
         } = begun?;
+        store.ballast.make();
         let shared = Arc::new(Shared {
             queued_bytes: AtomicUsize::new(0),
             readers: Arc::default(),
@@ -202,16 +214,18 @@ impl Index {
     /// # Errors
     /// [`Error`]: what was told waits further on, and is tried again.
     pub fn flush(&self) -> Result<(), Error> {
-        self.ask(|_| Ok(()))
+        self.ask(Command::Ask, |_| Ok(()))
     }
 
-    /// Makes garbage of segments, but for those that are protected or not kept any more, and waits for it. The files of those that are returned are to be
+    /// Makes garbage of segments, but for those that are protected or not kept any more, and waits for it; on a full disk too. The files of those that are returned are to be
     /// removed, then [`Change::Gone`] is told. At most [`super::MAX_PAGE`] at a time.
     ///
     /// # Errors
     /// [`Error`]: no file may be removed.
     pub fn discard(&self, segments: Vec<SegmentId>) -> Result<Vec<Segment>, Error> {
-        self.ask(move |store| store.discard(&segments))
+        self.ask(Command::Urgent, move |store| {
+            store.in_any_room(|store| store.discard(&segments))
+        })
     }
 
     /// Protects a range of a camera, and waits for it. Nothing that lies in it is garbage from then on, after a power cut neither.
@@ -219,7 +233,9 @@ impl Index {
     /// # Errors
     /// [`Error`]: it is not protected. [`Error::Limit`] and [`Error::NotSound`]: nor will it be.
     pub fn protect(&self, protected: Protected) -> Result<ProtectedId, Error> {
-        self.ask(move |store| store.protect(&protected).and_then(|protected| protected))
+        self.ask(Command::Urgent, move |store| {
+            store.in_any_room(|store| store.protect(&protected))?
+        })
     }
 
     /// Ends a protection, and waits for it; also at times that it came to when a run was moved, whichever of them is named. Whether there was one.
@@ -227,7 +243,9 @@ impl Index {
     /// # Errors
     /// [`Error`].
     pub fn release(&self, protected: ProtectedId) -> Result<bool, Error> {
-        self.ask(move |store| store.release(protected))
+        self.ask(Command::Urgent, move |store| {
+            store.in_any_room(|store| store.release(protected))
+        })
     }
 
     /// One more who reads, at most [`MAX_READERS`] at a time.
@@ -268,10 +286,11 @@ impl Index {
 
     fn ask<T: Send + 'static>(
         &self,
+        command: impl FnOnce(Question) -> Command,
         ask: impl FnOnce(&mut Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = mpsc::channel();
-        let asked = Command::Ask(Box::new(move |store: Result<&mut Store, Error>| {
+        let asked = command(Box::new(move |store: Result<&mut Store, Error>| {
             // Who asked may have gone.
             let _ = answer.send(store.and_then(ask));
         }));
@@ -317,6 +336,11 @@ impl Writer {
                     Ok(()) => ask(Ok(&mut self.store)),
                     Err(error) => ask(Err(error)),
                 },
+                Ok(Command::Urgent(ask)) => match self.commit() {
+                    // What waits is told by the files as well; what is asked makes room.
+                    Ok(()) | Err(Error::NoRoom { .. }) => ask(Ok(&mut self.store)),
+                    Err(error) => ask(Err(error)),
+                },
                 // What failed is told by the health, and tried again.
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = self.commit();
@@ -353,6 +377,7 @@ impl Writer {
                 let count = self.waiting.len() as u64;
                 let bytes: usize = self.waiting.drain(..).map(|change| change.bytes()).sum();
                 self.waiting.shrink_to(MAX_TOGETHER);
+                self.store.ballast.make();
                 self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 health.transactions += 1;
                 health.refused += done.refused;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use media::StreamName;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::ballast::Ballast;
 use super::event::{EventIds, has_event, put_event, trim_events};
 use super::moved::moved;
 use super::protect::{self, Ranges};
@@ -25,6 +26,7 @@ pub(super) struct Store {
     pub(super) connection: Connection,
     /// Who makes an event of another takes its number here.
     pub(super) events: EventIds,
+    pub(super) ballast: Ballast,
     path: PathBuf,
 }
 
@@ -63,6 +65,7 @@ impl Store {
         Self {
             connection,
             events: EventIds::default(),
+            ballast: Ballast::of(path),
             path: path.to_owned(),
         }
     }
@@ -175,6 +178,14 @@ impl Store {
     /// Ends a protection. Whether there was one.
     pub(super) fn release(&mut self, id: ProtectedId) -> Result<bool, Error> {
         self.write_durably(|transaction| protect::release(transaction, id))
+    }
+
+    /// Does what has to be done on a full disk too, for which the ballast is given up.
+    pub(super) fn in_any_room<T>(&mut self, mut write: impl FnMut(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        match write(self) {
+            Err(Error::NoRoom { .. }) if self.ballast.give_up() => write(self),
+            written => written,
+        }
     }
 
     /// Like [`Store::write`], and a power cut does not take it back: it waits for the disk, and so is for what an answer is given to alone.
