@@ -142,10 +142,7 @@ impl Error {
         let (path, why) = (path.to_owned(), error.to_string());
         let code = error.sqlite_error_code();
         match (error, code) {
-            // SQLite says no more than `Unknown` of a head that cannot be.
-            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)) => {
-                Self::Damaged { path, why }
-            }
+            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => Self::Damaged { path, why },
             (_, Some(ErrorCode::DiskFull)) => Self::NoRoom { path },
             // Where the log, or the memory that is shared for it, has no room to begin in.
             (_, Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)) if is_full(&path) => Self::NoRoom { path },
@@ -166,6 +163,16 @@ impl Error {
         }
     }
 
+    /// What an error of SQLite means while the file is opened: of a head that cannot be it says no more than that something is wrong.
+    pub(super) fn of_opening(path: &Path, error: &rusqlite::Error) -> Self {
+        match Self::of(path, error) {
+            Self::Failed { path, why } if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                Self::Damaged { path, why }
+            }
+            known => known,
+        }
+    }
+
     /// What an error of the system means for this file.
     pub(super) fn of_system(path: &Path, error: &std::io::Error) -> Self {
         let path = path.to_owned();
@@ -176,5 +183,22 @@ impl Error {
                 why: error.to_string(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file is given up for what SQLite says of it, not for what else it cannot do.
+    #[test]
+    fn what_fails_for_no_reason_is_damage_only_while_a_file_is_opened() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let asked = connection.query_row("SELECT abs(-9223372036854775807 - 1)", [], |row| row.get::<_, i64>(0));
+        let error = asked.unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::Unknown), "{error:?}");
+        let path = Path::new("recordings.db");
+        assert!(matches!(Error::of(path, &error), Error::Failed { .. }));
+        assert!(Error::of_opening(path, &error).is_damage());
     }
 }

@@ -147,7 +147,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
 pub(super) fn open(path: &Path, migrations: &[&str]) -> Result<Found, Error> {
     let is_new = make(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let of = |error| Error::of(path, &error);
+    let of = |error| Error::of_opening(path, &error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
     connection.busy_timeout(BUSY).map_err(of)?;
     connection.set_prepared_statement_cache_capacity(48);
@@ -207,12 +207,12 @@ fn begins_as_one(path: &Path) -> Result<(), Error> {
 fn format(connection: &Connection, path: &Path, known: u32) -> Result<u32, Error> {
     let number = |pragma: &str| -> Result<i64, Error> {
         let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
-        read.map_err(|error| Error::of(path, &error))
+        read.map_err(|error| Error::of_opening(path, &error))
     };
     let (application, format) = (number("application_id")?, number("user_version")?);
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|error| Error::of(path, &error))?;
+        .map_err(|error| Error::of_opening(path, &error))?;
     if application == 0 && format == 0 && tables == 0 {
         return Ok(0);
     }
