@@ -242,7 +242,7 @@ pub enum Change {
         /// The time.
         at_90k: i64,
     },
-    /// That time was set right, and with it the rows that were written before it was.
+    /// That time was set right, and with it the rows that were written before it was, however many.
     Sure {
         /// The time, as it is now.
         at_90k: i64,

@@ -38,9 +38,9 @@ const SPANS_IN_ORDER: &str = "SELECT first, run, start_90k, end_90k, start_90k F
     WHERE storage = ?1 AND camera = ?2 AND first > ?3 AND is_held = 0 ORDER BY first LIMIT ?4";
 const PLAIN_SPANS_IN_ORDER: &str = "SELECT first, run, start_90k, end_90k, plain_90k FROM span
     WHERE storage = ?1 AND camera = ?2 AND first > ?3 AND is_held = 0 AND plain_90k IS NOT NULL ORDER BY first LIMIT ?4";
-const OLDEST: &str = "SELECT id, start_90k, duration_90k, bytes, age_end_90k, has_event FROM segment
+const OLDEST: &str = "SELECT s.id, start_90k, duration_90k, bytes, age_end_90k + coalesce(a.by_90k, 0), has_event FROM segment s LEFT JOIN age a ON a.id = s.age
     WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 AND run = ?4 AND storage = ?5 AND state IN (1, 2) AND has_event <= ?7
-    ORDER BY start_90k, id LIMIT ?6";
+    ORDER BY start_90k, s.id LIMIT ?6";
 /// Rows that are read at first, and at the most. Most often the first of them is enough to see that nothing is to be deleted.
 const LEAST_PAGE: usize = 4;
 const MAX_PAGE: usize = 256;

@@ -60,8 +60,8 @@ macro_rules! segments {
     ($where:literal) => {
         concat!(
             "SELECT s.id, c.name, t.uuid, s.path, s.run, s.start_90k, s.duration_90k, s.bytes, s.head_bytes, s.crc, s.drift_90k, s.state, s.ended,
-                s.age_end_90k, s.is_age_sure
-                FROM segment s CROSS JOIN camera c ON c.id = s.camera CROSS JOIN storage t ON t.id = s.storage ",
+                s.age_end_90k + coalesce(a.by_90k, 0), s.age = 0 OR a.by_90k IS NOT NULL
+                FROM segment s CROSS JOIN camera c ON c.id = s.camera CROSS JOIN storage t ON t.id = s.storage LEFT JOIN age a ON a.id = s.age ",
             $where
         )
     };
@@ -392,7 +392,12 @@ impl Reader {
     }
 
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        ask(&self.connection).map_err(|error| Error::of(&self.path, &error))
+        // One snapshot, however many statements it takes: between two of them others write. It ends with its value.
+        let asked = self
+            .connection
+            .unchecked_transaction()
+            .and_then(|snapshot| ask(&snapshot));
+        asked.map_err(|error| Error::of(&self.path, &error))
     }
 }
 

@@ -18,7 +18,9 @@ use crate::files;
 /// Changes of the tables, the first makes them. One that was released is never changed; the format of a file is how many were done to it.
 ///
 /// - `segment`: one row a file. Its number is the order of recording; so the tree grows at its end, and retention takes from its beginning.
-/// - `age_end_90k` is what retention counts age by, which is not the date that people see; `has_event` is kept for it, too.
+/// - `age_end_90k` is what retention counts age by, which is not the date that people see; `has_event` is kept for it, too. Where the time was not sure, it is
+///   off by what the row of `age` says (0: it was sure): all rows that were not sure have one of these together, and it is filled in when the time becomes
+///   sure. So a year of them moves with one row.
 /// - `fragments` stands apart, so that no walk over segments reads it.
 /// - `span`: what is recorded without a gap, for ranges. It follows from `segment` alone: rows of one run and storage that meet, of those that begin on
 ///   one day of UTC. The day bounds how long one is, and with it how far a question has to look back; and how much is made anew when one is removed.
@@ -37,11 +39,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
         start_90k INTEGER NOT NULL, duration_90k INTEGER NOT NULL,
         bytes INTEGER NOT NULL, head_bytes INTEGER NOT NULL, crc INTEGER NOT NULL, drift_90k INTEGER NOT NULL,
         state INTEGER NOT NULL, ended INTEGER, path TEXT NOT NULL,
-        age_end_90k INTEGER NOT NULL, is_age_sure INTEGER NOT NULL, has_event INTEGER NOT NULL
+        age_end_90k INTEGER NOT NULL, age INTEGER NOT NULL, has_event INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX segment_time ON segment (camera, start_90k);
     CREATE INDEX segment_unsettled ON segment (state) WHERE state = 0 OR state = 3;
-    CREATE INDEX segment_unsure ON segment (is_age_sure) WHERE is_age_sure = 0;
+    CREATE INDEX segment_age ON segment (age) WHERE age > 0;
+    CREATE TABLE age (id INTEGER PRIMARY KEY AUTOINCREMENT, by_90k INTEGER) STRICT;
     CREATE TABLE fragments (segment INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 
     CREATE TABLE span (

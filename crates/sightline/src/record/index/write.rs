@@ -81,6 +81,10 @@ impl Store {
                 [],
             )?;
             transaction.execute("DELETE FROM usage WHERE segments = 0", [])?;
+            transaction.execute(
+                "DELETE FROM age WHERE by_90k IS NOT NULL AND NOT EXISTS (SELECT 1 FROM segment WHERE age = age.id AND segment.age > 0)",
+                [],
+            )?;
             let was_clean = read::meta(transaction, CLEAN)?;
             set(transaction, CLEAN, 0)?;
             Ok(was_clean != Some(0) && !has_open(transaction)?)
@@ -312,13 +316,14 @@ fn put(connection: &Connection, segment: &Segment, fragments: &[u8]) -> Outcome 
 }
 
 fn write_row(connection: &Connection, segment: &Segment, now: &Known) -> rusqlite::Result<()> {
+    let age = if segment.is_age_sure { 0 } else { unsure(connection)? };
     connection
         .prepare_cached(
             "INSERT INTO segment (id, camera, storage, run, start_90k, duration_90k, bytes, head_bytes, crc, drift_90k, state, ended, path,
-                    age_end_90k, is_age_sure, has_event)
+                    age_end_90k, age, has_event)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
                 ON CONFLICT (id) DO UPDATE SET camera = ?2, storage = ?3, run = ?4, start_90k = ?5, duration_90k = ?6, bytes = ?7, head_bytes = ?8,
-                    crc = ?9, drift_90k = ?10, state = ?11, ended = ?12, path = ?13, age_end_90k = ?14, is_age_sure = ?15, has_event = ?16",
+                    crc = ?9, drift_90k = ?10, state = ?11, ended = ?12, path = ?13, age_end_90k = ?14, age = ?15, has_event = ?16",
         )?
         .execute(params![
             segment.id.0,
@@ -335,7 +340,7 @@ fn write_row(connection: &Connection, segment: &Segment, now: &Known) -> rusqlit
             now.ended,
             segment.path,
             segment.age_end_90k,
-            segment.is_age_sure,
+            age,
             now.has_event
         ])?;
     Ok(())
@@ -352,17 +357,28 @@ fn gone(connection: &Connection, id: SegmentId) -> Outcome {
     known.touches().map_or(Ok(()), |part| Ok(settle(connection, part)?))
 }
 
-/// What was written before the time was known moves with it.
+/// What was written before the time was known moves with it: all of it has one row of `age`, in which that is said.
 fn sure(connection: &Connection, at_90k: i64, by_90k: i64) -> Outcome {
     // As far off as dates go; a sum of two such is no overflow.
     if !is_time(at_90k) || by_90k.saturating_abs() > MAX_TIME_90K {
         return Err(Fault::Refused(format!("the time of ages set to {at_90k} by {by_90k}")));
     }
-    connection.execute(
-        "UPDATE segment SET age_end_90k = age_end_90k + ?1, is_age_sure = 1 WHERE is_age_sure = 0",
-        [by_90k],
-    )?;
+    connection.execute("UPDATE age SET by_90k = ?1 WHERE by_90k IS NULL", [by_90k])?;
     Ok(set(connection, CARRIED, at_90k)?)
+}
+
+/// What a row has that is not sure of its age.
+fn unsure(connection: &Connection) -> rusqlite::Result<i64> {
+    let known = read::one(connection, "SELECT id FROM age WHERE by_90k IS NULL", [], |row| {
+        row.get(0)
+    })?;
+    match known {
+        Some(known) => Ok(known),
+        None => {
+            connection.execute("INSERT INTO age (by_90k) VALUES (NULL)", [])?;
+            Ok(connection.last_insert_rowid())
+        }
+    }
 }
 
 fn forget_fragments(connection: &Connection, id: SegmentId) -> rusqlite::Result<()> {

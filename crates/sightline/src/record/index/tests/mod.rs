@@ -127,6 +127,7 @@ fn dump(connection: &rusqlite::Connection) -> BTreeMap<String, Vec<String>> {
         "storage",
         "camera",
         "segment",
+        "age",
         "fragments",
         "span",
         "usage",
@@ -492,6 +493,100 @@ fn ages_are_set_right_once() {
     assert_eq!((now.age_end_90k, now.is_age_sure), (unsure.age_end_90k + 1_000, true));
     assert_eq!(now.start_90k, unsure.start_90k, "the date that people see stays");
     assert_eq!(reader.carried_90k().unwrap(), Some(77));
+}
+
+/// A year of rows that are not sure: they become so at once, and a kill finds all of them or none.
+#[test]
+fn however_many_rows_are_set_right_at_once() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    store.commit(&storages()).unwrap();
+    let unsure = |id| Segment {
+        is_age_sure: false,
+        ..segment(id)
+    };
+    for ids in [1..=10_000, 10_001..=20_000] {
+        let changes: Vec<Change> = ids.map(|id| Change::Segment(unsure(id), Vec::new())).collect();
+        assert_eq!(store.commit(&changes).unwrap().refused, 0);
+    }
+    store
+        .connection
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    let set = Change::Sure { at_90k: 77, by_90k: -3 };
+    store.commit(&[set]).unwrap();
+    let log = std::fs::metadata(schema::beside(&path, "-wal")).unwrap().len();
+    assert!(log < 20_000, "{log}");
+    // Those of the next time are others.
+    store.commit(&[Change::Segment(unsure(20_001), Vec::new())]).unwrap();
+    let index = open(&path);
+    let reader = index.reader().unwrap();
+    for (id, by_90k) in [(1, -3), (20_000, -3), (20_001, 0)] {
+        let told = reader.segment(SegmentId(id)).unwrap().unwrap();
+        assert_eq!(
+            (told.age_end_90k, told.is_age_sure),
+            (segment(id).age_end_90k + by_90k, by_90k != 0)
+        );
+    }
+    let ended = clock::unix_90k(walked(&reader, &[storage(0)], None, false)[0].ended);
+    assert!((ended - segment(1).age_end_90k + 3).abs() <= 1, "{ended}");
+    // What nobody needs any more goes at a start.
+    let ages = |store: &Store| -> i64 {
+        let count = store
+            .connection
+            .query_row("SELECT count(*) FROM age", [], |row| row.get(0));
+        count.unwrap()
+    };
+    assert_eq!(ages(&store), 2);
+    store
+        .connection
+        .execute("DELETE FROM segment WHERE id <= 20000", [])
+        .unwrap();
+    drop((reader, index));
+    drop(open(&path));
+    assert_eq!(ages(&store), 1);
+}
+
+/// Between two statements of one answer others write: it is that of one moment all the same.
+#[test]
+fn an_answer_is_that_of_one_moment() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let index = open(&path);
+    let mut reader = index.reader().unwrap();
+    // Now it is in one run and storage, now in others, and its table says in which.
+    let as_of = |number: i64| {
+        let segment = Segment {
+            run: number as u64 % 3,
+            storage: storage((number % 2) as u8),
+            bytes: number as u64,
+            start_90k: BEGIN_90K + number % 5,
+            ..segment(1)
+        };
+        Change::Segment(segment, number.to_be_bytes().to_vec())
+    };
+    let mut changes = storages();
+    changes.push(as_of(0));
+    store.commit(&changes).unwrap();
+    let written = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let number = std::sync::Arc::clone(&written);
+    let store = std::sync::Mutex::new(store);
+    let write = move || {
+        let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        store.lock().unwrap().commit(&[as_of(next)]).unwrap();
+        false
+    };
+    reader.connection.progress_handler(5, Some(write)).unwrap();
+    for _ in 0..30 {
+        let before = written.load(std::sync::atomic::Ordering::Relaxed);
+        let (segment, table) = reader.at(&name(0), BEGIN_90K + MINUTE_90K / 2).unwrap().unwrap();
+        assert_eq!(table, segment.bytes.to_be_bytes());
+        let found = reader.segments(&name(0), 0..MAX_TIME_90K, None, 10).unwrap();
+        assert_eq!(found.items.len(), 1);
+        let after = written.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(after > before + 10, "{before} {after}");
+    }
+    reader.connection.progress_handler(0, None::<fn() -> bool>).unwrap();
 }
 
 /// What has events is kept longer: it is told apart, whichever came first, the event or the end of the segment.
