@@ -19,7 +19,8 @@ const BEGIN_90K: i64 = 20_089 * DAY_90K;
 /// A table for fragments of a second: five bytes each.
 const TABLE_BYTES: usize = 300;
 const QUESTIONS: usize = 1_000;
-/// The limit of ranges, and for finding the place of a seek. The median is held to it, since a busy machine takes a thread its processor for 4 ms; others are told.
+/// The limit of ranges, and for finding the place of a seek. The 99th of a hundred is held to it in time of the processor: a busy machine takes it from a thread for
+/// 4 ms at a time, which is no fault of the index. By the clock it is told.
 const MOST: Duration = Duration::from_millis(5);
 
 fn camera(number: i64) -> StreamName {
@@ -55,20 +56,28 @@ fn tell(index: &Index, change: &Change) {
     }
 }
 
-/// Median, 99th of a hundred, and the longest.
+/// Tells median, 99th of a hundred, and the longest; the 99th in time of the processor is what it took.
 fn measure(what: &str, mut ask: impl FnMut()) -> Duration {
-    let mut taken: Vec<Duration> = (0..QUESTIONS)
-        .map(|_| {
-            let begun = Instant::now();
-            ask();
-            begun.elapsed()
-        })
-        .collect();
+    let (mut taken, mut worked) = (Vec::new(), Vec::new());
+    for _ in 0..QUESTIONS {
+        let (begun, begun_working) = (Instant::now(), processor_time());
+        ask();
+        worked.push(processor_time().saturating_sub(begun_working));
+        taken.push(begun.elapsed());
+    }
     taken.sort_unstable();
+    worked.sort_unstable();
     let (median, late) = (taken[QUESTIONS / 2], taken[QUESTIONS * 99 / 100]);
     let longest = taken[QUESTIONS - 1];
-    println!("{what}: p50 {median:.1?}, p99 {late:.1?}, longest {longest:.1?}");
-    median
+    let work = worked[QUESTIONS * 99 / 100];
+    println!("{what}: p50 {median:.1?}, p99 {late:.1?} ({work:.1?} of the processor), longest {longest:.1?}");
+    work
+}
+
+/// What this thread took of a processor so far.
+fn processor_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// What this process wrote so far, by its calls.
