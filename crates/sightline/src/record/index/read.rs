@@ -184,6 +184,8 @@ impl Reader {
         let limit = limit.clamp(1, MAX_PAGE);
         let items = self.of_camera(camera, |connection, camera| {
             let from_90k = first_start(connection, camera, range_90k.start)?;
+            // The page before was read already.
+            let from_90k = behind.map_or(from_90k, |(behind_90k, _)| from_90k.max(behind_90k));
             let (behind_90k, SegmentId(behind)) = behind.unwrap_or((i64::MIN, SegmentId(i64::MIN)));
             let values = params![
                 camera,
@@ -289,7 +291,8 @@ impl Reader {
         let items = self.of_camera(camera, |connection, camera| {
             let (behind_90k, EventId(behind)) = behind.unwrap_or((i64::MIN, EventId(i64::MIN)));
             // One that lasts a day reaches as far.
-            let from_90k = range_90k.start.saturating_sub(MAX_SEGMENT_90K).saturating_sub(1);
+            let from_90k = range_90k.start.saturating_sub(MAX_SEGMENT_90K);
+            let from_90k = from_90k.max(behind_90k).saturating_sub(1);
             let values = params![
                 camera,
                 from_90k,

@@ -10,6 +10,7 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
@@ -664,6 +665,46 @@ fn no_question_reads_a_whole_table() {
     }
 }
 
+/// The last page costs what the first does.
+#[test]
+fn pages_do_not_read_what_was_told_before() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let mut changes = storages();
+    for id in 1..=5_000 {
+        changes.push(Change::Segment(segment(id), Vec::new()));
+        changes.push(Change::Event(event(id)));
+    }
+    store.commit(&changes).unwrap();
+    let index = open(&path);
+    let mut reader = index.reader().unwrap();
+    let steps = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&steps);
+    let count = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    reader.connection.progress_handler(10, Some(count)).unwrap();
+    let all = 0..MAX_TIME_90K;
+    let (mut segments, mut events) = (None, None);
+    let mut costs = Vec::new();
+    for _ in 0..5 {
+        let page = reader.segments(&name(0), all.clone(), segments, MAX_PAGE).unwrap();
+        assert_eq!(page.items.len(), MAX_PAGE);
+        segments = page.next;
+        let of_segments = steps.swap(0, Ordering::Relaxed);
+        let page = reader.events(&name(0), all.clone(), None, events).unwrap();
+        assert_eq!(page.items.len(), MAX_PAGE);
+        events = page.next;
+        costs.push((of_segments, steps.swap(0, Ordering::Relaxed)));
+    }
+    let (first, last) = (costs[0], costs[4]);
+    assert!(
+        last.0 < first.0 + first.0 / 4 && last.1 < first.1 + first.1 / 4,
+        "{costs:?}"
+    );
+}
+
 #[test]
 fn it_is_written_by_itself_when_it_is_time() {
     let (_folder, path) = folder();
@@ -684,29 +725,47 @@ fn readers_and_the_writer_do_not_wait_for_each_other() {
     let index = open(&path);
     storages().into_iter().for_each(|change| index.write(change).unwrap());
     index.flush().unwrap();
+    let last = 200;
+    let seen = [const { AtomicU64::new(0) }; 3];
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..3).map(|_| index.reader().unwrap()).collect();
-        let (done, is_done) = (
-            std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
-            std::sync::atomic::Ordering::Relaxed,
-        );
-        for reader in readers {
-            let done = done.clone();
+        for seen in &seen {
+            let reader = index.reader().unwrap();
             scope.spawn(move || {
-                let mut seen = 0;
-                while !done.load(is_done) {
+                let mut before = 0;
+                wait_until("the last is seen", || {
                     let count = reader.usage().unwrap().first().map_or(0, |usage| usage.segments);
-                    assert!(count >= seen && count % 5 == 0, "{seen} {count}");
-                    seen = count;
-                }
+                    assert!(count >= before && count % 5 == 0, "{before} {count}");
+                    before = count;
+                    seen.store(count, Ordering::Relaxed);
+                    count == last
+                });
             });
         }
-        for id in 1..=200 {
-            index.write(Change::Segment(segment(id), vec![0; 300])).unwrap();
+        for id in 1..=last {
+            index.write(Change::Segment(segment(id as i64), vec![0; 300])).unwrap();
             if id % 5 == 0 {
                 index.flush().unwrap();
+                // Each of them looked at this one, while the next is not yet written.
+                wait_until("all have seen it", || {
+                    seen.iter().all(|seen| seen.load(Ordering::Relaxed) == id)
+                });
             }
         }
-        done.store(true, is_done);
     });
+    // In the middle of an answer.
+    let reader = index.reader().unwrap();
+    let scope = retention::Scope {
+        camera: None,
+        storages: &[1],
+        without_events: false,
+    };
+    let mut next = last as i64;
+    let visit = &mut |_: &retention::Segment| {
+        next += 1;
+        index.write(Change::Segment(segment(next), Vec::new())).unwrap();
+        index.flush().unwrap();
+        ControlFlow::Continue(())
+    };
+    reader.oldest(scope, visit).unwrap();
+    assert_eq!(next, 2 * last as i64, "it ends with what there was when it was asked");
 }
