@@ -234,6 +234,38 @@ fn the_log_does_not_grow() {
     assert!(most < 6 << 20, "{most}");
 }
 
+/// What one look of retention deletes at the most, of many cameras: the log of SQLite has room for it where the ballast was.
+#[test]
+fn the_ballast_is_enough_for_a_look_of_retention() {
+    let (_folder, path) = folder();
+    let mut store = store(&path);
+    let (cameras, minutes) = (50, 200);
+    let mut changes = storages();
+    for minute in 0..minutes {
+        for camera in 0..cameras {
+            let segment = Segment {
+                camera: format!("camera-{camera}").parse().unwrap(),
+                run: camera as u64,
+                start_90k: BEGIN_90K + minute * MINUTE_90K,
+                ..segment(1 + minute * cameras + camera)
+            };
+            changes.push(Change::Segment(segment, vec![7; 300]));
+        }
+    }
+    assert_eq!(store.commit(&changes).unwrap().refused, 0);
+    store
+        .connection
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0")
+        .unwrap();
+    let oldest: Vec<SegmentId> = (1..=500).map(SegmentId).collect();
+    assert_eq!(store.discard(&oldest).unwrap().len(), 500);
+    let gone: Vec<Change> = oldest.into_iter().map(Change::Gone).collect();
+    assert_eq!(store.commit(&gone).unwrap().refused, 0);
+    let log = std::fs::metadata(schema::beside(&path, "-wal")).unwrap().len();
+    println!("500 segments of 50 cameras: {log} bytes of log");
+    assert!(log < ballast::BALLAST_BYTES / 2, "{log}");
+}
+
 fn span(run: u64, start_90k: i64, end_90k: i64) -> Span {
     Span {
         run,

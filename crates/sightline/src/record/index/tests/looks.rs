@@ -13,12 +13,20 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Steps of SQLite between two that are counted.
 const COUNTED: u64 = 20;
 
-/// So many rows of a camera, a minute each, as they are after so long: those that are told together without a gap are a run.
+/// So many rows of a camera, a minute each, so many of them without a gap in a run.
 fn make(store: &Store, camera: i64, rows: Range<i64>, run_of: i64, has_event: bool) {
     let made = "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2 - 1)
         INSERT INTO segment SELECT i, ?3, 1, i / ?4, ?6 + i * ?7 + i / ?4, ?7, 1000, 700, 0, 0, 1, NULL, 'a path', i * ?7, 0, ?5 FROM n";
     let values = rusqlite::params![rows.start, rows.end, camera, run_of, has_event, BEGIN_90K, MINUTE_90K];
     store.connection.execute(made, values).unwrap();
+    if run_of == 1 {
+        // Each is a span by itself.
+        let spans =
+            "INSERT INTO span SELECT camera, start_90k, run, start_90k + duration_90k, storage, id, bytes, 1, NULL,
+            iif(has_event, NULL, start_90k), 0 FROM segment WHERE id >= ?1";
+        store.connection.execute(spans, [rows.start]).unwrap();
+        return;
+    }
     let parts = "SELECT DISTINCT run, start_90k / ?2 FROM segment WHERE camera = ?1 AND id >= ?3";
     let mut parts = store.connection.prepare(parts).unwrap();
     let parts = parts.query_map([camera, DAY_90K, rows.start], |row| {
