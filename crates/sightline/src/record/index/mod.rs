@@ -5,7 +5,8 @@
 //! here).
 //!
 //! - The files are what counts. Whatever the index does not know, they tell: so it is written every ten seconds and not at every segment, what a kill takes of
-//!   it is found in them, and one that cannot be read is put aside and made anew.
+//!   it is found in them, and one that cannot be read is put aside and made anew. What people told, they do not know: protected ranges and events are taken over
+//!   out of the one that lies aside, as far as they can be read.
 //! - One connection writes, on a thread of its own, many changes in one transaction. Each [`Reader`] has a connection of its own, sees the last transaction
 //!   that was whole, and waits for nobody.
 //! - Four megabytes beside it (`NAME.ballast`) are given up where its disk is full, so that recordings can be deleted.
@@ -25,6 +26,7 @@ mod protect;
 mod read;
 mod schema;
 mod span;
+mod takeover;
 mod thread;
 mod write;
 
@@ -36,6 +38,7 @@ pub use error::Error;
 pub use join::{MAX_RUNS, Run, Runs};
 pub use read::{CameraTimes, MAX_READERS, Reader, Usage};
 pub use schema::put_aside;
+pub use takeover::TakenOver;
 pub use thread::{Health, Index, MAX_QUEUED_BYTES, NotTaken, Opened};
 
 /// A segment: numbers grow in the order of recording, and none is given twice.
@@ -287,8 +290,8 @@ pub const MAX_SEGMENT_90K: i64 = DAY_90K;
 pub const MAX_TIME_90K: i64 = 253_402_300_800 * 90_000;
 /// The longest path of a segment, in bytes.
 pub const MAX_PATH_BYTES: usize = 512;
-/// The longest table of fragments, in bytes: an hour in fragments of half a second takes 36 KB.
-pub const MAX_FRAGMENTS_BYTES: usize = 256 << 10;
+/// The longest table of fragments, in bytes: any that there can be. An hour in fragments of half a second takes 36 KB.
+pub const MAX_FRAGMENTS_BYTES: usize = media::recording::MAX_TABLE_BYTES;
 /// The longest name of a kind of events, in bytes.
 pub const MAX_KIND_BYTES: usize = 64;
 /// The longest text of an event or a protected range, in bytes.

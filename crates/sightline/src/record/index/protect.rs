@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::read::{BEFORE_90K, many};
 use super::span::settle;
+use super::takeover::Kept;
 use super::write::{Fault, Outcome, at_most, camera_or_new, is_time, limit};
 use super::{DAY_90K, Error, MAX_CAMERAS, MAX_DATA_BYTES, MAX_PROTECTED, Protected, ProtectedId};
 
@@ -34,6 +35,30 @@ pub(super) fn protect(connection: &Connection, protected: &Protected) -> rusqlit
     let id = connection.last_insert_rowid();
     hold(connection, camera, range)?;
     Ok(Ok(ProtectedId(id)))
+}
+
+/// One out of another file, with the number that it had there. Whether it can be.
+pub(super) fn keep(connection: &Connection, kept: &Kept) -> rusqlite::Result<bool> {
+    let Protected {
+        camera,
+        range_90k: range,
+        why,
+    } = &kept.protected;
+    if !is_sound(&kept.protected) || kept.id <= 0 {
+        return Ok(false);
+    }
+    let camera = match camera_or_new(connection, camera) {
+        Ok(camera) => camera,
+        Err(Fault::Failed(error)) => return Err(error),
+        Err(Fault::Refused(_)) => return Ok(false),
+    };
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO protected (id, camera, start_90k, end_90k, why, copy_of) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![kept.id, camera, range.start, range.end, why, kept.copy_of])?;
+    hold(connection, camera, range)?;
+    Ok(true)
 }
 
 /// Ends a protection, and with it what was made of it when a run was moved. Whether there was one.

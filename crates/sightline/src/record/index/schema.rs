@@ -3,6 +3,7 @@
 //! Belongs here: the numbered migrations, opening a file, the copy that is made before one is changed, putting one aside that cannot be read. Does not
 //! belong here: what stands in the tables ([`super::write`], [`super::read`]).
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
@@ -98,6 +99,8 @@ const LEAST_BYTES: u64 = 512;
 const BUSY: Duration = Duration::from_secs(5);
 /// What is left of the log when it was taken over, in bytes. It is taken over at every 1,000 pages (4 MB).
 const MAX_LOG_BYTES: i64 = 8 << 20;
+/// What stands behind the name of one that cannot be read, and a number.
+const ASIDE: &str = ".unreadable-";
 /// How many that cannot be read are kept. They are never deleted.
 pub(super) const MAX_ASIDE: usize = 8;
 
@@ -111,28 +114,56 @@ pub(super) struct Found {
     pub(super) migrated_from: Option<u32>,
 }
 
-/// Moves a file that cannot be read out of the way, with its log, and says where it lies now. Nobody may have it open.
+/// Moves a file that cannot be read out of the way, with its logs, and says where it lies now. Nobody may have it open. [`super::Index::open`] takes over from it what
+/// people told.
 ///
 /// # Errors
 /// [`Error::TooManyAside`], and what the system says.
 pub fn put_aside(path: &Path) -> Result<PathBuf, Error> {
-    let mut names = (1..=MAX_ASIDE).map(|number| beside(path, &format!(".unreadable-{number}")));
-    let is_free = |name: &PathBuf| {
-        [name.clone(), beside(name, "-wal")]
-            .iter()
-            .all(|path| fs::symlink_metadata(path).is_err())
-    };
-    let aside = names.find(is_free).ok_or_else(|| Error::TooManyAside {
-        path: path.to_owned(),
-        count: MAX_ASIDE,
-    })?;
-    // The log first: beside another file it would be taken for the log of that one.
-    let moved = there(fs::rename(beside(path, "-wal"), beside(&aside, "-wal")))
-        .and_then(|()| there(fs::remove_file(beside(path, "-shm"))))
+    let numbers = numbers_aside(path)?;
+    if numbers.len() >= MAX_ASIDE {
+        return Err(Error::TooManyAside {
+            path: path.to_owned(),
+            count: numbers.len(),
+        });
+    }
+    let number = numbers.last().map_or(1, |newest| newest.saturating_add(1));
+    let aside = aside_of(path, number);
+    // What belongs to it first: beside another file it would be taken for the log of that one.
+    let moved = ["-wal", "-shm", "-journal"]
+        .into_iter()
+        .try_for_each(|part| there(fs::rename(beside(path, part), beside(&aside, part))))
         .and_then(|()| fs::rename(path, &aside))
         .and_then(|()| files::sync_folder(path));
     moved.map_err(|error| Error::of_system(path, &error))?;
     Ok(aside)
+}
+
+/// The file that was put aside last.
+pub(super) fn newest_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
+    Ok(numbers_aside(path)?.last().map(|number| aside_of(path, *number)))
+}
+
+fn aside_of(path: &Path, number: u64) -> PathBuf {
+    beside(path, &format!("{ASIDE}{number}"))
+}
+
+/// The numbers of those that lie aside, and be it with their logs alone.
+fn numbers_aside(path: &Path) -> Result<BTreeSet<u64>, Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let listed = fs::read_dir(folder.unwrap_or(Path::new("."))).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<OsString>>>()
+    });
+    let names = listed.map_err(|error| Error::of_system(path, &error))?;
+    let mut own = path.file_name().unwrap_or_default().to_owned();
+    own.push(ASIDE);
+    let number = |name: &OsString| {
+        let name = name.to_str()?.strip_prefix(own.to_str()?)?;
+        name.split('-').next()?.parse().ok()
+    };
+    Ok(names.iter().filter_map(number).collect())
 }
 
 /// A connection that reads alone.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::ballast::Ballast;
 use super::event::EventIds;
 use super::read::Count;
+use super::takeover::{self, TakenOver};
 use super::write::Store;
 use super::{Change, Error, EventId, MAX_READERS, Protected, ProtectedId, Reader, Segment, SegmentId, schema};
 
@@ -37,6 +38,11 @@ pub struct Opened {
     pub was_clean: bool,
     /// The file that could not be read, where it lies now. It is never deleted by this program.
     pub aside: Option<PathBuf>,
+    /// What was taken over out of the one before, where there was one and that was done at this start. Its events and protected ranges have the numbers they had.
+    pub taken_over: Option<TakenOver>,
+    /// All that people told is here, as far as can be known. Else a file before this one could not be read as a whole: a person has to look at what is protected, and
+    /// nothing is to be deleted until [`Index::confirm_protection`]. It stays so from start to start.
+    pub has_all_told: bool,
     /// The format that it had, where it was an older one. What there was is beside it, as `NAME.format-N`.
     pub migrated_from: Option<u32>,
 }
@@ -72,6 +78,8 @@ struct Begun {
     store: Store,
     was_clean: bool,
     is_new: bool,
+    taken_over: Option<TakenOver>,
+    has_all_told: bool,
     migrated_from: Option<u32>,
     next_segment: i64,
 }
@@ -87,10 +95,14 @@ impl Begun {
     fn at_once(path: &Path) -> Result<Self, Error> {
         let found = schema::open(path, schema::MIGRATIONS)?;
         let mut store = Store::new(found.connection, path);
+        let was_clean = store.begin()?;
+        let (taken_over, has_all_told) = takeover::at_start(&mut store, path)?;
         let next_segment = store.next("segment")?;
         store.events = EventIds::new(store.next("event")?);
         Ok(Self {
-            was_clean: store.begin()?,
+            was_clean,
+            taken_over,
+            has_all_told,
             is_new: found.is_new,
             migrated_from: found.migrated_from,
             next_segment,
@@ -147,6 +159,8 @@ impl Index {
             mut store,
             was_clean,
             is_new,
+            taken_over,
+            has_all_told,
             migrated_from,
             next_segment,
         } = begun?;
@@ -180,6 +194,8 @@ impl Index {
             is_new,
             was_clean,
             aside,
+            taken_over,
+            has_all_told,
             migrated_from,
         })
     }
@@ -245,6 +261,16 @@ impl Index {
     pub fn release(&self, protected: ProtectedId) -> Result<bool, Error> {
         self.ask(Command::Urgent, move |store| {
             store.in_any_room(|store| store.release(protected))
+        })
+    }
+
+    /// A person looked at what is protected, after [`Opened::has_all_told`] was false, and waits for it: that is all from now on.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn confirm_protection(&self) -> Result<(), Error> {
+        self.ask(Command::Urgent, |store| {
+            store.in_any_room(|store| store.set_all_told(true))
         })
     }
 

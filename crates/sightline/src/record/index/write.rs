@@ -15,9 +15,10 @@ use super::moved::moved;
 use super::protect::{self, Ranges};
 use super::read;
 use super::span::{Known, extend, known, settle};
+use super::takeover::Kept;
 use super::{
-    Change, DAY_90K, Ended, Error, MAX_CAMERAS, MAX_FRAGMENTS_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_SEGMENT_90K,
-    MAX_STORAGES, MAX_TIME_90K, Protected, ProtectedId, Segment, SegmentId, State, StorageId,
+    Change, Ended, Error, MAX_CAMERAS, MAX_FRAGMENTS_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_SEGMENT_90K, MAX_STORAGES,
+    MAX_TIME_90K, Protected, ProtectedId, Segment, SegmentId, State, StorageId,
 };
 
 /// The connection that writes.
@@ -131,6 +132,28 @@ impl Store {
             trim_events(transaction)?;
             Ok(done)
         })
+    }
+
+    /// Protected ranges out of another file, with the numbers that they had there. How many can be.
+    pub(super) fn keep(&mut self, page: &[Kept]) -> Result<u64, Error> {
+        self.write(|transaction| {
+            let mut written = 0;
+            for kept in page {
+                written += u64::from(protect::keep(transaction, kept)?);
+            }
+            Ok(written)
+        })
+    }
+
+    /// Whether it has what people told, out of the file before it; `None`: that was not looked for. `Some(false)`: not all of that could be read.
+    pub(super) fn has_all_told(&self) -> Result<Option<bool>, Error> {
+        let told = read::meta(&self.connection, TOLD).map_err(|error| Error::of(&self.path, &error))?;
+        Ok(told.map(|told| told == 1))
+    }
+
+    /// Says that.
+    pub(super) fn set_all_told(&mut self, is_all: bool) -> Result<(), Error> {
+        self.write_durably(|transaction| set(transaction, TOLD, i64::from(is_all)))
     }
 
     /// Marks segments as garbage, but for those that are protected, or not kept any more. Returns those whose files are to be removed.
@@ -433,4 +456,5 @@ pub(super) fn is_time(at_90k: i64) -> bool {
 
 /// Names in `meta`.
 const CLEAN: &str = "clean";
+const TOLD: &str = "has_all_told";
 pub(super) const CARRIED: &str = "carried_90k";

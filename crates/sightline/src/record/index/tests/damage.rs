@@ -243,6 +243,99 @@ fn a_folder_that_takes_no_files_is_said() {
     assert!(matches!(error, Error::NotOpened { .. }), "{error}");
 }
 
+/// What people told is in no recording: it is taken over, wherever the damage is but there.
+#[test]
+fn what_people_told_is_taken_over() {
+    let (_folder, path) = folder();
+    let bytes = sound(&path);
+    let root = |table: &str| -> usize {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        connection.query_row(root, [table], |row| row.get::<_, i64>(0)).unwrap() as usize
+    };
+    let page = |table| (root(table) - 1) * 4_096..root(table) * 4_096;
+    let (segments, ranges, meta) = (page("segment"), page("protected"), page("meta"));
+    let open_with = |damaged: &[Range<usize>]| {
+        let (folder, path) = folder();
+        let mut bytes = bytes.clone();
+        damaged.iter().for_each(|page| bytes[page.clone()].fill(0xA5));
+        fs::write(&path, &bytes).unwrap();
+        // Somebody met damage and put it aside; the next start takes over.
+        let aside = put_aside(&path).unwrap();
+        let opened = Index::open(&path, NEVER).unwrap();
+        assert!(fs::read(&aside).unwrap() == bytes);
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.retain(|name| name.to_string_lossy().contains("unreadable"));
+        assert_eq!(names, ["recordings.db.unreadable-1"], "nothing else is left beside it");
+        (folder, path, opened)
+    };
+    let taken = |protected, events, is_all| TakenOver {
+        protected,
+        events,
+        is_all,
+    };
+    let (_first, path, opened) = open_with(&[segments, meta]);
+    assert_eq!(
+        (opened.taken_over, opened.has_all_told),
+        (Some(taken(1, 300, true)), true)
+    );
+    let reader = opened.index.reader().unwrap();
+    let protected = reader.protected(None, None).unwrap().items;
+    assert_eq!((protected[0].0, protected[0].1.why.as_str()), (ProtectedId(1), "kept"));
+    let events = reader.events(&name(0), 0..MAX_TIME_90K, None, None).unwrap().items;
+    assert_eq!((events.len(), &events[6]), (300, &event(7)));
+    assert_eq!(opened.index.next_event(), EventId(301), "no number is given twice");
+    drop((reader, opened));
+    let again = Index::open(&path, NEVER).unwrap();
+    assert_eq!((again.taken_over, again.has_all_told), (None, true), "once is enough");
+
+    let (_second, path, opened) = open_with(&[ranges]);
+    assert_eq!(
+        (opened.taken_over, opened.has_all_told),
+        (Some(taken(0, 300, false)), false)
+    );
+    drop(opened);
+    let again = Index::open(&path, NEVER).unwrap();
+    assert!(!again.has_all_told, "until a person looked");
+    again.index.confirm_protection().unwrap();
+    drop(again);
+    assert!(Index::open(&path, NEVER).unwrap().has_all_told);
+
+    // In the middle of what is taken over: what is in front of it and behind.
+    let has_events = |at: &usize| bytes[*at..at + 4_096].windows(6).any(|window| window == b"motion");
+    let leaves: Vec<usize> = (0..bytes.len()).step_by(4_096).filter(has_events).collect();
+    // In the root lies what stood there while there was no other page.
+    let leaves: Vec<usize> = leaves.into_iter().filter(|at| *at != page("event").start).collect();
+    let leaf = leaves[leaves.len() / 2];
+    let (_third, _, opened) = open_with(&[leaf..leaf + 4_096]);
+    let some = opened.taken_over.unwrap();
+    assert!(
+        some.protected == 1 && some.events > 100 && some.events < 300 && !some.is_all,
+        "{some:?}"
+    );
+}
+
+/// Whatever SQLite left beside it belongs to it, and would be taken for that of the next.
+#[test]
+fn all_that_belongs_to_a_file_is_put_aside_with_it() {
+    let (folder, path) = folder();
+    for part in ["", "-wal", "-shm", "-journal"] {
+        fs::write(schema::beside(&path, part), part).unwrap();
+    }
+    let aside = put_aside(&path).unwrap();
+    for part in ["", "-wal", "-shm", "-journal"] {
+        assert_eq!(fs::read_to_string(schema::beside(&aside, part)).unwrap(), part);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    // Of another only the log is left: its number is taken.
+    fs::remove_file(&aside).unwrap();
+    fs::write(&path, "again").unwrap();
+    assert!(put_aside(&path).unwrap().ends_with("recordings.db.unreadable-2"));
+}
+
 /// It rots while it is in use: whoever asks is told, it is put aside, and another begins.
 #[test]
 fn damage_under_way_is_told_and_mended() {
