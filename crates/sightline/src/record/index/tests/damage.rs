@@ -309,8 +309,9 @@ fn what_people_told_is_taken_over() {
     let leaves: Vec<usize> = (0..bytes.len()).step_by(4_096).filter(has_events).collect();
     // In the root lies what stood there while there was no other page.
     let leaves: Vec<usize> = leaves.into_iter().filter(|at| *at != page("event").start).collect();
-    let leaf = leaves[leaves.len() / 2];
-    let (_third, _, opened) = open_with(&[leaf..leaf + 4_096]);
+    let at = leaves[leaves.len() / 2];
+    let leaf = at..at + 4_096;
+    let (_third, _, opened) = open_with(std::slice::from_ref(&leaf));
     let some = opened.taken_over.unwrap();
     assert!(
         some.protected == 1 && some.events > 100 && some.events < 300 && !some.is_all,

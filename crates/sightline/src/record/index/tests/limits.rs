@@ -262,7 +262,6 @@ fn the_ballast_is_enough_for_a_look_of_retention() {
     let gone: Vec<Change> = oldest.into_iter().map(Change::Gone).collect();
     assert_eq!(store.commit(&gone).unwrap().refused, 0);
     let log = std::fs::metadata(schema::beside(&path, "-wal")).unwrap().len();
-    println!("500 segments of 50 cameras: {log} bytes of log");
     assert!(log < ballast::BALLAST_BYTES / 2, "{log}");
 }
 

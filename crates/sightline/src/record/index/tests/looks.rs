@@ -65,7 +65,7 @@ fn camera(keep: Option<Duration>, keep_events: Option<Duration>, quota_bytes: Op
 }
 
 /// A plan, when the newest row has just ended, and how many steps SQLite took for it.
-fn look(path: &Path, what: &str, camera: Camera, storage: i64) -> (Plan, u64) {
+fn look(path: &Path, camera: Camera, storage: i64) -> (Plan, u64) {
     let index = open(path);
     let mut reader = index.reader().unwrap();
     let steps = Arc::new(AtomicU64::new(0));
@@ -87,12 +87,8 @@ fn look(path: &Path, what: &str, camera: Camera, storage: i64) -> (Plan, u64) {
     };
     let now = clock::from_unix_90k(ROWS * MINUTE_90K);
     assert!(now > WallTime::from_unix_micros(0));
-    let begun = Instant::now();
     let plan = retention::plan(&reader, &usage, now).unwrap();
-    let taken = begun.elapsed();
-    let steps = steps.load(Ordering::Relaxed);
-    println!("{what}: {} of {ROWS} go, {steps} steps, {taken:.1?}", plan.delete.len());
-    (plan, steps)
+    (plan, steps.load(Ordering::Relaxed))
 }
 
 /// A few rows, and finding the indexes.
@@ -107,15 +103,12 @@ fn a_year_of_events_is_passed_over_at_once() {
         make(&store, 1, 1..ROWS - 100, run_of, true);
         make(&store, 1, ROWS - 100..ROWS, run_of, false);
         drop(store);
-        let what = format!("events for ever, {run_of} a run");
-        let (plan, steps) = look(&path, &what, camera(Some(HOUR), None, None), 1);
+        let (plan, steps) = look(&path, camera(Some(HOUR), None, None), 1);
         assert_eq!(plan.delete.first().map(|(row, _)| row.id), Some(ROWS - 100));
         assert!(plan.delete.len() == 40 && steps < FEW + 40 * 100, "{steps}");
-        let what = format!("events for a year, nothing is old, {run_of} a run");
-        let (plan, steps) = look(&path, &what, camera(Some(2 * HOUR), Some(8_760 * HOUR), None), 1);
+        let (plan, steps) = look(&path, camera(Some(2 * HOUR), Some(8_760 * HOUR), None), 1);
         assert!(plan.delete.is_empty() && steps < FEW, "{steps}");
-        let what = format!("of a disk that is away, {run_of} a run");
-        let (plan, steps) = look(&path, &what, camera(Some(HOUR), Some(HOUR), Some(0)), 2);
+        let (plan, steps) = look(&path, camera(Some(HOUR), Some(HOUR), Some(0)), 2);
         assert!(plan.delete.is_empty() && steps < FEW, "{steps}");
     }
 }
@@ -133,22 +126,18 @@ fn a_year_that_is_protected_is_passed_over_at_once() {
             range_90k,
             why: String::new(),
         };
-        let begun = Instant::now();
         let id = store.protect(&protected).unwrap().unwrap();
-        println!("protected in {:.1?}, {run_of} a run", begun.elapsed());
         drop(store);
-        let what = format!("protected, {run_of} a run");
-        let (plan, steps) = look(&path, &what, camera(Some(HOUR), Some(HOUR), None), 1);
+        let (plan, steps) = look(&path, camera(Some(HOUR), Some(HOUR), None), 1);
         assert!((8..=11).contains(&plan.delete.len()), "{}", plan.delete.len());
         assert!(steps < 2 * FEW + 11 * 100, "{steps}");
-        let (plan, steps) = look(&path, &what, camera(None, None, Some(0)), 1);
+        let (plan, steps) = look(&path, camera(None, None, Some(0)), 1);
         assert!((68..=72).contains(&plan.delete.len()), "{}", plan.delete.len());
         assert!(steps < 2 * FEW + 72 * 100, "{steps}");
         let mut store = self::store(&path);
         assert!(store.release(id).unwrap());
         drop(store);
-        let what = format!("released, {run_of} a run");
-        let (plan, steps) = look(&path, &what, camera(Some(HOUR), Some(HOUR), None), 1);
+        let (plan, steps) = look(&path, camera(Some(HOUR), Some(HOUR), None), 1);
         assert_eq!(plan.delete.len(), retention::MAX_DELETED);
         assert!(steps < FEW + retention::MAX_DELETED as u64 * 200, "{steps}");
     }
@@ -172,7 +161,7 @@ fn what_is_left_of_many_protections_is_passed_over_at_once() {
         store.protect(&protected).unwrap().unwrap();
     }
     drop(store);
-    let (plan, steps) = look(&path, "many short protections", camera(Some(HOUR), Some(HOUR), None), 1);
+    let (plan, steps) = look(&path, camera(Some(HOUR), Some(HOUR), None), 1);
     assert_eq!(plan.ids(), [SegmentId(last)]);
     // And the ranges themselves, which are read.
     assert!(steps < FEW + 3 * 12 * last as u64, "{steps}");

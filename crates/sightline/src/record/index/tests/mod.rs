@@ -734,7 +734,7 @@ fn readers_and_the_writer_do_not_wait_for_each_other() {
                 let mut before = 0;
                 wait_until("the last is seen", || {
                     let count = reader.usage().unwrap().first().map_or(0, |usage| usage.segments);
-                    assert!(count >= before && count % 5 == 0, "{before} {count}");
+                    assert!(count >= before && count.is_multiple_of(5), "{before} {count}");
                     before = count;
                     seen.store(count, Ordering::Relaxed);
                     count == last
