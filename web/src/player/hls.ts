@@ -1,5 +1,5 @@
 /** Playing by LL-HLS: hls.js where the browser has Media Source Extensions, else the browser itself. */
-import type { FragParsedData, HlsConfig } from 'hls.js';
+import type { Fragment, FragParsedData, HlsConfig } from 'hls.js';
 import { Dates } from './dates';
 import { Edge } from './edge';
 import { Ladder } from './ladder';
@@ -34,16 +34,18 @@ export function openHls(
     shown(picture, { capturedMs: playing?.capturedMs(picture.mediaTimeS) ?? null, bufferedMs });
     listener.picture();
     if (!playing?.ours) return;
-    playing.shows(picture.callbackMs);
+    playing.shows();
     const { rate, skipMs } = edge.add(picture.callbackMs, bufferedMs);
     if (video.playbackRate !== rate) video.playbackRate = rate;
     if (skipMs > 0) video.currentTime += skipMs / 1_000;
   });
   const waiting = (): void => {
     edge.stalled(performance.now());
-    playing?.stalled(performance.now());
+    playing?.stalled();
   };
+  const plays = (): void => playing?.plays();
   video.addEventListener('waiting', waiting);
+  video.addEventListener('playing', plays);
   const ended = (): void => fail({ kind: 'ended', message: 'the stream is over' });
   video.addEventListener('ended', ended);
 
@@ -59,6 +61,7 @@ export function openHls(
     unwatch();
     video.removeEventListener('ended', ended);
     video.removeEventListener('waiting', waiting);
+    video.removeEventListener('playing', plays);
   };
   return {
     via: 'hls',
@@ -79,9 +82,11 @@ interface Playing {
   readonly ours: boolean;
   capturedMs(mediaTimeS: number): number | null;
   /** A picture is shown. */
-  shows(nowMs: number): void;
+  shows(): void;
   /** It stands still. */
-  stalled(nowMs: number): void;
+  stalled(): void;
+  /** It does not any more. */
+  plays(): void;
   silence(): void;
   close(): void;
 }
@@ -98,6 +103,8 @@ async function byLibrary(
   let recovered = false;
   const dates = new Dates();
   hls.on(Hls.Events.MANIFEST_PARSED, () => listener.connected());
+  let loading: Fragment | null = null;
+  hls.on(Hls.Events.FRAG_LOADING, (_, { frag }) => (loading = frag));
   hls.on(Hls.Events.FRAG_PARSED, (_, parsed) => date(parsed, dates));
   hls.on(Hls.Events.ERROR, (_, error) => {
     if (!error.fatal) return;
@@ -114,23 +121,40 @@ async function byLibrary(
   });
   hls.loadSource(url.href);
   hls.attachMedia(video);
-  const ladder = new Ladder();
   /** What it measured is forgotten, and so much believed until it has measured again. */
   const believe = (level: number, share: number): void => {
     const bits = hls.levels[level]?.maxBitrate;
     if (bits) hls.bandwidthEstimate = bits * share;
   };
+  const ladder = new Ladder({
+    now: () => performance.now(),
+    after,
+    down: (standing) => {
+      const { level } = loading?.loader ? loading : { level: standing ? 0 : hls.loadLevel };
+      // A picture that stands while nothing is on its way waits for the publisher, or for what is as small as it gets.
+      if (level <= 0) return;
+      believe(level - 1, JUST_ENOUGH);
+      // Else it would be waited for: a segment of a second takes two where half of its rate gets through, and hls.js loads all parts of one in a row.
+      loading?.abortRequests();
+    },
+    up: () => believe(hls.loadLevel + 1, ENOUGH),
+  });
   return {
     ours: true,
     capturedMs: (mediaTimeS) => dates.at(mediaTimeS),
-    shows: (nowMs) => {
-      if (hls.loadLevel >= 0 && ladder.shows(nowMs, hls.loadLevel, hls.levels.length)) believe(hls.loadLevel + 1, ENOUGH);
+    shows: () => {
+      if (hls.loadLevel >= 0) ladder.shows(hls.loadLevel, hls.levels.length);
     },
-    stalled: (nowMs) => {
-      if (ladder.stalled(nowMs)) believe(hls.loadLevel - 1, JUST_ENOUGH);
+    stalled: () => ladder.stalled(),
+    plays: () => ladder.plays(),
+    silence: () => {
+      ladder.close();
+      hls.stopLoad();
     },
-    silence: () => hls.stopLoad(),
-    close: () => hls.destroy(),
+    close: () => {
+      ladder.close();
+      hls.destroy();
+    },
   };
 }
 
@@ -147,6 +171,7 @@ function natively(url: URL, video: HTMLVideoElement, fail: (failure: Failure) =>
     },
     shows: () => {},
     stalled: () => {},
+    plays: () => {},
     silence: () => video.removeEventListener('error', failed),
     close: () => {
       video.removeEventListener('error', failed);
@@ -162,6 +187,11 @@ function date({ frag, part }: FragParsedData, dates: Dates): void {
   const startS = (audiovideo ?? video ?? audio)?.startDTS;
   if (startS === undefined || typeof frag.sn !== 'number' || frag.programDateTime === null) return;
   dates.appended(frag.sn, startS, frag.programDateTime + (part?.fragOffset ?? 0) * 1_000);
+}
+
+function after(ms: number, call: () => void): () => void {
+  const timer = setTimeout(call, ms);
+  return () => clearTimeout(timer);
 }
 
 function bufferedEnd(video: HTMLVideoElement, at: number): number {
