@@ -72,8 +72,7 @@ export async function plays_near_the_edge_without_standing_still(stage) {
   // A camera that has only just begun is another matter: its encoder, the server and the browser then start at the same time.
   await until('two segments are listed', async () => (await (await fetch(at('stream.m3u8'))).text()).split('#EXTINF').length > 2);
   const page = await player(stage, at('index.m3u8'));
-  await page.evaluate(watchMachine);
-  watchMachine();
+  const machine = await watchMachine(stage);
   await pause(SECONDS * 1_000);
   const { seen, stamps, edge } = await page.evaluate(() => {
     const details = window.hls.latestLevelDetails;
@@ -84,7 +83,7 @@ export async function plays_near_the_edge_without_standing_still(stage) {
   const stoodS = Math.max(0, START_MS / 1_000 - ((seen.played.at(-1) ?? 0) - (seen.played[0] ?? 0)));
   // What it stood for later on, it falls behind as well.
   const stoodLaterS = Math.max(0, Math.max(...seen.behind) - seen.behind[0]);
-  const pauses = [...globalThis.pauses, ...(await page.evaluate(() => globalThis.pauses))];
+  const pauses = await machine.pauses();
   const isOfTheMachine = ({ at }) => pauses.some((pause) => Math.abs(pause.at - at) < 1_000);
   const stalls = seen.stalls.filter((stall) => !stall.isBeforeHole && !isOfTheMachine(stall));
   console.log(
@@ -178,38 +177,43 @@ async function variants(stage) {
   return { server, way };
 }
 
-/** Notes when each picture is shown, in `window.shown`. */
+/** Notes when each picture is shown, whichever element shows it, in `window.shown`. */
 function watchPictures() {
-  const video = document.getElementById('video-stream');
-  window.shown = [];
-  const note = (now) => {
+  window.shown = [performance.now()];
+  let watched = null;
+  const each = (video) => (now) => {
+    if (video !== watched) return;
     window.shown.push(now);
-    video.requestVideoFrameCallback(note);
+    video.requestVideoFrameCallback(each(video));
   };
-  video.requestVideoFrameCallback(note);
+  setInterval(() => {
+    const video = document.getElementById('video-stream');
+    if (!video || video === watched) return;
+    watched = video;
+    video.requestVideoFrameCallback(each(video));
+  }, 20);
 }
 
 /**
- * Waits until pictures have this height, and says for how long and how long one stood in the meantime. Where the machine gives its time to others, pictures stand
+ * Waits until pictures have this height, and says for how long, how long one stood in the meantime, and what the machine kept of that time. Where the machine gives its time to others, pictures stand
  * as they do on a narrow way, and the wait begins anew.
  */
-async function becomes(page, height, withinMs) {
+async function becomes(page, machine, height, withinMs) {
   const [begun, begunAt] = [performance.now(), Date.now()];
-  const look = (wanted) => ({ is: document.getElementById('video-stream').videoHeight === wanted, pausedAt: globalThis.pauses?.at(-1)?.at ?? 0 });
-  for (;;) {
-    const { is, pausedAt } = await page.evaluate(look, height);
-    if (is) break;
-    check(Date.now() - Math.max(begunAt, pausedAt) < withinMs && performance.now() - begun < 4 * withinMs, `not ${height} lines after ${withinMs} ms`);
+  while (!(await page.evaluate((wanted) => document.getElementById('video-stream').videoHeight === wanted, height))) {
+    const pausedAt = Math.max(begunAt, ...(await machine.pauses()).map(({ at }) => at));
+    check(Date.now() - pausedAt < withinMs && performance.now() - begun < 4 * withinMs, `not ${height} lines after ${withinMs} ms`);
     await pause(100);
   }
-  return { waitedMs: Math.round(performance.now() - begun), stillMs: await stills(page) };
+  return { waitedMs: Math.round(performance.now() - begun), stillMs: await stills(page), keptMs: await machine.kept(begunAt) };
 }
 
 /** The longest still since the last time. */
 const stills = (page) =>
   page.evaluate(() => {
-    const times = [...window.shown.splice(0, window.shown.length - 1), performance.now()];
-    return Math.round(Math.max(0, ...times.slice(1).map((time, index) => time - times[index])));
+    const times = [...window.shown, performance.now()];
+    window.shown = window.shown.slice(-1);
+    return Math.round(Math.max(...times.slice(1).map((time, index) => time - times[index])));
   });
 
 /**
@@ -221,20 +225,21 @@ export async function changes_down_where_the_way_narrows(stage) {
   const address = `http://${way.host}:${server.ports.hls}`;
   // From the lower one, with which it begins where the machine is slow at that moment, it would not come up.
   const page = await player(stage, `${address}/zerolatency/index.m3u8`, `${address}/nobody`, { startLevel: 1 });
+  const machine = await watchMachine(stage);
   await page.evaluate(watchPictures);
-  const first = await becomes(page, 480, 10_000);
+  const first = await becomes(page, machine, 480, 10_000);
   await pause(3_000);
   await stills(page);
   await way.set(NARROW);
   // When it goes down is for hls.js to say, which here forgets 4 Mb/s in 18 to 21 s: the quicker the server answered before, the later.
-  const down = await becomes(page, 240, 60_000);
+  const down = await becomes(page, machine, 240, 60_000);
   await pause(2_000);
   await stills(page);
   const before = await page.evaluate(() => window.stamps.frames);
   await pause(6_000);
   const [low, frames] = [await stills(page), (await page.evaluate(() => window.stamps.frames)) - before];
   console.log(JSON.stringify({ first, down, low, frames }));
-  check(down.stillMs < 8_000, `a picture stood for ${down.stillMs} ms on the way down`);
+  check(down.stillMs - down.keptMs < 8_000, `a picture stood for ${down.stillMs} ms on the way down`);
   check(low < 3_000 && frames > 60, `${frames} pictures in six seconds, one stood for ${low} ms`);
   const errors = await page.evaluate(() => window.seen.errors);
   check(!errors.some(({ text }) => text.startsWith('fatal')), texts(errors));
@@ -247,19 +252,25 @@ export async function the_page_changes_down_and_up_with_the_way(stage) {
   await page.route(/\/whep$/, (route) => route.abort());
   await page.goto(`http://${way.host}:${server.ports.webrtc}/zerolatency/`);
   await until('a picture', () => page.evaluate(() => document.getElementById('video-stream')?.videoHeight > 0));
-  await page.evaluate(watchMachine);
+  const machine = await watchMachine(stage);
   await page.evaluate(watchPictures);
-  const first = await becomes(page, 480, 30_000);
+  const first = await becomes(page, machine, 480, 30_000);
   await pause(3_000);
-  await stills(page);
+  // On a busy machine it may have gone down meanwhile, and will be up again.
+  await becomes(page, machine, 480, 30_000);
   await way.set(NARROW);
-  const down = await becomes(page, 240, 15_000);
+  const down = await becomes(page, machine, 240, 15_000);
   await way.set(WIDE);
-  const up = await becomes(page, 480, 30_000);
+  const up = await becomes(page, machine, 480, 30_000);
+  const staysFrom = Date.now();
   await pause(5_000);
-  const stays = await stills(page);
+  const stays = { stillMs: await stills(page), keptMs: await machine.kept(staysFrom) };
   console.log(JSON.stringify({ first, down, up, stays }));
-  check(down.stillMs < 3_000, `a picture stood for ${down.stillMs} ms on the way down`);
-  check(up.stillMs < 3_000, `a picture stood for ${up.stillMs} ms on the way up`);
-  check(stays < 1_500, `a picture stood for ${stays} ms`);
+  for (const [when, { stillMs, keptMs }, mostMs] of [
+    ['on the way down', down, 3_000],
+    ['on the way up', up, 3_000],
+    ['above', stays, 1_500],
+  ]) {
+    check(stillMs - keptMs < mostMs, `a picture stood for ${stillMs} ms ${when}, of which the machine kept ${keptMs}`);
+  }
 }

@@ -264,10 +264,23 @@ async function isFree(port) {
 }
 
 /**
- * In this process or in a page: notes when nothing went on for so long that three tenths of a second of pictures are in danger, as the machine gave its time to
- * others. Leaves `globalThis.pauses`.
+ * Notes when nothing went on for so long that three tenths of a second of pictures are in danger, as the machine gave its time to others: in this process, and in
+ * a page of nobody's beside the one that is measured. That has a process of its own, so that a page which holds itself up is not excused by it.
  */
-export function watchMachine() {
+export async function watchMachine(stage) {
+  const witness = await stage.page();
+  await witness.evaluate(notePauses);
+  notePauses();
+  const seen = async () => [globalThis.pauses, await witness.evaluate(() => globalThis.pauses)];
+  return {
+    pauses: async () => (await seen()).flat(),
+    /** How long it kept one of the two since then, milliseconds. */
+    kept: async (sinceMs) => Math.max(...(await seen()).map((pauses) => pauses.reduce((sum, { at, ms }) => sum + (at > sinceMs ? ms : 0), 0))),
+  };
+}
+
+/** Leaves `globalThis.pauses`. */
+function notePauses() {
   globalThis.pauses = [];
   let last = performance.now();
   setInterval(() => {
