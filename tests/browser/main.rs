@@ -19,6 +19,7 @@ macro_rules! scenarios {
 
 scenarios! {
     page: plays_on_every_port, a_name_may_hold_slashes, says_what_is_not_there, asks_who_somebody_is, strangers_words_are_text, falls_back_and_returns,
+        falls_back_though_the_library_was_not_there,
         falls_back_where_media_are_blocked, a_still_is_not_called_live, heals_when_the_publisher_returns,
         heals_when_the_server_returns, heals_by_hls_when_the_server_returns, fits_a_telephone, works_by_keyboard,
         keeps_the_ids_that_scripts_read;

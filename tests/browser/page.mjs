@@ -104,6 +104,23 @@ export async function falls_back_and_returns(stage) {
   await isClean(page);
 }
 
+/** The library that plays LL-HLS was wanted first when the server was away: it is asked for again. */
+export async function falls_back_though_the_library_was_not_there(stage) {
+  const server = await stage.server();
+  const page = await stage.page();
+  let inVain = 0;
+  page.on('requestfailed', (request) => (inVain += Number(/\/assets\/hls-/.test(request.url()))));
+  await page.goto(server.url());
+  await becomes(page, 'live');
+  await server.process.kill();
+  await until('the library was asked for in vain', () => inVain > 0);
+  await page.route(/\/whep$/, (route) => route.fulfill({ status: 503, body: 'not now' }));
+  await server.start();
+  await becomes(page, 'fallen-back');
+  await moves(page);
+  await isClean(page);
+}
+
 /** As behind a firewall that knows the port of signalling alone: the offer is answered, and no packet comes through, by UDP nor by TCP. */
 export async function falls_back_where_media_are_blocked(stage) {
   const server = await stage.server();
