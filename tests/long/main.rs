@@ -22,6 +22,7 @@ mod scenario;
 mod churn;
 mod day;
 mod index;
+mod motion;
 mod passers_by;
 mod soak;
 

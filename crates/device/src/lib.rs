@@ -10,6 +10,7 @@ pub mod camera;
 pub mod decode;
 pub mod encode;
 pub mod last_words;
+pub mod motion;
 pub mod overlay;
 pub mod picture;
 pub mod program;

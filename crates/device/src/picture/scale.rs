@@ -48,6 +48,26 @@ impl Scaler {
     }
 }
 
+/// The same for the brightness alone.
+#[derive(Default)]
+pub(crate) struct Luma {
+    sizes: [(u32, u32); 2],
+    plane: Plane,
+}
+
+impl Luma {
+    /// Fills `to`, of that width and height, with the brightness of `from`.
+    pub(crate) fn scale(&mut self, from: &Picture, size: (u32, u32), to: &mut [u8]) {
+        let sizes = [(from.width, from.height), size];
+        if self.sizes != sizes {
+            self.plane = Plane::new(sizes);
+            self.sizes = sizes;
+        }
+        let [y, ..] = from.planes();
+        self.plane.scale(y, to);
+    }
+}
+
 impl Plane {
     fn new([from, to]: [(u32, u32); 2]) -> Self {
         Self {
