@@ -130,12 +130,12 @@ async function byLibrary(
     now: () => performance.now(),
     after,
     down: (standing) => {
-      const { level } = loading?.loader ? loading : { level: standing ? 0 : hls.loadLevel };
+      if (!standing) return believe(hls.loadLevel - 1, JUST_ENOUGH);
       // A picture that stands while nothing is on its way waits for the publisher, or for what is as small as it gets.
-      if (level <= 0) return;
-      believe(level - 1, JUST_ENOUGH);
-      // Else it would be waited for: a segment of a second takes two where half of its rate gets through, and hls.js loads all parts of one in a row.
-      loading?.abortRequests();
+      if (!loading?.loader || loading.level <= 0) return;
+      believe(loading.level - 1, JUST_ENOUGH);
+      // Else it would stand until all of it has come: a segment of a second takes two where half of its rate gets through.
+      loading.abortRequests();
     },
     up: () => believe(hls.loadLevel + 1, ENOUGH),
   });
