@@ -14,6 +14,7 @@
 
 mod cutter;
 mod head;
+mod keyframe;
 mod line;
 mod room;
 mod scan;

@@ -1,6 +1,8 @@
 //! How far a file is whole: its bytes behind the head, in pieces of any size.
 
+use super::keyframe::{self, PREFIX_BYTES};
 use super::seal::{self, Sealer, Whole};
+use super::table::Fragments;
 use super::{MAX_FRAGMENT_BYTES, SEAL_BYTES, UUID_BOX_BYTES};
 
 /// Why nothing behind this place counts. The end of the file in the middle of a fragment is none.
@@ -20,6 +22,9 @@ pub struct Scanner {
     sealer: Sealer,
     fragment: crc32fast::Hasher,
     fragment_bytes: u64,
+    /// How it begins, for its row in the table.
+    prefix: Vec<u8>,
+    table: Fragments,
     /// The beginning of a box, until it is known what it is.
     pending: Vec<u8>,
     /// Bytes of a box that still belong to the fragment.
@@ -36,6 +41,11 @@ impl Scanner {
     /// What is whole of what was taken so far.
     pub fn whole(&self) -> &Whole {
         self.sealer.whole()
+    }
+
+    /// The table of what is whole, as [`super::Fragment`] told it. `None`: there are more than a table may have, or times that cannot be.
+    pub fn table(&self) -> Option<&Fragments> {
+        (self.table.len() == self.whole().fragments as usize).then_some(&self.table)
     }
 
     /// What was found where it ended, if not the end of the bytes.
@@ -85,9 +95,11 @@ impl Scanner {
         if head.len() == SEAL_BYTES {
             let content = head.get(UUID_BOX_BYTES..).unwrap_or_default();
             let is_whole = usize::try_from(told) == Ok(SEAL_BYTES);
+            let began_90k = self.whole().told.map_or(0, |told| told.end_90k);
             if !is_whole || !self.sealer.check(&self.fragment, self.fragment_bytes, content) {
                 return Err(Fault::Seal);
             }
+            self.list(began_90k);
             self.fragment = self.sealer.running().clone();
             self.fragment_bytes = 0;
             return Ok(());
@@ -99,7 +111,22 @@ impl Scanner {
         Ok(())
     }
 
+    /// Puts the fragment that was sealed into the table. Behind one that does not fit into it no other is: the table is short then.
+    fn list(&mut self, began_90k: i64) {
+        let ended_90k = self.whole().told.map_or(0, |told| told.end_90k);
+        let duration_90k = u32::try_from(ended_90k.saturating_sub(began_90k));
+        let keyframe = keyframe::begins(&std::mem::take(&mut self.prefix));
+        if let (Ok(bytes), Ok(duration_90k)) = (usize::try_from(self.fragment_bytes), duration_90k)
+            && self.table.len() + 1 == self.whole().fragments as usize
+        {
+            // What it refuses is missing from its length.
+            let _ = self.table.push(bytes, duration_90k, keyframe);
+        }
+    }
+
     fn count(&mut self, bytes: &[u8]) {
+        let wanted = PREFIX_BYTES.saturating_sub(self.prefix.len()).min(bytes.len());
+        self.prefix.extend_from_slice(bytes.get(..wanted).unwrap_or_default());
         self.fragment.update(bytes);
         self.fragment_bytes += bytes.len() as u64;
     }

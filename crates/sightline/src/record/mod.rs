@@ -1,13 +1,17 @@
 //! Recordings on disk.
 //!
-//! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), and what disks are to them ([`storage`]). Does not belong here:
-//! the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
+//! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), what disks are to them ([`storage`]), and who writes them
+//! ([`recorder`]). Does not belong here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
 //!
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
 
 pub mod clock;
+mod disk;
 pub mod index;
 pub mod name;
+pub mod queue;
+pub mod recorder;
+pub mod report;
 pub mod retention;
 pub mod segment;
 pub mod sink;

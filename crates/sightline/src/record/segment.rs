@@ -6,6 +6,8 @@
 //! - A file gets its name when its head is durable; until then it is called `.NAME.new`. So every file with a name can be told to be ours.
 //! - What fails once is not tried again on the same file ([`File::sync`]). The file is cut to what is known to be whole and left; the
 //!   recording goes on in another.
+//! - What a player wants of a finished file, its duration and its index, is written when all of it is there: contents, then names, each durable before
+//!   the next ([`media::recording::complete`]). Without them it plays as well.
 //! - A file without a whole fragment does not stay.
 //! - What was sealed is never cut off: a file that is damaged in its middle stays as it is.
 
@@ -13,7 +15,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use media::recording::{Found, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Scanner, Sealer, Search, Told, Whole};
+use media::recording::{
+    Completion, Found, Fragments, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Patch, Scanner, Sealer, Search, Told,
+    Whole, complete,
+};
 
 use super::storage::{File, Storage};
 
@@ -41,6 +46,8 @@ pub enum Step {
     Append,
     /// Make it durable.
     Sync,
+    /// Write its duration and its index.
+    Complete,
 }
 
 impl std::fmt::Display for Step {
@@ -49,6 +56,7 @@ impl std::fmt::Display for Step {
             Self::Create => "create",
             Self::Append => "write",
             Self::Sync => "synchronise",
+            Self::Complete => "complete",
         })
     }
 }
@@ -150,15 +158,23 @@ impl<F: File> Segment<F> {
         Ok(())
     }
 
-    /// Ends the file: all that is whole is durable afterwards. One without a fragment is removed.
-    pub fn finish<S: Storage<File = F>>(mut self, storage: &S) -> Finished {
+    /// Bytes in front of its first fragment.
+    pub fn head_bytes(&self) -> u64 {
+        self.head_bytes
+    }
+
+    /// Ends the file: all that is whole is durable afterwards. One without a fragment is removed. `content`: the table of what was appended, and
+    /// [`media::recording::Start::first_shown_90k`]; without it the file is not completed.
+    pub fn finish<S: Storage<File = F>>(mut self, storage: &S, content: Option<(&Fragments, u32)>) -> Finished {
         let written = *self.sealer.whole();
         let mut failed = None;
         if self.failed.is_none() {
-            failed = self.sync().err();
+            let completion = content.and_then(|(table, first_shown_90k)| self.completion(table, first_shown_90k));
+            failed = self.complete(completion.as_ref()).err();
         }
         let cut = match self.failed {
-            None => None,
+            // Its fragments are durable, and each part of what completes it may be there or not.
+            None | Some(Step::Complete) => None,
             // The fragments before it are whole; what is behind them is part of one.
             Some(Step::Append | Step::Create) => Some(written),
             Some(Step::Sync) => Some(self.durable),
@@ -178,6 +194,35 @@ impl<F: File> Segment<F> {
             lost_fragments: written.fragments - self.durable.fragments,
             failed,
         }
+    }
+
+    fn completion(&self, table: &Fragments, first_shown_90k: u32) -> Option<Completion> {
+        let written = self.written();
+        if table.len() != written.fragments as usize || table.bytes() != written.bytes {
+            return None;
+        }
+        let mut head = vec![0; usize::try_from(self.head_bytes).ok()?];
+        let mut at = 0;
+        while let Some(rest) = head.get_mut(at..).filter(|rest| !rest.is_empty()) {
+            at += read(&self.file, at as u64, rest).ok().filter(|bytes| *bytes > 0)?;
+        }
+        // A head without room is not ours to change.
+        complete(&head, table, first_shown_90k).ok()
+    }
+
+    /// Makes all of it durable, and completes it.
+    fn complete(&mut self, completion: Option<&Completion>) -> Result<(), Failed> {
+        let contents = completion.map_or(Ok(()), |completion| self.patch(&completion.contents));
+        self.sync()?;
+        let (Some(completion), Ok(())) = (completion, &contents) else {
+            return contents.map_err(|error| self.fails(Step::Complete, error));
+        };
+        let named = self.patch(&completion.names).and_then(|()| self.file.sync());
+        named.map_err(|error| self.fails(Step::Complete, error))
+    }
+
+    fn patch(&mut self, patch: &Patch) -> io::Result<()> {
+        self.file.write_at(patch.at, &patch.bytes)
     }
 
     /// Cuts the file to what is whole. Where that cannot be made durable, what was durable before still is: cutting takes no fragment of it.
@@ -213,8 +258,12 @@ pub enum Recovered {
     Whole {
         /// What it is.
         head: Head,
+        /// Bytes in front of its first fragment.
+        head_bytes: u64,
         /// What it holds.
         whole: Whole,
+        /// Its fragments, where they fit into a table.
+        table: Option<Fragments>,
         /// What was cut off.
         cut_bytes: u64,
     },
@@ -222,8 +271,12 @@ pub enum Recovered {
     Damaged {
         /// What it is.
         head: Head,
+        /// Bytes in front of its first fragment.
+        head_bytes: u64,
         /// What is whole in front of the damage: no fragment at all, if the first is damaged.
         whole: Whole,
+        /// The fragments of that.
+        table: Option<Fragments>,
         /// What stands behind it.
         behind_bytes: u64,
     },
@@ -249,7 +302,7 @@ pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
     };
     let mut scanner = Scanner::new();
     read_until(&file, media_at, |bytes| !scanner.push(bytes))?;
-    let whole = *scanner.whole();
+    let (whole, table) = (*scanner.whole(), scanner.table().cloned());
     let whole_end = media_at + whole.bytes;
     let behind_bytes = file.bytes()?.saturating_sub(whole_end);
     let mut search = Search::new(whole.fragments);
@@ -258,7 +311,9 @@ pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
         file.sync()?;
         return Ok(Recovered::Damaged {
             head,
+            head_bytes: media_at,
             whole,
+            table,
             behind_bytes,
         });
     }
@@ -274,7 +329,9 @@ pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
     file.sync()?;
     Ok(Recovered::Whole {
         head,
+        head_bytes: media_at,
         whole,
+        table,
         cut_bytes: behind_bytes,
     })
 }
@@ -304,6 +361,15 @@ pub fn sweep<S: Storage>(storage: &S, folder: &Path) -> io::Result<usize> {
     let leftovers: Vec<PathBuf> = storage.list(folder)?.into_iter().filter(is_leftover).collect();
     leftovers.iter().try_for_each(|path| storage.remove(path))?;
     Ok(leftovers.len())
+}
+
+/// What a file says that it is. `None`: it has no head of ours.
+///
+/// # Errors
+/// Of the storage.
+pub fn identify<S: Storage>(storage: &S, path: &Path) -> io::Result<Option<Head>> {
+    let file = storage.open(path)?;
+    Ok(read_head(&file)?.map(|(head, _)| head))
 }
 
 fn make<S: Storage>(storage: &S, path: &Path, head: &Head, init: &[u8]) -> io::Result<(S::File, u64)> {
@@ -412,6 +478,6 @@ fn unnamed(path: &Path) -> PathBuf {
 const LEFTOVER: &str = ".new";
 
 #[cfg(test)]
-mod memory;
+pub(super) mod memory;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,20 @@
-//! What recordings need of a disk, as a trait, so that a test can let it fail at any operation; and the disk of the system.
+//! What recordings need of a disk, as traits, so that a test can let it fail at any operation; and the disk of the system ([`System`]).
 //!
-//! Belongs here: files and folders below one root. Does not belong here: in which order they are written and made durable
-//! ([`super::segment`]), which disk it is and how much room it has.
+//! Belongs here: files and folders below one root, which disk it is and how much room it has. Does not belong here: in which order files are written and
+//! made durable ([`super::segment`]), what is done when a disk is another or full ([`super::disk`]).
 
-use std::fs::{self, OpenOptions};
+#[cfg(not(unix))]
+#[path = "storage/by_path.rs"]
+mod system;
+#[cfg(unix)]
+#[path = "storage/by_descriptor.rs"]
+mod system;
+
 use std::io::{self, IoSlice, Write as _};
 use std::path::{Path, PathBuf};
+
+use super::index::StorageId;
+pub use system::System;
 
 /// A tree of folders that one process writes. Paths are relative to its root, which is the empty path. Nothing is durable until it is said to be.
 pub trait Storage {
@@ -24,20 +33,32 @@ pub trait Storage {
     /// A file that is there, to be read and cut.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
+    /// Whether there is a file or anything else of this name.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
     /// Gives a file another name. Never takes the place of another: [`io::ErrorKind::AlreadyExists`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder that is empty; no other.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+
     /// The files of a folder, by name and without folders; in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// The folders of a folder, likewise.
+    fn folders(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 }
 
 /// An open file of a [`Storage`].
 pub trait File {
     /// Appends both, one behind the other, whole. After an error any part of them may be there.
     fn append(&mut self, parts: [&[u8]; 2]) -> io::Result<()>;
+
+    /// Writes over bytes that are there. After an error any part of them may be changed.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Reads from a place. 0: the file ends there.
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize>;
@@ -53,87 +74,107 @@ pub trait File {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Files of this machine.
+/// A storage on a disk that may be taken away, and may be full.
+pub trait Volume: Storage {
+    /// Whether this disk, and no other, still lies where it was found.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn is_there(&self) -> io::Result<bool>;
+
+    /// How much room its disk has.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn room(&self) -> io::Result<Room>;
+}
+
+/// The room of a disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Free for this process.
+    pub free_bytes: u64,
+    /// In all.
+    pub total_bytes: u64,
+}
+
+/// Where a [`Volume`] is looked for.
+pub trait Place {
+    /// What is found there.
+    type Volume: Volume;
+
+    /// What lies there now. With `new` an empty or missing folder becomes a storage of this number.
+    ///
+    /// # Errors
+    /// [`Absent`].
+    fn look(&mut self, new: Option<StorageId>) -> Result<(Self::Volume, StorageId), Absent>;
+
+    /// How it is called.
+    fn path(&self) -> &Path;
+}
+
+/// Why there is no storage.
+#[derive(Debug, thiserror::Error)]
+pub enum Absent {
+    /// No such folder.
+    #[error("{} is not there: is its disk mounted?", .0.display())]
+    Missing(PathBuf),
+    /// A folder with nothing in it, as a mount point without its disk is.
+    #[error("{} is empty: is its disk mounted? Nothing is recorded beneath a mount point", .0.display())]
+    Empty(PathBuf),
+    /// A folder with other things in it.
+    #[error("{} holds no recordings of this program ({MARK} is missing), and is not empty; give it a folder of its own", .0.display())]
+    Foreign(PathBuf),
+    /// Its number cannot be read.
+    #[error("{} is not what this program wrote into it; it holds the number of the folder of recordings", .0.display())]
+    Unreadable(PathBuf),
+    /// The system refuses.
+    #[error("{} cannot be used: {error}", path.display())]
+    Failed {
+        /// Which.
+        path: PathBuf,
+        /// What it says.
+        error: io::Error,
+    },
+}
+
+/// The folder of recordings on this machine.
 #[derive(Clone, Debug)]
-pub struct System {
-    root: PathBuf,
-}
+pub struct Root(pub PathBuf);
 
-impl System {
-    /// Below this folder, which is there.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
+impl Place for Root {
+    type Volume = System;
+
+    fn look(&mut self, new: Option<StorageId>) -> Result<(System, StorageId), Absent> {
+        System::look(&self.0, new)
     }
 
-    fn at(&self, path: &Path) -> PathBuf {
-        // Joined with an empty path a folder would be named with a slash at its end.
-        if path.as_os_str().is_empty() {
-            self.root.clone()
-        } else {
-            self.root.join(path)
-        }
+    fn path(&self) -> &Path {
+        &self.0
     }
 }
 
-impl Storage for System {
-    type File = fs::File;
+/// The file in a root that says which storage it is: 32 hexadecimal digits.
+pub const MARK: &str = ".sightline-storage";
 
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        match fs::create_dir(self.at(path)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.at(path).is_dir() => Ok(()),
-            made => made,
-        }
-    }
-
-    #[cfg(unix)]
-    fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(self.at(path))?.sync_all()
-    }
-
-    // Folders cannot be opened there; the file system does it by itself.
-    #[cfg(not(unix))]
-    fn sync_folder(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn create(&self, path: &Path) -> io::Result<fs::File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.at(path))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<fs::File> {
-        OpenOptions::new().read(true).write(true).open(self.at(path))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // Two steps, since not every file system of disks and cards can do it in one. Only this process writes here.
-        match fs::symlink_metadata(self.at(to)) {
-            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(self.at(from), self.at(to)),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(self.at(path))
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(self.at(folder))? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                found.push(folder.join(entry.file_name()));
-            }
-        }
-        Ok(found)
-    }
+fn mark_of(uuid: &StorageId) -> String {
+    let digits: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits + "\n"
 }
 
-impl File for fs::File {
+fn read_mark(text: &[u8]) -> Option<StorageId> {
+    let text = std::str::from_utf8(text).ok()?.trim_end();
+    let is_number = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_number.then(|| u128::from_str_radix(text, 16).ok())??;
+    Some(number.to_be_bytes())
+}
+
+/// What a file system puts into its own root, which makes it no less empty.
+fn is_of_file_system(name: &std::ffi::OsStr) -> bool {
+    name == "lost+found"
+}
+
+impl File for std::fs::File {
     fn append(&mut self, parts: [&[u8]; 2]) -> io::Result<()> {
         let mut slices = parts.map(IoSlice::new);
         let mut slices = slices.as_mut_slice();
@@ -146,6 +187,25 @@ impl File for fs::File {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, at)
+    }
+
+    #[cfg(windows)]
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            let written = std::os::windows::fs::FileExt::seek_write(self, rest, at)?;
+            at += written as u64;
+            rest = rest
+                .get(written..)
+                .filter(|_| written > 0)
+                .ok_or(io::ErrorKind::WriteZero)?;
         }
         Ok(())
     }
@@ -172,3 +232,6 @@ impl File for fs::File {
         self.sync_data()
     }
 }
+
+#[cfg(test)]
+mod tests;

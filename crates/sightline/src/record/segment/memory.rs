@@ -9,11 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::super::storage::{File, Storage};
+use super::super::storage::{File, Room, Storage, Volume};
 
 /// What happens at an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::record) enum Fault {
     /// It fails; an appending one after half of its bytes.
     Error,
     /// It and all that follow fail: the disk is gone or full.
@@ -24,7 +24,7 @@ pub(super) enum Fault {
 
 /// What is left after the power is back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PowerCut {
+pub(in crate::record) enum PowerCut {
     /// What was durable, and nothing else.
     Nothing,
     /// Names and lengths, with zeros in them: what journals of file systems leave.
@@ -35,7 +35,7 @@ pub(super) enum PowerCut {
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Rc<RefCell<Inner>>);
+pub(in crate::record) struct Memory(Rc<RefCell<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -47,6 +47,10 @@ struct Inner {
     durable_names: BTreeMap<PathBuf, usize>,
     folders: BTreeSet<PathBuf>,
     durable_folders: BTreeSet<PathBuf>,
+    /// Another disk lies in its place, or none.
+    is_away: bool,
+    /// Of the disk; 0: no limit.
+    total_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -58,40 +62,40 @@ struct Content {
 }
 
 #[derive(Debug)]
-pub(super) struct Open(Memory, usize);
+pub(in crate::record) struct Open(Memory, usize);
 
 impl Memory {
-    pub(super) fn failing(at: u64, fault: Fault) -> Self {
+    pub(in crate::record) fn failing(at: u64, fault: Fault) -> Self {
         let memory = Self::default();
         memory.0.borrow_mut().fault = Some((at, fault));
         memory
     }
 
-    pub(super) fn operations(&self) -> u64 {
+    pub(in crate::record) fn operations(&self) -> u64 {
         self.0.borrow().operations
     }
 
     /// Another process, on the same machine.
-    pub(super) fn next_process(&self) {
+    pub(in crate::record) fn next_process(&self) {
         let mut inner = self.0.borrow_mut();
         (inner.dead, inner.fault) = (false, None);
     }
 
     /// This happens so many operations from now.
-    pub(super) fn fail_in(&self, operations: u64, fault: Fault) {
+    pub(in crate::record) fn fail_in(&self, operations: u64, fault: Fault) {
         let mut inner = self.0.borrow_mut();
         inner.fault = Some((inner.operations + operations, fault));
     }
 
     /// Writes what the disk holds of a file anew, as it rots.
-    pub(super) fn damage(&self, path: &Path, bytes: &[u8]) {
+    pub(in crate::record) fn damage(&self, path: &Path, bytes: &[u8]) {
         let mut inner = self.0.borrow_mut();
         let at = inner.names[path];
         let content = &mut inner.contents[at];
         (content.written, content.durable) = (bytes.to_vec(), bytes.to_vec());
     }
 
-    pub(super) fn power_cut(&self, kind: PowerCut) {
+    pub(in crate::record) fn power_cut(&self, kind: PowerCut) {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
         for content in &mut inner.contents {
@@ -122,8 +126,18 @@ impl Memory {
         inner.durable_names = inner.names.clone();
     }
 
+    /// It is taken away, or put back.
+    pub(in crate::record) fn set_away(&self, is_away: bool) {
+        self.0.borrow_mut().is_away = is_away;
+    }
+
+    /// So much fits onto it.
+    pub(in crate::record) fn set_total_bytes(&self, total_bytes: u64) {
+        self.0.borrow_mut().total_bytes = total_bytes;
+    }
+
     /// All files with what they hold.
-    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(in crate::record) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.0.borrow();
         let names = inner.names.iter();
         names
@@ -150,11 +164,36 @@ impl Memory {
     }
 }
 
+impl Volume for Memory {
+    fn is_there(&self) -> io::Result<bool> {
+        self.operation()?;
+        Ok(!self.0.borrow().is_away)
+    }
+
+    fn room(&self) -> io::Result<Room> {
+        self.operation()?;
+        Ok(self.0.borrow().room())
+    }
+}
+
 fn is_folder(folders: &BTreeSet<PathBuf>, path: &Path) -> bool {
     path.as_os_str().is_empty() || folders.contains(path)
 }
 
 impl Inner {
+    fn room(&self) -> Room {
+        let total_bytes = if self.total_bytes > 0 {
+            self.total_bytes
+        } else {
+            1 << 40
+        };
+        let used: usize = self.names.values().map(|at| self.contents[*at].written.len()).sum();
+        Room {
+            free_bytes: total_bytes.saturating_sub(used as u64),
+            total_bytes,
+        }
+    }
+
     fn has_parent(&self, path: &Path) -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new(""));
         is_folder(&self.folders, parent)
@@ -210,6 +249,11 @@ impl Storage for Memory {
             .ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.operation()?;
+        Ok(self.0.borrow().names.contains_key(path))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.operation()?;
         let mut inner = self.0.borrow_mut();
@@ -227,6 +271,17 @@ impl Storage for Memory {
         removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.operation()?;
+        let mut inner = self.0.borrow_mut();
+        let is_in = |other: &PathBuf| other.parent() == Some(path);
+        if inner.names.keys().any(is_in) || inner.folders.iter().any(is_in) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        let removed = inner.folders.remove(path);
+        removed.then_some(()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         self.operation()?;
         let inner = self.0.borrow();
@@ -237,6 +292,13 @@ impl Storage for Memory {
             .cloned()
             .collect())
     }
+
+    fn folders(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.operation()?;
+        let inner = self.0.borrow();
+        let folders = inner.folders.iter();
+        Ok(folders.filter(|path| path.parent() == Some(folder)).cloned().collect())
+    }
 }
 
 impl File for Open {
@@ -244,7 +306,11 @@ impl File for Open {
         let bytes = parts.concat();
         // Nothing comes from a process that died at an operation before this one.
         let was_dead = self.0.0.borrow().dead;
-        let may = self.0.operation();
+        let may = self.0.operation().and_then(|()| {
+            let free_bytes = self.0.0.borrow().room().free_bytes;
+            let fits = bytes.len() as u64 <= free_bytes;
+            fits.then_some(()).ok_or(io::ErrorKind::StorageFull.into())
+        });
         let done = match &may {
             Ok(()) => bytes.len(),
             Err(_) if was_dead => 0,
@@ -252,6 +318,21 @@ impl File for Open {
         };
         if let Some(content) = self.0.0.borrow_mut().contents.get_mut(self.1) {
             content.written.extend_from_slice(&bytes[..done]);
+        }
+        may
+    }
+
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let was_dead = self.0.0.borrow().dead;
+        let may = self.0.operation();
+        let done = match &may {
+            Ok(()) => bytes.len(),
+            Err(_) if was_dead => 0,
+            // Words of eight bytes are there or not.
+            Err(_) => bytes.len() / 2 / 8 * 8,
+        };
+        if let Some(content) = self.0.0.borrow_mut().contents.get_mut(self.1) {
+            content.written[at as usize..][..done].copy_from_slice(&bytes[..done]);
         }
         may
     }

@@ -1,0 +1,175 @@
+//! A disk that is taken away, put back, or another; and what is found on one.
+
+use super::super::super::segment::memory::Fault;
+use super::*;
+
+#[test]
+fn a_disk_that_is_away_is_not_written_and_keeps_its_rows() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "door");
+    source.file(&mut rig, 2).unwrap();
+    source.begin().unwrap();
+    source.fragment().unwrap();
+    rig.work();
+    rig.memory.set_away(true);
+    rig.pass(Duration::from_secs(5));
+    assert!(matches!(rig.state(), State::Away { .. }), "{:?}", rig.state());
+    assert!(source.fragment().is_err());
+    source.end(None);
+    let (before, rows) = (rig.memory.operations(), rig.rows("door"));
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[1].ended, Some(Ended::DiskFailed));
+    for _ in 0..20 {
+        assert!(source.file(&mut rig, 1).is_err());
+    }
+    // It is looked for twice a look, and nothing else is done.
+    assert!(
+        rig.memory.operations() - before <= 8,
+        "{}",
+        rig.memory.operations() - before
+    );
+    assert_eq!(rig.rows("door"), rows, "no row is dropped");
+
+    rig.memory.set_away(false);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.state(), State::Recording);
+    source.file(&mut rig, 2).unwrap();
+    assert_eq!(rig.rows("door").len(), 3);
+    assert_agrees(&rig, "back");
+    let states = rig
+        .notices()
+        .into_iter()
+        .filter(|notice| matches!(notice, Notice::State { .. }));
+    assert_eq!(states.count(), 2);
+}
+
+/// Between two looks, before a file.
+#[test]
+fn it_is_looked_for_before_each_file() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "door");
+    rig.memory.set_away(true);
+    source.begin().unwrap();
+    rig.work();
+    assert!(source.fragment().is_err());
+    assert!(rig.memory.files().is_empty() && matches!(rig.state(), State::Away { .. }));
+}
+
+#[test]
+fn another_disk_is_another_storage() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "door");
+    source.file(&mut rig, 2).unwrap();
+    let other = Memory::default();
+    rig.memory.set_away(true);
+    rig.disk.place.memory = other.clone();
+    rig.disk.place.uuid = [8; 16];
+    rig.pass(Duration::from_secs(5));
+    let State::Away { why } = rig.state() else {
+        panic!("{:?}", rig.state())
+    };
+    assert!(why.contains("another disk"), "{why}");
+    rig.pass(Duration::from_secs(10));
+    source.at_90k = None;
+    source.file(&mut rig, 2).unwrap();
+    let storages: Vec<StorageId> = rig.rows("door").iter().map(|row| row.storage).collect();
+    assert_eq!(storages, [[7; 16], [8; 16]]);
+    assert_eq!((files(&rig.memory).len(), files(&other).len()), (1, 1));
+}
+
+/// The index is lost: all is found again, in order, and what is not ours is left alone.
+#[test]
+fn files_that_the_index_does_not_know_are_adopted() {
+    let mut rig = Rig::new();
+    for name in ["a", "b/c"] {
+        let mut source = Source::new(&rig, name);
+        for _ in 0..3 {
+            source.file(&mut rig, 3).unwrap();
+            rig.pass(Duration::from_secs(40_000));
+            source.at_90k = None;
+        }
+    }
+    let before: Vec<Vec<Segment>> = ["a", "b/c"].iter().map(|name| rig.rows(name)).collect();
+    let foreign = PathBuf::from("a/2025-10-06/holiday.mp4");
+    {
+        use super::super::super::storage::{File as _, Storage as _};
+        let mut file = rig.memory.create(&foreign).unwrap();
+        file.append([b"\0\0\0\x10ftypisom", b"\0\0\0\0and so on"]).unwrap();
+        rig.memory.create(Path::new("a/2025-10-06/.segment.mp4.new")).unwrap();
+    }
+    rig.memory.next_process();
+    let (memory, clock) = (rig.memory.clone(), rig.clock.clone());
+    drop(rig);
+    let mut rig = Rig::on(memory, tempfile::tempdir().unwrap(), clock);
+    // While it is looked through, it is recorded.
+    let mut source = Source::new(&rig, "a");
+    source.begin().unwrap();
+    source.fragment().unwrap();
+    source.end(None);
+    rig.work();
+    for (name, before) in ["a", "b/c"].iter().zip(before) {
+        let now = rig.rows(name);
+        let what = |row: &Segment| {
+            (
+                row.path.clone(),
+                row.start_90k,
+                row.duration_90k,
+                row.bytes,
+                row.crc,
+                row.run,
+            )
+        };
+        let found: Vec<_> = now.iter().take(before.len()).map(what).collect();
+        assert_eq!(found, before.iter().map(what).collect::<Vec<_>>());
+        assert!(now.windows(2).all(|pair| pair[0].id < pair[1].id || *name == "a"));
+        for row in &now {
+            let table = media::recording::Fragments::read(&rig.reader().fragments(row.id).unwrap()).unwrap();
+            assert_eq!(table.duration_90k(), row.duration_90k as u64);
+        }
+    }
+    assert_eq!(rig.rows("a").len(), 4, "each once");
+    let left: Vec<String> = files(&rig.memory).into_iter().map(|(path, _)| path).collect();
+    assert!(left.contains(&foreign.to_string_lossy().into_owned()));
+    assert!(!left.iter().any(|path| path.ends_with(".new")), "{left:?}");
+}
+
+/// What begins is told in microseconds, and lists want ticks: what met meets again.
+#[test]
+fn a_recovered_file_begins_where_it_began() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "a");
+    source.at_90k = Some(unix_90k(rig.clock.wall()) + 77_777);
+    for _ in 0..9 {
+        source.file(&mut rig, 1).unwrap();
+        source.at_90k = source.at_90k.map(|at_90k| at_90k + 1);
+    }
+    let before: Vec<i64> = rig.rows("a").iter().map(|row| row.start_90k).collect();
+    let (memory, clock) = (rig.memory.clone(), rig.clock.clone());
+    drop(rig);
+    let mut rig = Rig::on(memory, tempfile::tempdir().unwrap(), clock);
+    rig.work();
+    let after: Vec<i64> = rig.rows("a").iter().map(|row| row.start_90k).collect();
+    assert_eq!(after, before);
+}
+
+/// A disk that cannot be read when it comes is looked at again.
+#[test]
+fn a_start_on_a_disk_that_fails() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "a");
+    source.begin().unwrap();
+    source.fragment().unwrap();
+    rig.work();
+    rig.index.flush().unwrap();
+    let folder = copy(rig.folder.path());
+    rig.memory.next_process();
+    rig.memory.fail_in(1, Fault::Error);
+    let (memory, clock) = (rig.memory.clone(), rig.clock.clone());
+    drop(rig);
+    let mut rig = Rig::on(memory, folder, clock);
+    assert!(matches!(rig.state(), State::Away { .. }), "{:?}", rig.state());
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.state(), State::Recording);
+    assert_eq!(rig.rows("a")[0].ended, Some(Ended::Killed));
+    assert_agrees(&rig, "again");
+}

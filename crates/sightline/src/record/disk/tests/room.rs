@@ -1,0 +1,264 @@
+//! What is deleted, and when it pauses.
+
+use super::super::super::index::Protected;
+use super::super::super::recorder::{Free, KeepOne};
+use super::super::super::report::DELETED;
+use super::super::super::retention::{MAX_DELETED, Why};
+use super::super::super::segment::memory::Fault;
+use super::*;
+
+fn deleted(rig: &Rig, why: Why) -> u64 {
+    let at = DELETED.iter().position(|known| *known == why).unwrap();
+    rig.shared.told().1.deleted[at]
+}
+
+fn protect(rig: &Rig, name: &str) -> super::super::super::index::ProtectedId {
+    let protected = Protected {
+        camera: camera(name),
+        range_90k: 0..MAX_TIME_90K,
+        why: "a test".to_owned(),
+    };
+    rig.index.protect(protected).unwrap()
+}
+
+/// Some files of a camera, whose length is known.
+fn some(rig: &mut Rig, name: &str, count: usize) -> u64 {
+    let mut source = Source::new(rig, name);
+    for _ in 0..count {
+        source.file(rig, 1).unwrap();
+    }
+    rig.rows(name)[0].bytes
+}
+
+#[test]
+fn the_oldest_go_where_a_camera_has_too_much() {
+    let mut rig = Rig::new();
+    let bytes = some(&mut rig, "a", 9);
+    some(&mut rig, "b", 9);
+    let one = KeepOne {
+        quota_bytes: Some(4 * bytes),
+        ..KeepOne::default()
+    };
+    rig.shared.set_keep(Keep {
+        cameras: [(camera("a"), one)].into(),
+        ..Keep::default()
+    });
+    let before = rig.rows("a");
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.rows("a"), before[5..]);
+    assert_eq!((rig.rows("b").len(), deleted(&rig, Why::CameraQuota)), (9, 5));
+    assert_agrees(&rig, "after");
+    let told = Notice::Deleted {
+        why: Why::CameraQuota,
+        files: 5,
+        bytes: 5 * bytes,
+    };
+    assert!(rig.notices().contains(&told));
+    // All together, by what is recorded first.
+    rig.shared.set_keep(Keep {
+        quota_total_bytes: Some(10 * bytes),
+        ..Keep::default()
+    });
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(
+        (rig.rows("a").len(), rig.rows("b").len(), deleted(&rig, Why::Quota)),
+        (1, 9, 3)
+    );
+    assert_agrees(&rig, "after");
+}
+
+#[test]
+fn what_is_too_old_goes_and_its_folder_with_it() {
+    let mut rig = Rig::new();
+    some(&mut rig, "a", 3);
+    rig.pass(Duration::from_secs(86_400));
+    some(&mut rig, "a", 2);
+    rig.shared.set_keep(Keep {
+        others: KeepOne {
+            keep: Some(Duration::from_secs(3_600)),
+            ..KeepOne::default()
+        },
+        ..Keep::default()
+    });
+    rig.pass(Duration::from_secs(5));
+    assert_eq!((rig.rows("a").len(), deleted(&rig, Why::Age)), (2, 3));
+    assert_agrees(&rig, "after");
+    use super::super::super::storage::Storage as _;
+    assert_eq!(rig.memory.folders(Path::new("a")).unwrap(), [Path::new("a/2025-10-07")]);
+}
+
+/// The limit of a look.
+#[test]
+fn at_most_five_hundred_go_at_a_look() {
+    let mut rig = Rig::new();
+    let bytes = some(&mut rig, "a", MAX_DELETED + 50);
+    rig.shared.set_keep(Keep {
+        quota_total_bytes: Some(bytes),
+        ..Keep::default()
+    });
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.rows("a").len(), 50);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.rows("a").len(), 1);
+    assert_agrees(&rig, "after");
+}
+
+/// Recording goes on by deleting the oldest, before the disk is full.
+#[test]
+fn room_is_made_before_a_file() {
+    let mut rig = Rig::new();
+    rig.memory.set_total_bytes(100_000);
+    let mut source = Source::new(&rig, "a");
+    for _ in 0..200 {
+        source.file(&mut rig, 1).unwrap();
+    }
+    assert_eq!(rig.state(), State::Recording);
+    let there = rig.rows("a");
+    assert!(there.len() > 10 && there.len() < 20, "{}", there.len());
+    assert_eq!(there.len() as u64 + deleted(&rig, Why::Room), 200);
+    assert_eq!(rig.shared.told().1.left_out, [0; 5]);
+    assert_agrees(&rig, "after");
+}
+
+/// The floor is nothing, so the disk says that it is full: the oldest goes, and the camera goes on a second later.
+#[test]
+fn a_disk_that_is_full_is_emptied_at_once() {
+    let mut rig = Rig::new();
+    rig.memory.set_total_bytes(60_000);
+    rig.shared.set_keep(Keep {
+        free: Free::Bytes(8_000),
+        ..Keep::default()
+    });
+    let mut source = Source::new(&rig, "a");
+    source.bytes = 5_000;
+    let mut failed = 0;
+    for _ in 0..30 {
+        failed += usize::from(source.file(&mut rig, 3).is_err());
+        rig.pass(Duration::from_secs(2));
+    }
+    assert!(failed > 0 && failed < 20, "{failed}");
+    assert!(!rig.rows("a").is_empty() && deleted(&rig, Why::Room) > 5);
+    assert!(rig.rows("a").iter().all(|row| row.ended != Some(Ended::DiskFailed)));
+    assert_agrees(&rig, "after");
+}
+
+#[test]
+fn what_is_protected_fills_a_disk_and_recording_pauses() {
+    let mut rig = Rig::new();
+    rig.memory.set_total_bytes(50_000);
+    let protected = protect(&rig, "a");
+    let mut source = Source::new(&rig, "a");
+    let mut taken = 0;
+    while source.file(&mut rig, 1).is_ok() {
+        taken += 1;
+        assert!(taken < 20);
+    }
+    let State::Paused { why } = rig.state() else {
+        panic!("{:?}", rig.state())
+    };
+    assert!(why.contains("protected"), "{why}");
+    assert_eq!(rig.rows("a").len(), taken, "nothing is deleted");
+    assert!(source.file(&mut rig, 1).is_err());
+    rig.pass(Duration::from_secs(60));
+    assert!(matches!(rig.state(), State::Paused { .. }));
+    assert!(rig.index.release(protected).unwrap());
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.state(), State::Recording);
+    rig.pass(Duration::from_secs(1));
+    source.file(&mut rig, 1).unwrap();
+    assert!(deleted(&rig, Why::Room) > 0);
+    assert_agrees(&rig, "after");
+    let ended = Notice::Ended {
+        camera: camera("a"),
+        why: Ended::DiskFull,
+    };
+    assert!(rig.notices().contains(&ended));
+}
+
+/// One camera has too much that is protected: others are recorded.
+#[test]
+fn a_camera_over_its_quota_stops_alone() {
+    let mut rig = Rig::new();
+    some(&mut rig, "a", 3);
+    protect(&rig, "a");
+    rig.shared.set_keep(Keep {
+        cameras: [(
+            camera("a"),
+            KeepOne {
+                quota_bytes: Some(1),
+                ..KeepOne::default()
+            },
+        )]
+        .into(),
+        ..Keep::default()
+    });
+    let (mut a, mut b) = (Source::new(&rig, "a"), Source::new(&rig, "b"));
+    rig.pass(Duration::from_secs(5));
+    assert!(a.file(&mut rig, 1).is_err());
+    b.file(&mut rig, 1).unwrap();
+    assert_eq!((rig.rows("a").len(), rig.rows("b").len()), (3, 1));
+    assert_eq!(rig.state(), State::Recording);
+}
+
+/// Deleting is killed, and fails, at any operation: no row without a file is left, no file without a row, and what goes goes.
+#[test]
+fn deleting_is_killed_at_any_operation() {
+    for at in 0..40 {
+        for fault in [Fault::Death, Fault::Error] {
+            let what = format!("{fault:?} at {at}");
+            let mut rig = Rig::new();
+            let bytes = some(&mut rig, "a", 6);
+            rig.index.flush().unwrap();
+            rig.shared.set_keep(Keep {
+                quota_total_bytes: Some(2 * bytes),
+                ..Keep::default()
+            });
+            rig.memory.fail_in(at, fault);
+            rig.pass(Duration::from_secs(5));
+            let mut rig = rig.restart(false);
+            rig.shared.set_keep(Keep {
+                quota_total_bytes: Some(2 * bytes),
+                ..Keep::default()
+            });
+            rig.pass(Duration::from_secs(5));
+            assert_eq!(rig.rows("a").len(), 2, "{what}");
+            assert_agrees(&rig, &what);
+        }
+    }
+}
+
+/// A camera whose disk fails tries again after 1 s, 2 s, 4 s … 30 s, and after one file that goes well from 1 s on.
+#[test]
+fn failures_are_not_repeated_at_once() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "a");
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        rig.memory.fail_in(2, Fault::ErrorsFromHere);
+        assert!(source.begin().is_ok());
+        rig.work();
+        assert!(source.fragment().is_err());
+        source.end(None);
+        rig.work();
+        rig.memory.next_process();
+        let mut waited = 0;
+        while source.begin().is_err() {
+            waited += 1;
+            rig.pass(Duration::from_secs(1));
+        }
+        source.end(None);
+        // It was taken, and that file is forgotten again before it is made.
+        while let Popped::Job(_) = rig.queue.pop(Duration::ZERO) {}
+        pauses.push(waited);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    source.at_90k = None;
+    source.file(&mut rig, 1).unwrap();
+    rig.memory.fail_in(2, Fault::ErrorsFromHere);
+    source.begin().unwrap();
+    rig.work();
+    rig.memory.next_process();
+    assert!(source.fragment().is_err());
+    rig.pass(Duration::from_secs(1));
+    source.begin().unwrap();
+}
