@@ -18,6 +18,6 @@ mod full_disk;
 mod guessing;
 mod half_open;
 mod memory;
-mod power_cut;
+mod recordings;
 
 use neighbour::system;

@@ -189,7 +189,8 @@ impl<P: Place> Disk<P> {
             file,
             what,
         } = job;
-        self.writers.entry(sink).or_insert_with(|| Writer::new(camera));
+        let now = self.clocks.clock.now();
+        self.writers.entry(sink).or_insert_with(|| Writer::new(camera, now));
         match what {
             What::Begin(begin) => self.begin(sink, file, &begin),
             What::Piece(piece) => self.piece(sink, file, &piece),
@@ -197,6 +198,7 @@ impl<P: Place> Disk<P> {
             What::Missed(why) => self.end_run(sink, why.ended()),
             What::Left => {
                 self.finish(sink, None, Some(Ended::Stopped));
+                self.end_run(sink, Ended::Stopped);
                 self.writers.remove(&sink);
                 self.queue.forget(sink);
             }
@@ -230,6 +232,7 @@ impl<P: Place> Disk<P> {
         let sinks: Vec<SinkId> = self.writers.keys().copied().collect();
         for sink in sinks {
             self.finish(sink, None, Some(Ended::Stopped));
+            self.end_run(sink, Ended::Stopped);
         }
         self.settle();
         let now = self.clocks.now();
@@ -276,7 +279,7 @@ impl<P: Place> Disk<P> {
         if let Some(moved) = moved {
             let by_90k = unix_90k(WallTime::from_unix_micros(moved.by_us));
             self.tell(Change::Sure { at_90k, by_90k });
-        } else if self.due.carried <= now.monotonic {
+        } else if self.due.carried <= now.monotonic && self.untold.is_empty() {
             self.due.carried = now.monotonic + CARRIED_EVERY;
             self.tell(Change::Carried { at_90k });
         }

@@ -31,6 +31,8 @@ pub(super) struct Writer<F> {
     /// No file is begun before that.
     held: Option<Instant>,
     pause: Duration,
+    /// Files that were begun since then.
+    begun: (Instant, u32),
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ struct Run {
 }
 
 impl<F: File> Writer<F> {
-    pub(super) fn new(camera: StreamName) -> Self {
+    pub(super) fn new(camera: StreamName, now: Instant) -> Self {
         Self {
             camera,
             open: None,
@@ -62,7 +64,18 @@ impl<F: File> Writer<F> {
             refused: None,
             held: None,
             pause: FIRST_PAUSE,
+            begun: (now, 0),
         }
+    }
+
+    /// Counts a file. Whether it is not one too many.
+    fn may_begin(&mut self, now: Instant) -> bool {
+        let (since, count) = &mut self.begun;
+        if now.saturating_duration_since(*since) >= MINUTE {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= MAX_FILES_A_MINUTE
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -95,6 +108,10 @@ impl<P: Place> Disk<P> {
         let held = self.writers.get(&sink).and_then(|writer| writer.held);
         if held.is_some_and(|until| now.monotonic < until) || !self.untold.is_empty() {
             return Err(LeftOut::Failed);
+        }
+        let writer = self.writers.get_mut(&sink);
+        if writer.is_some_and(|writer| !writer.may_begin(now.monotonic)) {
+            return Err(LeftOut::Slow);
         }
         if self.attached.is_none() || !self.is_there() {
             return Err(LeftOut::Away);
@@ -276,7 +293,8 @@ impl<P: Place> Disk<P> {
         // A file that fails and then cannot be ended either fails once.
         let is_held = |writer: &Writer<_>| writer.held.is_some_and(|until| now < until);
         if let Some(writer) = self.writers.get_mut(&sink).filter(|writer| !is_held(writer)) {
-            let until = writer.hold(now);
+            // Where it is full, room was made by now, or recording pauses.
+            let until = if is_full { now + FIRST_PAUSE } else { writer.hold(now) };
             let why = if is_full { LeftOut::Full } else { LeftOut::Failed };
             self.queue.hold(sink, Some((until, why)));
         }
@@ -417,6 +435,10 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Files that one sink may begin in a minute. A publisher that changes its format with each keyframe would begin one with each, and a file takes as long as
+/// thirty fragments: three folders, two files and their names are made durable.
+pub(super) const MAX_FILES_A_MINUTE: u32 = 120;
+const MINUTE: Duration = Duration::from_secs(60);
 /// Until another file of a camera is begun whose last one failed; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -71,7 +71,11 @@ impl<P: Place> Disk<P> {
             Ok(room) => room,
             Err(error) => return self.failing("how much room the disk has", &error),
         };
-        let planned = self.plan(room);
+        let mut planned = self.plan(room);
+        if let Ok(Some(_)) = planned {
+            // What was recorded last may be all that can go, and is written by the index every ten seconds only.
+            planned = self.index.flush().and_then(|()| self.plan(room));
+        }
         let lacks = match planned {
             Ok(lacks) => lacks,
             Err(error) => {
@@ -287,47 +291,3 @@ fn lacking(plan: &retention::Plan) -> Option<String> {
 
 /// What may go is looked for again for another file.
 const PLAN_EVERY: Duration = Duration::from_secs(1);
-
-// INTERIM until the index does it.
-impl retention::Segments for index::Reader {
-    type Error = index::Error;
-    fn oldest(
-        &self,
-        scope: retention::Scope,
-        visit: &mut dyn FnMut(&retention::Segment) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), index::Error> {
-        let used = self.usage()?;
-        let storages: Vec<_> = used
-            .iter()
-            .filter(|u| !matches!(scope, retention::Scope::Storage(s) if s != u.storage_row))
-            .map(|u| u.storage)
-            .collect();
-        let name = |row: i64| used.iter().find(|u| u.camera_row == row).map(|u| &u.camera);
-        let (camera, has_event) = match scope {
-            retention::Scope::Kind { camera, has_event } => (name(camera), Some(has_event)),
-            retention::Scope::Camera(camera) => (name(camera), None),
-            _ => (None, None),
-        };
-        let mut storages = storages;
-        storages.sort();
-        storages.dedup();
-        self.oldest(
-            &index::Scope {
-                camera,
-                storages: &storages,
-                has_event,
-            },
-            |aged| {
-                visit(&retention::Segment {
-                    id: aged.id.0,
-                    camera: aged.camera_row,
-                    storage: aged.storage_row,
-                    bytes: aged.bytes,
-                    ended: super::wall_of(aged.age_end_90k),
-                    has_event: aged.has_event,
-                    is_protected: false,
-                })
-            },
-        )
-    }
-}

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
-use media::{Clock as _, StreamName};
 use media::recording::Told;
+use media::{Clock as _, StreamName};
 use testkit::clock::SimClock;
 use tokio::sync::broadcast;
 
@@ -207,8 +207,6 @@ struct Source {
     at_90k: Option<i64>,
     number: i64,
     bytes: usize,
-    /// It was told that there is no room.
-    is_full: bool,
 }
 
 impl Source {
@@ -219,7 +217,6 @@ impl Source {
             at_90k: None,
             number: 0,
             bytes: 100,
-            is_full: false,
         }
     }
 

@@ -75,6 +75,11 @@ impl Memory {
         self.0.borrow().operations
     }
 
+    /// Its process was killed.
+    pub(in crate::record) fn is_dead(&self) -> bool {
+        self.0.borrow().dead
+    }
+
     /// Another process, on the same machine.
     pub(in crate::record) fn next_process(&self) {
         let mut inner = self.0.borrow_mut();

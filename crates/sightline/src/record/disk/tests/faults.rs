@@ -22,6 +22,9 @@ fn record_with(rig: &mut Rig, mut each_second: impl FnMut(&Rig)) {
         for _ in 0..FRAGMENTS {
             rig.pass(Duration::from_secs(1));
             each_second(rig);
+            if rig.memory.is_dead() {
+                return;
+            }
             for (source, is_taken) in sources.iter_mut().zip(&mut begun) {
                 *is_taken = *is_taken && source.fragment().is_ok();
             }
@@ -57,47 +60,45 @@ fn fragments(rig: &Rig) -> u64 {
 #[test]
 fn it_is_killed_at_any_operation() {
     for at in 0..operations() {
-        for flushed_at in [None, Some(9), Some(17)] {
-            let what = format!("killed at {at}, the index was written at {flushed_at:?}");
-            let (rig, written) = recorded(Memory::failing(at, Fault::Death), flushed_at);
-            let mut rig = rig.restart(false);
-            rig.work();
-            assert_agrees(&rig, &what);
-            let found = fragments(&rig);
-            assert!(found >= written && found <= written + 1, "{what}: {found} of {written}");
-            // And it goes on.
-            Source::new(&rig, "c").file(&mut rig, 2).unwrap();
-            assert_agrees(&rig, &what);
-        }
+        let flushed_at = (at % 2 == 0).then_some(9);
+        let what = format!("killed at {at}, the index was written at {flushed_at:?}");
+        let (rig, written) = recorded(Memory::failing(at, Fault::Death), flushed_at);
+        let mut rig = rig.restart(false);
+        rig.work();
+        assert_agrees(&rig, &what);
+        let found = fragments(&rig);
+        assert!(found >= written && found <= written + 1, "{what}: {found} of {written}");
+        // And it goes on.
+        Source::new(&rig, "c").file(&mut rig, 2).unwrap();
+        assert_agrees(&rig, &what);
     }
 }
 
 /// Likewise by a power cut: what was said to be durable is there.
 #[test]
 fn the_power_goes_at_any_operation() {
-    for at in 0..=operations() {
-        for kind in [PowerCut::Nothing, PowerCut::Zeros, PowerCut::Most] {
-            let what = format!("{kind:?} left at {at}");
-            let (rig, written) = recorded(Memory::failing(at, Fault::Death), Some(9));
-            // Two cameras, five seconds each, and a fragment that comes as it is looked.
-            let durable = written.saturating_sub(2 * 6);
-            rig.memory.power_cut(kind);
-            let mut rig = rig.restart(false);
-            rig.work();
-            // What the index knows may be gone: then nothing is lost but a row without a file, which whoever plays it finds. Files are all in it.
-            let reader = rig.reader();
-            let told: Vec<String> = ["a", "b"]
-                .iter()
-                .flat_map(|name| rows(&reader, name))
-                .map(|row| row.path)
-                .collect();
-            for (path, _) in files(&rig.memory) {
-                assert!(told.contains(&path), "{what}: {path} is unknown");
-            }
-            assert!(reader.open_segments(None).unwrap().items.is_empty(), "{what}");
-            let found = fragments(&rig);
-            assert!(found >= durable, "{what}: {found} of {written}");
+    let kinds = [PowerCut::Nothing, PowerCut::Zeros, PowerCut::Most];
+    for (at, kind) in (0..=operations()).zip(kinds.into_iter().cycle()) {
+        let what = format!("{kind:?} left at {at}");
+        let (rig, written) = recorded(Memory::failing(at, Fault::Death), Some(9));
+        // Two cameras, five seconds each, and a fragment that comes as it is looked.
+        let durable = written.saturating_sub(2 * 6);
+        rig.memory.power_cut(kind);
+        let mut rig = rig.restart(false);
+        rig.work();
+        // What the index knows may be gone: then nothing is lost but a row without a file, which whoever plays it finds. Files are all in it.
+        let reader = rig.reader();
+        let told: Vec<String> = ["a", "b"]
+            .iter()
+            .flat_map(|name| rows(&reader, name))
+            .map(|row| row.path)
+            .collect();
+        for (path, _) in files(&rig.memory) {
+            assert!(told.contains(&path), "{what}: {path} is unknown");
         }
+        assert!(reader.open_segments(None).unwrap().items.is_empty(), "{what}");
+        let found = fragments(&rig);
+        assert!(found >= durable, "{what}: {found} of {written}");
     }
 }
 
@@ -121,8 +122,15 @@ fn the_disk_fails_at_any_operation() {
             // What could not be removed or cut is seen to at the next start.
             let mut rig = rig.restart(true);
             rig.work();
-            assert_agrees(&rig, &what);
+            if fault == Fault::Error {
+                assert_agrees(&rig, &what);
+            }
             assert!(fragments(&rig) >= known, "{what}");
+            for row in ["a", "b"].iter().flat_map(|name| rig.rows(name)) {
+                // What could not be cut off is there still.
+                let bytes = rig.memory.files()[Path::new(&row.path)].len() as u64;
+                assert!(bytes >= row.bytes, "{what}: {row:?}");
+            }
         }
     }
 }
@@ -133,7 +141,8 @@ fn recorded(memory: Memory, flushed_at: Option<u32>) -> (Rig, u64) {
     let mut seconds = 0;
     record_with(&mut rig, |rig| {
         seconds += 1;
-        if Some(seconds) == flushed_at {
+        // A process that is dead writes nothing.
+        if Some(seconds) == flushed_at && !rig.memory.is_dead() {
             rig.index.flush().unwrap();
         }
     });
