@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use media::WallTime;
 use tokio::sync::broadcast;
 
-use super::clock::{Carried, Now, unix_90k};
+use super::clock::{Carried, Now, from_unix_90k, unix_90k};
 use super::index::{self, Change, Ended, Index, Reader, StorageId};
 use super::queue::{Job, Popped, Queue, SinkId, What};
 use super::recorder::{Clocks, Keep};
@@ -141,7 +141,7 @@ impl<P: Place> Disk<P> {
     ) -> Result<Self, index::Error> {
         let now = clocks.now();
         let reader = index.reader()?;
-        let kept = reader.carried_90k()?.map(wall_of);
+        let kept = reader.carried_90k()?.map(from_unix_90k);
         let mut disk = Self {
             place,
             found,
@@ -352,10 +352,6 @@ fn text_of(path: &Path) -> String {
     let mut text = path.display().to_string();
     text.truncate(text.floor_char_boundary(index::MAX_PATH_BYTES));
     text
-}
-
-fn wall_of(at_90k: i64) -> WallTime {
-    WallTime::from_unix_micros(media::MediaTime::new(at_90k, media::Timescale::VIDEO).as_micros())
 }
 
 /// The path of a row, where it stays within its root.

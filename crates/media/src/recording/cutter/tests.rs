@@ -5,7 +5,7 @@ use rstest::rstest;
 use super::*;
 use crate::audio::Aac;
 use crate::frame::CaptureSource;
-use crate::recording::Fragments;
+use crate::recording::{Fragments, Scanner, Sealer, Told};
 use crate::time::WallTime;
 use crate::track::{Format, TrackIndex};
 use crate::{h264, hub};
@@ -267,6 +267,46 @@ fn without_another_keyframe_a_file_has_a_limit() {
     let next = &fragments[MAX_FRAGMENTS];
     assert!(!next.keyframe && next.start.as_ref().unwrap().continues);
     assert_eq!(fragments.iter().filter(|fragment| fragment.start.is_some()).count(), 2);
+}
+
+/// The table of a file that no index knows is made of its seals and its boxes.
+#[rstest]
+#[case::each_begins_with_a_keyframe(25)]
+#[case::some_do(60)]
+fn a_table_is_found_in_the_file(#[case] gop: i64) {
+    let fragments = cut_all(&[video()], Limits::default(), pictures(200, gop));
+    let (mut table, mut sealer, mut scanner) = (Fragments::new(), Sealer::new(), Scanner::new());
+    assert!(scanner.table().is_some_and(Fragments::is_empty));
+    for fragment in &fragments {
+        let Fragment {
+            bytes,
+            duration_90k,
+            keyframe,
+            ..
+        } = fragment;
+        table.push(bytes.len(), *duration_90k, *keyframe).unwrap();
+        let told = Told {
+            end_90k: fragment.end_90k,
+            wall: WallTime::from_unix_micros(1_763_719_485_000_000),
+        };
+        scanner.push(bytes);
+        scanner.push(&sealer.seal(bytes, &told));
+        assert_eq!(scanner.table(), Some(&table));
+    }
+    let keyframes = table.iter().filter(|row| row.keyframe).count();
+    assert_eq!(keyframes, if gop == 25 { fragments.len() } else { 4 });
+    // A time that goes back fits into no table.
+    let told = Told {
+        end_90k: 0,
+        wall: WallTime::from_unix_micros(1_763_719_485_000_000),
+    };
+    let bytes = &fragments[0].bytes;
+    scanner.push(bytes);
+    scanner.push(&sealer.seal(bytes, &told));
+    assert_eq!(
+        (scanner.whole().fragments as usize, scanner.table()),
+        (fragments.len() + 1, None)
+    );
 }
 
 /// Pictures so far apart that a day of them is far fewer fragments than a file may have.

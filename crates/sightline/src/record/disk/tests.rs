@@ -227,7 +227,7 @@ impl Source {
         self.number = 0;
         let begun = self.sink.begin(Begin {
             init_segment: Bytes::from_static(INIT),
-            start: wall_of(start_90k),
+            start: from_unix_90k(start_90k),
             first_shown_90k: 0,
             continues,
             clip: None,
