@@ -145,7 +145,7 @@ pub enum AskError {
     Stopped,
 }
 
-/// The recorder. Clones are the same; it is to be stopped ([`Recorder::stop`]) before the last is dropped.
+/// The recorder. Clones are the same. With the last of them it ends by itself; who wants to know when stops it ([`Recorder::stop`]).
 #[derive(Clone, Debug)]
 pub struct Recorder {
     shared: Arc<Running>,
@@ -157,6 +157,13 @@ struct Running {
     said: Arc<Shared>,
     index: RwLock<Option<Arc<Index>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nobody can tell the thread anything any more: it ends what it has, and then itself.
+        self.queue.close();
+    }
 }
 
 impl Recorder {

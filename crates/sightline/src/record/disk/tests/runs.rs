@@ -302,3 +302,22 @@ fn a_camera_begins_so_many_files_in_a_minute() {
     source.file(&mut rig, 1).unwrap();
     assert_eq!(rig.rows("a").len(), limit + 1);
 }
+
+/// Who does not listen is told how much was missed, and what is kept for him does not grow.
+#[test]
+fn notices_have_a_limit() {
+    let mut rig = Rig::new();
+    for _ in 0..MAX_NOTICES + 7 {
+        rig.shared.notice(Notice::Recovered {
+            whole: 1,
+            damaged: 0,
+            removed: 0,
+        });
+    }
+    let missed = rig.notices.try_recv().unwrap_err();
+    assert!(
+        matches!(missed, broadcast::error::TryRecvError::Lagged(7)),
+        "{missed:?}"
+    );
+    assert_eq!(rig.notices().len(), MAX_NOTICES);
+}
