@@ -96,41 +96,34 @@ impl<P: Place> Disk<P> {
             adoption: None,
             made: BTreeSet::new(),
         });
-        let adoption = self.recover_known(uuid).and_then(|known| {
-            let days = match (self.found.is_new || is_unknown, self.found.was_clean) {
-                (true, _) => usize::MAX,
-                (false, true) => 0,
-                (false, false) => DAYS_AFTER_CRASH,
-            };
-            self.days(days)
-                .map(|folders| (folders, known))
-                .map_err(|error| error.to_string())
-        });
-        match adoption {
-            Ok((folders, (known, found))) => {
-                let adoption = Adoption {
-                    folders,
-                    files: VecDeque::new(),
-                    known,
-                    found,
-                };
-                if let Some(attached) = &mut self.attached {
-                    attached.adoption = Some(adoption);
-                }
-                self.set_state(State::Recording);
-            }
-            Err(why) => {
+        let (known, found) = match self.recover_known(uuid) {
+            Ok(recovered) => recovered,
+            Err(error) => {
                 // It is looked for again, and then all of this is done again.
                 self.attached = None;
                 self.deleting.clear();
-                self.failing("looking through recordings", &why);
-                self.set_state(State::Away { why });
+                return self.failing("the index of recordings", &error);
             }
+        };
+        let days = match (self.found.is_new || is_unknown, self.found.was_clean) {
+            (true, _) => usize::MAX,
+            (false, true) => 0,
+            (false, false) => DAYS_AFTER_CRASH,
+        };
+        let folders = self.days(days);
+        if let Some(attached) = &mut self.attached {
+            attached.adoption = Some(Adoption {
+                folders,
+                files: VecDeque::new(),
+                known,
+                found,
+            });
         }
+        self.set_state(State::Recording);
     }
 
     /// Completes files that were being written, and goes on deleting those that were to be. The paths of both.
-    fn recover_known(&mut self, uuid: StorageId) -> Result<(BTreeSet<String>, Tally), String> {
+    fn recover_known(&mut self, uuid: StorageId) -> Result<(BTreeSet<String>, Tally), index::Error> {
         let mut known = BTreeSet::new();
         let mut tally = Tally::default();
         let rows = self.unsettled(uuid, |disk, behind| disk.reader.garbage(behind))?;
@@ -147,7 +140,7 @@ impl<P: Place> Disk<P> {
         for row in rows {
             known.insert(row.path.clone());
             let is_last = last.get(&(row.camera.clone(), row.run)) == Some(&row.id);
-            self.recover_row(row, is_last, &mut tally)?;
+            self.recover_row(row, is_last, &mut tally);
         }
         Ok((known, tally))
     }
@@ -156,10 +149,10 @@ impl<P: Place> Disk<P> {
         &self,
         uuid: StorageId,
         ask: impl Fn(&Self, Option<SegmentId>) -> Result<index::Page<index::Segment, SegmentId>, index::Error>,
-    ) -> Result<Vec<index::Segment>, String> {
+    ) -> Result<Vec<index::Segment>, index::Error> {
         let (mut rows, mut behind) = (Vec::new(), None);
         loop {
-            let page = ask(self, behind).map_err(|error| error.to_string())?;
+            let page = ask(self, behind)?;
             rows.extend(page.items.into_iter().filter(|row| row.storage == uuid));
             behind = page.next;
             if behind.is_none() {
@@ -169,18 +162,20 @@ impl<P: Place> Disk<P> {
     }
 
     /// Makes of a file that was being written what is whole of it.
-    fn recover_row(&mut self, row: index::Segment, is_last: bool, tally: &mut Tally) -> Result<(), String> {
+    fn recover_row(&mut self, row: index::Segment, is_last: bool, tally: &mut Tally) {
         let (Some(attached), Some(path)) = (&self.attached, path_of(&row)) else {
-            return Ok(());
+            return;
         };
-        let recovered = segment::recover(&attached.volume, &path);
-        let recovered = recovered.map_err(|error| format!("{}: {error}", path.display()))?;
+        let recovered = match segment::recover(&attached.volume, &path) {
+            Ok(recovered) => recovered,
+            // Its row stays open, and it is tried at the next start: one bad sector must not keep a disk from being used.
+            Err(error) => return self.failing(&format!("looking through {}", path.display()), &error),
+        };
         let row = index::Segment {
             ended: is_last.then_some(Ended::Killed),
             ..row
         };
         self.tell_recovered(row, recovered, tally);
-        Ok(())
     }
 
     fn tell_recovered(&mut self, row: index::Segment, recovered: Recovered, tally: &mut Tally) {
@@ -223,26 +218,36 @@ impl<P: Place> Disk<P> {
     }
 
     /// The newest folders of days of each camera, the oldest of them first.
-    fn days(&self, most: usize) -> io::Result<VecDeque<PathBuf>> {
+    fn days(&mut self, most: usize) -> VecDeque<PathBuf> {
         let Some(attached) = &self.attached else {
-            return Ok(VecDeque::new());
+            return VecDeque::new();
         };
-        let mut found = Vec::new();
         if most == 0 {
-            return Ok(VecDeque::new());
+            return VecDeque::new();
         }
-        for camera in attached.volume.folders(Path::new(""))? {
-            if camera_of(&camera).is_none() {
-                continue;
+        let mut found = Vec::new();
+        let mut unread = Vec::new();
+        let cameras = attached.volume.folders(Path::new(""));
+        let cameras = cameras.unwrap_or_else(|error| {
+            unread.push((PathBuf::new(), error));
+            Vec::new()
+        });
+        for camera in cameras.into_iter().filter(|camera| camera_of(camera).is_some()) {
+            match attached.volume.folders(&camera) {
+                Ok(mut days) => {
+                    days.retain(|day| date_of(day).is_some());
+                    days.sort_unstable_by(|one, other| other.file_name().cmp(&one.file_name()));
+                    days.truncate(most);
+                    found.append(&mut days);
+                }
+                Err(error) => unread.push((camera, error)),
             }
-            let mut days = attached.volume.folders(&camera)?;
-            days.retain(|day| date_of(day).is_some());
-            days.sort_unstable_by(|one, other| other.file_name().cmp(&one.file_name()));
-            days.truncate(most);
-            found.append(&mut days);
+        }
+        for (folder, error) in unread {
+            self.failing(&format!("looking through the folder {:?}", folder.display()), &error);
         }
         found.sort_by_key(|day| date_of(day));
-        Ok(found.into())
+        found.into()
     }
 
     /// Takes one more file into the index that it does not know, or looks through one more folder for such.

@@ -48,11 +48,15 @@ impl Deleting {
 }
 
 impl<P: Place> Disk<P> {
-    /// Whether a sink may begin a file. Looks what is to go, at most once a second.
+    /// Whether a sink may begin a file. Looks what is to go: where there is too little room at once, else once a second at the most.
     pub(super) fn room_for(&mut self, sink: SinkId) -> Result<(), LeftOut> {
         let now = self.clocks.clock.now();
-        if self.due.room <= now && !matches!(self.state, State::Paused { .. }) {
-            self.make_room();
+        if let Some(room) = self.room() {
+            let free_bytes = room.free_bytes.saturating_add(self.deleting.bytes);
+            let is_short = free_bytes < self.shared.keep().free.floor_bytes(room);
+            if (is_short || self.due.room <= now) && !matches!(self.state, State::Paused { .. }) {
+                self.make_room_in(room);
+            }
         }
         let camera = self.writers.get(&sink).map(|writer| &writer.camera);
         let is_over = camera.is_some_and(|camera| self.deleting.over.contains(camera));
@@ -65,12 +69,19 @@ impl<P: Place> Disk<P> {
 
     /// Marks what is to go, and pauses where too little may.
     pub(super) fn make_room(&mut self) {
-        let Some(attached) = &self.attached else { return };
+        if let Some(room) = self.room() {
+            self.make_room_in(room);
+        }
+    }
+
+    fn room(&mut self) -> Option<Room> {
+        let room = self.attached.as_ref()?.volume.room();
+        room.map_err(|error| self.failing("how much room the disk has", &error))
+            .ok()
+    }
+
+    fn make_room_in(&mut self, room: Room) {
         self.due.room = self.clocks.clock.now() + PLAN_EVERY;
-        let room = match attached.volume.room() {
-            Ok(room) => room,
-            Err(error) => return self.failing("how much room the disk has", &error),
-        };
         let mut planned = self.plan(room);
         if let Ok(Some(_)) = planned {
             // What was recorded last may be all that can go, and is written by the index every ten seconds only.

@@ -152,7 +152,7 @@ fn a_recovered_file_begins_where_it_began() {
     assert_eq!(after, before);
 }
 
-/// A disk that cannot be read when it comes is looked at again.
+/// A file that cannot be looked through keeps nobody from recording, and is tried at the next start.
 #[test]
 fn a_start_on_a_disk_that_fails() {
     let mut rig = Rig::new();
@@ -162,14 +162,17 @@ fn a_start_on_a_disk_that_fails() {
     rig.work();
     rig.index.flush().unwrap();
     let folder = copy(rig.folder.path());
-    rig.memory.next_process();
+    // The disk is looked for; then the file is opened.
     rig.memory.fail_in(1, Fault::Error);
     let (memory, clock) = (rig.memory.clone(), rig.clock.clone());
     drop(rig);
     let mut rig = Rig::on(memory, folder, clock);
-    assert!(matches!(rig.state(), State::Away { .. }), "{:?}", rig.state());
-    rig.pass(Duration::from_secs(10));
     assert_eq!(rig.state(), State::Recording);
+    assert_eq!(rig.shared.told().1.failures, 1);
+    Source::new(&rig, "b").file(&mut rig, 1).unwrap();
+    assert_eq!(rig.reader().open_segments(None).unwrap().items.len(), 1);
+    let mut rig = rig.restart(true);
+    rig.work();
     assert_eq!(rig.rows("a")[0].ended, Some(Ended::Killed));
     assert_agrees(&rig, "again");
 }

@@ -3,8 +3,9 @@
 use super::super::super::segment::memory::{Fault, PowerCut};
 use super::*;
 
-const FILES: usize = 3;
-const FRAGMENTS: usize = 7;
+const FILES: usize = 2;
+/// A sync is among them.
+const FRAGMENTS: usize = 6;
 
 /// Two cameras that record some files each.
 fn record(rig: &mut Rig) {
@@ -106,7 +107,9 @@ fn the_power_goes_at_any_operation() {
 #[test]
 fn the_disk_fails_at_any_operation() {
     for at in 0..operations() {
-        for fault in [Fault::Error, Fault::ErrorsFromHere] {
+        // What fails for ever does so wherever it begins.
+        let faults = [Fault::Error, Fault::ErrorsFromHere];
+        for fault in faults.into_iter().take(1 + usize::from(at % 4 == 0)) {
             let what = format!("{fault:?} at {at}");
             let (mut rig, _) = recorded(Memory::failing(at, fault), None);
             if fault == Fault::Error {

@@ -203,11 +203,11 @@ fn a_camera_over_its_quota_stops_alone() {
 /// Deleting is killed, and fails, at any operation: no row without a file is left, no file without a row, and what goes goes.
 #[test]
 fn deleting_is_killed_at_any_operation() {
-    for at in 0..40 {
+    for at in 0..14 {
         for fault in [Fault::Death, Fault::Error] {
             let what = format!("{fault:?} at {at}");
             let mut rig = Rig::new();
-            let bytes = some(&mut rig, "a", 6);
+            let bytes = some(&mut rig, "a", 4);
             rig.index.flush().unwrap();
             rig.shared.set_keep(Keep {
                 quota_total_bytes: Some(2 * bytes),
