@@ -9,7 +9,11 @@ mod killing;
 #[allow(dead_code, reason = "the other tests' support is larger than what is needed here")]
 mod neighbour;
 #[path = "../rtsp/support.rs"]
-#[allow(dead_code, reason = "the other tests' support is larger than what is needed here")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the other tests' support is larger than what is needed here"
+)]
 mod support;
 
 mod clock;
@@ -18,6 +22,7 @@ mod full_disk;
 mod guessing;
 mod half_open;
 mod memory;
+mod power_cut;
 mod recordings;
 
 use neighbour::system;

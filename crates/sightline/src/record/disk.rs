@@ -12,6 +12,7 @@ mod room;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     keep: Mutex<Arc<Keep>>,
     told: Mutex<(StorageReport, Counters)>,
     notices: broadcast::Sender<Notice>,
+    /// Not all that was protected is known: nothing is deleted until a person has looked.
+    keeps_all: AtomicBool,
 }
 
 impl Shared {
@@ -66,11 +69,21 @@ impl Shared {
             keep: Mutex::default(),
             told: Mutex::new((storage, Counters::default())),
             notices: broadcast::channel(MAX_NOTICES).0,
+            keeps_all: AtomicBool::new(false),
         }
     }
 
     pub(super) fn set_keep(&self, keep: Keep) {
         *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keep);
+    }
+
+    /// Whether nothing is deleted, whatever the limits say.
+    pub(super) fn set_keeps_all(&self, keeps_all: bool) {
+        self.keeps_all.store(keeps_all, Ordering::Relaxed);
+    }
+
+    pub(super) fn keeps_all(&self) -> bool {
+        self.keeps_all.load(Ordering::Relaxed)
     }
 
     pub(super) fn told(&self) -> (StorageReport, Counters) {

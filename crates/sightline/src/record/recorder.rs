@@ -178,11 +178,13 @@ impl Recorder {
             is_new,
             was_clean,
             aside,
+            has_all_told,
             ..
         } = Index::open(&settings.index_path, settings.index_every)?;
         let index = Arc::new(index);
         let queue = Queue::new(Arc::clone(&clocks.clock));
         let said = Arc::new(Shared::new(&settings.root));
+        said.set_keeps_all(!has_all_told);
         let found = Found {
             is_new: is_new || aside.is_some(),
             was_clean,
@@ -230,6 +232,7 @@ impl Recorder {
         Report {
             storages: vec![storage],
             counters,
+            keeps_all: self.shared.said.keeps_all(),
             index: self.index().map(|index| index.health()).unwrap_or_default(),
         }
     }
@@ -261,6 +264,16 @@ impl Recorder {
     /// [`AskError`].
     pub fn release(&self, protected: ProtectedId) -> Result<bool, AskError> {
         Ok(self.index().ok_or(AskError::Stopped)?.release(protected)?)
+    }
+
+    /// A person has looked at what is protected: what is too much is deleted again ([`Report::keeps_all`]). Waits for the index.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub fn confirm_protection(&self) -> Result<(), AskError> {
+        self.index().ok_or(AskError::Stopped)?.confirm_protection()?;
+        self.shared.said.set_keeps_all(false);
+        Ok(())
     }
 
     /// The index, to tell events to. `None`: the recorder was stopped. It is closed when nobody holds it any more.

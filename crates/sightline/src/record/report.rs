@@ -17,6 +17,9 @@ pub struct Report {
     pub storages: Vec<StorageReport>,
     /// What was done since the start.
     pub counters: Counters,
+    /// An index was lost, and with it maybe what was protected: nothing is deleted until a person has looked
+    /// ([`super::recorder::Recorder::confirm_protection`]).
+    pub keeps_all: bool,
     /// How the index is written.
     pub index: index::Health,
 }

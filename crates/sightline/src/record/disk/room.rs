@@ -116,6 +116,15 @@ impl<P: Place> Disk<P> {
             return Ok(None);
         };
         let keep = self.shared.keep();
+        if self.shared.keeps_all() {
+            let lacks_bytes = keep.free.floor_bytes(room).saturating_sub(room.free_bytes);
+            return Ok((lacks_bytes > 0).then(|| {
+                format!(
+                    "the disk lacks {lacks_bytes} bytes of what is to be free, and nothing is deleted: the index of recordings was lost with what was protected; \
+                     protect again what is to stay, and confirm that"
+                )
+            }));
+        }
         let used = self.reader.usage()?;
         let mut cameras: BTreeMap<i64, (&StreamName, u64)> = BTreeMap::new();
         for usage in &used {

@@ -259,3 +259,29 @@ fn failures_are_not_repeated_at_once() {
     source.file(&mut rig, 1).unwrap();
     assert_eq!(fail(&mut rig, &mut source), 1);
 }
+
+/// What was protected is not known any more: nothing goes, whatever the limits say, and recording pauses before the disk is full.
+#[test]
+fn nothing_is_deleted_until_a_person_has_looked() {
+    let mut rig = Rig::new();
+    rig.shared.set_keeps_all(true);
+    rig.memory.set_total_bytes(50_000);
+    rig.shared.set_keep(Keep {
+        quota_total_bytes: Some(1),
+        ..Keep::default()
+    });
+    let mut source = Source::new(&rig, "a");
+    let mut taken = 0;
+    while source.file(&mut rig, 1).is_ok() {
+        taken += 1;
+        assert!(taken < 20);
+    }
+    let State::Paused { why } = rig.state() else {
+        panic!("{:?}", rig.state())
+    };
+    assert!(why.contains("confirm"), "{why}");
+    assert_eq!(rig.rows("a").len(), taken);
+    rig.shared.set_keeps_all(false);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!((rig.state(), rig.rows("a").len()), (State::Recording, 0));
+}
