@@ -1,7 +1,7 @@
 //! A recording as bytes: what makes a file of fragmented MP4 ([`crate::fmp4`]) tell what it is, and how far it is whole.
 //!
 //! Belongs here: the head that names a recording, frames cut into fragments, the table of a file's fragments, the seal behind each, and finding the last
-//! seal that holds, and whether others stand behind it; what a finished file is completed by. Does not belong here: files, when they are written and made
+//! seal that holds, and whether others stand behind it; what a finished file is completed by; what is made anew where a part is played. Does not belong here: files, when they are written and made
 //! durable, what is kept (the program), boxes of fragments ([`crate::fmp4`]).
 //!
 //! ```text
@@ -12,6 +12,7 @@
 //! power cut file systems leave files of the right length with zeros in them. A seal does: it holds a checksum of everything from the
 //! first fragment to itself, so the last that holds says it of all before it.
 
+mod clip;
 mod cutter;
 mod head;
 mod keyframe;
@@ -22,7 +23,8 @@ mod seal;
 mod search;
 mod table;
 
-pub use cutter::{Cutter, Fragment, Limits, MAX_FILE, Start};
+pub use clip::{Entry, Header, NotOurs, moof_bytes};
+pub use cutter::{Cutter, Fragment, Limits, Start};
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
 pub use room::{Completion, NoRoom, Patch, complete};
 pub use scan::{Fault, Scanner};

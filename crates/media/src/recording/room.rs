@@ -111,9 +111,28 @@ pub(super) fn free_head(bytes: usize) -> [u8; 8] {
 
 /// The room as `sidx` and what is left of it as `free`.
 fn index(fragments: &Fragments, first_shown_90k: u32) -> Vec<u8> {
-    let bytes = INDEX_BYTES + ENTRY_BYTES * fragments.len();
-    let rest = ROOM_BYTES - bytes;
-    let mut out = Vec::with_capacity(ROOM_BYTES);
+    let rest = ROOM_BYTES - INDEX_BYTES - ENTRY_BYTES * fragments.len();
+    // With its seal, so that entries follow each other and the last ends where the file does.
+    let entries: Vec<_> = fragments
+        .iter()
+        .map(|row| (row.bytes + SEAL_BYTES as u32, row.duration_90k))
+        .collect();
+    let mut out = sidx(entries.into_iter(), first_shown_90k, rest as u32);
+    if rest > 0 {
+        out.extend_from_slice(&free_head(rest));
+        out.resize(ROOM_BYTES, 0);
+    }
+    out
+}
+
+/// `sidx` of the first track, with an entry a fragment, 65,535 at the most: its bytes, and how long it lasts. Each begins with a keyframe. `first_offset`: so many bytes stand between the box and the first.
+pub(super) fn sidx(
+    entries: impl ExactSizeIterator<Item = (u32, u32)>,
+    first_shown_90k: u32,
+    first_offset: u32,
+) -> Vec<u8> {
+    let bytes = INDEX_BYTES + ENTRY_BYTES * entries.len();
+    let mut out = Vec::with_capacity(bytes.max(ROOM_BYTES));
     let mut push = |value: u32| out.extend_from_slice(&value.to_be_bytes());
     push(bytes as u32);
     push(u32::from_be_bytes(*b"sidx"));
@@ -123,17 +142,12 @@ fn index(fragments: &Fragments, first_shown_90k: u32) -> Vec<u8> {
     push(0);
     push(first_shown_90k);
     push(0);
-    push(rest as u32); // first_offset: what is left of the room
-    push(fragments.len() as u32); // 16 bits reserved, 16 of the count
-    for row in fragments.iter() {
-        // With its seal, so that entries follow each other and the last ends where the file does. reference_type 0: media.
-        push(row.bytes + SEAL_BYTES as u32);
-        push(row.duration_90k);
+    push(first_offset);
+    push(entries.len() as u32); // 16 bits reserved, 16 of the count
+    for (bytes, duration_90k) in entries {
+        push(bytes); // reference_type 0: media
+        push(duration_90k);
         push(STARTS_WITH_KEYFRAME);
-    }
-    if rest > 0 {
-        out.extend_from_slice(&free_head(rest));
-        out.resize(ROOM_BYTES, 0);
     }
     out
 }

@@ -4,6 +4,8 @@
 //! difference to the one before, zigzag (0, −1, 1, −2 … are 0, 1, 2, 3 …), times two, plus one where it begins with a keyframe. That is four or five bytes a
 //! fragment of a camera: 2 to 16 Mb/s have three for the bytes, and durations that hardly change one or two.
 
+use std::ops::Range;
+
 use super::{MAX_FRAGMENT_BYTES, SEAL_BYTES};
 
 /// Fragments of a file at the most: four and a half hours of two a second.
@@ -146,6 +148,24 @@ impl Fragments {
             begins_90k += u64::from(row.duration_90k);
             Some(row)
         })
+    }
+
+    /// Which of them have a part in these ticks of 90 kHz since the first picture of the file, with those in front of them back to a keyframe, for decoders
+    /// to begin with.
+    pub fn within(&self, range_90k: Range<i64>) -> Range<usize> {
+        let (mut first, mut end, mut ends_90k) = (0, 0, i64::MIN);
+        for (number, row) in self.iter().enumerate() {
+            let begins_90k = row.begins_90k.cast_signed();
+            if begins_90k >= range_90k.end {
+                break;
+            }
+            if row.keyframe && begins_90k <= range_90k.start {
+                first = number;
+            }
+            end = number + 1;
+            ends_90k = begins_90k.saturating_add(i64::from(row.duration_90k));
+        }
+        if ends_90k <= range_90k.start { 0..0 } else { first..end }
     }
 
     /// Sums cannot overflow: a table has [`MAX_FRAGMENTS`] of less than 2³².
