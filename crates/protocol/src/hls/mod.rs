@@ -2,7 +2,7 @@
 //!
 //! Belongs here: where parts and segments end ([`Muxer::push`]), what stays listed, the text of the lists ([`Muxer::list`],
 //! [`Muxer::multivariant`]), which requests are answered, kept waiting or refused ([`Query`], [`File`]). And the other
-//! side: lists of other servers ([`playlist`]). Does not belong here: HTTP, waiting itself, who may view, the boxes of a fragment ([`media::fmp4`]).
+//! side: lists of other servers ([`playlist`]). And lists of recordings ([`vod`]). Does not belong here: HTTP, waiting itself, who may view, the boxes of a fragment ([`media::fmp4`]).
 //!
 //! **One list, sound in it.** Sound stands in the same parts as the picture. A viewer then asks twice for each part (list, part) and not
 //! four times, sound can never wait for a list of its own, and there is one blocking reload whose answer all viewers share. hls.js, Safari,
@@ -26,6 +26,7 @@ mod shelf;
 mod targets;
 #[cfg(test)]
 mod tests;
+pub mod vod;
 
 use std::time::Duration;
 

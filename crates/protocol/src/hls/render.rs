@@ -260,7 +260,7 @@ pub fn multivariant(variants: &[(&Variant, &str)], token: Option<&str>) -> Text 
 }
 
 /// A decimal number of seconds, as short as it goes.
-fn seconds(micros: i64) -> String {
+pub(super) fn seconds(micros: i64) -> String {
     let text = format!("{}.{:06}", micros.max(0) / 1_000_000, micros.max(0) % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
