@@ -21,7 +21,7 @@ use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE,
     RETRY_AFTER, USER_AGENT, VARY,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use media::StreamName;
 use media::hub::{State, Stream};
@@ -32,6 +32,7 @@ use url::form_urlencoded;
 use super::access::{Caller, Shown};
 use super::openapi::{Operation, Parameter};
 use super::problem::Problem;
+use super::range::Range;
 use super::routes::{Answer, Call, Route, Target, Verb};
 use super::{Shared, answer};
 use crate::auth::{Action, Principal, may};
@@ -39,7 +40,7 @@ use crate::hls::{Channel, Client, Error, LOW_OF_FULL, Unavailable};
 use crate::source::Missing;
 use crate::source::lower::{fits, lower, video};
 
-const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+pub(super) const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MULTIVARIANT: Operation = Operation {
     problems: &[400, 404, 406, 503],
     ..Operation::gives("Multivariant list of LL-HLS", PLAYLIST)
@@ -122,7 +123,7 @@ fn multivariant(call: Call, caller: Caller, name: StreamName) -> Answer {
             Ok(channel) => channel,
             Err(error) => return problem(&error).into_response(),
         };
-        let token = token(&call, &caller);
+        let token = token(call.request.uri(), &caller);
         let full = match channel.variant().await {
             Ok(full) => full,
             Err(unavailable) => return unavailable_answer(&unavailable),
@@ -206,7 +207,7 @@ fn list(call: Call, caller: Caller, name: StreamName) -> Answer {
         if let Some(other) = channel.wants(call.shared.clock.now()) {
             call.shared.streams.want(&other);
         }
-        let token = token(&call, &caller);
+        let token = token(call.request.uri(), &caller);
         let life = match query.msn {
             Some(_) => Life::WhileAsked,
             None => Life::Moment,
@@ -302,16 +303,16 @@ fn seen(call: &Call, channel: &Channel) -> Result<Arc<SessionStats>, Problem> {
 }
 
 /// The credential in the URL, as every URI of the list is to carry it.
-fn token(call: &Call, caller: &Caller) -> Option<String> {
+pub(super) fn token(uri: &Uri, caller: &Caller) -> Option<String> {
     if caller.shown != Shown::Query {
         return None;
     }
-    let query = call.request.uri().query().unwrap_or_default();
+    let query = uri.query().unwrap_or_default();
     let (_, token) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token")?;
     Some(form_urlencoded::byte_serialize(token.as_bytes()).collect())
 }
 
-fn cache_control(caller: &Caller, life_s: Option<u64>) -> HeaderValue {
+pub(super) fn cache_control(caller: &Caller, life_s: Option<u64>) -> HeaderValue {
     let who = if caller.who == Principal::Anyone {
         "public"
     } else {
@@ -325,7 +326,7 @@ fn cache_control(caller: &Caller, life_s: Option<u64>) -> HeaderValue {
 }
 
 /// RFC 9110 §12.5.3, as far as it concerns gzip.
-fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     let all = headers.get_all(ACCEPT_ENCODING).iter();
     let offers = all
         .filter_map(|value| value.to_str().ok())
@@ -339,7 +340,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 
 /// All of it, or the range that is asked for (RFC 9110 §14.2).
 fn media_answer(chunks: Vec<Bytes>, headers: &HeaderMap) -> Response {
-    let length: usize = chunks.iter().map(Bytes::len).sum();
+    let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
     // What is conditional on a version that we never named does not hold.
     let range = headers.get(RANGE).filter(|_| !headers.contains_key(IF_RANGE));
     let range = range.and_then(|range| Range::parse(range.to_str().ok()?, length));
@@ -368,57 +369,15 @@ fn media_answer(chunks: Vec<Bytes>, headers: &HeaderMap) -> Response {
     response
 }
 
-/// A range of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Range {
-    /// Both included.
-    Part { first: usize, last: usize },
-    /// It lies behind the end.
-    Outside,
-}
-
-impl Range {
-    /// `None`: not one that we know, and so not one to keep to. Several at once are not.
-    fn parse(text: &str, length: usize) -> Option<Self> {
-        let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(first) || !digits(last) {
-            return None;
-        }
-        let end = length.checked_sub(1);
-        let (first, last) = match (first, last) {
-            ("", "") => return None,
-            // The last so many.
-            ("", count) => {
-                let count: usize = count.parse().unwrap_or(usize::MAX);
-                let first = length.saturating_sub(count);
-                (first, if count == 0 { None } else { end })
-            }
-            (first, "") => (first.parse().unwrap_or(usize::MAX), end),
-            (first, last) => {
-                let (first, last) = (first.parse().unwrap_or(usize::MAX), last.parse().unwrap_or(usize::MAX));
-                if last < first {
-                    return None;
-                }
-                (first, end.map(|end: usize| end.min(last)))
-            }
-        };
-        match last.filter(|last| first <= *last) {
-            Some(last) => Some(Self::Part { first, last }),
-            None => Some(Self::Outside),
-        }
-    }
-}
-
 /// What of these lies between two bytes, both included.
-fn slice(chunks: Vec<Bytes>, first: usize, last: usize) -> Vec<Bytes> {
+fn slice(chunks: Vec<Bytes>, first: u64, last: u64) -> Vec<Bytes> {
     let mut begins = 0;
     let mut cut = Vec::new();
     for chunk in chunks {
-        let ends = begins + chunk.len();
+        let ends = begins + chunk.len() as u64;
         let (from, to) = (first.max(begins), (last + 1).min(ends));
         if from < to {
-            cut.push(chunk.slice(from - begins..to - begins));
+            cut.push(chunk.slice((from - begins) as usize..(to - begins) as usize));
         }
         begins = ends;
     }
@@ -530,38 +489,20 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case("bytes=0-0", Some((0, 0)))]
-    #[case("bytes=2-", Some((2, 9)))]
-    #[case("bytes=2-100", Some((2, 9)))]
-    #[case("bytes=-3", Some((7, 9)))]
-    #[case("bytes=-300", Some((0, 9)))]
-    #[case("bytes=3-5", Some((3, 5)))]
-    fn ranges(#[case] text: &str, #[case] expected: Option<(usize, usize)>) {
-        let expected = expected.map(|(first, last)| Range::Part { first, last });
-        assert_eq!(Range::parse(text, 10), expected);
+    #[case(0, 0)]
+    #[case(2, 9)]
+    #[case(3, 5)]
+    #[case(4, 6)]
+    fn slices(#[case] first: u64, #[case] last: u64) {
         let chunks = vec![
             Bytes::from_static(b"0123"),
             Bytes::from_static(b"456"),
             Bytes::from_static(b"789"),
         ];
-        let Some(Range::Part { first, last }) = expected else {
-            unreachable!()
-        };
-        assert_eq!(slice(chunks, first, last).concat(), b"0123456789"[first..=last]);
-    }
-
-    #[rstest]
-    #[case("bytes=10-", Some(Range::Outside))]
-    #[case("bytes=99999999999999999999999-", Some(Range::Outside))]
-    #[case("bytes=-0", Some(Range::Outside))]
-    #[case("bytes=5-3", None)]
-    #[case("bytes=0-1,3-4", None)]
-    #[case("bytes=-", None)]
-    #[case("bytes=a-b", None)]
-    #[case("lines=1-2", None)]
-    #[case("", None)]
-    fn ranges_that_are_none(#[case] text: &str, #[case] expected: Option<Range>) {
-        assert_eq!(Range::parse(text, 10), expected);
+        assert_eq!(
+            slice(chunks, first, last).concat(),
+            b"0123456789"[first as usize..=last as usize]
+        );
     }
 
     #[rstest]

@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), the metrics (`metrics`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -24,6 +24,8 @@ mod pages;
 mod paths;
 mod peer;
 mod problem;
+mod range;
+mod recordings;
 mod routes;
 mod socket;
 #[cfg(test)]
@@ -49,6 +51,7 @@ use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::machine::Machine;
 use crate::net::Gate;
+use crate::record::library::Library;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::status;
@@ -83,6 +86,8 @@ pub struct Settings {
     pub live: Arc<Live>,
     /// What newcomers come through.
     pub gate: Gate,
+    /// What is recorded; `None`: nothing is.
+    pub recordings: Option<Arc<Library>>,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.

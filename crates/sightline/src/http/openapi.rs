@@ -244,7 +244,8 @@ fn who(target: &Target) -> Option<&'static str> {
         Target::Page { action, .. }
         | Target::StreamPage { action, .. }
         | Target::Program { action, .. }
-        | Target::Stream { action, .. } => std::slice::from_ref(action),
+        | Target::Stream { action, .. }
+        | Target::Camera { action, .. } => std::slice::from_ref(action),
         Target::Socket { actions, .. } => actions,
     };
     actions.first().map(|action| match action {

@@ -80,7 +80,8 @@ impl Named {
             add(&mut named.begins[place].1, path, route);
         }
         for (_, patterns) in &mut named.begins {
-            patterns.sort_by(|a, b| a.parts.cmp(&b.parts));
+            // What is written out comes before what is not, the ends first: a camera may be called as an object of ours is.
+            patterns.sort_by(|a, b| a.parts.iter().rev().cmp(b.parts.iter().rev()));
         }
         named
     }
@@ -283,7 +284,9 @@ mod tests {
         assert!(Below::new(ROUTES.iter()).find(path).is_none());
     }
 
-    const WRITTEN_OUT: [Route; 9] = [
+    const WRITTEN_OUT: [Route; 11] = [
+        route(Verb::Put, "/api/kept/{id}"),
+        route(Verb::Get, "/api/{name}/index.m3u8"),
         route(Verb::Get, "/"),
         route(Verb::Get, "/api/streams"),
         route(Verb::Get, "/api/streams/{name}"),
@@ -304,6 +307,8 @@ mod tests {
     #[case("assets/pages.css", Some(("/assets/pages.css", "")))]
     #[case("assets/x.js", Some(("/assets/{file}", "")))]
     #[case("ws/camera/", Some(("/ws/camera/", "")))]
+    #[case("api/kept/a", Some(("/api/kept/{id}", "")))]
+    #[case("api/kept/index.m3u8", Some(("/api/{name}/index.m3u8", "kept")))]
     #[case("v3/get/a/b", Some(("/v3/get/{*name}", "a/b")))]
     #[case("v3/get//", Some(("/v3/get/{*name}", "/")))]
     #[case("/", None)]

@@ -22,7 +22,7 @@ use super::openapi::Operation;
 use super::paths::Params;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, api, assets, challenge, hls, metrics, openapi, pages, socket, v3, webrtc};
+use super::{Shared, api, assets, challenge, hls, metrics, openapi, pages, recordings, socket, v3, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -41,6 +41,8 @@ pub(super) const DASHBOARD: Port = Port {
         assets::ROUTES,
         api::STREAM,
         api::ROUTES,
+        recordings::ROUTES,
+        recordings::MEDIAMTX,
         v3::ROUTES,
         metrics::ROUTES,
         openapi::ROUTES,
@@ -129,6 +131,12 @@ pub(super) enum Target {
         action: Action,
         handler: fn(Call, Caller, StreamName) -> Answer,
     },
+    /// Whoever may do this to the camera that the request names otherwise, which `of` finds.
+    Camera {
+        action: Action,
+        of: fn(&Params, &str) -> Result<StreamName, Problem>,
+        handler: fn(Call, Caller, StreamName) -> Answer,
+    },
 }
 
 /// A request on its way to a handler.
@@ -205,6 +213,13 @@ pub(super) async fn pass(
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
             Err(problem) => problem.into_response(),
         },
+        Target::Camera { action, of, handler } => {
+            let named = of(&params, parts.uri.query().unwrap_or_default());
+            match gate.enter_named(action, named, &parts) {
+                Ok((caller, name)) => handler(call(parts, params), caller, name).await,
+                Err(problem) => problem.into_response(),
+            }
+        }
     }
 }
 
@@ -285,7 +300,17 @@ impl Gate<'_> {
 
     /// The same for the stream that the path names.
     fn enter_stream(&self, action: Action, params: &Params, request: &Parts) -> Result<(Caller, StreamName), Problem> {
-        match stream_name(params) {
+        self.enter_named(action, stream_name(params.get("name")), request)
+    }
+
+    /// The same for a stream that is named otherwise.
+    fn enter_named(
+        &self,
+        action: Action,
+        named: Result<StreamName, Problem>,
+        request: &Parts,
+    ) -> Result<(Caller, StreamName), Problem> {
+        match named {
             Ok(name) => Ok((self.enter(action, Object::Stream(&name), request)?, name)),
             // Whether a name is one is told to those alone who may ask at all.
             Err(problem) => self.enter(action, Object::Program, request).and(Err(problem)),
@@ -308,9 +333,9 @@ pub(super) fn refused(route: &'static str, shared: &Shared, peer: Peer, reason: 
     shared.notices.access.happened(word, shared.clock.now());
 }
 
-/// The stream that the path names.
-fn stream_name(params: &Params) -> Result<StreamName, Problem> {
-    params.get("name").parse().map_err(|error: media::name::InvalidName| {
+/// The stream of this name.
+pub(super) fn stream_name(text: &str) -> Result<StreamName, Problem> {
+    text.parse().map_err(|error: media::name::InvalidName| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "bad-name",

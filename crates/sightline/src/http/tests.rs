@@ -9,6 +9,7 @@ mod hls;
 mod limits;
 mod metrics;
 mod pages;
+mod recordings;
 mod routes;
 mod socket;
 mod v3;
@@ -67,6 +68,7 @@ struct Wishes {
     patience: Patience,
     /// Streams that this machine is about to give.
     soon: Vec<StreamName>,
+    recordings: Option<Arc<Library>>,
 }
 
 impl Default for Wishes {
@@ -79,6 +81,7 @@ impl Default for Wishes {
             status_clients: 100,
             patience: Patience::default(),
             soon: Vec::new(),
+            recordings: None,
         }
     }
 }
@@ -154,6 +157,7 @@ impl World {
             webhooks: Arc::clone(&webhooks),
             live: live(&state),
             gate: net::Gate::default(),
+            recordings: wishes.recordings.clone(),
         };
         let trusted = vec!["10.9.0.0/24".parse().unwrap()];
         let streams = Supervisor::new(

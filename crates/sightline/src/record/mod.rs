@@ -8,10 +8,9 @@
 pub mod clock;
 mod disk;
 pub mod index;
+pub mod library;
 pub mod name;
-pub mod queue;
-pub mod recorder;
-pub mod report;
+pub mod play;
 pub mod retention;
 pub mod segment;
 pub mod sink;

@@ -130,6 +130,8 @@ impl Making<'_> {
             webhooks: Arc::clone(self.webhooks),
             live: Arc::clone(self.live),
             gate: self.gate.clone(),
+            // The recorder is handed in here: `Library::new(recorder)`.
+            recordings: None,
         }
     }
 }

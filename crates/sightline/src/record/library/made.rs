@@ -1,0 +1,252 @@
+//! Recordings for tests: real files with their index, made of frames as a recorder makes them.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use media::annexb::{ByteStream, Ending};
+use media::recording::{Cutter, Fragment, Fragments, Head, Limits, Start, Told, complete};
+use media::{
+    Capture, CaptureSource, Format, Frame, MediaTime, StreamName, Timescale, Track, TrackIndex, WallTime, h264,
+};
+
+use super::{Keeper, Library};
+use crate::record::index::{
+    self, Change, Event, EventId, Index, Protected, ProtectedId, Reader, Segment, SegmentId, State,
+};
+use crate::record::name;
+use crate::record::segment;
+use crate::record::storage::System;
+
+/// 2026-11-22 12:00 UTC.
+pub(crate) const NOON_US: i64 = 1_795_348_800_000_000;
+pub(crate) const NOON_90K: i64 = NOON_US / 100 * 9;
+pub(crate) const STORAGE: [u8; 16] = [7; 16];
+
+/// A folder with recordings, and their index.
+pub(crate) struct Made {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) index: Arc<Index>,
+}
+
+/// An index, and the folder whose files it knows.
+struct Shelf {
+    index: Arc<Index>,
+    root: std::path::PathBuf,
+}
+
+impl Keeper for Shelf {
+    fn reader(&self) -> Result<Reader, index::Error> {
+        self.index.reader()
+    }
+
+    fn protect(&self, protected: Protected) -> Result<ProtectedId, index::Error> {
+        self.index.protect(protected)
+    }
+
+    fn release(&self, protected: ProtectedId) -> Result<bool, index::Error> {
+        self.index.release(protected)
+    }
+
+    fn delete(&self, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>, index::Error> {
+        let garbage = self.index.discard(segments)?;
+        for segment in &garbage {
+            std::fs::remove_file(self.root.join(&segment.path)).unwrap();
+            self.index.write(Change::Gone(segment.id)).unwrap();
+        }
+        Ok(garbage.into_iter().map(|segment| segment.id).collect())
+    }
+
+    fn tell(&self, mut event: Event) -> Result<EventId, index::Error> {
+        event.id = self.index.next_event();
+        let id = event.id;
+        self.index.write(Change::Event(event)).unwrap();
+        self.index.flush()?;
+        Ok(id)
+    }
+}
+
+impl Made {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("root")).unwrap();
+        let opened = Index::open(&folder.path().join("index.db"), Duration::from_secs(10)).unwrap();
+        let index = Arc::new(opened.index);
+        let made = Self { folder, index };
+        let path = made.root().to_str().unwrap().to_owned();
+        made.index.write(Change::Storage { uuid: STORAGE, path }).unwrap();
+        made
+    }
+
+    pub(crate) fn root(&self) -> std::path::PathBuf {
+        self.folder.path().join("root")
+    }
+
+    pub(crate) fn library(&self) -> Arc<Library> {
+        Library::new(Arc::new(Shelf {
+            index: Arc::clone(&self.index),
+            root: self.root(),
+        }))
+    }
+
+    /// Records frames as one run that begins then, in files of so long.
+    pub(crate) fn record(
+        &self,
+        camera: &str,
+        start_90k: i64,
+        tracks: &[Track],
+        frames: impl IntoIterator<Item = Frame>,
+        file: Duration,
+    ) -> Vec<Segment> {
+        let limits = Limits {
+            file,
+            ..Limits::default()
+        };
+        let mut cutter = Cutter::new(tracks, limits).unwrap();
+        let mut fragments = Vec::new();
+        for frame in frames {
+            cutter.frame(frame, &mut fragments).unwrap();
+        }
+        cutter.interrupt(&mut fragments);
+        assert_eq!(cutter.left_out(), 0);
+        let (mut segments, mut at_90k) = (Vec::new(), start_90k);
+        let run = start_90k.cast_unsigned();
+        let mut files: Vec<Vec<Fragment>> = Vec::new();
+        for fragment in fragments {
+            if fragment.start.is_some() {
+                files.push(Vec::new());
+            }
+            files.last_mut().unwrap().push(fragment);
+        }
+        for (number, fragments) in files.iter().enumerate() {
+            let place = (camera.parse().unwrap(), run, number as u32, at_90k);
+            let segment = self.write(place, fragments);
+            at_90k = segment.end_90k();
+            segments.push(segment);
+        }
+        self.index.flush().unwrap();
+        segments
+    }
+
+    fn write(&self, (camera, run, number, start_90k): (StreamName, u64, u32, i64), fragments: &[Fragment]) -> Segment {
+        let Start {
+            init_segment,
+            first_shown_90k,
+            ..
+        } = fragments[0].start.as_ref().unwrap();
+        let start = WallTime::from_unix_micros(start_90k / 9 * 100);
+        let storage = System::new(self.root());
+        let head = Head {
+            storage: STORAGE,
+            camera: camera.clone(),
+            run,
+            number,
+            start,
+        };
+        let zone = jiff::tz::TimeZone::UTC;
+        let (path, mut file) = name::segments(&camera, start, &zone)
+            .find_map(|path| {
+                let made = segment::Segment::create(&storage, &path, &head, init_segment);
+                made.ok().map(|file| (path, file))
+            })
+            .unwrap();
+        let mut table = Fragments::new();
+        for fragment in fragments {
+            let told = Told {
+                end_90k: fragment.end_90k,
+                wall: start,
+            };
+            file.append(&fragment.bytes, &told).unwrap();
+            table
+                .push(fragment.bytes.len(), fragment.duration_90k, fragment.keyframe)
+                .unwrap();
+        }
+        let bytes = file.bytes();
+        let whole = file.finish(&storage).kept.unwrap();
+        let head_bytes = bytes - whole.bytes;
+        finish(&self.root().join(&path), head_bytes, &table, *first_shown_90k);
+        let segment = Segment {
+            id: self.index.next_segment(),
+            camera,
+            storage: STORAGE,
+            path: path.to_str().unwrap().to_owned(),
+            run,
+            start_90k,
+            duration_90k: table.duration_90k().cast_signed(),
+            bytes,
+            head_bytes: head_bytes as u32,
+            crc: whole.crc,
+            drift_90k: 0,
+            state: State::Whole,
+            ended: None,
+            age_end_90k: start_90k,
+            is_age_sure: true,
+        };
+        self.index
+            .write(Change::Segment(segment.clone(), table.as_bytes().to_vec()))
+            .unwrap();
+        segment
+    }
+}
+
+/// Writes what a finished file is completed by.
+fn finish(path: &Path, head_bytes: u64, table: &Fragments, first_shown_90k: u32) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut head = vec![0; head_bytes as usize];
+    file.read_exact(&mut head).unwrap();
+    let completion = complete(&head, table, first_shown_90k).unwrap();
+    for patch in [completion.contents, completion.names] {
+        file.seek(SeekFrom::Start(patch.at)).unwrap();
+        file.write_all(&patch.bytes).unwrap();
+    }
+}
+
+/// Pictures of a test pattern at 25 a second, a keyframe every `gop`, as FFmpeg encodes them.
+pub(crate) fn pictures(seconds: u32, gop: u32, size: &str) -> (Track, Vec<Frame>) {
+    let frames = 25 * seconds;
+    let arguments = format!(
+        "-v error -nostdin -f lavfi -i testsrc2=size={size}:rate=25 -frames:v {frames} -pix_fmt yuv420p -c:v libx264 -preset ultrafast -bf 0 -g {gop} -keyint_min {gop} -sc_threshold 0 -f h264 -"
+    );
+    let stream = ran("ffmpeg", &arguments);
+    let mut bytes = ByteStream::new(h264::AccessUnits::new(h264::Format::default(), Ending::NextUnit));
+    let mut units = Vec::new();
+    bytes.push(&stream, |unit| units.push(unit));
+    bytes.paused(|unit| units.push(unit));
+    assert_eq!(units.len(), frames as usize);
+    let format: Arc<Format> = Arc::clone(&units[0].format);
+    let track = Track {
+        index: TrackIndex(0),
+        format,
+        timescale: Timescale::VIDEO,
+    };
+    let frames = units.into_iter().zip(0_i64..).map(|(unit, number)| Frame {
+        track: TrackIndex(0),
+        time: MediaTime::new(777_000 + 3_600 * number, Timescale::VIDEO),
+        capture: Capture {
+            at: WallTime::from_unix_micros(NOON_US + 40_000 * number),
+            source: CaptureSource::Camera,
+        },
+        keyframe: unit.keyframe,
+        format: unit.format,
+        data: unit.data,
+    });
+    (track, frames.collect())
+}
+
+/// What a program says that must succeed, in silence.
+pub(crate) fn ran(program: &str, arguments: &str) -> Vec<u8> {
+    let output = Command::new(program)
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && complaint.is_empty(),
+        "{program} {arguments}: {complaint}"
+    );
+    output.stdout
+}

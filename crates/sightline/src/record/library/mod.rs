@@ -1,0 +1,478 @@
+//! What is asked of recordings while they are made: which there are, and their bytes.
+//!
+//! Belongs here: a few who read the index, on threads that may wait; files, found by the index alone and opened below the folder of their storage. Does not belong
+//! here: HTTP, which bytes a clip is made of ([`super::play`]), who may see what.
+//!
+//! - A file that is being sent is open: whoever deletes it ends no download. Of a long clip that are the next [`MAX_OPEN`]; the rest are opened when it is their turn.
+//! - Everything has a limit: questions at a time, answers that are sent at a time, files of a clip, its length.
+
+#[cfg(test)]
+pub(crate) mod made;
+mod opening;
+mod sending;
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use media::StreamName;
+use media::recording::{Fragments, Header};
+use protocol::hls::vod;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use super::index::{self, CameraTimes, Event, EventId, Page, Protected, ProtectedId, Reader, Runs, Segment, SegmentId};
+use super::play::{self, Plan};
+use opening::{Places, Slot};
+pub use sending::{Mark, Media, Sending};
+
+/// Who records: what a library asks of it. [`super::index::Index`] is one by itself where nobody records.
+pub trait Keeper: Send + Sync {
+    /// One more who reads the index.
+    ///
+    /// # Errors
+    /// [`index::Error`].
+    fn reader(&self) -> Result<Reader, index::Error>;
+
+    /// Protects a range, and waits for it.
+    ///
+    /// # Errors
+    /// [`index::Error`].
+    fn protect(&self, protected: Protected) -> Result<ProtectedId, index::Error>;
+
+    /// Ends a protection, and waits for it.
+    ///
+    /// # Errors
+    /// [`index::Error`].
+    fn release(&self, protected: ProtectedId) -> Result<bool, index::Error>;
+
+    /// Deletes segments, but for those that are protected or gone, and says which it did. Waits for the index; the files may go a little later.
+    ///
+    /// # Errors
+    /// [`index::Error`].
+    fn delete(&self, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>, index::Error>;
+
+    /// Tells an event, and says which number it has.
+    ///
+    /// # Errors
+    /// [`index::Error`].
+    fn tell(&self, event: Event) -> Result<EventId, index::Error>;
+}
+
+/// Why something was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The index cannot be asked.
+    #[error(transparent)]
+    Index(#[from] index::Error),
+    /// Nothing is recorded there.
+    #[error("nothing is recorded there")]
+    Nothing,
+    /// The index knows a file that cannot be opened.
+    #[error("the file {path} of a recording cannot be opened: {error}", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// More is wanted at a time than there is room for.
+    #[error("{what} at a time are {limit} at the most")]
+    Busy {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        limit: usize,
+    },
+    /// A clip or list of too much.
+    #[error("{what} of {asked}; at most {limit} are told at once")]
+    TooLong {
+        /// What was asked for.
+        what: &'static str,
+        /// How much of it.
+        asked: String,
+        /// How much there may be.
+        limit: &'static str,
+    },
+    /// A segment that is protected is not deleted.
+    #[error("it is protected")]
+    Protected,
+    /// The program ends.
+    #[error("the program ends")]
+    Ending,
+}
+
+/// Asks and opens.
+pub struct Library {
+    keeper: Arc<dyn Keeper>,
+    readers: Mutex<Vec<Reader>>,
+    questions: Semaphore,
+    sending: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Library").finish_non_exhaustive()
+    }
+}
+
+/// Files with their tables.
+pub type Files = Vec<(Segment, Fragments)>;
+
+/// What is recorded of a camera in a range, for a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The files that have a part in it, in order.
+    pub files: Files,
+    /// More of the range may come: it is being recorded.
+    pub grows: bool,
+}
+
+impl Library {
+    /// Of what somebody records.
+    pub fn new(keeper: Arc<dyn Keeper>) -> Arc<Self> {
+        Arc::new(Self {
+            keeper,
+            readers: Mutex::default(),
+            questions: Semaphore::new(MAX_QUESTIONS),
+            sending: Arc::new(Semaphore::new(MAX_SENDING)),
+        })
+    }
+
+    /// When each camera that has recordings has them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn cameras(self: &Arc<Self>) -> Result<Vec<CameraTimes>, Error> {
+        self.ask(|reader| Ok(reader.cameras()?)).await
+    }
+
+    /// As [`Reader::runs`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn runs(
+        self: &Arc<Self>,
+        camera: StreamName,
+        range_90k: Range<i64>,
+        resolution_90k: i64,
+    ) -> Result<Runs, Error> {
+        self.ask(move |reader| Ok(reader.runs(&camera, range_90k, resolution_90k)?))
+            .await
+    }
+
+    /// As [`Reader::events`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn events(
+        self: &Arc<Self>,
+        camera: StreamName,
+        range_90k: Range<i64>,
+        kind: Option<String>,
+        behind: Option<(i64, EventId)>,
+    ) -> Result<Page<Event, (i64, EventId)>, Error> {
+        self.ask(move |reader| Ok(reader.events(&camera, range_90k, kind.as_deref(), behind)?))
+            .await
+    }
+
+    /// Tells an event.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn tell(self: &Arc<Self>, event: Event) -> Result<EventId, Error> {
+        self.change(move |keeper| Ok(keeper.tell(event)?)).await
+    }
+
+    /// The ranges of a camera that are protected, [`index::MAX_PROTECTED`] at the most.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn protected(self: &Arc<Self>, camera: StreamName) -> Result<Vec<(ProtectedId, Protected)>, Error> {
+        self.ask(move |reader| all_protected(reader, &camera)).await
+    }
+
+    /// Protects a range, once.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn protect(self: &Arc<Self>, wanted: Protected) -> Result<(), Error> {
+        let known = self.protected(wanted.camera.clone()).await?;
+        if known.iter().any(|(_, known)| known.range_90k == wanted.range_90k) {
+            return Ok(());
+        }
+        self.change(move |keeper| Ok(keeper.protect(wanted).map(drop)?)).await
+    }
+
+    /// Ends the protection of exactly this range. Whether there was one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn release(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<bool, Error> {
+        let known = self.protected(camera).await?;
+        let known = known.into_iter().filter(move |(_, known)| known.range_90k == range_90k);
+        let known: Vec<ProtectedId> = known.map(|(id, _)| id).collect();
+        self.change(move |keeper| {
+            let released = known.into_iter().map(|id| keeper.release(id));
+            Ok(released.collect::<Result<Vec<bool>, _>>()?.contains(&true))
+        })
+        .await
+    }
+
+    /// Deletes the files that lie in a range with all that they have, [`index::MAX_PAGE`] of them at the most, and says how many it did.
+    ///
+    /// # Errors
+    /// [`Error::Protected`]: some are protected, and none was deleted. [`Error::Nothing`]: there is none.
+    pub async fn delete(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<usize, Error> {
+        let found = self.ask(move |reader| {
+            let page = reader.segments(&camera, range_90k.clone(), None, index::MAX_PAGE)?;
+            let whole = |segment: &Segment| segment.start_90k >= range_90k.start && segment.end_90k() <= range_90k.end;
+            let segments: Vec<Segment> = page.items.into_iter().filter(whole).collect();
+            let protected = all_protected(reader, &camera)?;
+            let touches = |segment: &Segment| {
+                let touch = |range: &Range<i64>| range.start < segment.end_90k() && range.end > segment.start_90k;
+                protected.iter().any(|(_, protected)| touch(&protected.range_90k))
+            };
+            match segments.iter().any(touches) {
+                true => Err(Error::Protected),
+                false => Ok(segments.into_iter().map(|segment| segment.id).collect::<Vec<_>>()),
+            }
+        });
+        let found = found.await?;
+        if found.is_empty() {
+            return Err(Error::Nothing);
+        }
+        let deleted = self.change(move |keeper| Ok(keeper.delete(found)?.len())).await?;
+        // Protected in between.
+        if deleted == 0 {
+            Err(Error::Protected)
+        } else {
+            Ok(deleted)
+        }
+    }
+
+    /// A segment of a camera.
+    ///
+    /// # Errors
+    /// [`Error::Nothing`]: it has none of this number.
+    pub async fn segment(self: &Arc<Self>, camera: StreamName, id: SegmentId) -> Result<Segment, Error> {
+        self.ask(move |reader| segment_of(reader, &camera, id)).await
+    }
+
+    /// The segments that have a part in a range, a page of them, as [`Reader::segments`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn segments(
+        self: &Arc<Self>,
+        camera: StreamName,
+        range_90k: Range<i64>,
+        behind: Option<(i64, SegmentId)>,
+    ) -> Result<Page<Segment, (i64, SegmentId)>, Error> {
+        self.ask(move |reader| Ok(reader.segments(&camera, range_90k, behind, index::MAX_PAGE)?))
+            .await
+    }
+
+    /// The files that have a part in a range, up to [`MAX_FILES`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn listed(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<Listed, Error> {
+        self.ask(move |reader| {
+            let files = files_of(reader, &camera, range_90k.clone())?;
+            let open = reader.open_segments(None)?;
+            let is_here = |segment: &Segment| segment.camera == camera && segment.start_90k < range_90k.end;
+            let grows = open.items.iter().any(is_here);
+            Ok(Listed { files, grows })
+        })
+        .await
+    }
+
+    /// A clip of a range, as [`play`] makes it; at the most [`MAX_CLIP_90K`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn clip(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<Media, Error> {
+        if range_90k.end.saturating_sub(range_90k.start) > MAX_CLIP_90K {
+            return Err(Error::TooLong {
+                what: "a clip",
+                asked: format!("{} hours", (range_90k.end - range_90k.start) / 90_000 / 3_600),
+                limit: "24 hours",
+            });
+        }
+        let permit = self.may_send()?;
+        self.ask(move |reader| {
+            let mut files = files_of(reader, &camera, range_90k.clone())?;
+            // Of what was recorded twice the run of that which was recorded last.
+            if let Some((at, _)) = reader.at(&camera, range_90k.start)? {
+                files.retain(|(segment, _)| segment.run == at.run);
+            }
+            let chosen = play::choose(&files, range_90k);
+            let places = Places::of(reader)?;
+            let (mut opened, mut headers) = (Vec::new(), Vec::new());
+            for chosen in &chosen {
+                let Some((segment, _)) = files.get(chosen.file) else {
+                    continue;
+                };
+                let (file, header) = places.open(segment)?;
+                if headers.first().is_some_and(|first: &Header| !first.covers(&header)) {
+                    break;
+                }
+                headers.push(header);
+                opened.push((chosen.file, (opened.len() < MAX_OPEN).then_some(file)));
+            }
+            let (plan, range_90k) = Plan::clip(&files, &chosen, &headers).ok_or(Error::Nothing)?;
+            let mut slots: Vec<Slot> = files
+                .iter()
+                .map(|(segment, _)| places.slot(segment))
+                .collect::<Result<_, _>>()?;
+            for (number, file) in opened {
+                if let Some(slot) = slots.get_mut(number) {
+                    slot.file = file;
+                }
+            }
+            let mark = Mark::of(files.iter().map(|(segment, _)| segment), &range_90k, plan.len());
+            Ok(Media::new(plan, slots, mark, range_90k, permit))
+        })
+        .await
+    }
+
+    /// A file as it is, with its fragments so much later where that is asked for.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn file(self: &Arc<Self>, camera: StreamName, id: SegmentId, by_90k: i64) -> Result<Media, Error> {
+        let permit = self.may_send()?;
+        self.ask(move |reader| {
+            let segment = segment_of(reader, &camera, id)?;
+            let fragments = match by_90k {
+                0 => Fragments::new(),
+                _ => table(reader, &segment)?,
+            };
+            let places = Places::of(reader)?;
+            let (file, header) = places.open(&segment)?;
+            let mut slot = places.slot(&segment)?;
+            slot.file = Some(file);
+            let plan = Plan::file(&segment, &fragments, header, by_90k);
+            let range_90k = segment.start_90k..segment.end_90k();
+            let mark = Mark::of([&segment].into_iter(), &(by_90k..by_90k), plan.len());
+            Ok(Media::new(plan, vec![slot], mark, range_90k, permit))
+        })
+        .await
+    }
+
+    /// How many bytes of a file its header has: what stands in front of its index.
+    pub fn header_bytes(segment: &Segment) -> u32 {
+        segment.head_bytes.saturating_sub(media::recording::ROOM_BYTES as u32)
+    }
+
+    fn may_send(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.sending).try_acquire_owned().map_err(|_| Error::Busy {
+            what: "recordings that are sent",
+            limit: MAX_SENDING,
+        })
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
+        // Whoever waits is a connection, of which there are only so many.
+        self.questions.acquire().await.map_err(|_| Error::Ending)
+    }
+
+    /// Asks on a thread that may wait, with a reader that others have when it is done.
+    async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _turn = self.turn().await?;
+        let library = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || {
+            let known = library.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let reader = match known {
+                Some(reader) => reader,
+                None => library.keeper.reader()?,
+            };
+            let answer = ask(&reader);
+            // One that failed may be of a file that was put aside.
+            if !matches!(answer, Err(Error::Index(_))) {
+                let mut readers = library.readers.lock().unwrap_or_else(PoisonError::into_inner);
+                readers.push(reader);
+            }
+            answer
+        });
+        asked.await.unwrap_or(Err(Error::Ending))
+    }
+
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&dyn Keeper) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _turn = self.turn().await?;
+        let keeper = Arc::clone(&self.keeper);
+        let changed = tokio::task::spawn_blocking(move || change(&*keeper));
+        changed.await.unwrap_or(Err(Error::Ending))
+    }
+}
+
+fn all_protected(reader: &Reader, camera: &StreamName) -> Result<Vec<(ProtectedId, Protected)>, Error> {
+    let (mut all, mut behind) = (Vec::new(), None);
+    loop {
+        let page = reader.protected(Some(camera), behind)?;
+        all.extend(page.items);
+        behind = page.next;
+        if behind.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+fn segment_of(reader: &Reader, camera: &StreamName, id: SegmentId) -> Result<Segment, Error> {
+    let segment = reader.segment(id)?;
+    let segment = segment.filter(|segment| segment.camera == *camera && segment.state.is_kept());
+    segment.ok_or(Error::Nothing)
+}
+
+/// The table of a segment; an empty one where it has none that can be believed.
+fn table(reader: &Reader, segment: &Segment) -> Result<Fragments, Error> {
+    let table = reader.fragments(segment.id)?;
+    Ok(Fragments::read(&table).unwrap_or_default())
+}
+
+fn files_of(reader: &Reader, camera: &StreamName, range_90k: Range<i64>) -> Result<Files, Error> {
+    let (mut files, mut behind) = (Vec::new(), None);
+    loop {
+        let page = reader.segments(camera, range_90k.clone(), behind, index::MAX_PAGE)?;
+        for segment in page.items {
+            if files.len() == MAX_FILES {
+                return Err(Error::TooLong {
+                    what: "a range",
+                    asked: format!("more than {MAX_FILES} files"),
+                    limit: "so many files",
+                });
+            }
+            let fragments = table(reader, &segment)?;
+            files.push((segment, fragments));
+        }
+        behind = page.next;
+        if behind.is_none() {
+            return Ok(files);
+        }
+    }
+}
+
+/// Questions at a time, each on a thread and with a connection to the index.
+pub const MAX_QUESTIONS: usize = 4;
+/// Recordings that are sent at a time, each on a thread while it reads.
+pub const MAX_SENDING: usize = 100;
+/// The longest clip: a day.
+pub const MAX_CLIP_90K: i64 = 24 * 3_600 * 90_000;
+/// Files of a clip or a list: a day of minutes, and some. Four hours of files of ten seconds.
+pub const MAX_FILES: usize = 2_000;
+/// Files of a clip that are open from the beginning on: four hours of minutes.
+pub const MAX_OPEN: usize = 256;
+/// What is read at a time.
+pub const CHUNK_BYTES: u64 = 256 << 10;
+/// The longest list.
+pub const MAX_LIST_90K: i64 = vod::MAX_90K;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What is sent: a plan and its files, read a piece at a time.
+
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::CHUNK_BYTES;
+use super::opening::Slot;
+use crate::record::index::Segment;
+use crate::record::play::{self, Plan};
+use crate::record::storage::File as _;
+
+/// What tells versions of an answer apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark(String);
+
+impl Mark {
+    pub(super) fn of<'a>(segments: impl Iterator<Item = &'a Segment>, range_90k: &Range<i64>, bytes: u64) -> Self {
+        use sha2::{Digest as _, Sha256};
+        let mut sum = Sha256::new();
+        for number in [range_90k.start.cast_unsigned(), range_90k.end.cast_unsigned(), bytes] {
+            sum.update(number.to_be_bytes());
+        }
+        for segment in segments {
+            sum.update(segment.id.0.to_be_bytes());
+            sum.update(segment.crc.to_be_bytes());
+            sum.update(segment.bytes.to_be_bytes());
+        }
+        let hex = sum
+            .finalize()
+            .iter()
+            .take(12)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self(hex)
+    }
+
+    /// As `ETag` has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that can be sent, whole or in part.
+#[derive(Debug)]
+pub struct Media {
+    plan: Plan,
+    slots: Vec<Slot>,
+    /// What tells versions of it apart.
+    pub mark: Mark,
+    /// What it shows, in ticks of 90 kHz of Unix time.
+    pub range_90k: Range<i64>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Media {
+    pub(super) fn new(
+        plan: Plan,
+        slots: Vec<Slot>,
+        mark: Mark,
+        range_90k: Range<i64>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            plan,
+            slots,
+            mark,
+            range_90k,
+            permit,
+        }
+    }
+
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.plan.len()
+    }
+
+    /// Sends a range of it: what is not needed for it is closed.
+    pub fn sending(mut self, range: Range<u64>) -> Sending {
+        let wanted: Vec<usize> = self.plan.files(range.clone()).collect();
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if !wanted.contains(&number) {
+                slot.file = None;
+            }
+        }
+        Sending {
+            plan: self.plan,
+            slots: self.slots,
+            left: range,
+            _permit: self.permit,
+        }
+    }
+}
+
+/// A range on its way.
+#[derive(Debug)]
+pub struct Sending {
+    plan: Plan,
+    slots: Vec<Slot>,
+    left: Range<u64>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Sending {
+    /// How much is left to be sent, in bytes.
+    pub fn left(&self) -> u64 {
+        self.left.end.saturating_sub(self.left.start)
+    }
+
+    /// The next bytes, at most [`CHUNK_BYTES`], on a thread that may wait for the disk. Empty: that is all.
+    ///
+    /// # Errors
+    /// Of the disk: nothing more comes.
+    pub fn next(&mut self) -> io::Result<Bytes> {
+        let end = self.left.end.min(self.left.start.saturating_add(CHUNK_BYTES));
+        let range = self.left.start..end;
+        let files: Vec<usize> = self.plan.files(range.clone()).collect();
+        for number in &files {
+            if let Some(slot) = self.slots.get_mut(*number) {
+                slot.open()?;
+            }
+        }
+        // Those in front of them were sent.
+        let first = files.first().copied().unwrap_or(0);
+        for slot in self.slots.iter_mut().take(first) {
+            slot.file = None;
+        }
+        let mut out = Vec::with_capacity((range.end - range.start) as usize);
+        self.plan.read(range, &Opened(&self.slots), &mut out)?;
+        self.left.start = end;
+        Ok(Bytes::from(out))
+    }
+}
+
+struct Opened<'a>(&'a [Slot]);
+
+impl play::Files for Opened<'_> {
+    fn read_at(&self, file: usize, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let file = self.0.get(file).and_then(|slot| slot.file.as_ref());
+        file.ok_or(io::ErrorKind::NotFound)?.read_at(at, into)
+    }
+}
