@@ -26,7 +26,7 @@ use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::range::Range;
 use crate::http::routes::{Answer, Call};
-use crate::record::index::{MAX_TIME_90K, Segment, SegmentId};
+use crate::record::index::{MAX_SEGMENT_90K, MAX_TIME_90K, SegmentId};
 use crate::record::library::{Library, Listed, MAX_LIST_90K, Media, Sending};
 
 pub(super) const MP4: &str = "video/mp4";
@@ -70,7 +70,7 @@ pub(super) fn recording(call: Call, caller: Caller, camera: StreamName) -> Answe
             let found = match id(ask.params.get("recording"))?.which {
                 Which::Range(range) => library.clip(camera.clone(), range).await,
                 Which::File(number) => {
-                    let begins = Query::of(&ask).number("begins", 0..MAX_LIST_90K + 1)?;
+                    let begins = Query::of(&ask).number("begins", 0..MAX_BEGINS_90K + 1)?;
                     library.file(camera.clone(), number, begins.unwrap_or(0)).await
                 }
             };
@@ -314,56 +314,34 @@ fn playlist_answer(text: &protocol::hls::Text, request: &HeaderMap) -> Response 
     response
 }
 
-/// The files of a run follow each other in their decode times: each is asked for with what the files in front of it last.
+/// The files follow each other in their decode times: each is asked for with what the files in front of it last. So they do behind a gap, too: FFmpeg, which takes
+/// no notice of `EXT-X-DISCONTINUITY`, left out pictures where times went back by eight seconds.
 fn list(camera: &StreamName, range: std::ops::Range<i64>, listed: &Listed, token: &str) -> vod::List {
     let mut list = vod::List::new(range);
-    // Of the file before: its run, when it ended, and where that is in the list.
-    let mut before: Option<(u64, i64, i64)> = None;
+    let camera = encoded(camera.as_str());
+    let mut begins = 0_i64;
     for (segment, fragments) in &listed.files {
-        let Segment {
-            id: SegmentId(number),
-            run,
-            start_90k,
-            ..
-        } = segment;
-        let begins = match before {
-            Some((known, ended_90k, at)) if known == *run => {
-                at.saturating_add(gap(start_90k.saturating_sub(ended_90k)))
-            }
-            _ => 0,
-        };
-        // A day of a file that was cut into the range at its end.
-        let begins = begins.clamp(0, MAX_LIST_90K);
-        let camera = encoded(camera.as_str());
+        let SegmentId(number) = segment.id;
         list.file(&vod::File {
-            uri: &format!("../{camera}@{number}/media?begins={begins}{token}"),
+            uri: &format!("../{camera}@{number}/media.mp4?begins={begins}{token}"),
             header_bytes: Library::header_bytes(segment),
             head_bytes: segment.head_bytes,
-            start_90k: *start_90k,
+            start_90k: segment.start_90k,
             end_90k: segment.end_90k(),
             fragments,
-            run: *run,
+            run: segment.run,
         });
-        before = Some((
-            *run,
-            segment.end_90k(),
-            begins.saturating_add(fragments.duration_90k().cast_signed()),
-        ));
+        begins = begins.saturating_add(fragments.duration_90k().cast_signed());
     }
     list
-}
-
-/// What is rounded is none.
-fn gap(ticks: i64) -> i64 {
-    if ticks.saturating_abs() <= NEAR_90K { 0 } else { ticks }
 }
 
 /// How long media may be kept: a file never changes, and is shown an hour longer than it is there.
 const LIFE_S: u64 = 3_600;
 /// As every answer's, but that a browser may show it.
 const POLICY: &str = "default-src 'none'; media-src 'self'; frame-ancestors 'none'";
-/// 10 ms.
-const NEAR_90K: i64 = 900;
+/// What a file may be asked to begin at: behind a list, whose first and last file may be a day long.
+const MAX_BEGINS_90K: i64 = MAX_LIST_90K + 2 * MAX_SEGMENT_90K;
 
 #[cfg(test)]
 mod tests {

@@ -75,6 +75,17 @@ pub(super) const ROUTES: &[Route] = &[
         },
         about: Some(&media::MEDIA),
     },
+    // FFmpeg takes no piece of a list whose name does not end as media do.
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/recordings/{recording}/media.mp4",
+        target: Target::Camera {
+            action: Action::View,
+            of: camera_of_path,
+            handler: media::recording,
+        },
+        about: Some(&media::MEDIA),
+    },
     Route {
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/clip.mp4",

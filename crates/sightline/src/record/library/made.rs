@@ -1,14 +1,11 @@
 //! Recordings for tests: real files with their index, made of frames as a recorder makes them.
 
-use std::fs::OpenOptions;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use media::annexb::{ByteStream, Ending};
-use media::recording::{Cutter, Fragment, Fragments, Head, Limits, Start, Told, complete};
+use media::recording::{Cutter, Fragment, Fragments, Head, Limits, Start, Told};
 use media::{
     Capture, CaptureSource, Format, Frame, MediaTime, StreamName, Timescale, Track, TrackIndex, WallTime, h264,
 };
@@ -19,7 +16,7 @@ use crate::record::index::{
 };
 use crate::record::name;
 use crate::record::segment;
-use crate::record::storage::System;
+use crate::record::storage::{Place as _, Root};
 
 /// 2026-11-22 12:00 UTC.
 pub(crate) const NOON_US: i64 = 1_795_348_800_000_000;
@@ -138,7 +135,7 @@ impl Made {
             ..
         } = fragments[0].start.as_ref().unwrap();
         let start = WallTime::from_unix_micros(start_90k / 9 * 100);
-        let storage = System::new(self.root());
+        let (storage, _) = Root(self.root()).look(Some(STORAGE)).unwrap();
         let head = Head {
             storage: STORAGE,
             camera: camera.clone(),
@@ -164,10 +161,8 @@ impl Made {
                 .push(fragment.bytes.len(), fragment.duration_90k, fragment.keyframe)
                 .unwrap();
         }
-        let bytes = file.bytes();
-        let whole = file.finish(&storage).kept.unwrap();
-        let head_bytes = bytes - whole.bytes;
-        finish(&self.root().join(&path), head_bytes, &table, *first_shown_90k);
+        let (bytes, head_bytes) = (file.bytes(), file.head_bytes());
+        let whole = file.finish(&storage, Some((&table, *first_shown_90k))).kept.unwrap();
         let segment = Segment {
             id: self.index.next_segment(),
             camera,
@@ -189,18 +184,6 @@ impl Made {
             .write(Change::Segment(segment.clone(), table.as_bytes().to_vec()))
             .unwrap();
         segment
-    }
-}
-
-/// Writes what a finished file is completed by.
-fn finish(path: &Path, head_bytes: u64, table: &Fragments, first_shown_90k: u32) {
-    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let mut head = vec![0; head_bytes as usize];
-    file.read_exact(&mut head).unwrap();
-    let completion = complete(&head, table, first_shown_90k).unwrap();
-    for patch in [completion.contents, completion.names] {
-        file.seek(SeekFrom::Start(patch.at)).unwrap();
-        file.write_all(&patch.bytes).unwrap();
     }
 }
 

@@ -21,7 +21,9 @@ use media::recording::{Fragments, Header};
 use protocol::hls::vod;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use super::index::{self, CameraTimes, Event, EventId, Page, Protected, ProtectedId, Reader, Runs, Segment, SegmentId};
+use super::index::{
+    self, CameraTimes, Change, Event, EventId, Index, Page, Protected, ProtectedId, Reader, Runs, Segment, SegmentId,
+};
 use super::play::{self, Plan};
 use opening::{Places, Slot};
 pub use sending::{Mark, Media, Sending};
@@ -462,13 +464,13 @@ fn files_of(reader: &Reader, camera: &StreamName, range_90k: Range<i64>) -> Resu
 /// Questions at a time, each on a thread and with a connection to the index.
 pub const MAX_QUESTIONS: usize = 4;
 /// Recordings that are sent at a time, each on a thread while it reads.
-pub const MAX_SENDING: usize = 100;
+pub const MAX_SENDING: usize = 64;
 /// The longest clip: a day.
 pub const MAX_CLIP_90K: i64 = 24 * 3_600 * 90_000;
 /// Files of a clip or a list: a day of minutes, and some. Four hours of files of ten seconds.
 pub const MAX_FILES: usize = 2_000;
-/// Files of a clip that are open from the beginning on: four hours of minutes.
-pub const MAX_OPEN: usize = 256;
+/// Files of a clip that are open from the beginning on: a quarter of an hour of minutes, and with all that may be sent 1,024 descriptors.
+pub const MAX_OPEN: usize = 16;
 /// What is read at a time.
 pub const CHUNK_BYTES: u64 = 256 << 10;
 /// The longest list.
