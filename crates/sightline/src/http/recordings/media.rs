@@ -239,7 +239,7 @@ impl HttpBody for Sent {
                 State::Idle(_) if self.left == 0 => return Poll::Ready(None),
                 State::Idle(mut sending) => {
                     let reading = tokio::task::spawn_blocking(move || {
-                        let read = sending.next();
+                        let read = sending.read();
                         (sending, read)
                     });
                     self.state = State::Reading(reading);

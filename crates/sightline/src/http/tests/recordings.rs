@@ -476,6 +476,7 @@ async fn ffmpeg_plays_clips_and_lists() {
 
 /// The first byte of a seek into a year of minutes of a camera; what it took is printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "what was measured")]
 async fn a_seek_into_a_large_index() {
     let made = Made::new();
     let (track, all) = pictures(2, 25, "160x120");

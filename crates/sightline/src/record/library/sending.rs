@@ -113,7 +113,7 @@ impl Sending {
     ///
     /// # Errors
     /// Of the disk: nothing more comes.
-    pub fn next(&mut self) -> io::Result<Bytes> {
+    pub fn read(&mut self) -> io::Result<Bytes> {
         let end = self.left.end.min(self.left.start.saturating_add(CHUNK_BYTES));
         let range = self.left.start..end;
         let files: Vec<usize> = self.plan.files(range.clone()).collect();
