@@ -12,4 +12,4 @@ mod text;
 
 pub use message::{CameraCommand, CameraStatus, Command};
 pub use room::{ClientId, Config, Effect, Full, Member, Out, Right, Room, Totals};
-pub use text::{Asked, Echo, MAX_TEXT_BYTES, Malformed, Request, pong};
+pub use text::{Asked, Echo, MAX_TEXT_BYTES, Malformed, Recording, Request, pong};

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use media::{StreamName, WallTime};
 
-use super::text::{self, Asked, Echo, Request};
+use super::text::{self, Asked, Echo, Recording, Request};
 use super::{CameraCommand, CameraStatus, Command};
 use client::Client;
 pub use client::{Member, Right};
@@ -85,6 +85,16 @@ pub enum Effect {
         camera: StreamName,
         /// What.
         command: Command,
+    },
+    /// Somebody who may wants a stream to be recorded, or no longer. What came of it is told by [`Room::answer`], or, where the stream is not here,
+    /// by [`Room::command`].
+    Recording {
+        /// Who.
+        asker: ClientId,
+        /// Which stream.
+        camera: StreamName,
+        /// What.
+        wish: Recording,
     },
 }
 
@@ -346,12 +356,20 @@ impl Room {
         }
         let command = match asked {
             Asked::Command(command) => command,
-            Asked::Recording { .. } => {
-                let why = "recording is not available yet in this version";
-                self.answer(id, of, Err(why));
-                return None;
+            Asked::Recording(wish) => {
+                return Some(Effect::Recording {
+                    asker: id,
+                    camera,
+                    wish,
+                });
             }
         };
+        self.command(id, camera, command)
+    }
+
+    /// Passes a command on to whoever speaks for a camera. What is for one of this program comes back.
+    pub fn command(&mut self, id: ClientId, camera: StreamName, command: Command) -> Option<Effect> {
+        let of = command.name();
         match self.cameras.get(&camera).map(|camera| camera.speaker) {
             Some(Speaker::Local) => {
                 return Some(Effect::Command {

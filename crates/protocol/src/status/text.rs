@@ -40,10 +40,19 @@ pub enum Asked {
     /// What its publisher is told to do.
     Command(Command),
     /// Recording, which the server does.
-    Recording {
-        /// The word for it.
-        of: &'static str,
+    Recording(Recording),
+}
+
+/// What is to become of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// It begins.
+    Start {
+        /// What it is to be called; `None`: as others are.
+        file: Option<String>,
     },
+    /// It ends.
+    Stop,
 }
 
 /// What a client sent with its `ping`: a number or a short text, as JSON.
@@ -102,7 +111,7 @@ impl Fields<'_> {
             "chat" => return self.chat().map(Request::Chat),
             "ack" | "error" | "pong" => return Ok(Request::Answer),
             "start_recording" => self.file_name()?,
-            "stop_recording" => Asked::Recording { of: "stop_recording" },
+            "stop_recording" => Asked::Recording(Recording::Stop),
             "start_stream" => Asked::Command(Command::StartStream(true)),
             "stop_stream" => Asked::Command(Command::StopStream(true)),
             "request_keyframe" => Asked::Command(Command::RequestKeyframe(true)),
@@ -150,7 +159,8 @@ impl Fields<'_> {
         if name.len() > MAX_FILE_NAME_BYTES {
             return Err(format!("\"filename\" is longer than {MAX_FILE_NAME_BYTES} bytes"));
         }
-        Ok(Asked::Recording { of: "start_recording" })
+        let file = Some(name.to_owned()).filter(|name| !name.trim().is_empty());
+        Ok(Asked::Recording(Recording::Start { file }))
     }
 
     /// The number of that name, or of the name `value`.
@@ -176,7 +186,8 @@ impl Asked {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Command(command) => command.name(),
-            Self::Recording { of } => of,
+            Self::Recording(Recording::Start { .. }) => "start_recording",
+            Self::Recording(Recording::Stop) => "stop_recording",
         }
     }
 }
@@ -413,6 +424,12 @@ mod tests {
             panic!("a request")
         };
         assert_eq!(asked.name(), "start_recording");
+        let file = Some("recording_2025-10-06.mp4".to_owned());
+        assert_eq!(asked, Asked::Recording(Recording::Start { file }));
+        let Ok(Request::Camera { asked, .. }) = Request::read(r#"{"type":"start_recording"}"#) else {
+            panic!("a request")
+        };
+        assert_eq!(asked, Asked::Recording(Recording::Start { file: None }));
     }
 
     #[rstest]

@@ -402,19 +402,35 @@ fn rights_are_asked_at_every_word() {
     assert_eq!(world.heard(late), [""; 0]);
 }
 
+/// The server does it, whoever speaks for the camera; if it cannot, it passes it on.
 #[test]
-fn recording_says_that_it_is_not_there_yet() {
+fn recording_is_handed_out() {
     let mut world = World::new();
-    let operator = world.join(ALL);
-    let _ = world.text(operator, r#"{"type":"start_recording","filename":"a.mp4"}"#);
-    let Some(Out::Text(text)) = world.next(operator) else {
-        panic!("an answer")
+    let (operator, publisher) = (world.join(ALL), world.join(&[Right::Publish]));
+    world.status(publisher, &connected(""));
+    let camera = StreamName::default_stream();
+    let effect = |wish| {
+        Some(Effect::Recording {
+            asker: operator,
+            camera: camera.clone(),
+            wish,
+        })
     };
-    let text = std::str::from_utf8(&text).unwrap();
-    assert!(
-        text.contains("\"error\"") && text.contains("not available yet"),
-        "{text}"
+    let file = Some("a.mp4".to_owned());
+    assert_eq!(
+        world.text(operator, r#"{"type":"start_recording","filename":"a.mp4"}"#),
+        effect(Recording::Start { file })
     );
+    assert_eq!(
+        world.text(operator, r#"{"type":"stop_recording"}"#),
+        effect(Recording::Stop)
+    );
+    let _ = world.heard(operator);
+    let command = Command::StartRecording("a.mp4".to_owned());
+    assert_eq!(world.room.command(operator, camera.clone(), command.clone()), None);
+    assert_eq!(world.heard(operator), ["ack start_recording"]);
+    let sent = CameraCommand { command: Some(command) };
+    assert_eq!(world.next(publisher), Some(Out::Command(sent.write().into())));
 }
 
 #[test]
