@@ -1,10 +1,11 @@
 //! Recordings on disk.
 //!
 //! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), what disks are to them ([`storage`]), and who writes them
-//! ([`recorder`]). Does not belong here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
+//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]). Does not belong here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
 //!
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
 
+pub mod camera;
 pub mod clock;
 mod disk;
 pub mod index;

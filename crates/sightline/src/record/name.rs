@@ -68,6 +68,13 @@ pub enum InvalidClip {
     Device(String),
 }
 
+impl std::fmt::Display for Clip {
+    /// With its `.mp4`.
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{}{EXTENSION}", self.0)
+    }
+}
+
 impl FromStr for Clip {
     type Err = InvalidClip;
 
