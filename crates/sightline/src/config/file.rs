@@ -186,8 +186,16 @@ impl Walk<'_> {
                 .chain([key.get_ref().as_ref()])
                 .map(str::to_owned)
                 .collect();
-            if section.key(key.get_ref()).is_none() {
-                self.problem(at, &path.join("."), suggest::unknown_key(Some(section), key.get_ref()));
+            // In a table within the section's.
+            let inner = parents.get(if section.named { 2.. } else { 1.. }).unwrap_or_default();
+            let within = [inner, &[key.get_ref().as_ref()]].concat().join(".");
+            if section.has_table(&within) {
+                let name = [name, &[key.get_ref().as_ref()]].concat();
+                self.section(section, &name, at, value);
+                continue;
+            }
+            if section.key(&within).is_none() {
+                self.problem(at, &path.join("."), suggest::unknown_key(Some(section), &within));
                 continue;
             }
             let value_at = value.span().start;

@@ -36,10 +36,23 @@ pub struct Section {
 }
 
 impl Section {
-    /// The key of that name.
+    /// The key of that name; of a table within the section's, `record.mode`.
     pub fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name == name)
     }
+
+    /// Whether there is a table of that name within the section's.
+    pub fn has_table(&self, name: &str) -> bool {
+        let is_of = |key: &Key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        self.keys.iter().any(is_of)
+    }
+}
+
+/// Whether a path is that of a table within one that has a name: `stream.door.record`.
+pub fn is_inner_table(path: &[String]) -> bool {
+    let [section, _, table] = path else { return false };
+    let mut named = sections().iter().filter(|known| known.named);
+    named.any(|known| known.name == section && known.has_table(table))
 }
 
 /// The key of a path like `rtsp.port` or `camera.*.size`.
@@ -52,7 +65,7 @@ pub fn key(path: &str) -> Option<&'static Key> {
 /// One setting.
 #[derive(Debug)]
 pub struct Key {
-    /// Its name within the section.
+    /// Its name within the section; with that of its table where there is one in between.
     pub name: &'static str,
     /// What it does, as one paragraph.
     pub doc: &'static str,

@@ -23,7 +23,7 @@ use super::stream_source::{EXEC, StreamSource, is_command, wrong_places};
 use super::suggest;
 use super::units::{Name, Source};
 use super::webhook::{self, HookUrl};
-use super::{account, destination};
+use super::{account, destination, record};
 use crate::secret::{REDACTED, redacted_url};
 
 /// What settings are made from.
@@ -300,7 +300,7 @@ impl Merge {
             let Some(rest) = name.strip_prefix(&prefix) else {
                 continue;
             };
-            let is = |key: &&Key, rest: &str| key.name.eq_ignore_ascii_case(rest);
+            let is = |key: &&Key, rest: &str| key.name.replace('.', "_").eq_ignore_ascii_case(rest);
             let exact = section.keys.iter().find(|key| is(key, rest));
             if let Some(key) = exact {
                 let camera = if section.named {
@@ -311,7 +311,7 @@ impl Merge {
                 return Some((format!("{}.{camera}{}", section.name, key.name), key));
             }
             let split = |key: &&Key| {
-                let suffix = format!("_{}", key.name.to_ascii_uppercase());
+                let suffix = format!("_{}", key.name.to_ascii_uppercase().replace('.', "_"));
                 rest.strip_suffix(&suffix).filter(|name| !name.is_empty())
             };
             if section.named
@@ -379,14 +379,16 @@ fn full_path(path: &str, key: &Key, camera: &StreamName) -> Vec<String> {
     let name = rest.strip_suffix(&key.name).map(|name| name.trim_end_matches('.'));
     let name = name.filter(|name| !name.is_empty());
     let name = name.map(|name| if name == "*" { camera.as_str() } else { name });
-    let path = [Some(section), name, Some(key.name)].into_iter().flatten();
+    let path = [Some(section), name].into_iter().flatten().chain(key.name.split('.'));
     path.map(str::to_owned).collect()
 }
 
-/// The key at the end of a path that may have a name in its middle.
+/// The key of a path that may have a name in its middle, and a table in a table.
 pub(super) fn key_of(path: &[String]) -> Option<&'static Key> {
-    let (section, key) = path.first().zip(path.last())?;
-    keys::key(&format!("{section}.{key}"))
+    let (section, rest) = path.split_first()?;
+    let section = keys::sections().iter().find(|known| known.name == section)?;
+    let key = if section.named { rest.get(1..)? } else { rest };
+    section.key(&key.join("."))
 }
 
 fn origin<'a>(given: &'a Places, key: &str) -> Option<&'a Origin> {
@@ -491,7 +493,12 @@ fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Proble
     }
     certificate::check(settings, given, problems);
     check_streams(settings, given, problems);
-    for (key, message) in webhook::wrong(settings).into_iter().chain(account::wrong(settings)) {
+    let wrong = [
+        webhook::wrong(settings),
+        account::wrong(settings),
+        record::wrong(settings),
+    ];
+    for (key, message) in wrong.into_iter().flatten() {
         problems.push(problem(origin(given, &key).cloned(), &key, &message));
     }
     for (name, camera) in &settings.camera {

@@ -19,6 +19,7 @@ pub mod live;
 pub mod load;
 pub mod onvif_url;
 pub mod problem;
+pub mod record;
 pub mod reference;
 pub mod settings;
 pub mod socket_url;

@@ -123,7 +123,9 @@ mod tests {
             };
             for key in section.keys {
                 if let Some(default) = &key.default_value() {
-                    assert_eq!(&table[key.name], default, "{}.{}", section.name, key.name);
+                    let pointer = format!("/{}", key.name.replace('.', "/"));
+                    let value = table.pointer(&pointer);
+                    assert_eq!(value, Some(default), "{}.{}", section.name, key.name);
                 } else {
                     assert!(key.example.is_some(), "{}.{} needs an example", section.name, key.name);
                 }

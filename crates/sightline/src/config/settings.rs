@@ -7,6 +7,7 @@
 
 mod camera;
 mod client;
+mod record;
 mod tls;
 mod user;
 mod webhook;
@@ -29,6 +30,7 @@ use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
 pub use camera::{Camera, Corner, Encoder};
 pub use client::{DisplayMode, Publish, Receive, Transport};
+pub use record::{Record, RecordOfStream};
 pub use tls::{Acme, AcmeChallenge, Tls};
 pub use user::User;
 pub use webhook::Webhook;
@@ -71,6 +73,8 @@ pub struct Settings {
     /// wishes need one. A name that begins with ~ is a regular expression for many, [stream."~^floor(\\d+)/(.+)$"]: the table of the exact
     /// name wins over them, then the first in the order of the alphabet. Variables hold the name too, SIGHTLINE_STREAM_DOOR_SOURCE.
     pub stream: BTreeMap<StreamKey, Stream>,
+    /// Recordings on a disk of this machine.
+    pub record: Record,
     /// A server that is told what happens, one table for each, with a name of its own: [webhook.alerts]. Each event is POSTed to it as JSON, signed
     /// after the Standard Webhooks specification.
     pub webhook: BTreeMap<Name, Webhook>,
@@ -391,6 +395,9 @@ pub struct Stream {
     /// program, as soon as its publisher is gone, and when that has sent nothing for limits.hold. Viewers stay; a publisher takes over at
     /// its first keyframe. For H.264.
     pub always_available: bool,
+    /// What is recorded of it, in a table of its own: [stream.NAME.record].
+    #[serde(skip_serializing_if = "RecordOfStream::says_nothing")]
+    pub record: RecordOfStream,
     /// A program that runs from the start of the server on, as long as this table is there; for one that publishes the stream from somewhere else. Not in
     /// tables with an expression.
     #[schemars(example = &"ffmpeg -i rtsp://10.0.0.4/h264 -c copy -f rtsp rtsp://localhost:$RTSP_PORT/$MTX_PATH")]

@@ -14,6 +14,7 @@ use protocol::rtsp::url::{InvalidUrl, Url};
 use super::authority::{Directory, Domain};
 use super::destination::ForwardUrl;
 use super::hook::Hook;
+use super::record::FreeSpace;
 use super::socket_url::SocketUrl;
 use super::stream_key::StreamKey;
 use super::stream_source::StreamSource;
@@ -21,6 +22,7 @@ use super::url_template::RtspUrl;
 use super::webhook::{EventWord, HookUrl, SigningSecret};
 use crate::auth::{Network, Password, Streams};
 use crate::log::Levels;
+use crate::record::trigger::{Mode, Times};
 use crate::rtsp::client::Fingerprint;
 use crate::secret::{Secret, redacted_url};
 
@@ -546,6 +548,9 @@ text_settings! {
     Password as "secret" [] "a text in quotes";
     Streams as "stream" [] "a name, an expression, or \"*\" for all";
     HookUrl as "webhook URL" [] "a URL such as \"https://example.com/hooks/camera\"";
+    Mode as "mode of recording" [] "a mode of recording such as \"continuous\"";
+    Times as "time of the week" [] "times of the week such as \"mon-fri 08:00-18:00\"";
+    FreeSpace as "part of a disk" [] "a part of the disk such as \"5%\"";
     EventWord as "event" [] "a kind of event such as \"stream.available\"";
 }
 

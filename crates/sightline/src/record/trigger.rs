@@ -9,6 +9,8 @@
 
 mod schedule;
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -28,6 +30,39 @@ pub enum Mode {
     Events,
     /// When somebody says so. In the other modes too.
     Manual,
+}
+
+/// No mode has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no mode of recording; there are continuous, schedule, events and manual")]
+pub struct UnknownMode(String);
+
+impl Mode {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Continuous => "continuous",
+            Self::Schedule => "schedule",
+            Self::Events => "events",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        let all = [Self::Continuous, Self::Schedule, Self::Events, Self::Manual];
+        let mut meant = all.into_iter().filter(|mode| mode.name() == text.trim());
+        meant.next().ok_or_else(|| UnknownMode(text.to_owned()))
+    }
 }
 
 /// What a machine goes by.

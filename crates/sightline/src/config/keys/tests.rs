@@ -29,7 +29,12 @@ fn list(schema: &Json) -> String {
             "Section {{ name: {name:?}, named: {is_named}, doc: {doc:?}, keys: &["
         );
         for (key, schema) in properties(named.unwrap_or(schema)) {
-            list.push_str(&line(name, key, schema));
+            if !schema["properties"].is_object() {
+                list.push_str(&line(name, key, schema));
+            }
+            for (inner, schema) in properties(schema) {
+                list.push_str(&line(name, &format!("{key}.{inner}"), schema));
+            }
         }
         list.push_str("] },\n");
     }
@@ -56,7 +61,9 @@ fn line(section: &str, name: &str, schema: &Json) -> String {
         .filter(|value| !value.is_null())
         .map(Json::to_string);
     let example = schema["examples"].get(0).map(Json::to_string);
-    let variable = format!("SIGHTLINE_{section}_{name}").to_ascii_uppercase();
+    let variable = format!("SIGHTLINE_{section}_{name}")
+        .to_ascii_uppercase()
+        .replace('.', "_");
     let (format, minimum, maximum) = (
         schema["format"].as_str(),
         schema["minimum"].as_f64(),
@@ -93,7 +100,7 @@ fn every_key_is_documented_and_typed() {
             assert!(!key.kinds.is_empty(), "{}.{}", section.name, key.name);
             assert!(
                 !key.is("object"),
-                "{}.{}: tables in tables are not understood",
+                "{}.{}: tables in tables in tables are not understood",
                 section.name,
                 key.name
             );

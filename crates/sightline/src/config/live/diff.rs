@@ -33,7 +33,8 @@ impl Takes {
         match (section, key) {
             ("stream", "run_on_start" | "run_on_start_restart") => Self::Now,
             ("stream" | "server", key) if key.starts_with("run_on_") => Self::NextSession,
-            ("auth" | "user" | "stream" | "webhook", _)
+            ("record", "path" | "sync_interval") => Self::Restart,
+            ("auth" | "user" | "stream" | "webhook" | "record", _)
             | ("log", "level")
             | (
                 "limits",
@@ -117,7 +118,15 @@ pub(super) fn paths(values: &toml::Table) -> impl Iterator<Item = Vec<String>> {
             let path = vec![section.clone(), name.clone()];
             let keys = value.as_table().filter(|_| named).into_iter().flatten();
             let keys: Vec<_> = keys
-                .map(|(key, _)| [path.as_slice(), std::slice::from_ref(key)].concat())
+                .flat_map(|(key, value)| {
+                    let path = [path.as_slice(), std::slice::from_ref(key)].concat();
+                    match value.as_table().filter(|_| keys::is_inner_table(&path)) {
+                        None => vec![path],
+                        Some(table) => (table.keys())
+                            .map(|key| [path.as_slice(), std::slice::from_ref(key)].concat())
+                            .collect(),
+                    }
+                })
                 .collect();
             std::iter::once(path).chain(keys)
         })
@@ -149,7 +158,7 @@ pub(super) fn at<'a>(values: &'a toml::Table, path: &[String]) -> Option<&'a tom
 /// What the definition makes of one value: "1m" and "60s" are the same.
 fn means(path: &[String], value: Option<&toml::Value>) -> Option<Settings> {
     let mut table = toml::Table::new();
-    if let [section, name, _] = path {
+    if let [section, name, _, ..] = path {
         insert(
             &mut table,
             &[section.clone(), name.clone()],
@@ -190,6 +199,8 @@ mod tests {
             "hls.part_duration",
             "hls.segment_duration",
             "hls.segment_count",
+            "record.path",
+            "record.sync_interval",
         ] {
             assert!(keys::key(path).is_some(), "{path}");
         }
@@ -202,6 +213,9 @@ mod tests {
         assert_eq!(takes("stream.door"), Takes::Now);
         assert_eq!(takes("stream.door.always_available"), Takes::Now);
         assert_eq!(takes("webhook.alerts.url"), Takes::Now);
+        assert_eq!(takes("record.mode"), Takes::Now);
+        assert_eq!(takes("stream.door.record.keep"), Takes::Now);
+        assert_eq!(takes("record.path"), Takes::Restart);
         assert_eq!(takes("limits.viewers"), Takes::NextSession);
         assert_eq!(takes("limits.http_connections"), Takes::Now);
         assert_eq!(takes("hls.port"), Takes::Restart);

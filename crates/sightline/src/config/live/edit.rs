@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use toml_edit::{Array, Document, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
+use super::super::keys;
+
 /// What is to change. Values may be passwords: they are shown in tests alone.
 #[derive(Clone, PartialEq)]
 #[cfg_attr(test, derive(Debug))]
@@ -69,7 +71,14 @@ impl Step {
                     }
                 }
                 for (key, value) in values {
-                    text = set(&text, &[path.as_slice(), std::slice::from_ref(key)].concat(), value)?;
+                    let path = [path.as_slice(), std::slice::from_ref(key)].concat();
+                    text = match value {
+                        toml::Value::Table(values) if keys::is_inner_table(&path) => {
+                            let values = values.clone();
+                            Self::Table { path, values }.done(&text)?
+                        }
+                        value => set(&text, &path, value)?,
+                    };
                 }
                 Ok(text)
             }
@@ -227,32 +236,34 @@ fn lines_of(root: &Table, path: &[String]) -> (Option<Vec<Range<usize>>>, bool) 
     let Some((key, item)) = table.get_key_value(last) else {
         return (None, false);
     };
-    let mut leaves = Vec::new();
-    add_leaves(key.span(), item, &mut leaves);
-    let header = item
-        .as_table()
-        .filter(|table| !table.is_dotted() && !table.is_implicit());
-    let header = header.and_then(Table::span);
-    if let Some(header) = header {
-        let end = leaves.iter().map(|leaf| leaf.end).chain([header.end]).max();
-        leaves.clear();
-        leaves.push(header.start..end.unwrap_or(header.end));
-    }
-    (Some(leaves), in_line)
+    let mut lines = Vec::new();
+    add_lines(key.span(), item, &mut lines);
+    (Some(lines), in_line)
 }
 
-/// From each key to the end of its value.
-fn add_leaves(key: Option<Range<usize>>, item: &Item, leaves: &mut Vec<Range<usize>>) {
+/// Of a key from there to the end of its value; of a table from its header to its last key. Tables within it may stand anywhere, and have lines of their own.
+fn add_lines(key: Option<Range<usize>>, item: &Item, lines: &mut Vec<Range<usize>>) {
     match item {
         Item::Value(value) => {
             // A table in one line of dotted keys has no place of its own.
             if let (Some(key), Some(value)) = (key, value.span()) {
-                leaves.push(key.start..value.end);
+                lines.push(key.start..value.end);
             }
         }
         Item::Table(table) => {
+            let mut own = Vec::new();
             for (name, item) in table {
-                add_leaves(table.key(name).and_then(toml_edit::Key::span), item, leaves);
+                let has_header = item.as_table().is_some_and(|table| !table.is_dotted());
+                let place = if has_header { &mut *lines } else { &mut own };
+                add_lines(table.key(name).and_then(toml_edit::Key::span), item, place);
+            }
+            let header = Some(table).filter(|table| !table.is_dotted() && !table.is_implicit());
+            match header.and_then(Table::span) {
+                Some(header) => {
+                    let end = own.iter().map(|leaf| leaf.end).chain([header.end]).max();
+                    lines.push(header.start..end.unwrap_or(header.end));
+                }
+                None => lines.append(&mut own),
             }
         }
         Item::None | Item::ArrayOfTables(_) => {}
@@ -392,6 +403,46 @@ mod tests {
             "[stream]\ndoor = { always_available = true }\nyard = {}\n",
             "stream.door",
             "[stream]\nyard = {}\n",
+        );
+    }
+
+    #[test]
+    fn a_table_within_a_table_goes_with_it_and_nothing_between_them() {
+        check_remove(
+            "[stream.door]\non_demand = true\n\n[log]\nlevel = \"info\"\n\n[stream.door.record]\nenabled = true\n[http]\nport = 1\n",
+            "stream.door",
+            "\n[log]\nlevel = \"info\"\n\n[http]\nport = 1\n",
+        );
+        check_remove(
+            "[stream.door.record]\nenabled = true\n[http]\nport = 1\n",
+            "stream.door",
+            "[http]\nport = 1\n",
+        );
+    }
+
+    #[test]
+    fn a_table_within_a_table_is_replaced_key_by_key() {
+        let record = toml::Table::from_iter([("mode".to_owned(), "events".into())]);
+        let step = |values| Step::Table {
+            path: path("stream.door"),
+            values,
+        };
+        let values = toml::Table::from_iter([("record".to_owned(), record.into())]);
+        assert_eq!(
+            step(values.clone())
+                .done("[stream.door]\non_demand = true\n[stream.door.record]\n# ours\nenabled = true\nmode = \"manual\" # why\n")
+                .unwrap(),
+            "[stream.door]\n[stream.door.record]\n# ours\nmode = \"events\" # why\n"
+        );
+        assert_eq!(
+            step(values).done("").unwrap(),
+            "[stream.door]\n\n[stream.door.record]\nmode = \"events\"\n"
+        );
+        assert_eq!(
+            step(toml::Table::new())
+                .done("[stream.door]\n[stream.door.record]\nenabled = true\n")
+                .unwrap(),
+            "[stream.door]\n"
         );
     }
 

@@ -29,6 +29,7 @@ pub use view::View;
 pub use watch::{reread, watch};
 
 use super::file;
+use super::keys;
 use super::load::{Loaded, key_of, load_text, problem, unreadable};
 use super::mediamtx;
 use super::problem::{Origin, Problem};
@@ -444,7 +445,7 @@ fn gives_mask(step: &Step) -> bool {
             _ => false,
         }
     }
-    let is_secret = |path: &[String]| key_of(path).is_some_and(super::keys::Key::is_secret);
+    let is_secret = |path: &[String]| key_of(path).is_some_and(keys::Key::is_secret);
     match step {
         Step::Set { path, value } => is_mask(is_secret(path), value),
         Step::Remove { .. } | Step::Add { .. } => false,
@@ -472,7 +473,12 @@ fn check_result(steps: &[Step], loaded: &Loaded) -> Result<(), Refused> {
             Step::Add { path } => replaced(path) || diff::at(loaded.values(), path).is_some(),
             Step::Table { path, values } => values.iter().all(|(key, value)| {
                 let path = [path.as_slice(), std::slice::from_ref(key)].concat();
-                is(&path, Some(value))
+                match value.as_table().filter(|_| keys::is_inner_table(&path)) {
+                    None => is(&path, Some(value)),
+                    Some(table) => table
+                        .iter()
+                        .all(|(key, value)| is(&[path.as_slice(), std::slice::from_ref(key)].concat(), Some(value))),
+                }
             }),
         };
         if !done {

@@ -58,6 +58,10 @@ fn programs(before: &Settings, after: &Settings) -> Result<(), Refused> {
 /// Who tells the program to ask servers of its own networks, or to read a file, has this machine. Such a webhook that is there already may stay as it is,
 /// and go, but not be pointed elsewhere.
 fn reach(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    if before.record.path != after.record.path {
+        let message = "where recordings are written is not taken by HTTP; write it into the settings file";
+        return Err(Refused::new(Why::Reach, vec![problem(None, "record.path", message)]));
+    }
     let message = "webhooks to private addresses (allow_private), and files with their secrets, are not taken by HTTP; write it into the settings file";
     let keys = after.webhook.iter().filter_map(|(name, webhook)| {
         let known = before.webhook.get(name);

@@ -55,10 +55,20 @@ fn section_of(section: &Section, values: &toml::Table) -> Json {
 }
 
 fn keys_of(section: &Section, path: &[String], values: &toml::Table) -> Json {
-    let keys = section.keys.iter().map(|key| {
-        let path = [path, &[key.name.to_owned()]].concat();
-        let value = shown(&path, at(values, &path));
-        (key.name.to_owned(), value.unwrap_or(Json::Null))
-    });
-    Json::Object(keys.collect::<Map<_, _>>())
+    let mut keys = Map::new();
+    for key in section.keys {
+        let within = key.name.split('.').map(str::to_owned);
+        let path: Vec<String> = path.iter().cloned().chain(within).collect();
+        let value = shown(&path, at(values, &path)).unwrap_or(Json::Null);
+        match key.name.split_once('.') {
+            None => _ = keys.insert(key.name.to_owned(), value),
+            Some((table, name)) => {
+                let table = keys.entry(table).or_insert_with(|| Json::Object(Map::new()));
+                if let Json::Object(table) = table {
+                    table.insert(name.to_owned(), value);
+                }
+            }
+        }
+    }
+    Json::Object(keys)
 }

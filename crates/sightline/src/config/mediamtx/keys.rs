@@ -49,7 +49,8 @@ const fn secret(name: &'static str, means: Means) -> Key {
 }
 
 const ONLINE: &str = "runOnAvailable and runOnUnavailable are, which differ where alwaysAvailable shows a slate";
-const RECORDING: &str = "recording comes with a later version";
+const FRAGMENTS: &str = "recordings are fragmented MP4, a second at most in each fragment";
+const SEGMENTS: &str = "events and webhooks tell when a recording begins and ends";
 const API: &str = "the API is on http.port, at /api/v1, for who has a token";
 const METRICS: &str = "see GET /metrics on http.port";
 const PROFILES: &str = "there are no profiles to fetch; `perf record` takes them";
@@ -327,17 +328,17 @@ pub(super) const PATH: &[Key] = &[
         "forward",
         Nothing("write its targets into forward of [stream.NAME], by RTSP and WHIP"),
     ),
-    key("record", "no", Nothing(RECORDING)),
+    key("record", "no", Sets(&["record", "enabled"], values::truth)),
+    key("recordPath", "./recordings/%path/%Y-%m-%d_%H-%M-%S-%f", Elsewhere),
+    key("recordFormat", "fmp4", Nothing(FRAGMENTS)),
+    key("recordPartDuration", "1s", Nothing(FRAGMENTS)),
+    key("recordMaxPartSize", "50M", Nothing(FRAGMENTS)),
     key(
-        "recordPath",
-        "./recordings/%path/%Y-%m-%d_%H-%M-%S-%f",
-        Nothing(RECORDING),
+        "recordSegmentDuration",
+        "1h",
+        Sets(&["record", "segment"], values::span),
     ),
-    key("recordFormat", "fmp4", Nothing(RECORDING)),
-    key("recordPartDuration", "1s", Nothing(RECORDING)),
-    key("recordMaxPartSize", "50M", Nothing(RECORDING)),
-    key("recordSegmentDuration", "1h", Nothing(RECORDING)),
-    key("recordDeleteAfter", "1d", Nothing(RECORDING)),
+    key("recordDeleteAfter", "1d", Sets(&["record", "keep"], values::span)),
     key(
         "overridePublisher",
         "yes",
@@ -448,8 +449,8 @@ pub(super) const PATH: &[Key] = &[
     key("runOnRead", "", Sets(&["run_on_read"], values::word)),
     key("runOnReadRestart", "no", Sets(&["run_on_read_restart"], values::truth)),
     key("runOnUnread", "", Sets(&["run_on_unread"], values::word)),
-    key("runOnRecordSegmentCreate", "", Nothing(RECORDING)),
-    key("runOnRecordSegmentComplete", "", Nothing(RECORDING)),
+    key("runOnRecordSegmentCreate", "", Nothing(SEGMENTS)),
+    key("runOnRecordSegmentComplete", "", Nothing(SEGMENTS)),
 ];
 
 /// Names that keys had, and those they have.

@@ -10,6 +10,10 @@ use crate::config::stream_key::StreamKey;
 /// Our expression for `all_others`: found in every name, and behind all others in the order of the alphabet, in which they are tried.
 const ALL_OTHERS: &str = "~z{0}^.*$";
 
+/// Where MediaMTX records to, and where it does without being told.
+const RECORD_PATH: &str = "recordPath";
+const USUAL_RECORD_PATH: &str = "./recordings/%path/%Y-%m-%d_%H-%M-%S-%f";
+
 /// A path with what it takes from the defaults.
 struct PathOf<'a> {
     /// As our tables are called.
@@ -43,6 +47,9 @@ impl Translator<'_> {
             .unwrap_or_default();
         for given in &defaults {
             self.told(given);
+            if given.name == RECORD_PATH {
+                self.record_path(given);
+            }
         }
         let Some(paths) = paths.filter(|paths| !paths.value.is_null()) else {
             return;
@@ -55,6 +62,13 @@ impl Translator<'_> {
             let own = self.keys_of(value);
             for given in &own {
                 self.told(given);
+                if given.name == RECORD_PATH && !given.value.is_null() {
+                    self.note(
+                        given.place,
+                        RECORD_PATH,
+                        "it is not honoured in a single path: all recordings are in one folder, [record] path",
+                    );
+                }
             }
             let path = PathOf {
                 name: match name.shown().as_str() {
@@ -69,6 +83,24 @@ impl Translator<'_> {
                 Ok(_) => self.path(&path),
                 Err(error) => self.problem(path.place, &format!("paths.{}", path.name), &error.to_string()),
             }
+        }
+    }
+
+    /// What stands before the name of the stream is our folder of recordings; what the files in it are called is ours to say.
+    fn record_path(&mut self, given: &Given) {
+        let Some(text) = given.value.word().filter(|text| *text != USUAL_RECORD_PATH) else {
+            return;
+        };
+        match text.split_once("/%path").map(|(folder, _)| folder) {
+            Some(folder) if !folder.is_empty() && !folder.contains('%') => {
+                let folder = toml::Value::String(folder.to_owned());
+                self.set(&["record", "path"], folder, given.value.place);
+            }
+            _ => self.note(
+                given.place,
+                RECORD_PATH,
+                "it is not honoured: recordings are in a folder for each stream and day below [record] path; set that",
+            ),
         }
     }
 

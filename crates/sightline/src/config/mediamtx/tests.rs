@@ -5,6 +5,7 @@ use std::io::Write;
 use super::super::environment::Environment;
 use super::super::load::{Loaded, Wanted, load};
 use super::super::problem::Invalid;
+use super::super::stream_key::StreamKey;
 
 fn loaded(yaml: &str) -> Result<Loaded, Invalid> {
     let mut file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
@@ -259,6 +260,42 @@ paths:
 }
 
 #[test]
+fn what_is_recorded() {
+    let loaded = loaded(
+        "pathDefaults:
+  record: yes
+  recordPath: /data/recordings/%path/%Y-%m-%d_%H-%M-%S-%f
+  recordDeleteAfter: 2d
+paths:
+  door:
+    recordSegmentDuration: 10m
+  yard:
+    record: no
+    recordDeleteAfter: 0s
+",
+    )
+    .unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(
+        settings.record.path.as_deref(),
+        Some(std::path::Path::new("/data/recordings"))
+    );
+    assert!(!settings.record.enabled);
+    let of = |name: &str| {
+        let stream = &settings.stream[&name.parse::<StreamKey>().unwrap()];
+        let record = settings.record.of_stream(&stream.record);
+        (record.enabled, record.segment.to_string(), record.keep.to_string())
+    };
+    assert_eq!(of("door"), (true, "10min".to_owned(), "2d".to_owned()));
+    assert_eq!(of("yard"), (false, "1min".to_owned(), "0s".to_owned()));
+    assert!(
+        !loaded.notices.iter().any(|notice| notice.contains("record")),
+        "{:?}",
+        loaded.notices
+    );
+}
+
+#[test]
 fn what_cannot_be_honoured_is_told_with_its_line() {
     let loaded = loaded(
         "rtmp: yes
@@ -272,7 +309,8 @@ webrtcICEServers2:
 authMethod: http
 authHTTPAddress: http://10.0.0.9/secret
 pathDefaults:
-  record: yes
+  recordFormat: mpegts
+  recordPath: /data/%Y/%path/%H
   runOnInit: curl http://10.0.0.9/ready
 paths:
   radio:
@@ -292,10 +330,11 @@ paths:
     6:1: webrtcICEServers2: … is not honoured: viewers come here without STUN and TURN; webrtc.additional_hosts names the public address
     10:1: authHTTPAddress: … is not honoured: nobody else is asked who may do what; who has a token may
     9:1: authMethod: http is not honoured: nobody else is asked here who may do what; who watches or publishes from another machine shows a token
-    12:3: record: yes is not honoured: recording comes with a later version
-    17:5: readUser: me is not honoured: accounts of single paths are not there; viewers show a token
-    18:5: readPass: … is not honoured: accounts of single paths are not there; viewers show a token
-    16:13: source: srt is not fetched here: sources are fetched by RTSP, WHEP and HLS; FFmpeg can fetch it and publish it by RTSP
+    12:3: recordFormat: mpegts is not honoured: recordings are fragmented MP4, a second at most in each fragment
+    13:3: recordPath: it is not honoured: recordings are in a folder for each stream and day below [record] path; set that
+    18:5: readUser: me is not honoured: accounts of single paths are not there; viewers show a token
+    19:5: readPass: … is not honoured: accounts of single paths are not there; viewers show a token
+    17:13: source: srt is not fetched here: sources are fetched by RTSP, WHEP and HLS; FFmpeg can fetch it and publish it by RTSP
     1:1: not served here, and on in MediaMTX unless its file says no: MoQ
     "#);
 }

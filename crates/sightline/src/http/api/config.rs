@@ -235,6 +235,10 @@ fn keys(path: &[String], values: &Json, steps: &mut Vec<Step>) -> Result<(), Pro
     };
     for (key, value) in values {
         let path = [path, std::slice::from_ref(key)].concat();
+        if value.is_object() && keys::is_inner_table(&path) {
+            keys(&path, value, steps)?;
+            continue;
+        }
         steps.push(match value {
             Json::Null => Step::Remove { path },
             value => {
