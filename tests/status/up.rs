@@ -75,15 +75,17 @@ async fn commands_are_done_or_honestly_refused() {
         r#"{"type":"request_keyframe","camera":"zerolatency"}"#,
         r#"{"type":"set_bitrate_kbps","kbps":400}"#,
         r#"{"type":"set_overlay","on":false}"#,
+        r#"{"type":"start_recording","camera":"zerolatency","filename":"recording_2025-10-06.mp4"}"#,
+        r#"{"type":"stop_recording"}"#,
     ] {
         assert_eq!(dashboard.answer(command).await["type"], "ack", "{command}");
     }
     for (command, why) in [
         (
-            r#"{"type":"start_recording","camera":"zerolatency","filename":"recording_2025-10-06.mp4"}"#,
-            "not available yet",
+            r#"{"type":"start_recording","camera":"zerolatency","filename":"../../etc/passwd"}"#,
+            "without folders",
         ),
-        (r#"{"type":"stop_recording"}"#, "not available yet"),
+        (r#"{"type":"stop_recording"}"#, "nobody started a recording"),
         (r#"{"type":"stop_stream"}"#, "not available yet"),
         (r#"{"type":"set_brightness","brightness":50}"#, "no brightness"),
         (

@@ -36,6 +36,12 @@ pub fn wall_at(clock: &dyn Clock, at: Instant) -> WallTime {
     WallTime::from_unix_micros(wall.unix_micros().saturating_add(ahead).saturating_sub(ago))
 }
 
+/// Whether the system says that wall time is that of the world, by what systemd's time synchronisation leaves behind. Where something else does it, it is not known: then
+/// recordings age by the time that the machine runs, and are kept the longer.
+pub fn is_synchronised() -> bool {
+    std::path::Path::new(SYNCHRONISED).exists()
+}
+
 /// The time zone of this machine. Where `TZ` does not name one, by the file that says so alone: jiff's own way lists the names of all zones first, a
 /// quarter of what a start costs.
 pub fn zone() -> TimeZone {
@@ -59,6 +65,8 @@ pub fn zone() -> TimeZone {
 
 /// Where a system says which time zone it is in, in the form of RFC 8536.
 const LOCAL_TIME: &str = "/etc/localtime";
+/// There once the clock was set by systemd-timesyncd(8) since the start of the machine.
+const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 /// As long as jiff takes one to be right.
 const ZONE_HOLDS: Duration = Duration::from_secs(300);
 

@@ -62,6 +62,9 @@ pub struct Form<'a> {
     /// Of logins.
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
+    /// Of a recording that somebody gave a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +140,11 @@ impl Event {
                 times: Some(login.times),
                 ..form
             },
+            What::Recording(recording) => Form {
+                file: recording.file.as_deref(),
+                reason: recording.reason.clone(),
+                ..form
+            },
             What::Opened(connection) => form.with_connection(connection, whole),
             What::Closed(closed) => Form {
                 lasted_ms: Some(self.at.micros_since(closed.since).max(0) / 1_000),
@@ -170,6 +178,7 @@ impl What {
             Self::Left(parting) => Some(&parting.peer.stream),
             Self::Source(source) => Some(&source.stream),
             Self::LoginRefused(login) => login.stream.as_ref(),
+            Self::Recording(recording) => recording.stream.as_ref(),
             Self::SettingsChanged { .. }
             | Self::SettingsRefused { .. }
             | Self::ProgramStarted

@@ -4,7 +4,7 @@ use std::fmt;
 
 use media::stats::Role;
 
-use super::What;
+use super::{Step, What};
 
 /// What kind of event it is. Names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,12 @@ pub enum Kind {
     ProgramEnding,
     /// Somebody could not log in.
     LoginRefused,
+    /// A recording of a stream begins.
+    RecordingStarted,
+    /// It is to go on, and cannot for now.
+    RecordingPaused,
+    /// It ended.
+    RecordingEnded,
     /// A connection is there, whatever it is for.
     ConnectionOpened,
     /// Not any more.
@@ -41,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::StreamAvailable,
         Self::StreamUnavailable,
         Self::PublisherJoined,
@@ -54,6 +60,9 @@ impl Kind {
         Self::ProgramStarted,
         Self::ProgramEnding,
         Self::LoginRefused,
+        Self::RecordingStarted,
+        Self::RecordingPaused,
+        Self::RecordingEnded,
         Self::ConnectionOpened,
         Self::ConnectionClosed,
     ];
@@ -73,6 +82,9 @@ impl Kind {
             Self::ProgramStarted => "program.started",
             Self::ProgramEnding => "program.ending",
             Self::LoginRefused => "login.refused",
+            Self::RecordingStarted => "recording.started",
+            Self::RecordingPaused => "recording.paused",
+            Self::RecordingEnded => "recording.ended",
             Self::ConnectionOpened => "connection.opened",
             Self::ConnectionClosed => "connection.closed",
         }
@@ -116,6 +128,11 @@ impl What {
             Self::ProgramStarted => Kind::ProgramStarted,
             Self::ProgramEnding => Kind::ProgramEnding,
             Self::LoginRefused(_) => Kind::LoginRefused,
+            Self::Recording(recording) => match recording.step {
+                Step::Started => Kind::RecordingStarted,
+                Step::Paused => Kind::RecordingPaused,
+                Step::Ended => Kind::RecordingEnded,
+            },
             Self::Opened(_) => Kind::ConnectionOpened,
             Self::Closed(_) => Kind::ConnectionClosed,
         }

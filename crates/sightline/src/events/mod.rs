@@ -83,10 +83,36 @@ pub enum What {
     ProgramEnding,
     /// Wrong credentials, or such as do not suffice: at most once a second for each protocol.
     LoginRefused(Box<Login>),
+    /// A recording begins, waits or ends.
+    Recording(Box<Recording>),
     /// An RTSP connection is there; nothing is known of it yet. Not all are told ([`crate::rtsp`] says how many).
     Opened(Connection),
     /// One that was told is over.
     Closed(Box<Closed>),
+}
+
+/// What became of a recording.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Of which stream; `None`: of all that are recorded to one place.
+    pub stream: Option<StreamName>,
+    /// What.
+    pub step: Step,
+    /// The name that somebody gave to it.
+    pub file: Option<String>,
+    /// Why it waits or ended, in words that do not say where recordings are.
+    pub reason: Option<String>,
+}
+
+/// What becomes of recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It begins, or goes on after it had waited.
+    Started,
+    /// It is to go on, and cannot for now.
+    Paused,
+    /// It ended.
+    Ended,
 }
 
 /// A connection, before and after anybody does anything with it.

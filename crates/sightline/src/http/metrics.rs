@@ -23,6 +23,8 @@ use super::routes::{Answer, Call, Route, Target, Verb, sees};
 use crate::auth::{Action, Principal};
 use crate::forward::State;
 use crate::machine;
+use crate::record::report::{LeftOut, StorageReport};
+use crate::record::service as record;
 use crate::webhooks;
 
 const METRICS: Operation = Operation::gives("Counters and delays for Prometheus", "text/plain; version=0.0.4");
@@ -157,6 +159,7 @@ impl Page {
             self.sample("sightline_forwards", &[("state", state)], count);
         }
         self.webhooks(shared);
+        self.recordings(shared);
         let panics = shared.panics.load(Relaxed);
         self.single(
             "sightline_http_panics_total",
@@ -195,6 +198,74 @@ impl Page {
             ),
         ] {
             self.single(&format!("sightline_webhook_{what}_total"), "counter", help, value);
+        }
+    }
+
+    /// By stream they would be as many as there are streams; the API has them.
+    fn recordings(&mut self, shared: &Shared) {
+        let totals = shared.settings.recordings.totals();
+        self.family(
+            "sightline_recordings",
+            "gauge",
+            "Streams that are recorded or could be, by how that is",
+        );
+        for (state, count) in record::State::ALL.iter().zip(totals.streams) {
+            self.sample("sightline_recordings", &[("state", state.word())], count);
+        }
+        let counts = totals.counts;
+        for (what, help, value) in [
+            ("files", "Files of recordings that were begun", counts.files),
+            (
+                "files_refused",
+                "Files of recordings that were not begun, since there would have been too many",
+                counts.files_refused,
+            ),
+            ("fragments", "Fragments of recordings that were cut", counts.fragments),
+            ("bytes", "Bytes of recordings that were cut", counts.bytes),
+            (
+                "fragments_lost",
+                "Fragments of recordings that are in no file",
+                counts.lost_fragments,
+            ),
+        ] {
+            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
+        }
+        let Some(recorder) = shared.settings.recordings.recorder() else {
+            return;
+        };
+        let report = recorder.report();
+        let sum = |value: fn(&StorageReport) -> u64| report.storages.iter().map(value).sum::<u64>();
+        for (what, help, value) in [
+            (
+                "free",
+                "Free on the disk of recordings",
+                sum(|storage| storage.free_bytes),
+            ),
+            ("used", "Recordings on the disk", sum(|storage| storage.used_bytes)),
+            (
+                "queued",
+                "Recordings that wait to be written",
+                sum(|storage| storage.queued_bytes),
+            ),
+        ] {
+            let help = format!("{help}, in bytes");
+            self.single(&format!("sightline_recording_{what}_bytes"), "gauge", &help, value);
+        }
+        let counters = report.counters;
+        for (what, help, value) in [
+            ("written_bytes", "Bytes of recordings that were written", counters.bytes),
+            (
+                "failures",
+                "Times that the disk of recordings failed",
+                counters.failures,
+            ),
+        ] {
+            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
+        }
+        let name = "sightline_recording_left_out_total";
+        self.family(name, "counter", "Fragments of recordings that were not written, by why");
+        for (why, count) in LeftOut::ALL.iter().zip(counters.left_out) {
+            self.sample(name, &[("reason", why.name())], count);
         }
     }
 

@@ -51,7 +51,7 @@ use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::machine::Machine;
 use crate::net::Gate;
-use crate::record::library::Library;
+use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::status;
@@ -82,6 +82,8 @@ pub struct Settings {
     pub forwards: Arc<Forwarder>,
     /// Who is told what happens.
     pub webhooks: Arc<Webhooks>,
+    /// What records streams.
+    pub recordings: Arc<Recordings>,
     /// The settings that the API shows and changes.
     pub live: Arc<Live>,
     /// What newcomers come through.

@@ -38,6 +38,8 @@ use crate::auth::{Mode, Tokens};
 use crate::clock::SystemClock;
 use crate::config::{Environment, Wanted, load};
 use crate::forward;
+use crate::record::recorder::{self, Clocks, Recorder};
+use crate::record::service as record;
 use crate::secret::Secret;
 use crate::shutdown::{self, Trigger};
 use crate::source::Supervisor;
@@ -141,6 +143,19 @@ impl World {
             pace: webhooks::Pace::default(),
         };
         let webhooks = Webhooks::new(world, stop.clone());
+        let trusted = vec!["10.9.0.0/24".parse().unwrap()];
+        let streams = Supervisor::new(
+            source::World {
+                hub: hub.clone(),
+                events: Arc::clone(&events),
+                clock: Arc::clone(&wishes.clock),
+                random: crate::random::bits,
+                lowers: Arc::default(),
+                soon: wishes.soon.clone(),
+            },
+            stop.clone(),
+        );
+        let recordings = recordings(&streams, events, &wishes, state.path(), stop.clone());
         let settings = Settings {
             connections: Adjustable::new(wishes.connections),
             patience: wishes.patience,
@@ -155,22 +170,11 @@ impl World {
             status: Arc::clone(&status),
             forwards: Arc::clone(&forwards),
             webhooks: Arc::clone(&webhooks),
+            recordings: Arc::clone(&recordings),
             live: live(&state),
             gate: net::Gate::default(),
             recordings: wishes.recordings.clone(),
         };
-        let trusted = vec!["10.9.0.0/24".parse().unwrap()];
-        let streams = Supervisor::new(
-            source::World {
-                hub: hub.clone(),
-                events,
-                clock: Arc::clone(&wishes.clock),
-                random: crate::random::bits,
-                lowers: Arc::default(),
-                soon: wishes.soon.clone(),
-            },
-            stop.clone(),
-        );
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));
         let server = Server::new(sockets, settings, streams, auth, sessions, Arc::clone(&wishes.clock)).unwrap();
@@ -266,6 +270,34 @@ impl World {
         let running = self.running.lock().unwrap().take().unwrap();
         tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
     }
+}
+
+/// Into this folder.
+fn recordings(
+    streams: &Arc<Supervisor>,
+    events: Arc<crate::events::Events>,
+    wishes: &Wishes,
+    folder: &std::path::Path,
+    stop: shutdown::Shutdown,
+) -> Arc<Recordings> {
+    let world = record::World {
+        hub: streams.hub().clone(),
+        streams: Arc::clone(streams),
+        events,
+        clock: Arc::clone(&wishes.clock),
+        zone: crate::clock::zone,
+    };
+    let folder = folder.to_owned();
+    let clocks = Clocks {
+        clock: Arc::clone(&wishes.clock),
+        zone: crate::clock::zone,
+        is_synchronised: || false,
+    };
+    let start = move || {
+        let settings = recorder::Settings::new(folder.join("recordings"), folder.join("index"));
+        Recorder::start(settings, clocks.clone()).map_err(|error| error.to_string())
+    };
+    Recordings::new(world, Arc::new(start), stop)
 }
 
 /// WebRTC on loopback.

@@ -14,6 +14,7 @@ pub mod name;
 pub mod play;
 pub mod retention;
 pub mod segment;
+pub mod service;
 pub mod sink;
 pub mod storage;
 pub mod trigger;

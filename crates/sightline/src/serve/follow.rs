@@ -14,6 +14,7 @@ use crate::config::live::Who;
 use crate::config::live::{self, Adjustable, Live};
 use crate::config::settings::Settings;
 use crate::forward::Forwarder;
+use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::state::{self, Folder, Place};
@@ -28,6 +29,7 @@ pub(super) struct Services {
     pub(super) streams: Arc<Supervisor>,
     pub(super) forwards: Arc<Forwarder>,
     pub(super) webhooks: Arc<Webhooks>,
+    pub(super) recordings: Arc<Recordings>,
     pub(super) webrtc: Arc<webrtc::Service>,
     pub(super) status: Arc<status::Server>,
     pub(super) limits: Limits,
@@ -43,6 +45,7 @@ pub(super) async fn follow(program: &Program, live: &Arc<Live>, services: &Servi
             authorities(program, live, &services.auth),
             tables(live, services),
             webhooks(live, &services.webhooks),
+            recordings(live, &services.recordings),
             newcomers(live, services),
             hosts(live, &services.webrtc)
         )
@@ -145,6 +148,14 @@ async fn tables(live: &Live, services: &Services) {
         let tables = tables.changed().await;
         services.streams.set(&tables);
         services.forwards.set(&tables);
+    }
+}
+
+async fn recordings(live: &Live, recordings: &Arc<Recordings>) {
+    let mut tables = live.part(|settings| (settings.record.clone(), settings.stream.clone()));
+    loop {
+        let (record, streams) = tables.changed().await;
+        recordings.set(&record, &streams);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod banner;
 mod follow;
+mod recording;
 pub(crate) mod restart;
 mod servers;
 mod sockets;
@@ -32,6 +33,7 @@ use crate::events::{Events, What};
 use crate::forward::{self, Forwarder};
 use crate::hls::Hls;
 use crate::hooks::Hooks;
+use crate::record::service::Recordings;
 use crate::shutdown::{self, End, Shutdown};
 use crate::source::{self, Supervisor};
 use crate::state::{self, Folder, Place};
@@ -40,7 +42,7 @@ use crate::trust::Trust;
 use crate::webhooks::{self, Webhooks};
 use crate::{http, log, machine, net, random, status as socket};
 use banner::{Banner, CameraLine};
-use follow::Limits;
+use follow::{Limits, Services};
 use restart::{Predecessor, Restart};
 use servers::Making;
 use sockets::{Ports, Sockets};
@@ -175,11 +177,13 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let streams = streams(program, &hub, &wanted, Arc::clone(&lowers), &shutdown);
     let forwards = forwards(program, &hub, &shutdown);
     let webhooks = webhooks(program, &streams, &shutdown);
+    let recordings = recording::recordings(program, &streams, &shutdown);
     let making = Making {
         program,
         streams: &streams,
         forwards: &forwards,
         webhooks: &webhooks,
+        recordings: &recordings,
         auth: &auth,
         certificates: &certificates,
         live: &live,
@@ -212,17 +216,14 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         tokio::spawn(Arc::clone(&streams).run()),
         tokio::spawn(Arc::clone(&forwards).run()),
         tokio::spawn(Arc::clone(&webhooks).run()),
+        tokio::spawn(Arc::clone(&recordings).run()),
         tokio::spawn(systemd::keep_awake(shutdown.clone())),
         tokio::spawn(certificates.run(shutdown.clone())),
     ];
     systemd::tell_ready();
     restart.serves();
     report_start(program, ports, &auth);
-    live.tell_to(Arc::clone(&events));
-    webhooks.set(&settings.webhook);
-    events.tell(What::ProgramStarted);
-    streams.set(&settings.stream);
-    forwards.set(&settings.stream);
+    begin(program, &live, &services);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
     let mut cameras = Cameras::start(wanted, lowers, hub.clone(), Arc::clone(&clock));
     let following = follow::follow(program, &live, &services, shutdown.clone());
@@ -235,9 +236,13 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     events.tell(What::ProgramEnding);
     say_goodbye(restart, &hls);
     tick.abort();
-    end(&hub, &events, cameras, tasks, shutdown.is_requested()).await;
+    let told = shutdown.is_requested();
+    end(&hub, &events, &recordings, cameras, tasks, told).await;
     done
 }
+
+/// How long recordings may take to reach the disk: less than the program has for its end.
+const RECORDED_WITHIN: Duration = Duration::from_millis(500);
 
 /// For good, unless another process takes the place of this one.
 fn say_goodbye(restart: &Restart, hls: &Hls) {
@@ -249,27 +254,46 @@ fn say_goodbye(restart: &Restart, hls: &Hls) {
     }
 }
 
+/// What the settings want of all that runs now.
+fn begin(program: &Program, live: &Live, services: &Services) {
+    let settings = &program.loaded.settings;
+    let events = services.streams.events();
+    live.tell_to(Arc::clone(events));
+    services.webhooks.set(&settings.webhook);
+    events.tell(What::ProgramStarted);
+    services.streams.set(&settings.stream);
+    services.forwards.set(&settings.stream);
+    services.recordings.set(&settings.record, &settings.stream);
+    recording::open_what_is_there(program, &services.recordings);
+}
+
 /// Ends everything. Tasks that a signal has told to end are waited for; without one they are broken off.
 async fn end(
     hub: &Hub,
     events: &Events,
+    recordings: &Recordings,
     cameras: Cameras,
     tasks: impl IntoIterator<Item = JoinHandle<()>>,
     told: bool,
 ) {
-    // First, or they would find their streams ended.
-    cameras.stop();
-    hub.end_all();
-    cameras.end().await;
-    // Who listens by HTTP is waited for.
-    events.end();
-    for task in tasks {
-        if !told {
-            task.abort();
+    // Before their streams end.
+    recordings.end_files().await;
+    let ending = async {
+        // First, or they would find their streams ended.
+        cameras.stop();
+        hub.end_all();
+        cameras.end().await;
+        // Who listens by HTTP is waited for.
+        events.end();
+        for task in tasks {
+            if !told {
+                task.abort();
+            }
+            // A panic in it was reported already.
+            let _ = task.await;
         }
-        // A panic in it was reported already.
-        let _ = task.await;
-    }
+    };
+    tokio::join!(recordings.close(RECORDED_WITHIN), ending);
 }
 
 /// Tells people about the cameras as soon as they are there, and keeps them informed until the program ends.

@@ -9,6 +9,7 @@ use crate::auth::Auth;
 use crate::config::live::Live;
 use crate::forward::Forwarder;
 use crate::net::Gate;
+use crate::record::service::Recordings;
 use crate::source::Supervisor;
 use crate::tls::Certificates;
 use crate::webhooks::Webhooks;
@@ -24,6 +25,7 @@ pub(super) struct Making<'a> {
     pub(super) streams: &'a Arc<Supervisor>,
     pub(super) forwards: &'a Arc<Forwarder>,
     pub(super) webhooks: &'a Arc<Webhooks>,
+    pub(super) recordings: &'a Arc<Recordings>,
     pub(super) auth: &'a Arc<Auth>,
     pub(super) certificates: &'a Arc<Certificates>,
     pub(super) live: &'a Arc<Live>,
@@ -67,6 +69,7 @@ impl Making<'_> {
         let webrtc = webrtc.map_err(what("serve WebRTC"))?;
         let clients = self.program.loaded.settings.limits.status_clients;
         let status = status::Server::new(clients, Arc::clone(clock));
+        status.record_with(Arc::clone(self.recordings));
         let http = http::Server::new(
             sockets.http,
             self.http_settings(rtsp_port, &status),
@@ -88,6 +91,7 @@ impl Making<'_> {
             streams: Arc::clone(self.streams),
             forwards: Arc::clone(self.forwards),
             webhooks: Arc::clone(self.webhooks),
+            recordings: Arc::clone(self.recordings),
             webrtc,
             limits: self.limits,
         };
@@ -128,6 +132,7 @@ impl Making<'_> {
             status: Arc::clone(status),
             forwards: Arc::clone(self.forwards),
             webhooks: Arc::clone(self.webhooks),
+            recordings: Arc::clone(self.recordings),
             live: Arc::clone(self.live),
             gate: self.gate.clone(),
             // The recorder is handed in here: `Library::new(recorder)`.

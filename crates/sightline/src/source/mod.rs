@@ -358,6 +358,12 @@ impl Supervisor {
         }
     }
 
+    /// Somebody goes on needing a stream: its source, if it has one, is started or goes on.
+    pub(crate) fn need(self: &Arc<Self>, name: &StreamName) {
+        // Why it is not there is told by its source.
+        let _ = self.prospect(name, None, self.world.clock.now());
+    }
+
     /// Streams that cameras and slates of this machine will give, and that are not there yet.
     pub fn awaited(&self) -> impl Iterator<Item = &StreamName> {
         let now = self.world.clock.now();

@@ -42,7 +42,7 @@ pub(super) fn perform(camera: &Camera, command: &Command) -> Result<String, Stri
             Err("starting and stopping a camera is not available yet in this version".to_owned())
         }
         Command::StartRecording(_) | Command::StopRecording(_) => {
-            Err("recording is not available yet in this version".to_owned())
+            Err("a publisher records nothing itself: the server that it publishes to does".to_owned())
         }
         Command::CameraName(_) => Err("a camera keeps its name while it runs".to_owned()),
     }

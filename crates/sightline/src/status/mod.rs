@@ -13,16 +13,17 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use media::{Clock, StreamName};
-use protocol::status::{ClientId, Config, Effect, Full, Member, Out, Right, Room, Totals};
+use protocol::status::{ClientId, Command, Config, Effect, Full, Member, Out, Recording, Right, Room, Totals};
 use tokio::sync::{Notify, mpsc};
 
 use crate::auth::{Action, Object, Principal, may};
 use crate::camera::Camera;
+use crate::record::service::{Recordings, Refused};
 use crate::shutdown::Shutdown;
 pub(crate) use socket::{Patience, serve};
 
@@ -36,6 +37,8 @@ pub struct Server {
     sooner: Notify,
     stop: Mutex<Option<Stop>>,
     patience: Patience,
+    /// What records; nothing before it is said.
+    recordings: OnceLock<Arc<Recordings>>,
 }
 
 /// How sockets learn that it is over, and how it is known that they have.
@@ -59,6 +62,12 @@ impl Server {
         Self::with(config, Patience::default(), clock)
     }
 
+    /// Says what starts and stops recordings.
+    pub fn record_with(&self, recordings: Arc<Recordings>) {
+        // It is said once.
+        let _ = self.recordings.set(recordings);
+    }
+
     /// So many clients from now on. Those that are there stay.
     pub fn set_clients(&self, clients: usize) {
         self.room().set_clients(clients);
@@ -72,6 +81,7 @@ impl Server {
             sooner: Notify::new(),
             stop: Mutex::default(),
             patience,
+            recordings: OnceLock::new(),
         })
     }
 
@@ -147,15 +157,65 @@ impl Server {
         self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn perform(&self, effect: &Effect) {
-        let Effect::Command { asker, camera, command } = effect;
-        let found = self.cameras().get(camera).and_then(Weak::upgrade);
-        let done = match found {
-            Some(found) => control::perform(&found, command),
-            None => Err("this camera has ended".to_owned()),
+    fn perform(self: &Arc<Self>, effect: Effect) {
+        match effect {
+            Effect::Command { asker, camera, command } => {
+                let found = self.cameras().get(&camera).and_then(Weak::upgrade);
+                let done = match found {
+                    Some(found) => control::perform(&found, &command),
+                    None => Err("this camera has ended".to_owned()),
+                };
+                self.answer(asker, command.name(), &done);
+            }
+            Effect::Recording { asker, camera, wish } => {
+                // A source on demand takes a while to begin.
+                tokio::spawn(Arc::clone(self).record(asker, camera, wish));
+            }
+        }
+    }
+
+    /// Records a stream, or no longer. One that is not here is recorded by its publisher, if it can.
+    async fn record(self: Arc<Self>, asker: ClientId, camera: StreamName, wish: Recording) {
+        let of = match wish {
+            Recording::Start { .. } => "start_recording",
+            Recording::Stop => "stop_recording",
         };
+        let Some(recordings) = self.recordings.get() else {
+            return self.answer(asker, of, &Err("nothing is recorded here".to_owned()));
+        };
+        let done = match &wish {
+            Recording::Start { file } => recordings.start(&camera, file.as_deref()).await,
+            Recording::Stop => recordings.stop(&camera).await,
+        };
+        match (done, wish) {
+            (Ok(report), Recording::Start { .. }) => {
+                let what = report
+                    .file
+                    .map_or_else(|| "recording".to_owned(), |file| format!("recording {file}"));
+                self.answer(asker, of, &Ok(what));
+            }
+            (Ok(_), Recording::Stop) => self.answer(asker, of, &Ok("the recording is complete".to_owned())),
+            (Err(Refused::Missing(_)), Recording::Start { file }) if self.speaks_elsewhere(&camera) => {
+                let command = Command::StartRecording(file.unwrap_or_default());
+                self.room().command(asker, camera, command);
+            }
+            (Err(Refused::NotStarted { .. }), Recording::Stop)
+                if recordings.is_away(&camera) && self.speaks_elsewhere(&camera) =>
+            {
+                self.room().command(asker, camera, Command::StopRecording(true));
+            }
+            (Err(refused), _) => self.answer(asker, of, &Err(refused.to_string())),
+        }
+    }
+
+    /// Whether a camera is one of another program.
+    fn speaks_elsewhere(&self, camera: &StreamName) -> bool {
+        !self.cameras().contains_key(camera)
+    }
+
+    fn answer(&self, asker: ClientId, of: &str, done: &Result<String, String>) {
         let answer = done.as_ref().map(String::as_str).map_err(String::as_str);
-        self.room().answer(*asker, command.name(), answer);
+        self.room().answer(asker, of, answer);
     }
 }
 
@@ -185,7 +245,7 @@ impl Joined {
         let clock = &self.server.clock;
         let effect = self.server.room().said_text(self.id, text, clock.now(), clock.wall());
         if let Some(effect) = effect {
-            self.server.perform(&effect);
+            self.server.perform(effect);
         }
         self.server.sooner.notify_one();
     }

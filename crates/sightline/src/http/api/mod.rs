@@ -8,6 +8,7 @@
 mod config;
 mod events;
 mod forwards;
+mod recording;
 mod sessions;
 mod sources;
 mod streams;
@@ -131,6 +132,24 @@ pub(super) const ROUTES: &[Route] = &[
             handler: sessions::of_stream,
         },
         about: Some(&sessions::OF_STREAM),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/api/v1/streams/{name}/recording",
+        target: Target::Stream {
+            action: Action::Operate,
+            handler: recording::start,
+        },
+        about: Some(&recording::START),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/api/v1/streams/{name}/recording",
+        target: Target::Stream {
+            action: Action::Operate,
+            handler: recording::stop,
+        },
+        about: Some(&recording::STOP),
     },
     Route {
         verb: Verb::Get,

@@ -12,6 +12,7 @@ use media::{CaptureSource, Clock, Format, Kind, StreamName, WallTime};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::recording::Recording;
 use super::rounded;
 use super::sessions::Session;
 use crate::auth::{Action, Principal, may};
@@ -20,6 +21,7 @@ use crate::http::answer::json;
 use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, sees};
+use crate::record::service::Recordings;
 use crate::source::Supervisor;
 
 pub(super) const LIST: Operation = Operation::reads::<Streams>("Streams that are there");
@@ -94,6 +96,9 @@ struct Description {
     viewers: usize,
     /// Of the newest picture.
     latency: Option<Latency>,
+    /// How it is recorded; left out where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<Recording>,
     urls: Urls,
     /// The viewers one by one, for whoever steers the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +143,7 @@ struct View<'a> {
     now: Instant,
     clock: &'a dyn Clock,
     streams: &'a Supervisor,
+    recordings: &'a Recordings,
     host: String,
     rtsp_port: u16,
     hls_port: u16,
@@ -150,6 +156,7 @@ impl<'a> View<'a> {
             now: call.shared.clock.now(),
             clock: &*call.shared.clock,
             streams: &call.shared.streams,
+            recordings: &call.shared.settings.recordings,
             host: call.host(),
             rtsp_port: call.shared.settings.rtsp_port,
             hls_port: call.shared.ports.hls,
@@ -185,6 +192,7 @@ impl<'a> View<'a> {
             bitrate_kbps: rounded(pace.bits_per_second / 1_000.0, 1),
             viewers: stream.viewers(),
             latency: self.latency(&pace),
+            recording: self.recordings.report(stream.name()).as_ref().map(Recording::new),
             urls: Urls {
                 rtsp: format!("rtsp://{}:{}/{}", self.host, self.rtsp_port, stream.name()),
                 hls: format!("http://{}:{}/{}/index.m3u8", self.host, self.hls_port, stream.name()),

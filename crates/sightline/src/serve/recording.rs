@@ -1,0 +1,56 @@
+//! Recording as the program does it: where to, and what it asks of the machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::record::recorder::{self, Recorder};
+use crate::record::service::{self, Recordings};
+use crate::shutdown::Shutdown;
+use crate::source::Supervisor;
+use crate::state::{self, Folder};
+
+use super::{Program, state_place};
+
+/// The folder of recordings, in the state folder, where none is set.
+const FOLDER: &str = "recordings";
+/// The index of them, in the state folder.
+const INDEX: &str = "recordings.sqlite";
+
+/// What records streams.
+pub(super) fn recordings(program: &Program, streams: &Arc<Supervisor>, shutdown: &Shutdown) -> Arc<Recordings> {
+    let world = service::World {
+        hub: streams.hub().clone(),
+        streams: Arc::clone(streams),
+        events: Arc::clone(streams.events()),
+        clock: Arc::clone(&program.clock),
+        zone: crate::clock::zone,
+    };
+    let (place, environment) = (state_place(program), program.environment.clone());
+    let record = program.loaded.settings.record.clone();
+    let clocks = recorder::Clocks {
+        clock: Arc::clone(&program.clock),
+        zone: crate::clock::zone,
+        is_synchronised: crate::clock::is_synchronised,
+    };
+    let start = move || {
+        let folder = state::default_place(&place, &environment).and_then(Folder::open);
+        let folder = folder.map_err(|error| error.to_string())?;
+        let root = record.path.clone().unwrap_or_else(|| folder.path().join(FOLDER));
+        let settings = recorder::Settings {
+            sync: record.sync_interval.0,
+            ..recorder::Settings::new(root, folder.path().join(INDEX))
+        };
+        Recorder::start(settings, clocks.clone()).map_err(|error| error.to_string())
+    };
+    Recordings::new(world, Arc::new(start), shutdown.clone())
+}
+
+/// What was recorded once can be played, whether anything is recorded now or not.
+pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>) {
+    let folder = state::default_place(&state_place(program), &program.environment);
+    let index = folder.map(|folder: PathBuf| folder.join(INDEX));
+    if index.is_ok_and(|index| index.exists()) {
+        let recordings = Arc::clone(recordings);
+        tokio::spawn(async move { recordings.open().await });
+    }
+}

@@ -1,0 +1,260 @@
+//! Recordings of the program as it is: FFmpeg publishes, and reads what is on the disk.
+//!
+//! Does not belong here: faults of disks (`tests/faults`), what a recorder does on a simulated clock (beside the code).
+
+#[path = "../rtsp/support.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the other tests' support is larger than what is needed here"
+)]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use support::{PATIENCE, Process, h264_of_ffmpeg, sightline, tool};
+
+/// A server with a state folder that outlives it.
+struct Server {
+    process: Process,
+    rtsp_port: u64,
+    http_port: u64,
+    token: String,
+}
+
+impl Server {
+    fn start(state: &Path, record: &[(&str, &str)]) -> Self {
+        let mut command = sightline();
+        command.args(["serve", "--log", "json", "--state-dir"]).arg(state);
+        for name in ["RTSP_PORT", "RTSP_RTP_PORT", "RTSP_RTCP_PORT"] {
+            command.env(format!("SIGHTLINE_{name}"), "0");
+        }
+        command.envs(record.iter().copied()).current_dir(state);
+        let mut process = Process::start(&mut command);
+        process.collect_stdout();
+        let (rtsp_port, http_port) = process.wait_for("listening", |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            Some((event.get("rtsp_port")?.as_u64()?, event.get("http_port")?.as_u64()?))
+        });
+        support::all_settings_known(&process);
+        let tokens = std::fs::read(state.join("tokens.json")).unwrap();
+        let tokens: Value = serde_json::from_slice(&tokens).unwrap();
+        Self {
+            process,
+            rtsp_port,
+            http_port,
+            token: tokens["admin"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// FFmpeg, which publishes a picture and a tone for so many seconds.
+    fn publish(&self, name: &str, seconds: u32) -> Process {
+        let mut command = tool("ffmpeg");
+        command.args("-nostdin -v warning -re -f lavfi -i testsrc=size=320x240:rate=30".split(' '));
+        command.args("-re -f lavfi -i sine=frequency=440:sample_rate=48000".split(' '));
+        command.args(h264_of_ffmpeg(30).split(' '));
+        command.args(format!("-c:a aac -ac 1 -pix_fmt yuv420p -t {seconds}").split(' '));
+        command.args("-f rtsp -rtsp_transport tcp".split(' '));
+        Process::start(command.arg(format!("rtsp://127.0.0.1:{}/{name}", self.rtsp_port)))
+    }
+
+    /// What the API answers: status and body.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut command = tool("curl");
+        command.args(["-s", "-w", "\n%{http_code}", "-X", method]);
+        command.arg("-H").arg(format!("Authorization: Bearer {}", self.token));
+        if !body.is_empty() {
+            command.args(["-H", "Content-Type: application/json", "-d", body]);
+        }
+        let url = format!("http://127.0.0.1:{}/api/v1{path}", self.http_port);
+        let output = command.arg(url).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = text.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let mut command = tool("curl");
+        command
+            .arg("-s")
+            .arg("-H")
+            .arg(format!("Authorization: Bearer {}", self.token));
+        let url = format!("http://127.0.0.1:{}/metrics", self.http_port);
+        let output = command.arg(url).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// Waits until a stream is recorded so.
+    fn wait_for_state(&self, stream: &str, state: &str) {
+        let begun = Instant::now();
+        loop {
+            let (_, answer) = self.ask("GET", &format!("/streams/{stream}"), "");
+            if answer["recording"]["state"] == state {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {state}: {answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// SIGTERM, and what it takes.
+    fn end(self) {
+        self.process.signal(Signal::TERM);
+        let (status, said) = self.process.finish();
+        assert!(status.success(), "{said:#?}");
+        let late = said.iter().find(|line| line.contains("not on the disk in time"));
+        assert_eq!(late, None);
+    }
+}
+
+/// All files of recordings below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "mp4") {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+/// What ffprobe counts in a file: pictures, frames of sound, seconds.
+fn probe(file: &Path) -> (u64, u64, f64) {
+    let mut command = tool("ffprobe");
+    command.args("-v error -count_frames -show_streams -show_format -of json".split(' '));
+    let output = command.arg(file).output().unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}: {}",
+        file.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let probed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let frames = |kind: &str| {
+        let streams = probed["streams"].as_array().unwrap();
+        let stream = streams.iter().find(|stream| stream["codec_type"] == kind);
+        stream.map_or(0, |stream| stream["nb_read_frames"].as_str().unwrap().parse().unwrap())
+    };
+    let seconds = probed["format"]["duration"].as_str().unwrap().parse().unwrap();
+    (frames("video"), frames("audio"), seconds)
+}
+
+#[test]
+fn every_stream_is_recorded_in_files_that_are_whole_with_all_that_was_published() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Server::start(
+        state.path(),
+        &[("SIGHTLINE_RECORD_ENABLED", "true"), ("SIGHTLINE_RECORD_SEGMENT", "4s")],
+    );
+    let (status, _) = server.publish("house/door", 10).finish();
+    assert!(status.success());
+    server.end();
+    let files = files(&state.path().join("recordings/house+door"));
+    assert_eq!(files.len(), 3, "{files:?}");
+    let probed: Vec<_> = files.iter().map(|file| probe(file)).collect();
+    let pictures: u64 = probed.iter().map(|(pictures, ..)| pictures).sum();
+    let sound: u64 = probed.iter().map(|(_, sound, _)| sound).sum();
+    let seconds: f64 = probed.iter().map(|(.., seconds)| seconds).sum();
+    assert_eq!(pictures, 300, "{probed:?}");
+    // 1,024 samples of 48,000 a second; what lies before the first picture is left out.
+    assert!((460..=470).contains(&sound), "{probed:?}");
+    assert!((9.9..10.2).contains(&seconds), "{probed:?}");
+    for (_, _, seconds) in probed.iter().take(2) {
+        assert!((3.95..4.1).contains(seconds), "{probed:?}");
+    }
+}
+
+#[test]
+fn after_a_kill_the_file_is_cut_to_what_is_whole_and_recording_goes_on() {
+    let state = tempfile::tempdir().unwrap();
+    let settings = [("SIGHTLINE_RECORD_ENABLED", "true")];
+    let mut server = Server::start(state.path(), &settings);
+    let publisher = server.publish("door", 60);
+    server.wait_for_state("door", "recording");
+    std::thread::sleep(Duration::from_secs(4));
+    server.process.kill();
+    drop(publisher);
+    let server = Server::start(state.path(), &settings);
+    let publisher = server.publish("door", 60);
+    server.wait_for_state("door", "recording");
+    std::thread::sleep(Duration::from_secs(2));
+    let known_bytes = server.metric("sightline_recording_used_bytes");
+    server.end();
+    drop(publisher);
+    let files = files(&state.path().join("recordings/door"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    let (pictures, sound, seconds) = probe(&files[0]);
+    // Four seconds, but for a fragment and what the machine takes for itself.
+    assert!(
+        pictures >= 60 && sound >= 90 && seconds > 2.0,
+        "{pictures} {sound} {seconds}"
+    );
+    assert!(probe(&files[1]).0 > 0);
+    // Heads and seals are not counted.
+    let bytes = std::fs::metadata(&files[0]).unwrap().len();
+    assert!(
+        (bytes / 2..=bytes).contains(&known_bytes),
+        "the index has it: {known_bytes} of {bytes}"
+    );
+}
+
+#[test]
+fn a_clip_is_started_and_ended_by_hand_and_nothing_else_is_recorded() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Server::start(state.path(), &[]);
+    let publisher = server.publish("door", 60);
+    let path = "/streams/door/recording";
+    let begun = Instant::now();
+    while server.ask("GET", "/streams/door", "").0 != 200 {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for name in [
+        "../door.mp4",
+        "a/b.mp4",
+        "C:\\\\x",
+        "nul",
+        ".mp4",
+        "\\u202egpj.mp4",
+        "x\\u0000",
+    ] {
+        let (status, answer) = server.ask("POST", path, &format!("{{\"filename\":\"{name}\"}}"));
+        assert_eq!(status, 400, "{name}: {answer}");
+    }
+    assert_eq!(server.ask("DELETE", path, "").0, 404);
+    assert_eq!(server.ask("POST", "/streams/cellar/recording", "").0, 404);
+    let wish = "{\"filename\":\"who rang.mp4\"}";
+    let (status, answer) = server.ask("POST", path, wish);
+    assert_eq!(
+        (status, &answer["filename"]),
+        (200, &Value::from("who rang.mp4")),
+        "{answer}"
+    );
+    assert_eq!(server.ask("POST", path, wish).0, 409);
+    server.wait_for_state("door", "recording");
+    std::thread::sleep(Duration::from_secs(2));
+    let (status, answer) = server.ask("DELETE", path, "");
+    assert_eq!((status, &answer["by_hand"]), (200, &Value::Bool(false)), "{answer}");
+    server.end();
+    drop(publisher);
+    let files = files(state.path());
+    let [file] = &files[..] else { panic!("{files:?}") };
+    assert_eq!(file.file_name().unwrap(), "who rang.mp4");
+    let (pictures, sound, seconds) = probe(file);
+    assert!(
+        pictures >= 45 && sound >= 60 && seconds > 1.5,
+        "{pictures} {sound} {seconds}"
+    );
+}
