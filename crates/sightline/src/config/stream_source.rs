@@ -56,7 +56,7 @@ pub enum Place {
 pub struct SourceList(pub Vec<StreamSource>);
 
 /// Most sources of one stream.
-const MOST: usize = 8;
+pub const MOST: usize = 8;
 
 /// What the schema calls the setting.
 pub(super) const FORMAT: &str = "source of a stream, or a list of them";
@@ -97,6 +97,18 @@ const WHEP: [(&str, &str); 2] = [("whep://", "http://"), ("wheps://", "https://"
 
 /// By HTTP, or by HTTPS.
 const ONVIF: [(&str, &str); 2] = [("onvif://", "http://"), ("onvifs://", "https://")];
+
+impl Place {
+    /// The machine that is asked; `None` where that is this one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Rtsp(url) => Some(&url.host),
+            Self::Whep(url) | Self::Hls(url) => url.host_str(),
+            Self::Onvif(device) => device.service.host_str(),
+            Self::Exec(_) | Self::Lower(_) => None,
+        }
+    }
+}
 
 impl StreamSource {
     /// The place of a table with a name (`None`), where `$` is a character like others, or of a table with an expression that found this.

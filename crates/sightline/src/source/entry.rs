@@ -66,6 +66,7 @@ impl Entry {
     pub(super) fn new(name: StreamName, plan: Plan, by_expression: bool, world: &World) -> Arc<Self> {
         let rules = Rules {
             places: plan.places.len(),
+            hosts: plan.hosts(),
             on_demand: plan.on_demand,
         };
         Arc::new(Self {
@@ -223,14 +224,14 @@ pub(super) async fn supervise(entry: Arc<Entry>, supervisor: Arc<Supervisor>, be
         before.retire();
         before.gone().await;
     }
-    let mut last: Option<Why> = None;
+    let mut told = Vec::new();
     while !supervisor.shutdown.is_requested() && !entry.retired.load(Relaxed) {
         let now = supervisor.world.clock.now();
         let step = entry.look(&supervisor.world.hub, now);
         match step {
             Step::Start { place } => {
                 let ended = attempt(&entry, place, &supervisor).await;
-                entry.ended(ended, &supervisor, &mut last);
+                entry.ended(ended, &supervisor, &mut told);
             }
             // There is nothing to stop between attempts.
             Step::Stay { .. } | Step::Stop if entry.is_unneeded(now) && supervisor.forget(&entry) => break,
@@ -280,7 +281,7 @@ impl Entry {
     }
 
     /// Notes how an attempt ended, and tells the log where that is news.
-    fn ended(&self, ended: Ended, supervisor: &Supervisor, last: &mut Option<Why>) {
+    fn ended(&self, ended: Ended, supervisor: &Supervisor, told: &mut Vec<Why>) {
         let why = match ended {
             Ended::Stopped => None,
             Ended::Failed(why) => Some(why),
@@ -300,13 +301,17 @@ impl Entry {
         let retry_ms = wait.as_millis() as u64;
         match &why {
             None => tracing::info!(%stream, source, "source stopped"),
-            Some(why) if ran || last.as_ref() != Some(why) => {
+            Some(why) if ran || !told.contains(why) => {
+                // One for each of its places, and for what went wrong with it before.
+                if ran || told.len() >= 2 * self.plan.places.len() {
+                    told.clear();
+                }
+                told.push(why.clone());
                 tracing::warn!(%stream, source, reason = %why.detail, retry_ms, "source failed");
             }
             // Once is enough for one that is off for days.
             Some(why) => tracing::debug!(%stream, source, reason = %why.detail, retry_ms, "source failed again"),
         }
-        *last = why;
         self.told();
     }
 }

@@ -12,6 +12,14 @@ use crate::publish::shortened;
 const FIRST: Duration = Duration::from_secs(1);
 /// One that is off is looked for twice a minute.
 const LONGEST: Duration = Duration::from_secs(30);
+/// After a login that was refused, once, twice, … in a row. Cameras lock an account after five to ten wrong logins, for half an hour mostly: here none has
+/// more than four in half an hour.
+const AFTER_LOGIN: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(30 * 60),
+];
 /// A source that ran for so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 /// How long an on-demand source goes on for nobody: somebody who changes channels may come back, and a viewer needs a moment between asking and joining.
@@ -75,8 +83,13 @@ impl State {
 pub(super) struct Rules {
     /// Its places, at least one.
     pub(super) places: usize,
+    /// Which of them ask the same machine: the first of those, for each. Who is refused there once is not asked there again by another path.
+    pub(super) hosts: [u8; MOST_PLACES],
     pub(super) on_demand: bool,
 }
+
+/// Places of one source at the most.
+pub(super) const MOST_PLACES: usize = crate::config::stream_source::MOST;
 
 /// What goes on around it.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +123,10 @@ pub(super) struct Machine {
     lasting: bool,
     /// Rounds that failed, for the wait.
     rounds: u32,
+    /// Hosts that refused the login in this round, as bits.
+    refused: u32,
+    /// Rounds in a row in which one did.
+    refusals: usize,
     /// When somebody last needed it.
     needed: Option<Instant>,
     /// Asked no earlier, whoever needs it.
@@ -125,6 +142,8 @@ impl Machine {
             place: 0,
             lasting: true,
             rounds: 0,
+            refused: 0,
+            refusals: 0,
             needed: None,
             not_before: None,
         }
@@ -176,6 +195,8 @@ impl Machine {
     pub(super) fn runs(&mut self, now: Instant) {
         self.state = State::Running { since: now };
         self.attempts = 0;
+        self.refused = 0;
+        self.refusals = 0;
     }
 
     /// An attempt ended: `None` when it was stopped. `chance` is any number.
@@ -196,8 +217,12 @@ impl Machine {
             return;
         }
         self.lasting &= why.trouble.is_lasting() && ran.is_none();
-        if ran.is_none() && self.place + 1 < self.rules.places {
-            self.place += 1;
+        if why.trouble == Trouble::Login {
+            self.refused |= self.host(self.place);
+        }
+        let next = (self.place + 1..self.rules.places).find(|&next| self.refused & self.host(next) == 0);
+        if let Some(next) = next.filter(|_| ran.is_none()) {
+            self.place = next;
             self.wait(now, why);
             return;
         }
@@ -206,7 +231,22 @@ impl Machine {
         }
         let wait = if self.lasting { LONGEST } else { backoff(self.rounds) };
         self.rounds = self.rounds.saturating_add(1);
-        self.begin_anew(now + shortened(wait, chance), why);
+        // Whatever else is wrong: the account is asked for again in the next round.
+        let after_login = (self.refused != 0).then(|| self.after_login()).unwrap_or_default();
+        self.begin_anew(now + shortened(wait, chance).max(after_login), why);
+    }
+
+    fn after_login(&mut self) -> Duration {
+        let [.., longest] = AFTER_LOGIN;
+        let wait = AFTER_LOGIN.get(self.refusals).copied().unwrap_or(longest);
+        self.refusals = self.refusals.saturating_add(1);
+        wait
+    }
+
+    /// The machine of a place, as a bit.
+    fn host(&self, place: usize) -> u32 {
+        let first = self.rules.hosts.get(place).copied().unwrap_or_default();
+        1_u32.checked_shl(u32::from(first)).unwrap_or_default()
     }
 
     fn start(&mut self, seen: &Seen, now: Instant) -> Step {
@@ -227,6 +267,7 @@ impl Machine {
     fn begin_anew(&mut self, at: Instant, why: Why) {
         self.place = 0;
         self.lasting = true;
+        self.refused = 0;
         self.wait(at, why);
     }
 

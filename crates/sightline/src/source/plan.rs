@@ -6,6 +6,7 @@ use media::StreamName;
 use protocol::rtsp::url::Url;
 
 use super::lower::upper;
+use super::machine::MOST_PLACES;
 use crate::config::settings::{Stream, Transport};
 use crate::config::stream_key::{StreamKey, look_up};
 use crate::config::stream_source::Place;
@@ -22,6 +23,21 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// For each place the first one that asks the same machine.
+    pub(super) fn hosts(&self) -> [u8; MOST_PLACES] {
+        let mut hosts = [0; MOST_PLACES];
+        for ((number, place), host) in (0_u8..).zip(&self.places).zip(&mut hosts) {
+            let same = |other: &Place| place.host().is_some() && other.host() == place.host();
+            let first = self
+                .places
+                .iter()
+                .position(same)
+                .and_then(|first| u8::try_from(first).ok());
+            *host = first.unwrap_or(number);
+        }
+        hosts
+    }
+
     /// For the lower stream of a camera of this machine.
     pub(super) fn of_lower(camera: StreamName) -> Self {
         Self {

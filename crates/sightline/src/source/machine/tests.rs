@@ -21,7 +21,11 @@ impl World {
     #[allow(clippy::disallowed_methods, reason = "what time it is does not matter")]
     fn new(places: usize, on_demand: bool) -> Self {
         Self {
-            machine: Machine::new(Rules { places, on_demand }),
+            machine: Machine::new(Rules {
+                places,
+                hosts: HOSTS,
+                on_demand,
+            }),
             now: Instant::now(),
             seen: Seen::default(),
         }
@@ -57,6 +61,9 @@ impl World {
     }
 }
 
+/// Each place asks another machine.
+const HOSTS: [u8; MOST_PLACES] = [0, 1, 2, 3, 4, 5, 6, 7];
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -82,17 +89,52 @@ fn waits_double_to_half_a_minute_and_begin_anew_after_a_good_minute() {
 
 #[test]
 fn what_will_not_change_by_itself_waits_the_longest_at_once() {
-    for trouble in [Trouble::Login, Trouble::NotThere] {
-        let mut world = World::new(1, false);
-        world.start();
-        assert_eq!(world.fail(trouble), LONGEST, "{trouble:?}");
-    }
+    let mut world = World::new(1, false);
+    world.start();
+    assert_eq!(world.fail(Trouble::NotThere), LONGEST);
     // Not if one of several may be back soon.
     let mut world = World::new(2, false);
     world.start();
     world.fail(Trouble::Unreachable);
     world.start();
-    assert_eq!(world.fail(Trouble::Login), seconds(1));
+    assert_eq!(world.fail(Trouble::NotThere), seconds(1));
+}
+
+#[test]
+fn no_account_is_locked_by_asking() {
+    let mut world = World::new(1, false);
+    let begun = world.now;
+    let mut asked = Vec::new();
+    for _ in 0..8 {
+        world.start();
+        asked.push(world.now - begun);
+        world.fail(Trouble::Login);
+    }
+    for (at, first) in asked.iter().enumerate() {
+        let within = asked[at..].iter().filter(|later| **later - *first < seconds(1_800));
+        assert!(within.count() <= 4, "{asked:?}");
+    }
+    assert_eq!(asked[7] - asked[6], seconds(1_800), "it is asked again for ever");
+    // A good login, and all is forgotten.
+    world.start();
+    world.machine.runs(world.now);
+    world.fail(Trouble::Ended);
+    world.start();
+    assert_eq!(world.fail(Trouble::Login), AFTER_LOGIN[0]);
+}
+
+#[test]
+fn a_machine_that_refuses_the_login_is_not_asked_by_another_path() {
+    let mut world = World::new(4, false);
+    // The first three ask one camera.
+    world.machine.rules.hosts = [0, 0, 0, 3, 4, 5, 6, 7];
+    assert_eq!(world.start(), 0);
+    world.fail(Trouble::NotThere);
+    assert_eq!(world.start(), 1);
+    world.fail(Trouble::Login);
+    assert_eq!(world.start(), 3, "another camera, another account");
+    assert_eq!(world.fail(Trouble::Unreachable), AFTER_LOGIN[0]);
+    assert_eq!(world.start(), 0);
 }
 
 #[test]
@@ -148,7 +190,7 @@ fn on_demand_a_failure_is_kept_and_its_wait_holds_for_who_comes_next() {
     world.machine.wanted(world.now);
     world.start();
     world.fail(Trouble::Login);
-    let until = world.now + LONGEST;
+    let until = world.now + AFTER_LOGIN[0];
     world.pass(LINGER);
     assert_eq!(world.look(), Step::Stay { until: None });
     assert_eq!(world.machine.state(), &State::Failed(why(Trouble::Login)));
@@ -227,7 +269,7 @@ proptest! {
                     attempt = false;
                     world.machine.ended(trouble.map(why), world.now, chance);
                     if let State::Waiting { until, .. } = world.machine.state() {
-                        prop_assert!(*until - world.now <= LONGEST);
+                        prop_assert!(*until - world.now <= AFTER_LOGIN[3]);
                     }
                 }
                 Move::Runs | Move::Ends(..) => {}
