@@ -32,6 +32,7 @@ pub mod publish;
 pub mod random;
 pub mod receive;
 pub mod record;
+pub mod relay;
 pub mod rtsp;
 pub mod secret;
 pub mod serve;

@@ -15,6 +15,8 @@ mod old;
 mod password;
 mod publish;
 mod receive;
+mod record;
+mod relay;
 mod serve;
 mod top;
 mod up;
@@ -58,6 +60,8 @@ enum Command {
     Serve(serve::Serve),
     Publish(publish::Publish),
     Receive(receive::Receive),
+    Relay(relay::Relay),
+    Record(record::Record),
     Config(config::Config),
     Cameras(cameras::Cameras),
     Doctor(doctor::Doctor),
@@ -85,6 +89,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve.run(began),
         Command::Publish(publish) => publish.run(),
         Command::Receive(receive) => receive.run(),
+        Command::Relay(relay) => relay.run(),
+        Command::Record(record) => record.run(),
         Command::Config(config) => config.run(),
         Command::Cameras(cameras) => cameras.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -119,10 +125,8 @@ fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
         {
             "cameras, files and test pictures are named with --source: v4l2:/dev/video0, libcamera, test, file:PATH, exec:COMMAND"
         }
-        ErrorKind::InvalidSubcommand
-            if matches!(context(ContextKind::InvalidSubcommand), "relay" | "record" | "upload") =>
-        {
-            "this version does not have it yet; `sightline receive --display-mode save` records what it shows"
+        ErrorKind::InvalidSubcommand if context(ContextKind::InvalidSubcommand) == "upload" => {
+            "this version does not have it yet; `sightline record` records a camera"
         }
         _ => return error,
     };
@@ -131,11 +135,13 @@ fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
 }
 
 fn documented() -> clap::Command {
-    let sets: [(&str, &[&[Flag]]); 4] = [
+    let sets: [(&str, &[&[Flag]]); 6] = [
         ("up", up::Flags::FLAGS),
         ("serve", serve::Flags::FLAGS),
         ("publish", publish::Flags::FLAGS),
         ("receive", receive::Flags::FLAGS),
+        ("relay", relay::Flags::FLAGS),
+        ("record", record::Flags::FLAGS),
     ];
     flags::document(Cli::command(), &sets)
 }

@@ -48,7 +48,12 @@ pub enum From {
 impl Environment {
     /// The environment of this process over the file `.env` in its working directory.
     pub fn of_process() -> Self {
-        let mut environment = Self::of_file(Path::new(".env"));
+        Self::of_process_over(Path::new(".env"))
+    }
+
+    /// The environment of this process over such a file.
+    pub fn of_process_over(path: &Path) -> Self {
+        let mut environment = Self::of_file(path);
         // Variables that are not UTF-8 are none of ours.
         let process =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -21,6 +21,7 @@ pub mod onvif_url;
 pub mod problem;
 pub mod record;
 pub mod reference;
+pub mod seconds;
 pub mod settings;
 pub mod socket_url;
 pub mod stream_key;

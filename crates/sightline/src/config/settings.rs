@@ -7,7 +7,7 @@
 
 mod camera;
 mod client;
-mod record;
+mod relay;
 mod tls;
 mod user;
 mod webhook;
@@ -30,7 +30,7 @@ use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
 pub use camera::{Camera, Corner, Encoder};
 pub use client::{DisplayMode, Publish, Receive, Transport};
-pub use record::{Record, RecordOfStream};
+pub use relay::Relay;
 pub use tls::{Acme, AcmeChallenge, Tls};
 pub use user::User;
 pub use webhook::Webhook;
@@ -82,6 +82,9 @@ pub struct Settings {
     pub publish: Publish,
     /// `sightline receive`: measure, show or save a stream.
     pub receive: Receive,
+    /// `sightline relay`: a camera whose stream is sent on, written as HLS, recorded, or all of it, one table for each, with a name of its own:
+    /// [relay.garden]. A server (`up`, `serve`) does nothing with them.
+    pub relay: BTreeMap<Name, Relay>,
 }
 
 /// Where the program listens and keeps its state.

@@ -14,7 +14,7 @@ use protocol::rtsp::url::{InvalidUrl, Url};
 use super::authority::{Directory, Domain};
 use super::destination::ForwardUrl;
 use super::hook::Hook;
-use super::record::FreeSpace;
+use super::seconds::{Seconds, SegmentTime};
 use super::socket_url::SocketUrl;
 use super::stream_key::StreamKey;
 use super::stream_source::StreamSource;
@@ -523,6 +523,8 @@ macro_rules! text_settings {
 
 text_settings! {
     Span as "time span" [] "a time span such as \"5s\"";
+    Seconds as "time in seconds" ["number"] "a time in seconds such as 60";
+    SegmentTime as "length of a segment in seconds" ["number"] "a length in seconds such as 60";
     Bitrate as "bitrate" ["number"] "a bitrate such as \"800k\"";
     Bytes as "amount of bytes" [] "an amount of bytes such as \"16MiB\"";
     Size as "size" [] "a size such as \"640x480\"";

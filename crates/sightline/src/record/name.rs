@@ -20,7 +20,21 @@ use media::{StreamName, WallTime};
 /// Paths for a segment, to be tried in this order: the next where one is taken.
 pub fn segments(camera: &StreamName, start: WallTime, zone: &TimeZone) -> impl Iterator<Item = PathBuf> + use<> {
     let local = local(start, zone);
-    let stem = format!(
+    numbered(folder(camera, local), stem(local))
+}
+
+/// The same in one folder, without the camera's and the day's: as `sightline relay` writes them.
+pub fn flat(start: WallTime, zone: &TimeZone) -> impl Iterator<Item = PathBuf> + use<> {
+    numbered(PathBuf::new(), stem(local(start, zone)))
+}
+
+/// `segment_YYYYMMDD_HHMMSS`, in local time.
+pub fn stem_of(start: WallTime, zone: &TimeZone) -> String {
+    stem(local(start, zone))
+}
+
+fn stem(local: DateTime) -> String {
+    format!(
         "segment_{:04}{:02}{:02}_{:02}{:02}{:02}",
         local.year(),
         local.month(),
@@ -28,8 +42,7 @@ pub fn segments(camera: &StreamName, start: WallTime, zone: &TimeZone) -> impl I
         local.hour(),
         local.minute(),
         local.second()
-    );
-    numbered(folder(camera, local), stem)
+    )
 }
 
 /// Paths for a clip, likewise.

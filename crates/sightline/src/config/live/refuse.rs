@@ -12,7 +12,22 @@ use super::{Refused, Why};
 /// What steps that came by HTTP may not do.
 pub(super) fn by_http(before: &Settings, after: &Settings) -> Result<(), Refused> {
     programs(before, after)?;
+    relays(before, after)?;
     reach(before, after)
+}
+
+/// A relay writes into folders and asks whatever it is told to, as whoever starts it.
+fn relays(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    let message = "settings of `sightline relay` are not taken by HTTP, or whoever has the admin's token could write into any folder; write it into the settings file";
+    let news = after.relay.iter();
+    let news = news.filter(|(name, relay)| before.relay.get(*name) != Some(*relay));
+    let problems: Vec<Problem> = news
+        .map(|(name, _)| problem(None, &format!("relay.{}", name.0), message))
+        .collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::new(Why::Reach, problems)),
+    }
 }
 
 /// Steps come by HTTP, and whoever may change settings there shall not be able to run programs as our user by that: what runs, the file says, which

@@ -1,0 +1,331 @@
+//! Recordings: `segment_YYYYMMDD_HHMMSS.mp4` in one folder.
+//!
+//! Belongs here: fragments into files with names, what is done after a failure and after a kill, what goes when it is old. Does not belong here: where files
+//! and fragments begin ([`media::recording::Cutter`]), one file ([`crate::record::segment`]).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use media::hub::Entry;
+use media::recording::{Cutter, Fragment, Head, Limits, Start, Told};
+use media::{Capture, CaptureSource, Clock, StreamName, Track};
+
+use super::age;
+use super::brake::Brake;
+use super::plan::Output;
+use super::writer::{Figures, Writer};
+use crate::clock::{wall_at, zone};
+use crate::record::name;
+use crate::record::segment::{self, Failed, Recovered, Segment, Step};
+use crate::record::storage::{Storage, System};
+
+/// Where others put what they are done with. Made, and never touched.
+const PROCESSED: &str = "processed";
+/// How often what is written is made durable.
+const SYNC: Duration = Duration::from_secs(5);
+/// How often it is looked for what is old.
+const LOOK_FOR_OLD: Duration = Duration::from_secs(60);
+/// Files that are looked through at the start, newest first: each kill leaves one that is not finished.
+const LOOKED_THROUGH: usize = 3;
+/// A keyframe that comes a little early begins a file: cameras are not exact.
+const EARLY: Duration = Duration::from_millis(250);
+/// A capture time that is further from the arrival is that of a camera whose clock is wrong.
+const PLAUSIBLE_US: i64 = 5_000_000;
+
+/// Records one camera.
+pub(super) struct Recorder {
+    camera: StreamName,
+    output: Output,
+    storage: System,
+    clock: Arc<dyn Clock>,
+    figures: Arc<Figures>,
+    cutter: Option<Cutter>,
+    fragments: Vec<Fragment>,
+    file: Option<Segment<<System as Storage>::File>>,
+    run: u64,
+    number: u32,
+    brake: Brake,
+    synced: Instant,
+    looked: Instant,
+    written: Instant,
+}
+
+impl Recorder {
+    pub(super) fn new(camera: StreamName, output: Output, clock: Arc<dyn Clock>, figures: Arc<Figures>) -> Self {
+        let now = clock.now();
+        Self {
+            camera,
+            storage: System::new(output.folder.clone()),
+            output,
+            clock,
+            figures,
+            cutter: None,
+            fragments: Vec::new(),
+            file: None,
+            run: 0,
+            number: 0,
+            brake: Brake::default(),
+            synced: now,
+            looked: now,
+            written: now,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let segment = self.output.segment;
+        Limits {
+            file: segment - EARLY.min(segment / 10),
+            ..Limits::default()
+        }
+    }
+
+    /// Writes the fragments that are complete.
+    fn write(&mut self) {
+        let mut fragments = std::mem::take(&mut self.fragments);
+        for fragment in fragments.drain(..) {
+            if let Some(start) = &fragment.start {
+                self.finish();
+                self.begin(start);
+            }
+            self.append(&fragment);
+        }
+        self.fragments = fragments;
+    }
+
+    fn append(&mut self, fragment: &Fragment) {
+        let told = Told {
+            end_90k: fragment.end_90k,
+            wall: self.clock.wall(),
+        };
+        let Some(file) = &mut self.file else {
+            self.figures.left_out.add(1);
+            return self.begin_later();
+        };
+        if let Err(failed) = file.append(&fragment.bytes, &told) {
+            self.figures.left_out.add(1);
+            self.fails(&failed);
+        }
+    }
+
+    /// With the next keyframe.
+    fn begin_later(&mut self) {
+        if let Some(cutter) = &mut self.cutter {
+            cutter.end_file();
+        }
+    }
+
+    fn begin(&mut self, start: &Start) {
+        if !self.brake.lets_begin(self.clock.now()) {
+            return;
+        }
+        let wall = start.capture.at;
+        if start.continues && self.run != 0 {
+            self.number = self.number.saturating_add(1);
+        } else {
+            self.run = wall.unix_micros().unsigned_abs();
+            self.number = 0;
+        }
+        let head = Head {
+            // It is no storage of an index: nobody looks for it by a number.
+            storage: [0; 16],
+            camera: self.camera.clone(),
+            run: self.run,
+            number: self.number,
+            start: wall,
+        };
+        for path in name::flat(wall, &zone()) {
+            match Segment::create(&self.storage, &path, &head, &start.init_segment) {
+                Ok(file) => {
+                    self.file = Some(file);
+                    return;
+                }
+                Err(Failed {
+                    step: Step::Create,
+                    error,
+                    ..
+                }) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(failed) => return self.fails(&failed),
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        let (path, bytes) = (file.path().to_owned(), file.bytes());
+        let finished = file.finish(&self.storage);
+        self.written = self.clock.now();
+        self.figures.left_out.add(u64::from(finished.lost_fragments));
+        if let Some(failed) = finished.failed {
+            return self.fails(&failed);
+        }
+        if self.brake.succeeded() {
+            self.figures.failing(false);
+            tracing::info!(camera = %self.camera, "recordings are written again");
+        }
+        if finished.kept.is_some() {
+            tracing::debug!(camera = %self.camera, file = %path.display(), bytes, "recorded");
+            self.figures.finished(path, bytes);
+        }
+    }
+
+    /// The file is given up, and none is begun for a while.
+    fn fails(&mut self, failed: &Failed) {
+        self.figures.failing(true);
+        if let Some(wait) = self.brake.failed(self.clock.now()) {
+            let retry_ms = wait.as_millis() as u64;
+            let folder = self.output.folder.display();
+            tracing::error!(camera = %self.camera, %folder, reason = %failed, retry_ms, "cannot record; what comes meanwhile is lost");
+        }
+        if let Some(file) = self.file.take() {
+            // What it says was said.
+            let lost = file.finish(&self.storage).lost_fragments;
+            self.figures.left_out.add(u64::from(lost));
+        }
+        self.begin_later();
+    }
+
+    /// When a picture was taken, by our clock: that of a camera may be in another year.
+    fn capture(&self, capture: Capture, published: Instant) -> Capture {
+        let arrived = wall_at(&*self.clock, published);
+        if (0..PLAUSIBLE_US).contains(&arrived.micros_since(capture.at)) {
+            return capture;
+        }
+        Capture {
+            at: arrived,
+            source: CaptureSource::Arrival,
+        }
+    }
+
+    /// What a process that was killed left.
+    fn recover(&self) -> io::Result<()> {
+        let leftovers = segment::sweep(&self.storage, Path::new(""))?;
+        if leftovers > 0 {
+            tracing::info!(camera = %self.camera, files = leftovers, "files without a beginning, of a process that was killed, are removed");
+        }
+        let files = self.recordings()?;
+        for (_, path) in files.iter().rev().take(LOOKED_THROUGH) {
+            let file = path.display();
+            match segment::recover(&self.storage, path) {
+                Ok(Recovered::Whole {
+                    cut_bytes: 1.., whole, ..
+                }) => {
+                    tracing::info!(camera = %self.camera, %file, fragments = whole.fragments, "the recording of a process that was killed is mended");
+                }
+                Ok(Recovered::Damaged { behind_bytes, .. }) => {
+                    tracing::warn!(camera = %self.camera, %file, behind_bytes, "a recording is damaged in its middle; it is left as it is");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(camera = %self.camera, %file, %error, "cannot look through a recording"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Recordings by their last change in microseconds, oldest first.
+    fn recordings(&self) -> io::Result<Vec<(i64, PathBuf)>> {
+        let paths = self.storage.list(Path::new(""))?.into_iter();
+        let mut files: Vec<_> = paths
+            .filter(|path| is_recording(path))
+            .filter_map(|path| Some((changed_us(&self.output.folder.join(&path))?, path)))
+            .collect();
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    fn remove_old(&mut self, now: Instant, keep: Duration) {
+        let files = match self.recordings() {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::debug!(camera = %self.camera, %error, "cannot look for old recordings");
+                return;
+            }
+        };
+        let changed: Vec<i64> = files.iter().map(|(changed, _)| *changed).collect();
+        let idle = now.saturating_duration_since(self.written);
+        let idle = if self.file.is_some() { Duration::ZERO } else { idle };
+        let expired = age::expired(&changed, idle, 2 * self.output.segment, keep);
+        for (_, path) in files.iter().take(expired) {
+            if let Err(error) = self.storage.remove(path) {
+                tracing::warn!(camera = %self.camera, file = %path.display(), %error, "cannot remove an old recording");
+            }
+        }
+    }
+}
+
+impl Writer for Recorder {
+    fn open(&mut self) {
+        let processed = fs::create_dir_all(self.output.folder.join(PROCESSED));
+        if let Err(error) = processed.and_then(|()| self.recover()) {
+            let folder = self.output.folder.display();
+            tracing::warn!(camera = %self.camera, %folder, %error, "cannot look for what an earlier process left");
+        }
+    }
+
+    fn tracks(&mut self, tracks: &Arc<[Track]>) {
+        match Cutter::new(tracks, self.limits()) {
+            Ok(cutter) => self.cutter = Some(cutter),
+            Err(error) => {
+                self.cutter = None;
+                tracing::error!(camera = %self.camera, reason = %error, "the stream cannot be recorded");
+            }
+        }
+    }
+
+    fn frame(&mut self, entry: &Entry) {
+        let mut frame = entry.frame.clone();
+        frame.capture = self.capture(frame.capture, entry.published);
+        let Some(cutter) = &mut self.cutter else { return };
+        if let Err(error) = cutter.frame(frame, &mut self.fragments) {
+            self.figures.left_out.add(1);
+            tracing::debug!(camera = %self.camera, reason = %error, "a frame is not recorded");
+        }
+        self.write();
+    }
+
+    fn gap(&mut self) {
+        if let Some(cutter) = &mut self.cutter {
+            cutter.interrupt(&mut self.fragments);
+        }
+        self.write();
+        self.finish();
+    }
+
+    fn look(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.synced) >= SYNC {
+            self.synced = now;
+            if let Some(Err(failed)) = self.file.as_mut().map(Segment::sync) {
+                self.fails(&failed);
+            }
+        }
+        let every = LOOK_FOR_OLD.min(self.output.segment);
+        if let Some(keep) = self.output.retention
+            && now.saturating_duration_since(self.looked) >= every
+        {
+            self.looked = now;
+            self.remove_old(now, keep);
+        }
+    }
+}
+
+/// `segment_YYYYMMDD_HHMMSS.mp4`, with a number behind it or without: other files are not ours.
+fn is_recording(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = name.strip_prefix("segment_").and_then(|rest| rest.strip_suffix(".mp4"));
+    let mut parts = stem.into_iter().flat_map(|stem| stem.split('_'));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut long = |digits: usize| parts.next().is_some_and(|part| part.len() == digits && is_number(part));
+    long(8) && long(6) && parts.next().is_none_or(is_number) && parts.next().is_none()
+}
+
+/// When a file was changed last, in microseconds since 1970; 0 where that is not known.
+pub(super) fn changed_us(path: &Path) -> Option<i64> {
+    let changed = fs::metadata(path).ok()?.modified().ok()?;
+    let since = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(media::time::micros(since))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Recordings of a camera, written into a folder by a clock of their own.
+
+use media::recording::Scanner;
+use testkit::stream::Settings;
+
+use super::*;
+use crate::relay::tests::{Camera, changed_at, files, name, output};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn recorder(folder: &Path, camera: &Camera, retention: Option<Duration>) -> Recorder {
+    let output = output(folder, 2 * SECOND, retention);
+    let mut recorder = Recorder::new(name(), output, Arc::clone(&camera.clock) as _, Arc::default());
+    recorder.open();
+    recorder.tracks(&camera.tracks());
+    recorder
+}
+
+fn write(recorder: &mut Recorder, camera: &mut Camera, frames: usize) {
+    for entry in camera.frames(frames) {
+        recorder.frame(&entry);
+    }
+}
+
+/// Fragments of a file, which is whole.
+fn fragments(path: &Path) -> u32 {
+    let bytes = fs::read(path).unwrap();
+    let media::recording::Found::Whole(_, at) = media::recording::Head::read(&bytes) else {
+        panic!("{}", path.display())
+    };
+    let mut scanner = Scanner::new();
+    scanner.push(&bytes[at..]);
+    assert_eq!(scanner.whole().bytes as usize, bytes.len() - at, "{}", path.display());
+    scanner.whole().fragments
+}
+
+#[test]
+fn files_follow_each_other_and_processed_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut recorder = recorder(folder.path(), &camera, None);
+    write(&mut recorder, &mut camera, 200);
+    recorder.gap();
+    let names = files(folder.path());
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(names.iter().all(|name| is_recording(Path::new(name))), "{names:?}");
+    assert!(folder.path().join(PROCESSED).is_dir());
+    // Two seconds each, of fragments of two thirds.
+    let fragments: Vec<u32> = names.iter().map(|name| fragments(&folder.path().join(name))).collect();
+    assert_eq!(fragments[..3], [3, 3, 3], "{fragments:?}");
+    assert_eq!(recorder.figures.files.get(), 4);
+    assert_eq!(recorder.figures.left_out.get(), 0);
+}
+
+#[test]
+fn what_a_kill_leaves_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut first = recorder(folder.path(), &camera, None);
+    write(&mut first, &mut camera, 95);
+    std::mem::forget(first);
+    let torn = folder.path().join(files(folder.path()).pop().unwrap());
+    let mut bytes = fs::read(&torn).unwrap();
+    bytes.extend_from_slice(&[0, 0, 9, 9, b'm', b'o', b'o', b'f', 1, 2, 3]);
+    fs::write(&torn, bytes).unwrap();
+    fs::write(folder.path().join(".segment_20261122_191500.mp4.new"), "half").unwrap();
+    fs::write(
+        folder.path().join(PROCESSED).join("segment_20260101_000000.mp4"),
+        "theirs",
+    )
+    .unwrap();
+    let before = files(folder.path()).len();
+    let mut second = recorder(folder.path(), &camera, None);
+    assert_eq!(files(folder.path()).len(), before - 1, "what had no head yet is gone");
+    assert!(fragments(&torn) > 0);
+    write(&mut second, &mut camera, 70);
+    second.gap();
+    for name in files(folder.path()) {
+        assert!(fragments(&folder.path().join(name)) > 0);
+    }
+    let theirs = fs::read(folder.path().join(PROCESSED).join("segment_20260101_000000.mp4")).unwrap();
+    assert_eq!(theirs, b"theirs");
+}
+
+#[test]
+fn other_parameter_sets_begin_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut recorder = recorder(folder.path(), &camera, None);
+    write(&mut recorder, &mut camera, 30);
+    camera.video.resize(320, 240);
+    write(&mut recorder, &mut camera, 30);
+    recorder.gap();
+    assert_eq!(files(folder.path()).len(), 2);
+    assert_eq!(recorder.figures.left_out.get(), 0);
+}
+
+#[test]
+fn a_camera_in_another_year_is_named_by_our_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let recorder = recorder(folder.path(), &camera, None);
+    let entry = camera.frames(1).remove(0);
+    let capture = entry.frame.capture;
+    assert_eq!(recorder.capture(capture, entry.published), capture);
+    for wrong_us in [0, camera.clock.wall().unix_micros() + 1_000_000] {
+        let at = media::WallTime::from_unix_micros(wrong_us);
+        let told = recorder.capture(Capture { at, ..capture }, entry.published);
+        assert_eq!((told.at, told.source), (capture.at, CaptureSource::Arrival));
+    }
+}
+
+#[test]
+fn old_recordings_go_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = Camera::new(Settings::default());
+    let mut recorder = recorder(folder.path(), &camera, Some(20 * SECOND));
+    for second in 0..30 {
+        let name = format!("segment_20261122_1915{second:02}.mp4");
+        fs::write(folder.path().join(&name), "").unwrap();
+        changed_at(folder.path().join(name), 1_000 + 2 * second);
+    }
+    for other in [
+        "segment_mine.mp4",
+        "segment_20261122_191500.mp4.txt",
+        "processed/segment_20261122_191500.mp4",
+    ] {
+        fs::write(folder.path().join(other), "").unwrap();
+    }
+    recorder.remove_old(camera.clock.now(), 20 * SECOND);
+    let there = files(folder.path());
+    assert_eq!(there.len(), 2 + 11, "{there:?}");
+    assert!(folder.path().join("processed/segment_20261122_191500.mp4").exists());
+    assert!(there.contains(&"segment_20261122_191529.mp4".to_owned()));
+}
+
+#[test]
+fn a_folder_that_fails_is_said_waited_for_and_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut recorder = recorder(folder.path(), &camera, None);
+    write(&mut recorder, &mut camera, 130);
+    // What cannot be made: something else has its name until the head is durable.
+    let stems = (0..6).map(|second| name::stem_of(camera.clock.wall().offset_micros(second * 1_000_000), &zone()));
+    let in_the_way: Vec<PathBuf> = stems
+        .map(|stem| folder.path().join(format!(".{stem}.mp4.new")))
+        .collect();
+    in_the_way.iter().for_each(|path| fs::create_dir(path).unwrap());
+    write(&mut recorder, &mut camera, 150);
+    let is_failing = |recorder: &Recorder| recorder.figures.is_failing.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(is_failing(&recorder) && recorder.figures.left_out.get() > 0);
+    in_the_way.iter().for_each(|path| fs::remove_dir(path).unwrap());
+    write(&mut recorder, &mut camera, 400);
+    recorder.gap();
+    assert!(!is_failing(&recorder));
+    assert!(files(folder.path()).len() >= 4, "{:?}", files(folder.path()));
+}
