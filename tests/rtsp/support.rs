@@ -16,7 +16,6 @@ use media::stamp;
 pub(crate) use machine::Machine;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-pub(crate) use testkit::ports::free as free_port;
 
 /// Longest wait for anything on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +43,11 @@ pub(crate) fn with_settings_of_its_own(mut command: Command) -> Command {
         command.env(format!("SIGHTLINE_{port}"), "0");
     }
     command
+}
+
+/// A port that nobody listens at.
+pub(crate) fn free_port() -> u16 {
+    testkit::ports::free()
 }
 
 /// A tool that must be there. A test without it fails: nothing is skipped.
