@@ -232,7 +232,10 @@ impl Machine {
         let wait = if self.lasting { LONGEST } else { backoff(self.rounds) };
         self.rounds = self.rounds.saturating_add(1);
         // Whatever else is wrong: the account is asked for again in the next round.
-        let after_login = (self.refused != 0).then(|| self.after_login()).unwrap_or_default();
+        let after_login = match self.refused {
+            0 => Duration::ZERO,
+            _ => self.after_login(),
+        };
         self.begin_anew(now + shortened(wait, chance).max(after_login), why);
     }
 
