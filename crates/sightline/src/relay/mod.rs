@@ -27,6 +27,7 @@ use media::hub::{self, Event, Hub, Stream};
 use media::stats::Counter;
 use media::{Clock, StreamName};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::events::Events;
 use crate::forward::{self, Forwarder};
@@ -84,6 +85,21 @@ struct Relayed {
     frames: Arc<Counter>,
 }
 
+impl Relayed {
+    /// Hands its frames to the threads that write.
+    fn feed(&self, hub: &Hub, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> JoinHandle<()> {
+        let queues = self.working.iter().map(|working| Arc::clone(&working.queue));
+        let feed = Feed {
+            name: self.camera.name.clone(),
+            queues: queues.collect(),
+            frames: Arc::clone(&self.frames),
+            hub: hub.clone(),
+            clock: Arc::clone(clock),
+        };
+        tokio::spawn(feed.run(shutdown.clone()))
+    }
+}
+
 /// Runs until a signal comes.
 ///
 /// # Errors
@@ -135,21 +151,9 @@ async fn relay(program: &Program, shutdown: Shutdown) -> Result<(), Error> {
     for camera in &program.cameras {
         relayed.push(start(camera, clock)?);
     }
-    let feeds: Vec<_> = (relayed.iter())
-        .map(|relayed| {
-            let feed = Feed {
-                name: relayed.camera.name.clone(),
-                queues: relayed
-                    .working
-                    .iter()
-                    .map(|working| Arc::clone(&working.queue))
-                    .collect(),
-                frames: Arc::clone(&relayed.frames),
-                hub: hub.clone(),
-                clock: Arc::clone(clock),
-            };
-            tokio::spawn(feed.run(shutdown.clone()))
-        })
+    let feeds: Vec<_> = relayed
+        .iter()
+        .map(|relayed| relayed.feed(&hub, clock, &shutdown))
         .collect();
     let streams = plan::streams(&program.cameras);
     sources.set(&streams);

@@ -499,3 +499,23 @@ fn private_addresses_are_not_taken_from_callers() {
     live.apply(&remove("webhook.own"), &somebody()).unwrap();
     assert_eq!(live.now().webhook.len(), 1);
 }
+
+/// Whoever may change settings by HTTP shall not choose what the next relay asks, and into which folders it writes.
+#[test]
+fn what_a_relay_does_is_not_taken_from_callers() {
+    let text = "[relay.door]\nsource = \"rtsp://10.0.0.4/1\"\nrecord_dir = \"/mnt/door\"\n";
+    let given = given(Some(text));
+    let live = given.live();
+    for edit in [
+        set("relay.door.record_dir", "/etc"),
+        set("relay.door.source", "rtsp://10.0.0.5/1"),
+    ] {
+        let refused = live.apply(&edit, &somebody()).unwrap_err();
+        assert_eq!(
+            (refused.why, refused.problems[0].key.as_str()),
+            (Why::Reach, "relay.door")
+        );
+    }
+    assert_eq!(given.text(), text);
+    live.apply(&remove("relay.door"), &somebody()).unwrap();
+}
