@@ -24,7 +24,7 @@ mod search;
 mod table;
 
 pub use clip::{Entry, Header, NotOurs, moof_bytes};
-pub use cutter::{Cutter, Fragment, Limits, Start};
+pub use cutter::{Cutter, Fragment, Limits, MAX_FILE, Start};
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
 pub use room::{Completion, NoRoom, Patch, complete};
 pub use scan::{Fault, Scanner};

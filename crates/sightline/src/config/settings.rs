@@ -7,6 +7,7 @@
 
 mod camera;
 mod client;
+mod record;
 mod relay;
 mod tls;
 mod user;
@@ -30,6 +31,7 @@ use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
 pub use camera::{Camera, Corner, Encoder};
 pub use client::{DisplayMode, Publish, Receive, Transport};
+pub use record::{Record, RecordOfStream};
 pub use relay::Relay;
 pub use tls::{Acme, AcmeChallenge, Tls};
 pub use user::User;

@@ -14,6 +14,7 @@ use protocol::rtsp::url::{InvalidUrl, Url};
 use super::authority::{Directory, Domain};
 use super::destination::ForwardUrl;
 use super::hook::Hook;
+use super::record::FreeSpace;
 use super::seconds::{Seconds, SegmentTime};
 use super::socket_url::SocketUrl;
 use super::stream_key::StreamKey;

@@ -51,6 +51,7 @@ use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::machine::Machine;
 use crate::net::Gate;
+use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
@@ -88,8 +89,8 @@ pub struct Settings {
     pub live: Arc<Live>,
     /// What newcomers come through.
     pub gate: Gate,
-    /// What is recorded; `None`: nothing is.
-    pub recordings: Option<Arc<Library>>,
+    /// What is recorded.
+    pub library: Arc<Library>,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.

@@ -70,7 +70,7 @@ struct Wishes {
     patience: Patience,
     /// Streams that this machine is about to give.
     soon: Vec<StreamName>,
-    recordings: Option<Arc<Library>>,
+    library: Option<Arc<Library>>,
 }
 
 impl Default for Wishes {
@@ -83,7 +83,7 @@ impl Default for Wishes {
             status_clients: 100,
             patience: Patience::default(),
             soon: Vec::new(),
-            recordings: None,
+            library: None,
         }
     }
 }
@@ -173,7 +173,7 @@ impl World {
             recordings: Arc::clone(&recordings),
             live: live(&state),
             gate: net::Gate::default(),
-            recordings: wishes.recordings.clone(),
+            library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None)),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));

@@ -1,7 +1,8 @@
 //! Recordings on disk.
 //!
-//! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), what disks are to them ([`storage`]), and who writes them
-//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]). Does not belong here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
+//! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), what disks are to them ([`storage`]), who writes them
+//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]), finding and playing them ([`library`], [`play`]). Does not belong
+//! here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
 //!
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
 
@@ -12,6 +13,9 @@ pub mod index;
 pub mod library;
 pub mod name;
 pub mod play;
+pub mod queue;
+pub mod recorder;
+pub mod report;
 pub mod retention;
 pub mod segment;
 pub mod service;

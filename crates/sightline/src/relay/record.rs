@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use media::hub::Entry;
-use media::recording::{Cutter, Fragment, Head, Limits, Start, Told};
+use media::recording::{Cutter, Fragment, Fragments, Head, Limits, Start, Told};
 use media::{Capture, CaptureSource, Clock, StreamName, Track};
 
 use super::age;
@@ -19,7 +19,7 @@ use super::plan::Output;
 use super::writer::{Figures, Writer};
 use crate::clock::{wall_at, zone};
 use crate::record::name;
-use crate::record::segment::{self, Failed, Recovered, Segment, Step};
+use crate::record::segment::{self, Failed, Finished, Recovered, Segment, Step};
 use crate::record::storage::{Storage, System};
 
 /// Where others put what they are done with. Made, and never touched.
@@ -39,12 +39,13 @@ const PLAUSIBLE_US: i64 = 5_000_000;
 pub(super) struct Recorder {
     camera: StreamName,
     output: Output,
-    storage: System,
+    /// `None`: it is to be opened, as at the start and after an error.
+    storage: Option<System>,
     clock: Arc<dyn Clock>,
     figures: Arc<Figures>,
     cutter: Option<Cutter>,
     fragments: Vec<Fragment>,
-    file: Option<Segment<<System as Storage>::File>>,
+    file: Option<Open>,
     run: u64,
     number: u32,
     brake: Brake,
@@ -53,12 +54,25 @@ pub(super) struct Recorder {
     written: Instant,
 }
 
+/// The file that is being written, and what completes it.
+struct Open {
+    segment: Segment<<System as Storage>::File>,
+    table: Fragments,
+    first_shown_90k: u32,
+}
+
+impl Open {
+    fn finish(self, storage: &System) -> Finished {
+        self.segment.finish(storage, Some((&self.table, self.first_shown_90k)))
+    }
+}
+
 impl Recorder {
     pub(super) fn new(camera: StreamName, output: Output, clock: Arc<dyn Clock>, figures: Arc<Figures>) -> Self {
         let now = clock.now();
         Self {
             camera,
-            storage: System::new(output.folder.clone()),
+            storage: None,
             output,
             clock,
             figures,
@@ -104,9 +118,16 @@ impl Recorder {
             self.figures.left_out.add(1);
             return self.begin_later();
         };
-        if let Err(failed) = file.append(&fragment.bytes, &told) {
+        if let Err(failed) = file.segment.append(&fragment.bytes, &told) {
             self.figures.left_out.add(1);
-            self.fails(&failed);
+            return self.fails(&failed);
+        }
+        let listed = file
+            .table
+            .push(fragment.bytes.len(), fragment.duration_90k, fragment.keyframe);
+        if let Err(error) = listed {
+            // The file is whole without it; players seek by reading it.
+            tracing::debug!(camera = %self.camera, %error, "a fragment has no place in the table of its file");
         }
     }
 
@@ -137,9 +158,21 @@ impl Recorder {
             start: wall,
         };
         for path in name::flat(wall, &zone()) {
-            match Segment::create(&self.storage, &path, &head, &start.init_segment) {
-                Ok(file) => {
-                    self.file = Some(file);
+            let created = self
+                .storage()
+                .map_err(|error| Failed {
+                    step: Step::Create,
+                    path: path.clone(),
+                    error,
+                })
+                .and_then(|storage| Segment::create(storage, &path, &head, &start.init_segment));
+            match created {
+                Ok(segment) => {
+                    self.file = Some(Open {
+                        segment,
+                        table: Fragments::new(),
+                        first_shown_90k: start.first_shown_90k,
+                    });
                     return;
                 }
                 Err(Failed {
@@ -153,9 +186,11 @@ impl Recorder {
     }
 
     fn finish(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        let (path, bytes) = (file.path().to_owned(), file.bytes());
-        let finished = file.finish(&self.storage);
+        let (Some(file), Some(storage)) = (self.file.take(), &self.storage) else {
+            return;
+        };
+        let (path, bytes) = (file.segment.path().to_owned(), file.segment.bytes());
+        let finished = file.finish(storage);
         self.written = self.clock.now();
         self.figures.left_out.add(u64::from(finished.lost_fragments));
         if let Some(failed) = finished.failed {
@@ -179,12 +214,25 @@ impl Recorder {
             let folder = self.output.folder.display();
             tracing::error!(camera = %self.camera, %folder, reason = %failed, retry_ms, "cannot record; what comes meanwhile is lost");
         }
-        if let Some(file) = self.file.take() {
+        let storage = self.storage.take();
+        if let (Some(file), Some(storage)) = (self.file.take(), &storage) {
             // What it says was said.
-            let lost = file.finish(&self.storage).lost_fragments;
+            let lost = file.finish(storage).lost_fragments;
             self.figures.left_out.add(u64::from(lost));
         }
         self.begin_later();
+    }
+
+    /// The folder as it is now. One that was opened stays the same whatever is done to its path, so it is opened anew after each error.
+    fn storage(&mut self) -> io::Result<&System> {
+        let opened = match self.storage.take() {
+            Some(storage) => storage,
+            None => {
+                fs::create_dir_all(self.output.folder.join(PROCESSED))?;
+                System::plain(&self.output.folder)?
+            }
+        };
+        Ok(self.storage.insert(opened))
     }
 
     /// When a picture was taken, by our clock: that of a camera may be in another year.
@@ -200,15 +248,15 @@ impl Recorder {
     }
 
     /// What a process that was killed left.
-    fn recover(&self) -> io::Result<()> {
-        let leftovers = segment::sweep(&self.storage, Path::new(""))?;
+    fn recover(&mut self) -> io::Result<()> {
+        let leftovers = segment::sweep(self.storage()?, Path::new(""))?;
         if leftovers > 0 {
             tracing::info!(camera = %self.camera, files = leftovers, "files without a beginning, of a process that was killed, are removed");
         }
         let files = self.recordings()?;
         for (_, path) in files.iter().rev().take(LOOKED_THROUGH) {
             let file = path.display();
-            match segment::recover(&self.storage, path) {
+            match segment::recover(self.storage()?, path) {
                 Ok(Recovered::Whole {
                     cut_bytes: 1.., whole, ..
                 }) => {
@@ -225,8 +273,8 @@ impl Recorder {
     }
 
     /// Recordings by their last change in microseconds, oldest first.
-    fn recordings(&self) -> io::Result<Vec<(i64, PathBuf)>> {
-        let paths = self.storage.list(Path::new(""))?.into_iter();
+    fn recordings(&mut self) -> io::Result<Vec<(i64, PathBuf)>> {
+        let paths = self.storage()?.list(Path::new(""))?.into_iter();
         let mut files: Vec<_> = paths
             .filter(|path| is_recording(path))
             .filter_map(|path| Some((changed_us(&self.output.folder.join(&path))?, path)))
@@ -248,7 +296,7 @@ impl Recorder {
         let idle = if self.file.is_some() { Duration::ZERO } else { idle };
         let expired = age::expired(&changed, idle, 2 * self.output.segment, keep);
         for (_, path) in files.iter().take(expired) {
-            if let Err(error) = self.storage.remove(path) {
+            if let Err(error) = self.storage().and_then(|storage| storage.remove(path)) {
                 tracing::warn!(camera = %self.camera, file = %path.display(), %error, "cannot remove an old recording");
             }
         }
@@ -257,8 +305,7 @@ impl Recorder {
 
 impl Writer for Recorder {
     fn open(&mut self) {
-        let processed = fs::create_dir_all(self.output.folder.join(PROCESSED));
-        if let Err(error) = processed.and_then(|()| self.recover()) {
+        if let Err(error) = self.recover() {
             let folder = self.output.folder.display();
             tracing::warn!(camera = %self.camera, %folder, %error, "cannot look for what an earlier process left");
         }
@@ -296,7 +343,7 @@ impl Writer for Recorder {
     fn look(&mut self, now: Instant) {
         if now.saturating_duration_since(self.synced) >= SYNC {
             self.synced = now;
-            if let Some(Err(failed)) = self.file.as_mut().map(Segment::sync) {
+            if let Some(Err(failed)) = self.file.as_mut().map(|file| file.segment.sync()) {
                 self.fails(&failed);
             }
         }

@@ -9,6 +9,7 @@ use crate::auth::Auth;
 use crate::config::live::Live;
 use crate::forward::Forwarder;
 use crate::net::Gate;
+use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::source::Supervisor;
 use crate::tls::Certificates;
@@ -135,8 +136,10 @@ impl Making<'_> {
             recordings: Arc::clone(self.recordings),
             live: Arc::clone(self.live),
             gate: self.gate.clone(),
-            // The recorder is handed in here: `Library::new(recorder)`.
-            recordings: None,
+            library: {
+                let recordings = Arc::clone(self.recordings);
+                Library::new(move || recordings.recorder()?.index())
+            },
         }
     }
 }

@@ -385,13 +385,14 @@ impl From<Call> for Ask {
 
 /// What is recorded, if anything is.
 fn library(shared: &Shared) -> Result<Arc<Library>, Problem> {
-    shared.settings.recordings.clone().ok_or_else(|| {
+    let library = &shared.settings.library;
+    library.is_there().then(|| Arc::clone(library)).ok_or_else(|| {
         Problem::new(
             StatusCode::NOT_FOUND,
             "recording-off",
             "Nothing is recorded",
             "this server does not record",
-            "set record.enabled = true in the settings, or for one stream in [stream.NAME.record], and start it again",
+            "set record.enabled = true in the settings, or for one stream in [stream.NAME.record]",
         )
     })
 }

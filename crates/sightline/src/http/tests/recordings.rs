@@ -24,7 +24,7 @@ fn made() -> Made {
 
 fn world(made: &Made) -> World {
     World::with(Wishes {
-        recordings: Some(made.library()),
+        library: Some(made.library()),
         // A day later: all that there will be is there.
         clock: Arc::new(SimClock::at(WallTime::from_unix_micros(NOON_US + 86_400_000_000))),
         ..Wishes::default()

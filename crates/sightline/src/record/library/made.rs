@@ -10,10 +10,8 @@ use media::{
     Capture, CaptureSource, Format, Frame, MediaTime, StreamName, Timescale, Track, TrackIndex, WallTime, h264,
 };
 
-use super::{Keeper, Library};
-use crate::record::index::{
-    self, Change, Event, EventId, Index, Protected, ProtectedId, Reader, Segment, SegmentId, State,
-};
+use super::Library;
+use crate::record::index::{Change, Index, Segment, State};
 use crate::record::name;
 use crate::record::segment;
 use crate::record::storage::{Place as _, Root};
@@ -27,43 +25,6 @@ pub(crate) const STORAGE: [u8; 16] = [7; 16];
 pub(crate) struct Made {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) index: Arc<Index>,
-}
-
-/// An index, and the folder whose files it knows.
-struct Shelf {
-    index: Arc<Index>,
-    root: std::path::PathBuf,
-}
-
-impl Keeper for Shelf {
-    fn reader(&self) -> Result<Reader, index::Error> {
-        self.index.reader()
-    }
-
-    fn protect(&self, protected: Protected) -> Result<ProtectedId, index::Error> {
-        self.index.protect(protected)
-    }
-
-    fn release(&self, protected: ProtectedId) -> Result<bool, index::Error> {
-        self.index.release(protected)
-    }
-
-    fn delete(&self, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>, index::Error> {
-        let garbage = self.index.discard(segments)?;
-        for segment in &garbage {
-            std::fs::remove_file(self.root.join(&segment.path)).unwrap();
-            self.index.write(Change::Gone(segment.id)).unwrap();
-        }
-        Ok(garbage.into_iter().map(|segment| segment.id).collect())
-    }
-
-    fn tell(&self, mut event: Event) -> Result<EventId, index::Error> {
-        event.id = self.index.next_event();
-        let id = event.id;
-        self.index.write(Change::Event(event)).unwrap();
-        self.index.flush()?;
-        Ok(id)
-    }
 }
 
 impl Made {
@@ -83,10 +44,8 @@ impl Made {
     }
 
     pub(crate) fn library(&self) -> Arc<Library> {
-        Library::new(Arc::new(Shelf {
-            index: Arc::clone(&self.index),
-            root: self.root(),
-        }))
+        let index = Arc::clone(&self.index);
+        Library::new(move || Some(Arc::clone(&index)))
     }
 
     /// Records frames as one run that begins then, in files of so long.

@@ -28,39 +28,6 @@ use super::play::{self, Plan};
 use opening::{Places, Slot};
 pub use sending::{Mark, Media, Sending};
 
-/// Who records: what a library asks of it. [`super::index::Index`] is one by itself where nobody records.
-pub trait Keeper: Send + Sync {
-    /// One more who reads the index.
-    ///
-    /// # Errors
-    /// [`index::Error`].
-    fn reader(&self) -> Result<Reader, index::Error>;
-
-    /// Protects a range, and waits for it.
-    ///
-    /// # Errors
-    /// [`index::Error`].
-    fn protect(&self, protected: Protected) -> Result<ProtectedId, index::Error>;
-
-    /// Ends a protection, and waits for it.
-    ///
-    /// # Errors
-    /// [`index::Error`].
-    fn release(&self, protected: ProtectedId) -> Result<bool, index::Error>;
-
-    /// Deletes segments, but for those that are protected or gone, and says which it did. Waits for the index; the files may go a little later.
-    ///
-    /// # Errors
-    /// [`index::Error`].
-    fn delete(&self, segments: Vec<SegmentId>) -> Result<Vec<SegmentId>, index::Error>;
-
-    /// Tells an event, and says which number it has.
-    ///
-    /// # Errors
-    /// [`index::Error`].
-    fn tell(&self, event: Event) -> Result<EventId, index::Error>;
-}
-
 /// Why something was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -106,7 +73,7 @@ pub enum Error {
 
 /// Asks and opens.
 pub struct Library {
-    keeper: Arc<dyn Keeper>,
+    index: Box<dyn Fn() -> Option<Arc<Index>> + Send + Sync>,
     readers: Mutex<Vec<Reader>>,
     questions: Semaphore,
     sending: Arc<Semaphore>,
@@ -131,14 +98,19 @@ pub struct Listed {
 }
 
 impl Library {
-    /// Of what somebody records.
-    pub fn new(keeper: Arc<dyn Keeper>) -> Arc<Self> {
+    /// Of what stands in an index, for as long as there is one.
+    pub fn new(index: impl Fn() -> Option<Arc<Index>> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            keeper,
+            index: Box::new(index),
             readers: Mutex::default(),
             questions: Semaphore::new(MAX_QUESTIONS),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
         })
+    }
+
+    /// Whether there is an index: something is recorded, or was.
+    pub fn is_there(&self) -> bool {
+        (self.index)().is_some()
     }
 
     /// When each camera that has recordings has them.
@@ -183,7 +155,18 @@ impl Library {
     /// # Errors
     /// [`Error`].
     pub async fn tell(self: &Arc<Self>, event: Event) -> Result<EventId, Error> {
-        self.change(move |keeper| Ok(keeper.tell(event)?)).await
+        self.change(move |index| {
+            let id = index.next_event();
+            // It waits for the index, so that whoever asks then is told.
+            match index.write(Change::Event(Event { id, ..event })) {
+                Ok(()) => Ok(index.flush().map(|()| id)?),
+                Err(_) => Err(Error::Busy {
+                    what: "bytes that wait for the index",
+                    limit: index::MAX_QUEUED_BYTES,
+                }),
+            }
+        })
+        .await
     }
 
     /// The ranges of a camera that are protected, [`index::MAX_PROTECTED`] at the most.
@@ -203,7 +186,7 @@ impl Library {
         if known.iter().any(|(_, known)| known.range_90k == wanted.range_90k) {
             return Ok(());
         }
-        self.change(move |keeper| Ok(keeper.protect(wanted).map(drop)?)).await
+        self.change(move |index| Ok(index.protect(wanted).map(drop)?)).await
     }
 
     /// Ends the protection of exactly this range. Whether there was one.
@@ -214,8 +197,8 @@ impl Library {
         let known = self.protected(camera).await?;
         let known = known.into_iter().filter(move |(_, known)| known.range_90k == range_90k);
         let known: Vec<ProtectedId> = known.map(|(id, _)| id).collect();
-        self.change(move |keeper| {
-            let released = known.into_iter().map(|id| keeper.release(id));
+        self.change(move |index| {
+            let released = known.into_iter().map(|id| index.release(id));
             Ok(released.collect::<Result<Vec<bool>, _>>()?.contains(&true))
         })
         .await
@@ -244,7 +227,7 @@ impl Library {
         if found.is_empty() {
             return Err(Error::Nothing);
         }
-        let deleted = self.change(move |keeper| Ok(keeper.delete(found)?.len())).await?;
+        let deleted = self.change(move |index| discard(index, found)).await?;
         // Protected in between.
         if deleted == 0 {
             Err(Error::Protected)
@@ -375,6 +358,10 @@ impl Library {
         })
     }
 
+    fn index(&self) -> Result<Arc<Index>, Error> {
+        (self.index)().ok_or(Error::Ending)
+    }
+
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
         // Whoever waits is a connection, of which there are only so many.
         self.questions.acquire().await.map_err(|_| Error::Ending)
@@ -391,7 +378,7 @@ impl Library {
             let known = library.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let reader = match known {
                 Some(reader) => reader,
-                None => library.keeper.reader()?,
+                None => library.index()?.reader()?,
             };
             let answer = ask(&reader);
             // One that failed may be of a file that was put aside.
@@ -406,13 +393,27 @@ impl Library {
 
     async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        change: impl FnOnce(&dyn Keeper) -> Result<T, Error> + Send + 'static,
+        change: impl FnOnce(&Index) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _turn = self.turn().await?;
-        let keeper = Arc::clone(&self.keeper);
-        let changed = tokio::task::spawn_blocking(move || change(&*keeper));
+        let index = self.index()?;
+        let changed = tokio::task::spawn_blocking(move || change(&index));
         changed.await.unwrap_or(Err(Error::Ending))
     }
+}
+
+/// Makes garbage of segments, removes their files, and says how many. A file that cannot be removed is tried again when its disk is found the next time.
+fn discard(index: &Index, segments: Vec<SegmentId>) -> Result<usize, Error> {
+    let garbage = index.discard(segments)?;
+    let places = Places::of(&index.reader()?)?;
+    for segment in &garbage {
+        match places.remove(segment) {
+            // What is not told stays garbage, and is looked for at the next start.
+            Ok(()) => drop(index.write(Change::Gone(segment.id))),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+    Ok(garbage.len())
 }
 
 fn all_protected(reader: &Reader, camera: &StreamName) -> Result<Vec<(ProtectedId, Protected)>, Error> {
@@ -475,6 +476,3 @@ pub const MAX_OPEN: usize = 16;
 pub const CHUNK_BYTES: u64 = 256 << 10;
 /// The longest list.
 pub const MAX_LIST_90K: i64 = vod::MAX_90K;
-
-#[cfg(test)]
-mod tests;

@@ -31,6 +31,18 @@ impl Places {
         })
     }
 
+    /// Removes a file, durably. One that is not there is removed.
+    pub(super) fn remove(&self, segment: &Segment) -> Result<(), Error> {
+        let slot = self.slot(segment)?;
+        match remove_below(&slot.root, &slot.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::File {
+                path: slot.root.join(&slot.path),
+                error,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a file, and looks that it is the one.
     pub(super) fn open(&self, segment: &Segment) -> Result<(File, Header), Error> {
         let slot = self.slot(segment)?;
@@ -77,36 +89,54 @@ impl Slot {
 /// Opens a file below a folder, and nowhere else: no step of its path is a link, or leads up.
 #[cfg(unix)]
 fn open_below(root: &Path, path: &str) -> io::Result<File> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let steps = steps(path)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let mut folder = openat(CWD, root, flags | OFlags::DIRECTORY, Mode::empty())?;
-    let (last, folders) = steps.split_last().ok_or(io::ErrorKind::InvalidInput)?;
-    for step in folders {
-        folder = openat(
-            &folder,
-            *step,
-            flags | OFlags::DIRECTORY | OFlags::NOFOLLOW,
-            Mode::empty(),
-        )?;
-    }
+    use rustix::fs::{Mode, OFlags, openat};
+    let (folder, name) = folder_below(root, path)?;
     // Whatever else stands there does not make us wait.
-    let file = File::from(openat(
-        &folder,
-        *last,
-        flags | OFlags::NOFOLLOW | OFlags::NONBLOCK,
-        Mode::empty(),
-    )?);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(openat(&folder, name, flags, Mode::empty())?);
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file")),
     }
 }
 
+#[cfg(unix)]
+fn remove_below(root: &Path, path: &str) -> io::Result<()> {
+    use rustix::fs::{AtFlags, fsync, unlinkat};
+    let (folder, name) = folder_below(root, path)?;
+    unlinkat(&folder, name, AtFlags::empty())?;
+    Ok(fsync(&folder)?)
+}
+
+/// The folder that a path leads to, and what it names there.
+#[cfg(unix)]
+fn folder_below<'a>(root: &Path, path: &'a str) -> io::Result<(std::os::fd::OwnedFd, &'a str)> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let steps = steps(path)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    let mut folder = openat(CWD, root, flags, Mode::empty())?;
+    let (name, folders) = steps.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    for step in folders {
+        folder = openat(&folder, *step, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok((folder, name))
+}
+
 #[cfg(not(unix))]
 fn open_below(root: &Path, path: &str) -> io::Result<File> {
-    let steps = steps(path)?;
-    File::open(steps.into_iter().fold(root.to_owned(), |path, step| path.join(step)))
+    File::open(joined(root, path)?)
+}
+
+#[cfg(not(unix))]
+fn remove_below(root: &Path, path: &str) -> io::Result<()> {
+    std::fs::remove_file(joined(root, path)?)
+}
+
+#[cfg(not(unix))]
+fn joined(root: &Path, path: &str) -> io::Result<PathBuf> {
+    Ok(steps(path)?
+        .into_iter()
+        .fold(root.to_owned(), |path, step| path.join(step)))
 }
 
 fn steps(path: &str) -> io::Result<Vec<&str>> {
@@ -145,6 +175,19 @@ mod tests {
         ] {
             assert!(open_below(&root, path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("door")).unwrap();
+        std::fs::write(folder.path().join("door/a.mp4"), "a").unwrap();
+        assert!(remove_below(folder.path(), "door").is_err());
+        assert!(remove_below(folder.path(), "../door/a.mp4").is_err());
+        remove_below(folder.path(), "door/a.mp4").unwrap();
+        assert!(!folder.path().join("door/a.mp4").exists() && folder.path().join("door").exists());
+        let again = remove_below(folder.path(), "door/a.mp4").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::NotFound);
     }
 
     #[cfg(unix)]

@@ -54,6 +54,18 @@ impl System {
         Ok((system, uuid))
     }
 
+    /// A folder that is there and no storage: without a number, whatever else lies in it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn plain(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            root: rustix::fs::openat(CWD, path, FOLDER | ROOT, Mode::empty())?,
+            path: path.to_owned(),
+            uuid: StorageId::default(),
+        })
+    }
+
     /// The bytes of the file that says which storage it is, as far as they can be right.
     fn mark(&self) -> io::Result<Option<Vec<u8>>> {
         let opened = rustix::fs::openat(&self.root, MARK, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());

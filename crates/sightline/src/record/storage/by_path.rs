@@ -52,6 +52,16 @@ impl System {
         Ok((Self { root, uuid }, uuid))
     }
 
+    /// A folder that is there and no storage: without a number, whatever else lies in it.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub fn plain(root: &Path) -> io::Result<Self> {
+        fs::read_dir(root)?;
+        let (root, uuid) = (root.to_owned(), StorageId::default());
+        Ok(Self { root, uuid })
+    }
+
     fn at(&self, path: &Path) -> PathBuf {
         // Joined with an empty path a folder would be named with a slash at its end.
         if path.as_os_str().is_empty() {
