@@ -99,14 +99,17 @@ const WHEP: [(&str, &str); 2] = [("whep://", "http://"), ("wheps://", "https://"
 const ONVIF: [(&str, &str); 2] = [("onvif://", "http://"), ("onvifs://", "https://")];
 
 impl Place {
-    /// The machine that is asked; `None` where that is this one.
-    pub fn host(&self) -> Option<&str> {
-        match self {
-            Self::Rtsp(url) => Some(&url.host),
-            Self::Whep(url) | Self::Hls(url) => url.host_str(),
-            Self::Onvif(device) => device.service.host_str(),
-            Self::Exec(_) | Self::Lower(_) => None,
-        }
+    /// The machine that is asked, spelt alike by each kind of place: in lower case, an IPv6 address without brackets. `None` where that is this one.
+    pub fn host(&self) -> Option<String> {
+        let host = match self {
+            Self::Rtsp(url) => url.host.as_str(),
+            Self::Whep(url) | Self::Hls(url) => url.host_str()?,
+            Self::Onvif(device) => device.service.host_str()?,
+            Self::Exec(_) | Self::Lower(_) => return None,
+        };
+        let host = host.trim_matches(['[', ']']);
+        let address = host.parse::<std::net::IpAddr>();
+        Some(address.map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string()))
     }
 }
 
@@ -291,6 +294,18 @@ pub(super) fn wrong_places(stream: &Stream, groups: Option<usize>) -> Vec<(&'sta
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case("rtsp://CAM.local:8554/1", "onvif://cam.local/")]
+    #[case("rtsp://[fd00::4]/1", "onvif://[fd00::4]:8000/")]
+    #[case("rtsp://[FD00:0:0::4]:8554/1", "http://[fd00::4]/1.m3u8")]
+    #[case("rtsps://10.0.0.4/1", "wheps://10.0.0.4/1")]
+    fn a_machine_is_one_however_it_is_spelt(#[case] one: &str, #[case] other: &str) {
+        let host = |text: &str| text.parse::<StreamSource>().unwrap().filled(None).unwrap().host();
+        assert!(host(one).is_some());
+        assert_eq!(host(one), host(other));
+        assert_ne!(host(one), host("rtsp://10.0.0.5/1"));
+    }
 
     #[rstest]
     #[case("\"RTSP://a/1\"", Ok(1))]

@@ -235,7 +235,10 @@ pub(super) async fn supervise(entry: Arc<Entry>, supervisor: Arc<Supervisor>, be
             }
             // There is nothing to stop between attempts.
             Step::Stay { .. } | Step::Stop if entry.is_unneeded(now) && supervisor.forget(&entry) => break,
-            Step::Stay { until } => entry.wait(until, &supervisor.shutdown).await,
+            Step::Stay { until } => {
+                let forgotten = entry.forgotten_at();
+                entry.wait(until.or(forgotten), &supervisor.shutdown).await;
+            }
             Step::Stop => {}
         }
     }
@@ -262,8 +265,16 @@ impl Entry {
 
     /// It was asked for by a name that settings do not have, and is not any more.
     fn is_unneeded(&self, now: Instant) -> bool {
-        // A moment for who asked to say so.
-        self.by_expression && self.is_idle() && now.saturating_duration_since(self.began) >= super::CAMERA_START
+        self.forgotten_at().is_some_and(|at| now >= at)
+    }
+
+    /// When it is to be forgotten, where nobody needs it any more.
+    fn forgotten_at(&self) -> Option<Instant> {
+        let machine = self.machine();
+        let is_idle = matches!(machine.state(), State::Idle | State::Failed(_));
+        // A moment for who asked to say so. And a login that was refused is not to be shown too early by being forgotten and wanted anew.
+        let at = machine.remembered_until().max(Some(self.began + super::CAMERA_START));
+        at.filter(|_| self.by_expression && is_idle)
     }
 
     async fn wait(&self, until: Option<Instant>, shutdown: &Shutdown) {

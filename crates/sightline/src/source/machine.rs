@@ -127,6 +127,8 @@ pub(super) struct Machine {
     refused: u32,
     /// Rounds in a row in which one did.
     refusals: usize,
+    /// What one of them said of a login in this round: it is what a person can mend, whatever is wrong with the others.
+    login: Option<Why>,
     /// When somebody last needed it.
     needed: Option<Instant>,
     /// Asked no earlier, whoever needs it.
@@ -144,6 +146,7 @@ impl Machine {
             rounds: 0,
             refused: 0,
             refusals: 0,
+            login: None,
             needed: None,
             not_before: None,
         }
@@ -197,6 +200,12 @@ impl Machine {
         self.attempts = 0;
         self.refused = 0;
         self.refusals = 0;
+        self.login = None;
+    }
+
+    /// Until when it is to be remembered, though nobody needs it: its login was refused, and would be shown too early if it were wanted anew.
+    pub(super) fn remembered_until(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.refusals > 0)
     }
 
     /// An attempt ended: `None` when it was stopped. `chance` is any number.
@@ -208,6 +217,8 @@ impl Machine {
         let Some(why) = why else {
             *self = Self {
                 needed: self.needed,
+                // It may not have come to the login.
+                refusals: self.refusals,
                 ..Self::new(self.rules)
             };
             return;
@@ -219,6 +230,9 @@ impl Machine {
         self.lasting &= why.trouble.is_lasting() && ran.is_none();
         if why.trouble == Trouble::Login {
             self.refused |= self.host(self.place);
+        }
+        if matches!(why.trouble, Trouble::Login | Trouble::LoginNeeded) && self.login.is_none() {
+            self.login = Some(why.clone());
         }
         let next = (self.place + 1..self.rules.places).find(|&next| self.refused & self.host(next) == 0);
         if let Some(next) = next.filter(|_| ran.is_none()) {
@@ -236,6 +250,7 @@ impl Machine {
             0 => Duration::ZERO,
             _ => self.after_login(),
         };
+        let why = self.login.take().unwrap_or(why);
         self.begin_anew(now + shortened(wait, chance).max(after_login), why);
     }
 
@@ -271,6 +286,7 @@ impl Machine {
         self.place = 0;
         self.lasting = true;
         self.refused = 0;
+        self.login = None;
         self.wait(at, why);
     }
 

@@ -91,9 +91,12 @@ pub enum Trouble {
     /// Nobody answers there.
     #[error("its source cannot be reached")]
     Unreachable,
-    /// The source wants another login.
+    /// The source was shown a login, and refused it.
     #[error("its source does not accept the login that is set for it")]
     Login,
+    /// The source wants a login, and was shown none: none is set, or it asks for one of a kind that we do not have.
+    #[error("its source wants a login that is not set for it")]
+    LoginNeeded,
     /// It shows a certificate that is not believed.
     #[error("its source shows a certificate that is not believed")]
     Certificate,
@@ -120,7 +123,10 @@ pub enum Trouble {
 impl Trouble {
     /// Whether it stays so until a person changes something. Cameras lock accounts that guess.
     fn is_lasting(self) -> bool {
-        matches!(self, Self::Login | Self::Certificate | Self::NotThere | Self::Program)
+        matches!(
+            self,
+            Self::Login | Self::LoginNeeded | Self::Certificate | Self::NotThere | Self::Program
+        )
     }
 }
 

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::{Ended, Sink, Source, Trouble, Why, rtsp};
 use crate::config::onvif_url::Device;
 use crate::fetch::FetchError;
-use crate::onvif::{Camera, Failed, Place};
+use crate::onvif::{Camera, Failed, LoginRefused, Place};
 use crate::secret::redacted_url;
 use crate::shutdown::Shutdown;
 
@@ -83,7 +83,8 @@ impl Source for Pull {
 
 fn why(failed: &Failed) -> Why {
     let trouble = match failed {
-        Failed::Login(_) => Trouble::Login,
+        Failed::Login(LoginRefused::Wrong(_)) => Trouble::Login,
+        Failed::Login(LoginRefused::Needed(_) | LoginRefused::InTheClear(_)) => Trouble::LoginNeeded,
         Failed::Fetch(FetchError::Certificate { .. }) => Trouble::Certificate,
         Failed::Fetch(FetchError::Resolve { .. } | FetchError::Connect { .. } | FetchError::Slow { .. })
         | Failed::Slow { .. } => Trouble::Unreachable,

@@ -25,14 +25,11 @@ pub(super) struct Plan {
 impl Plan {
     /// For each place the first one that asks the same machine.
     pub(super) fn hosts(&self) -> [u8; MOST_PLACES] {
+        let names: Vec<Option<String>> = self.places.iter().map(Place::host).collect();
         let mut hosts = [0; MOST_PLACES];
-        for ((number, place), host) in (0_u8..).zip(&self.places).zip(&mut hosts) {
-            let same = |other: &Place| place.host().is_some() && other.host() == place.host();
-            let first = self
-                .places
-                .iter()
-                .position(same)
-                .and_then(|first| u8::try_from(first).ok());
+        for ((number, name), host) in (0_u8..).zip(&names).zip(&mut hosts) {
+            let same = |other: &Option<String>| name.is_some() && other == name;
+            let first = names.iter().position(same).and_then(|first| u8::try_from(first).ok());
             *host = first.unwrap_or(number);
         }
         hosts
@@ -137,6 +134,18 @@ mod tests {
         for none in ["door", "door/low/low", "yard/low", "g/a/low", "other/low"] {
             assert_eq!(lower(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn places_of_one_machine_are_known_as_such() {
+        let settings = settings(&[(
+            "door",
+            "source = [\"rtsp://u:p@[fd00::4]/1\", \"rtsp://Cam/1\", \"onvif://u:p@[fd00::4]:8000/\", \"onvif://cam/\", \"exec:x\", \"exec:x\"]",
+        )]);
+        let Some(Found::Source { plan, .. }) = found("door", &settings) else {
+            panic!("no source")
+        };
+        assert_eq!(plan.hosts()[..6], [0, 1, 0, 1, 4, 5]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Pull {
     fn why(&self, error: &Error) -> Why {
         let trouble = match error {
             Error::Resolve { .. } | Error::Connect { .. } | Error::Io(_) => Trouble::Unreachable,
-            Error::Session(refused) => of_session(refused),
+            Error::Session(refused) => of_session(refused, self.url.user.is_some()),
             Error::Ended | Error::Silent { .. } | Error::SourceEnded => Trouble::Ended,
             Error::Tls { .. } | Error::Description(_) | Error::NoTracks(_) => Trouble::Unusable,
             Error::Certificate { .. } => Trouble::Certificate,
@@ -94,12 +94,12 @@ fn path_or_nothing(path: &str) -> &str {
     if path.len() > 1 { path } else { "\0" }
 }
 
-fn of_session(refused: &Refused) -> Trouble {
+/// `has_login`: one may have been shown.
+fn of_session(refused: &Refused, has_login: bool) -> Trouble {
     match refused {
-        Refused::WrongLogin { .. }
-        | Refused::LoginNeeded { .. }
-        | Refused::UnknownLogin { .. }
-        | Refused::Forbidden { .. } => Trouble::Login,
+        Refused::WrongLogin { .. } => Trouble::Login,
+        Refused::Forbidden { .. } if has_login => Trouble::Login,
+        Refused::LoginNeeded { .. } | Refused::UnknownLogin { .. } | Refused::Forbidden { .. } => Trouble::LoginNeeded,
         Refused::NotFound { .. } => Trouble::NotThere,
         Refused::Refused { status, .. } if *status == Status::NOT_FOUND => Trouble::NotThere,
         Refused::Timeout { .. } | Refused::Disconnected { .. } => Trouble::Unreachable,
@@ -130,5 +130,32 @@ fn sum(player: &Player) -> ReceiverStats {
 impl Source for Pull {
     fn run<'a>(&'a mut self, sink: &'a mut Sink, stop: Shutdown) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>> {
         Box::pin(async move { self.pull(sink, &stop).await.unwrap_or_else(Ended::Failed) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_was_not_shown_was_not_refused() {
+        let host = || "cam".to_owned();
+        let forbidden = Refused::Forbidden {
+            host: host(),
+            reason: String::new(),
+        };
+        let unknown = Refused::UnknownLogin {
+            host: host(),
+            offered: "NTLM".to_owned(),
+        };
+        for (refused, has_login, trouble) in [
+            (&Refused::WrongLogin { host: host() }, true, Trouble::Login),
+            (&Refused::LoginNeeded { host: host() }, false, Trouble::LoginNeeded),
+            (&unknown, true, Trouble::LoginNeeded),
+            (&forbidden, true, Trouble::Login),
+            (&forbidden, false, Trouble::LoginNeeded),
+        ] {
+            assert_eq!(of_session(refused, has_login), trouble, "{refused}");
+        }
     }
 }

@@ -445,6 +445,23 @@ async fn an_expression_starts_what_is_asked_for_and_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_login_that_was_refused_is_remembered_when_nobody_asks_for_the_stream() {
+    let camera = Camera::start(0, Mode::Single(Secret::new("right")));
+    let table = format!("source = \"rtsp://viewer:wrong@127.0.0.1:{}/$1\"", camera.port);
+    let fetching = Fetching::start(&[("~^house/(.+)$", table)], Limits::default());
+    let missing = fetching.supervisor.find(&name("house/cam")).await.unwrap_err();
+    let (stream, trouble) = (name("house/cam"), Trouble::Login);
+    assert_eq!(missing, Missing::Failed { stream, trouble });
+    let is_failed = || matches!(fetching.state("house/cam"), Some(State::Failed(_)));
+    until("nobody asks for it", is_failed).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Forgotten, it would be asked at once, with the same login.
+    assert!(is_failed(), "{:?}", fetching.state("house/cam"));
+    fetching.supervisor.need(&name("house/cam"));
+    assert!(matches!(fetching.state("house/cam"), Some(State::Waiting { .. })));
+}
+
+#[tokio::test]
 async fn a_change_touches_the_sources_it_concerns() {
     let (camera, other) = (Camera::start(0, Mode::Open), Camera::start(0, Mode::Open));
     let tables = [

@@ -33,6 +33,8 @@ const RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 /// Asks for one stream.
 pub(super) struct Pull {
     exchange: Exchange,
+    /// The URL has one, or a token.
+    has_login: bool,
     clock: Arc<dyn Clock>,
     random: fn() -> u64,
 }
@@ -40,6 +42,7 @@ pub(super) struct Pull {
 impl Pull {
     pub(super) fn new(url: Url, plan: &Plan, clock: Arc<dyn Clock>, random: fn() -> u64) -> Self {
         Self {
+            has_login: has_login(&url),
             exchange: Exchange::new(url, plan.trust.clone()),
             clock,
             random,
@@ -70,7 +73,7 @@ impl Pull {
         let answer = self.exchange.offer(offer, HeaderMap::new()).await;
         let answer = answer.map_err(|none| match none {
             NoAnswer::Fetch(error) => why(&error),
-            NoAnswer::Refused(refusal) => refused(&refusal),
+            NoAnswer::Refused(refusal) => refused(&refusal, self.has_login),
         })?;
         let server = answer.server;
         let client = asking.answered(&answer.sdp, Some(server.ip()), &mut random, self.clock.now());
@@ -102,16 +105,22 @@ fn why(error: &FetchError) -> Why {
     Why::new(trouble, error.to_string())
 }
 
+/// Whether a URL holds what a server could refuse: an account, or a token.
+fn has_login(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some() || url.query_pairs().any(|(name, _)| name == "token")
+}
+
 /// What a server means that refuses.
-fn refused(refusal: &Refusal) -> Why {
+fn refused(refusal: &Refusal, has_login: bool) -> Why {
     let trouble = match refusal.status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Login,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_login => Trouble::Login,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::LoginNeeded,
         StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::NotThere,
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Trouble::Unreachable,
         _ => Trouble::Unusable,
     };
     let what = match trouble {
-        Trouble::Login => "does not accept user and password or token of the URL",
+        Trouble::Login | Trouble::LoginNeeded => "does not accept user and password or token of the URL",
         Trouble::NotThere => "has no such stream, or nobody publishes it",
         Trouble::Unreachable => "cannot give it now",
         _ => "does not give it by WHEP",
@@ -205,5 +214,23 @@ impl Session {
             return Err(Why::new(Trouble::Ended, detail));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_and_tokens_are_logins() {
+        for (url, is_one) in [
+            ("http://h/door/whep", false),
+            ("http://h/door/whep?a=token", false),
+            ("http://u@h/door/whep", true),
+            ("http://:p@h/door/whep", true),
+            ("http://h/door/whep?a=b&token=t", true),
+        ] {
+            assert_eq!(has_login(&url.parse().unwrap()), is_one, "{url}");
+        }
     }
 }

@@ -307,6 +307,7 @@ impl Fetcher {
     }
 
     async fn list(&mut self, url: Url, timeout: Option<Duration>) -> Result<(Url, Playlist), Why> {
+        let asked = url.clone();
         let mut request = Request::get(url);
         request
             .headers
@@ -316,7 +317,7 @@ impl Fetcher {
         self.remote = Some(response.remote);
         let (status, url) = (response.status, response.url.clone());
         if status != StatusCode::OK {
-            return Err(refusal(status, &url));
+            return Err(refusal(status, &url, &asked));
         }
         let text = response.bytes(playlist::MAX_BYTES).await.map_err(|error| why(&error))?;
         let list = Playlist::parse(&text);
@@ -442,6 +443,7 @@ async fn body(
     limit: usize,
     patience: Option<Duration>,
 ) -> Result<Answer, Why> {
+    let asked = url.clone();
     let mut request = Request::get(url);
     request.timeout = patience;
     if let Some(range) = range {
@@ -452,7 +454,7 @@ async fn body(
     let response = http.send(request).await.map_err(|error| why(&error))?;
     let (remote, status) = (response.remote, response.status);
     if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-        return Err(refusal(status, &response.url));
+        return Err(refusal(status, &response.url, &asked));
     }
     let bytes = response.bytes(limit).await.map_err(|error| why(&error))?;
     let bytes = match range {
@@ -584,9 +586,11 @@ fn why(error: &FetchError) -> Why {
     Why::new(trouble, error.to_string())
 }
 
-fn refusal(status: StatusCode, url: &Url) -> Why {
+fn refusal(status: StatusCode, url: &Url, asked: &Url) -> Why {
+    let has_login = !asked.username().is_empty() || asked.password().is_some();
     let trouble = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Login,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_login => Trouble::Login,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::LoginNeeded,
         StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::NotThere,
         status if status.is_server_error() => Trouble::Unreachable,
         _ => Trouble::Unusable,

@@ -138,6 +138,28 @@ fn a_machine_that_refuses_the_login_is_not_asked_by_another_path() {
 }
 
 #[test]
+fn who_wants_a_login_and_was_shown_none_locks_nothing() {
+    let mut world = World::new(1, false);
+    for _ in 0..3 {
+        world.start();
+        assert_eq!(world.fail(Trouble::LoginNeeded), LONGEST);
+    }
+    // Another of its places may have an account, on the same machine too. What is told is what a person can mend.
+    let mut world = World::new(2, false);
+    world.machine.rules.hosts = [0; MOST_PLACES];
+    world.start();
+    world.fail(Trouble::LoginNeeded);
+    assert_eq!(world.start(), 1);
+    assert_eq!(world.fail(Trouble::Unreachable), seconds(1));
+    assert_eq!(world.machine.state().why(), Some(&why(Trouble::LoginNeeded)));
+    world.start();
+    world.fail(Trouble::Unreachable);
+    world.start();
+    world.fail(Trouble::Unreachable);
+    assert_eq!(world.machine.state().why(), Some(&why(Trouble::Unreachable)));
+}
+
+#[test]
 fn waits_are_shortened_by_a_quarter_at_most() {
     assert_eq!(shortened(seconds(8), NOT_SHORTENED), seconds(8));
     assert_eq!(shortened(seconds(8), SHORTENED), seconds(6));
@@ -201,6 +223,7 @@ fn on_demand_a_failure_is_kept_and_its_wait_holds_for_who_comes_next() {
         matches!(world.look(), Step::Stay { .. }),
         "a camera would lock the account"
     );
+    assert_eq!(world.machine.remembered_until(), Some(until));
     world.now = until;
     world.machine.wanted(world.now);
     assert_eq!(world.look(), Step::Start { place: 0 });
@@ -238,6 +261,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let trouble = prop::sample::select(vec![
         Trouble::Unreachable,
         Trouble::Login,
+        Trouble::LoginNeeded,
         Trouble::NotThere,
         Trouble::Ended,
         Trouble::Occupied,
