@@ -44,12 +44,12 @@ impl Camera {
         camera
     }
 
-    /// Pictures of this size from now on.
+    /// Pictures of this size from now on; filters may stand behind it.
     pub(crate) fn film(&mut self, size: &str) {
         let before = self.server.events("publisher began", "cam").len();
         self.publisher = None;
         let mut command = tool("ffmpeg");
-        let source = format!("-nostdin -v warning -re -f lavfi -i testsrc=size={size}:rate=30 -pix_fmt yuv420p");
+        let source = format!("-nostdin -v warning -re -f lavfi -i testsrc=rate=30:size={size} -pix_fmt yuv420p");
         command.args(source.split(' ')).args(h264_of_ffmpeg(15).split(' '));
         command.args(["-f", "rtsp", "-rtsp_transport", "tcp"]);
         let url = self

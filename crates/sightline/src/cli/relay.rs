@@ -80,11 +80,19 @@ fn cameras(ready: &Ready, is_named: bool) -> Result<Vec<Camera>, Failure> {
         true => None,
         false => words::camera(&ready.environment, settings.auth.token.as_ref()),
     };
+    let is_by_words = by_words.is_some();
     let cameras = match by_words {
         Some(camera) => camera.map(|camera| vec![camera]),
-        None => plan::cameras(settings),
+        None => plan::cameras(settings).map(|cameras| match &settings.auth.token {
+            Some(token) => plan::shown_to_servers(cameras, token),
+            None => cameras,
+        }),
     };
     let cameras = cameras.map_err(|wrong| Failure::Usage(wrong.join("\n")))?;
+    if is_by_words && !settings.relay.is_empty() {
+        let file = ready.loaded.file.as_deref().unwrap_or(Path::new("")).display();
+        tracing::warn!(%file, "tables [relay.NAME] are left out, since .env or the environment names a camera; name the file with --config to relay those");
+    }
     if cameras.is_empty() {
         let message = "there is nothing to relay: set CAMERA_IP, STREAM_MODE and where it goes in .env, or write [relay.NAME] into a settings file; `sightline relay --help` shows both";
         return Err(Failure::Usage(message.to_owned()));
@@ -102,7 +110,7 @@ pub(super) fn run(cameras: Vec<Camera>, ready: &Ready) -> Result<(), Failure> {
     };
     let runtime = connect::runtime()?;
     let done = relay::run(&program, &runtime).map_err(|error| match error {
-        relay::Error::Folder(error) => Failure::Usage(error.to_string()),
+        relay::Error::Folder(error) if error.is_by_settings() => Failure::Usage(error.to_string()),
         error => Failure::running(error),
     });
     runtime.shutdown_background();

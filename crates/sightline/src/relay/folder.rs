@@ -21,6 +21,21 @@ pub enum Unusable {
     Taken(Output),
 }
 
+impl Unusable {
+    /// Whether another setting is needed: with this one it will be the same each time. Else it may be gone by the next start, as a full disk, one that is not
+    /// there yet, and another relay that is just ending are.
+    pub fn is_by_settings(&self) -> bool {
+        use io::ErrorKind::{AlreadyExists, InvalidInput, NotADirectory, PermissionDenied};
+        match self {
+            Self::Io { error, .. } => {
+                let lasting = [AlreadyExists, InvalidInput, NotADirectory, PermissionDenied];
+                lasting.contains(&error.kind())
+            }
+            Self::Taken(_) => false,
+        }
+    }
+}
+
 /// A folder that is ours as long as this lives.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -78,6 +93,7 @@ mod tests {
             matches!(taken, Unusable::Taken(_)) && taken.to_string().starts_with("OUTPUT_DIR: another relay"),
             "{taken}"
         );
+        assert!(!taken.is_by_settings(), "the other one may end");
         drop(held);
         hold(&output).unwrap();
         assert_eq!(
@@ -92,7 +108,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let unusable = hold(&output(&file.join("x"))).unwrap_err().to_string();
-        assert!(unusable.starts_with("OUTPUT_DIR: cannot write into"), "{unusable}");
+        let unusable = hold(&output(&file.join("x"))).unwrap_err();
+        let text = unusable.to_string();
+        assert!(text.starts_with("OUTPUT_DIR: cannot write into"), "{text}");
+        assert!(unusable.is_by_settings());
+        for (kind, is_by_settings) in [
+            (io::ErrorKind::PermissionDenied, true),
+            (io::ErrorKind::StorageFull, false),
+            (io::ErrorKind::Other, false),
+        ] {
+            let unusable = Unusable::Io {
+                output: output(&file),
+                error: kind.into(),
+            };
+            assert_eq!(unusable.is_by_settings(), is_by_settings, "{kind}");
+        }
     }
 }

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use media::StreamName;
 
+use super::words::with_login;
+use crate::config::destination::{Destination, ForwardUrl};
 use crate::config::settings::{Relay, Settings, Stream};
 use crate::config::stream_key::StreamKey;
+use crate::config::stream_source::{Place, StreamSource};
+use crate::secret::Secret;
 
 /// Segments of HLS, where nothing is said.
 const HLS_SEGMENT: Duration = Duration::from_secs(4);
@@ -146,6 +150,39 @@ pub fn cameras(settings: &Settings) -> Result<Vec<Camera>, Vec<String>> {
     if wrong.is_empty() { Ok(cameras) } else { Err(wrong) }
 }
 
+/// The same cameras, whose servers are shown this token where their URLs name no user.
+pub fn shown_to_servers(mut cameras: Vec<Camera>, token: &Secret) -> Vec<Camera> {
+    let targets = cameras.iter_mut().flat_map(|camera| &mut camera.stream.forward);
+    for target in targets {
+        if let Some(shown) = target_with(target, token) {
+            *target = shown;
+        }
+    }
+    cameras
+}
+
+/// `None`: it names a user.
+fn target_with(target: &ForwardUrl, token: &Secret) -> Option<ForwardUrl> {
+    let url = match target.filled(None).ok()? {
+        Destination::Rtsp(url) if url.user.is_none() => url.with_login(),
+        // As settings spell it.
+        Destination::Whip(url) if url.username().is_empty() => url.as_str().replacen("http", "whip", 1),
+        _ => return None,
+    };
+    with_login(&url, "publisher", token.expose()).parse().ok()
+}
+
+/// The same source, shown this token where it is another server whose URL names no user.
+pub fn source_with(source: StreamSource, token: &Secret) -> StreamSource {
+    let url = match source.filled(None) {
+        Ok(Place::Rtsp(url)) if url.user.is_none() => url.with_login(),
+        Ok(Place::Whep(url)) if url.username().is_empty() => url.as_str().replacen("http", "whep", 1),
+        Ok(Place::Hls(url)) if url.username().is_empty() => url.to_string(),
+        _ => return source,
+    };
+    with_login(&url, "viewer", token.expose()).parse().unwrap_or(source)
+}
+
 /// Two that write into one folder would take each other's files away.
 pub(super) fn shared_folders(cameras: &[Camera]) -> Vec<String> {
     let mut before: BTreeMap<&Path, &str> = BTreeMap::new();
@@ -211,6 +248,43 @@ mod tests {
         );
         assert_eq!(streams(&cameras).len(), 3);
         assert!(!format!("{cameras:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_token_is_shown_where_a_url_names_no_user() {
+        let token = Secret::new("t0/ken");
+        let text = "[relay.door]\nsource = \"rtsp://10.0.0.4/1\"\nrepublish = [\"rtsp://10.0.0.5:8554/a$1\", \"whips://10.0.0.6/door/whip\", \"rtsp://me:mine@10.0.0.7/b\"]\n";
+        let cameras = shown_to_servers(read(text).unwrap(), &token);
+        let forward = cameras[0].stream.forward.iter().map(|to| to.filled(None).unwrap());
+        let told: Vec<_> = forward
+            .map(|to| match to {
+                Destination::Rtsp(url) => (url.user.unwrap(), url.password.unwrap(), url.path),
+                Destination::Whip(url) => {
+                    assert_eq!(url.scheme(), "https");
+                    let password = url.password().unwrap().replace("%2F", "/");
+                    (url.username().to_owned(), password, url.path().to_owned())
+                }
+            })
+            .collect();
+        let expected = [
+            ("publisher", "t0/ken", "/a$1"),
+            ("publisher", "t0/ken", "/door/whip"),
+            ("me", "mine", "/b"),
+        ];
+        let expected = expected.map(|(user, password, path)| (user.to_owned(), password.to_owned(), path.to_owned()));
+        assert_eq!(told, expected);
+        for (source, password) in [
+            ("rtsp://10.0.0.4/1", Some("t0/ken")),
+            ("rtsp://u:p@10.0.0.4/1", Some("p")),
+            ("rtsp://u@10.0.0.4/1", Some("")),
+        ] {
+            let Ok(Place::Rtsp(url)) = source_with(source.parse().unwrap(), &token).filled(None) else {
+                panic!("{source}")
+            };
+            assert_eq!(url.password.as_deref(), password, "{source}");
+        }
+        let of_a_program: StreamSource = "exec:camera".parse().unwrap();
+        assert_eq!(source_with(of_a_program.clone(), &token), of_a_program);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Belongs here: fragments into files with names, what is done after a failure and after a kill, what goes when it is old. Does not belong here: where files
 //! and fragments begin ([`media::recording::Cutter`]), one file ([`crate::record::segment`]).
 
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,10 @@ const PROCESSED: &str = "processed";
 const SYNC: Duration = Duration::from_secs(5);
 /// How often it is looked for what is old.
 const LOOK_FOR_OLD: Duration = Duration::from_secs(60);
-/// Files that are looked through at the start, newest first: each kill leaves one that is not finished.
+/// Files that are looked through at the start, newest first, of each clock that told when they were written: each kill leaves one that is not finished.
 const LOOKED_THROUGH: usize = 3;
+/// Files of which it is known for sure how old they are, at the most: a month of those of a minute, in five megabytes.
+const MOST_KNOWN: usize = 50_000;
 /// A keyframe that comes a little early begins a file: cameras are not exact.
 const EARLY: Duration = Duration::from_millis(250);
 /// A capture time that is further from the arrival is that of a camera whose clock is wrong.
@@ -41,6 +44,8 @@ pub(super) struct Recorder {
     output: Output,
     /// `None`: it is to be opened, as at the start and after an error.
     storage: Option<System>,
+    /// The disk beneath the one that the folder lies on, where it lies on another: what is there when that is unmounted.
+    beneath: Option<u64>,
     clock: Arc<dyn Clock>,
     figures: Arc<Figures>,
     cutter: Option<Cutter>,
@@ -51,7 +56,10 @@ pub(super) struct Recorder {
     brake: Brake,
     synced: Instant,
     looked: Instant,
-    written: Instant,
+    /// Files that were finished here and when, in that order, where old ones are removed: no clock that is set changes that.
+    finished: VecDeque<(Instant, PathBuf)>,
+    /// None of the other files was written since.
+    others_ended: Instant,
 }
 
 /// The file that is being written, and what completes it.
@@ -73,6 +81,7 @@ impl Recorder {
         Self {
             camera,
             storage: None,
+            beneath: disk_beneath(&output.folder),
             output,
             clock,
             figures,
@@ -84,7 +93,8 @@ impl Recorder {
             brake: Brake::default(),
             synced: now,
             looked: now,
-            written: now,
+            finished: VecDeque::new(),
+            others_ended: now,
         }
     }
 
@@ -191,7 +201,7 @@ impl Recorder {
         };
         let (path, bytes) = (file.segment.path().to_owned(), file.segment.bytes());
         let finished = file.finish(storage);
-        self.written = self.clock.now();
+        self.remember(&path);
         self.figures.left_out.add(u64::from(finished.lost_fragments));
         if let Some(failed) = finished.failed {
             return self.fails(&failed);
@@ -206,6 +216,26 @@ impl Recorder {
         }
     }
 
+    /// Notes that a file was finished now.
+    fn remember(&mut self, path: &Path) {
+        if self.output.retention.is_none() {
+            return;
+        }
+        // One of that name was moved away, and a clock was set back.
+        self.finished.retain(|(_, other)| other != path);
+        if self.finished.len() >= MOST_KNOWN {
+            self.forget_first();
+        }
+        self.finished.push_back((self.clock.now(), path.to_owned()));
+    }
+
+    /// The first of those that are known is one of the others from now on.
+    fn forget_first(&mut self) -> Option<PathBuf> {
+        let (at, path) = self.finished.pop_front()?;
+        self.others_ended = self.others_ended.max(at);
+        Some(path)
+    }
+
     /// The file is given up, and none is begun for a while.
     fn fails(&mut self, failed: &Failed) {
         self.figures.failing(true);
@@ -216,6 +246,7 @@ impl Recorder {
         }
         let storage = self.storage.take();
         if let (Some(file), Some(storage)) = (self.file.take(), &storage) {
+            self.remember(file.segment.path());
             // What it says was said.
             let lost = file.finish(storage).lost_fragments;
             self.figures.left_out.add(u64::from(lost));
@@ -223,16 +254,26 @@ impl Recorder {
         self.begin_later();
     }
 
-    /// The folder as it is now. One that was opened stays the same whatever is done to its path, so it is opened anew after each error.
+    /// The folder as it is now. One that was opened stays the same whatever is done to its path, so it is opened anew after each error. It is not made: a
+    /// disk that is away would be filled beneath its mount point.
     fn storage(&mut self) -> io::Result<&System> {
         let opened = match self.storage.take() {
             Some(storage) => storage,
-            None => {
-                fs::create_dir_all(self.output.folder.join(PROCESSED))?;
-                System::plain(&self.output.folder)?
-            }
+            None => self.opened()?,
         };
         Ok(self.storage.insert(opened))
+    }
+
+    fn opened(&self) -> io::Result<System> {
+        let folder = &self.output.folder;
+        let opened = System::plain(folder)?;
+        if self.beneath.is_some() && disk_of(folder) == self.beneath {
+            return Err(io::Error::other("its disk is not mounted any more"));
+        }
+        match fs::create_dir(folder.join(PROCESSED)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(opened),
+        }
     }
 
     /// When a picture was taken, by our clock: that of a camera may be in another year.
@@ -253,8 +294,10 @@ impl Recorder {
         if leftovers > 0 {
             tracing::info!(camera = %self.camera, files = leftovers, "files without a beginning, of a process that was killed, are removed");
         }
-        let files = self.recordings()?;
-        for (_, path) in files.iter().rev().take(LOOKED_THROUGH) {
+        let files = self.others()?;
+        let now = self.clock.wall();
+        let newest = age::by_clock(&files, now).flat_map(|files| files.iter().rev().take(LOOKED_THROUGH));
+        for (_, path) in newest {
             let file = path.display();
             match segment::recover(self.storage()?, path) {
                 Ok(Recovered::Whole {
@@ -272,11 +315,13 @@ impl Recorder {
         Ok(())
     }
 
-    /// Recordings by their last change in microseconds, oldest first.
-    fn recordings(&mut self) -> io::Result<Vec<(i64, PathBuf)>> {
+    /// Recordings that were not finished here, by their last change in microseconds, oldest first. Not the one that is being written.
+    fn others(&mut self) -> io::Result<Vec<(i64, PathBuf)>> {
         let paths = self.storage()?.list(Path::new(""))?.into_iter();
+        let known: HashSet<&Path> = self.finished.iter().map(|(_, path)| path.as_path()).collect();
+        let open = self.file.as_ref().map(|file| file.segment.path());
         let mut files: Vec<_> = paths
-            .filter(|path| is_recording(path))
+            .filter(|path| is_recording(path) && !known.contains(path.as_path()) && open != Some(path.as_path()))
             .filter_map(|path| Some((changed_us(&self.output.folder.join(&path))?, path)))
             .collect();
         files.sort_unstable();
@@ -284,22 +329,45 @@ impl Recorder {
     }
 
     fn remove_old(&mut self, now: Instant, keep: Duration) {
-        let files = match self.recordings() {
-            Ok(files) => files,
+        let mut old = Vec::new();
+        while let Some((at, _)) = self.finished.front()
+            && now.saturating_duration_since(*at) > keep
+        {
+            old.extend(self.forget_first());
+        }
+        match self.others() {
+            Ok(others) => old.extend(self.old_of(&others, now, keep)),
             Err(error) => {
                 tracing::debug!(camera = %self.camera, %error, "cannot look for old recordings");
-                return;
             }
-        };
-        let changed: Vec<i64> = files.iter().map(|(changed, _)| *changed).collect();
-        let idle = now.saturating_duration_since(self.written);
-        let idle = if self.file.is_some() { Duration::ZERO } else { idle };
-        let expired = age::expired(&changed, idle, 2 * self.output.segment, keep);
-        for (_, path) in files.iter().take(expired) {
-            if let Err(error) = self.storage().and_then(|storage| storage.remove(path)) {
+        }
+        let open = self.file.as_ref().map(|file| file.segment.path().to_owned());
+        old.sort_unstable();
+        old.dedup();
+        for path in old.into_iter().filter(|path| Some(path) != open.as_ref()) {
+            let removed = self.storage().and_then(|storage| storage.remove(&path));
+            if let Err(error) = removed
+                // Somebody moved it away.
+                && error.kind() != io::ErrorKind::NotFound
+            {
                 tracing::warn!(camera = %self.camera, file = %path.display(), %error, "cannot remove an old recording");
             }
         }
+    }
+
+    /// Of those that were not finished here, by what they tell of each other.
+    fn old_of(&self, others: &[(i64, PathBuf)], now: Instant, keep: Duration) -> Vec<PathBuf> {
+        let idle = now.saturating_duration_since(self.others_ended);
+        let of_clock = |files: &[(i64, PathBuf)]| {
+            let changed: Vec<i64> = files.iter().map(|(changed, _)| *changed).collect();
+            let expired = age::expired(&changed, idle, 2 * self.output.segment, keep);
+            files
+                .iter()
+                .take(expired)
+                .map(|(_, path)| path.clone())
+                .collect::<Vec<_>>()
+        };
+        age::by_clock(others, self.clock.wall()).flat_map(of_clock).collect()
     }
 }
 
@@ -365,6 +433,26 @@ fn is_recording(path: &Path) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let mut long = |digits: usize| parts.next().is_some_and(|part| part.len() == digits && is_number(part));
     long(8) && long(6) && parts.next().is_none_or(is_number) && parts.next().is_none()
+}
+
+/// The disk that a folder lies on, by its number.
+#[cfg(unix)]
+fn disk_of(folder: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(folder).ok().map(|folder| folder.dev())
+}
+
+#[cfg(not(unix))]
+fn disk_of(_: &Path) -> Option<u64> {
+    None
+}
+
+/// The disk that is seen in the folder's place when its own is unmounted; `None` where it lies on that of the root. The same disk may have another number when
+/// it is plugged in again, so that it is this one which is told apart.
+fn disk_beneath(folder: &Path) -> Option<u64> {
+    let folder = fs::canonicalize(folder).ok()?;
+    let own = disk_of(&folder)?;
+    folder.ancestors().skip(1).filter_map(disk_of).find(|disk| *disk != own)
 }
 
 /// When a file was changed last, in microseconds since 1970; 0 where that is not known.

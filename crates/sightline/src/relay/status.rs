@@ -68,20 +68,36 @@ fn tell_refusals(watched: &Watched<'_>, refused: &mut HashMap<StreamName, Instan
         let State::Waiting { until, why } = &report.state else {
             continue;
         };
-        if why.trouble != Trouble::Login || refused.insert(report.stream.clone(), *until) == Some(*until) {
+        let is_refused = why.trouble == Trouble::Login;
+        if !is_refused && why.trouble != Trouble::LoginNeeded {
+            continue;
+        }
+        let before = refused.insert(report.stream.clone(), *until);
+        // Who was shown none is asked twice a minute: once is enough.
+        if before == Some(*until) || (!is_refused && before.is_some()) {
             continue;
         }
         let relayed = watched
             .relayed
             .iter()
             .find(|relayed| relayed.camera.name == report.stream);
-        let what = match relayed.map(|relayed| relayed.camera.account) {
-            Some(Account::Words(false)) => "the camera wants an account: set CAMERA_USERNAME and CAMERA_PASSWORD",
-            Some(Account::Words(true)) => "the camera does not take CAMERA_USERNAME and CAMERA_PASSWORD",
-            _ => "the camera does not take the account in its URL, or wants one there",
+        let account = relayed.map(|relayed| relayed.camera.account);
+        let what = match (is_refused, account) {
+            (true, Some(Account::Words(_))) => "the camera does not take CAMERA_USERNAME and CAMERA_PASSWORD",
+            (true, _) => "the camera does not take the account in its URL",
+            (false, Some(Account::Words(false))) => {
+                "the camera wants an account: set CAMERA_USERNAME and CAMERA_PASSWORD"
+            }
+            (false, _) => "the camera wants an account, or a login of a kind that is not known here",
         };
+        let reason = &why.detail;
         let retry_s = until.saturating_duration_since(now).as_secs();
-        tracing::error!(camera = %report.stream, retry_s, "{what}; it is asked again seldom, so that it does not lock the account");
+        match is_refused {
+            true => {
+                tracing::error!(camera = %report.stream, %reason, retry_s, "{what}; it is asked again seldom, so that it does not lock the account");
+            }
+            false => tracing::error!(camera = %report.stream, %reason, retry_s, "{what}"),
+        }
     }
 }
 

@@ -35,7 +35,8 @@ pub struct Relay {
     /// Folder for recordings, segment_YYYYMMDD_HHMMSS.mp4. One of its own. `processed` in it is made and never touched.
     #[schemars(example = "/mnt/storage/garden")]
     pub record_dir: Option<PathBuf>,
-    /// How long a file lasts, in seconds or with a unit, from 1 s to an hour; it begins at a keyframe. Left out: 4 s for HLS, 60 s for recordings.
+    /// How long a file lasts, in seconds or with a unit, from 1 s to an hour; it begins at a keyframe, of HLS also between two that are more than twice that
+    /// apart. Left out: 4 s for HLS, 60 s for recordings.
     #[schemars(example = "60s")]
     pub segment: Option<SegmentTime>,
     /// Files older than this are removed, in seconds or with a unit; 0: none ever. Left out: 6h for HLS, none ever for recordings. Counted is what was

@@ -4,7 +4,7 @@
 //! not belong here: the text of the list ([`list`]), packets ([`media::mpegts`]).
 //!
 //! - A segment ends before the first keyframe that comes its length or more after its beginning. Where that would make it longer than the target duration,
-//!   it ends in the middle of a group of pictures.
+//!   it ends in the middle of a group of pictures, and the next one at the next keyframe.
 //! - A segment is written as `.NAME.part` and gets its name when it is durable; then it is listed.
 //! - Where frames are missing, or the picture is of another format, a segment ends and the next is marked as a discontinuity.
 
@@ -47,6 +47,8 @@ pub(super) struct Hls {
     clock: Arc<dyn Clock>,
     figures: Arc<Figures>,
     list: List,
+    /// It is known what an earlier process left: nothing is written before, since numbers would be used twice.
+    is_recovered: bool,
     mux: Mux,
     open: Option<Open>,
     /// What comes next does not go on from what is listed.
@@ -54,6 +56,8 @@ pub(super) struct Hls {
     brake: Brake,
     looked: Instant,
     written: Instant,
+    /// Old segments that could not be removed when it was last tried.
+    stuck: usize,
 }
 
 /// A segment that is being written.
@@ -63,6 +67,8 @@ struct Open {
     begins: MediaTime,
     start: WallTime,
     discontinuity: bool,
+    /// It begins in the middle of a group of pictures.
+    is_cut: bool,
     buffer: Vec<u8>,
     bytes: u64,
 }
@@ -86,11 +92,13 @@ impl Hls {
             clock,
             figures,
             list: List::default(),
+            is_recovered: false,
             open: None,
             is_discontinuous: false,
             brake: Brake::default(),
             looked: now,
             written: now,
+            stuck: 0,
         }
     }
 
@@ -110,9 +118,11 @@ impl Hls {
         let segment = self.output.segment;
         let due_us = media::time::micros(segment - EARLY.min(segment / 10));
         let age_us = self.open.as_ref().map(|open| placed.at.micros_since(open.begins));
+        let is_cut = self.open.as_ref().is_some_and(|open| open.is_cut);
         let is_full = match age_us {
             None => true,
-            Some(age_us) if placed.keyframe && age_us >= due_us => true,
+            // Players begin at segments: each begins with a keyframe again as soon as it can.
+            Some(age_us) if placed.keyframe && (is_cut || age_us >= due_us) => true,
             Some(age_us) => age_us.saturating_add(placed.step_us) > self.longest_us(),
         };
         if !is_full {
@@ -123,25 +133,28 @@ impl Hls {
         if !goes_on && !self.brake.lets_begin(self.clock.now()) {
             return Ok(());
         }
-        self.begin(placed.at, arrived)?;
-        if goes_on
-            && !placed.keyframe
-            && let Some(open) = &mut self.open
-        {
+        if !self.is_recovered {
+            self.recover()?;
+        }
+        let is_cut = goes_on && !placed.keyframe;
+        self.begin(placed.at, arrived, is_cut)?;
+        if is_cut && let Some(open) = &mut self.open {
             self.mux.tables(&mut open.buffer);
         }
         Ok(())
     }
 
-    fn begin(&mut self, begins: MediaTime, start: WallTime) -> io::Result<()> {
+    fn begin(&mut self, begins: MediaTime, start: WallTime, is_cut: bool) -> io::Result<()> {
         let name = format!("{}_{}.ts", name::stem_of(start, &zone()), self.list.next());
         let file = fs::File::create(self.part(&name))?;
+        readable(&file)?;
         self.open = Some(Open {
             file,
             name,
             begins,
             start,
             discontinuity: std::mem::take(&mut self.is_discontinuous),
+            is_cut,
             buffer: Vec::with_capacity(2 * BUFFER_BYTES),
             bytes: 0,
         });
@@ -231,8 +244,9 @@ impl Hls {
             let list = name.strip_prefix(".stream.m3u8.");
             let is_leftover = segment.is_some_and(|name| number_of(name).is_some())
                 || list.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-            if is_leftover {
-                fs::remove_file(self.output.folder.join(name))?;
+            // It is in nobody's way: the next start tries again.
+            if is_leftover && let Err(error) = fs::remove_file(self.output.folder.join(name)) {
+                tracing::debug!(camera = %self.camera, file = name, %error, "cannot remove what an earlier process left");
             }
         }
         let segments = self.segments()?;
@@ -251,6 +265,7 @@ impl Hls {
         if before.is_some_and(|before| before != self.list && !self.list.entries.is_empty()) {
             self.write_list()?;
         }
+        self.is_recovered = true;
         Ok(())
     }
 
@@ -301,8 +316,16 @@ impl Hls {
             self.list.drop_below(last.saturating_add(1));
             self.write_list()?;
         }
+        let mut stuck: Vec<(&PathBuf, io::Error)> = Vec::new();
         for (_, path) in segments.iter().take(expired) {
-            fs::remove_file(self.output.folder.join(path))?;
+            match fs::remove_file(self.output.folder.join(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => stuck.push((path, error)),
+                _ => {}
+            }
+        }
+        let before = std::mem::replace(&mut self.stuck, stuck.len());
+        if let Some((path, error)) = stuck.first().filter(|_| stuck.len() > before) {
+            tracing::warn!(camera = %self.camera, file = %path.display(), files = stuck.len(), %error, "cannot remove old segments");
         }
         Ok(())
     }
@@ -342,7 +365,10 @@ impl Writer for Hls {
     fn open(&mut self) {
         if let Err(error) = self.recover() {
             let folder = self.output.folder.display();
-            tracing::warn!(camera = %self.camera, %folder, %error, "cannot look for what an earlier process left");
+            tracing::warn!(camera = %self.camera, %folder, %error, "cannot look for what an earlier process left; nothing is written before that");
+            self.figures.failing(true);
+            // It was said.
+            let _ = self.brake.failed(self.clock.now());
         }
     }
 
@@ -370,7 +396,9 @@ impl Writer for Hls {
     }
 
     fn look(&mut self, now: Instant) {
-        let Some(keep) = self.output.retention else { return };
+        let Some(keep) = self.output.retention.filter(|_| self.is_recovered) else {
+            return;
+        };
         let every = LOOK_FOR_OLD.min(self.output.segment);
         if now.saturating_duration_since(self.looked) < every {
             return;

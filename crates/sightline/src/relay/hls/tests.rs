@@ -71,8 +71,10 @@ fn segments_end_at_keyframes_and_are_whole_when_they_are_listed() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(folder.path().join(LIST)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o444, 0o444, "a web server reads it");
+        for name in [LIST, list.entries[0].name.as_str()] {
+            let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o644, "a web server reads {name}");
+        }
     }
 }
 
@@ -108,6 +110,74 @@ fn groups_of_pictures_that_are_longer_than_the_target_are_cut() {
         "{:?}",
         told(&list)
     );
+}
+
+#[test]
+fn after_a_cut_a_segment_begins_with_a_keyframe_as_soon_as_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // A keyframe every 2.17 s, of which the first comes just behind where the first segment is cut.
+    let mut camera = Camera::new(Settings {
+        gop_frames: 65,
+        ..Settings::default()
+    });
+    let mut hls = hls(folder.path(), &camera, SECOND, None);
+    write(&mut hls, &mut camera, 4 * 65 + 1);
+    let durations: Vec<i64> = list(folder.path())
+        .entries
+        .iter()
+        .map(|entry| entry.duration_us)
+        .collect();
+    let group_us = 2_166_667;
+    let is_group = |us: i64| (us - group_us).abs() < 1_000;
+    assert_eq!(durations.len(), 5, "{durations:?}");
+    assert!(
+        durations[1] < 300_000 && is_group(durations[0] + durations[1]),
+        "{durations:?}"
+    );
+    assert!(durations[2..].iter().all(|us| is_group(*us)), "{durations:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_at_the_start_is_gone_on_with_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut first = hls(folder.path(), &camera, SECOND, None);
+    write(&mut first, &mut camera, 125);
+    drop(first);
+    let (path, aside) = (folder.path().join(LIST), folder.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    // In its place is what cannot be read, and beside it what cannot be removed.
+    fs::create_dir(&path).unwrap();
+    fs::create_dir(folder.path().join(".stream.m3u8.4711")).unwrap();
+    let there = files(folder.path());
+    let mut second = hls(folder.path(), &camera, SECOND, None);
+    write(&mut second, &mut camera, 90);
+    let segments = |names: &[String]| names.iter().filter(|name| number_of(name).is_some()).count();
+    assert_eq!(segments(&files(folder.path())), segments(&there), "nothing is written");
+    assert!(second.figures.is_failing.load(std::sync::atomic::Ordering::Relaxed));
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    write(&mut second, &mut camera, 300);
+    assert!(!second.figures.is_failing.load(std::sync::atomic::Ordering::Relaxed));
+    let list = list(folder.path());
+    assert_eq!((list.first, told(&list).1), (0, vec![4]), "no number is used twice");
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut hls = hls(folder.path(), &camera, SECOND, Some(20 * SECOND));
+    // The oldest.
+    let stuck = "segment_20250101_000000_0.ts";
+    fs::create_dir(folder.path().join(stuck)).unwrap();
+    hls.list = List::begin(1, None);
+    write(&mut hls, &mut camera, 155);
+    hls.gap();
+    camera.clock.advance(60 * SECOND);
+    hls.look(camera.clock.now());
+    assert_eq!(files(folder.path()), [LIST]);
+    assert!(folder.path().join(stuck).is_dir() && hls.stuck == 1);
 }
 
 #[test]

@@ -134,6 +134,150 @@ fn old_recordings_go_and_nothing_else_does() {
     assert!(there.contains(&"segment_20261122_191529.mp4".to_owned()));
 }
 
+/// Files of an earlier process: one every two seconds, the newest then.
+fn earlier(folder: &Path, count: u64, newest_s: u64) -> Vec<String> {
+    let name = |number: u64| format!("segment_20250101_0000{number:02}.mp4");
+    for number in 0..count {
+        fs::write(folder.join(name(number)), "").unwrap();
+        changed_at(folder.join(name(number)), newest_s - 2 * (count - 1 - number));
+    }
+    (0..count).map(name).collect()
+}
+
+/// Those of `names` that are there.
+fn of_these<'a>(folder: &Path, names: &'a [String]) -> Vec<&'a String> {
+    names.iter().filter(|name| folder.join(name).exists()).collect()
+}
+
+#[test]
+fn a_machine_that_does_not_know_the_date_loses_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let keep = 20 * SECOND;
+    let mut recorder = recorder(folder.path(), &camera, Some(keep));
+    let wall_s = (camera.clock.wall().unix_micros() / 1_000_000).unsigned_abs();
+    // As much as there may be, and a few that a process in 1970 wrote after it.
+    let dated = earlier(folder.path(), 10, wall_s);
+    let undated: Vec<String> = (0..3)
+        .map(|number| format!("segment_19700101_0000{number:02}.mp4"))
+        .collect();
+    for (name, second) in undated.iter().zip([10, 12, 14]) {
+        fs::write(folder.path().join(name), "").unwrap();
+        changed_at(folder.path().join(name), second);
+    }
+    recorder.remove_old(camera.clock.now(), keep);
+    assert_eq!(of_these(folder.path(), &dated).len(), 10);
+    assert_eq!(of_these(folder.path(), &undated).len(), 3, "they may be new");
+    // One by one, so that each file is finished at its time.
+    (0..205).for_each(|_| write(&mut recorder, &mut camera, 1));
+    let ours: Vec<String> = files(folder.path())
+        .into_iter()
+        .filter(|name| !dated.contains(name) && !undated.contains(name))
+        .collect();
+    assert!(ours.len() >= 4, "{ours:?}");
+    // Their clock goes back, the open one's too.
+    for (name, second) in ours.iter().zip([9, 5, 7, 1, 3]) {
+        changed_at(folder.path().join(name), second);
+    }
+    recorder.remove_old(camera.clock.now(), keep);
+    assert_eq!(of_these(folder.path(), &ours).len(), ours.len());
+    assert!(of_these(folder.path(), &dated).len() < 10, "what is old goes");
+    // By and by all goes but what is new.
+    camera.clock.advance(keep - SECOND);
+    recorder.remove_old(camera.clock.now(), keep);
+    assert_eq!(
+        files(folder.path()).len(),
+        2,
+        "one was finished just then, and one is open"
+    );
+    camera.clock.advance(keep);
+    recorder.remove_old(camera.clock.now(), keep);
+    assert_eq!(files(folder.path()).len(), 1, "the one that is open stays");
+    write(&mut recorder, &mut camera, 30);
+    recorder.gap();
+    assert!(fragments(&folder.path().join(files(folder.path()).remove(0))) > 0);
+}
+
+#[test]
+fn a_clock_that_was_ahead_loses_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let keep = 20 * SECOND;
+    let mut recorder = recorder(folder.path(), &camera, Some(keep));
+    let wall_s = (camera.clock.wall().unix_micros() / 1_000_000).unsigned_abs();
+    // A month ahead, for longer than is kept; then it was set right.
+    let ahead = earlier(folder.path(), 15, wall_s + 30 * 86_400);
+    write(&mut recorder, &mut camera, 205);
+    let ours: Vec<String> = files(folder.path())
+        .into_iter()
+        .filter(|name| !ahead.contains(name))
+        .collect();
+    for name in &ours {
+        changed_at(folder.path().join(name), wall_s);
+    }
+    recorder.remove_old(camera.clock.now(), keep);
+    assert_eq!(of_these(folder.path(), &ours).len(), ours.len());
+    // The next process knows them by their times alone.
+    recorder.gap();
+    let mut next = self::recorder(folder.path(), &camera, Some(keep));
+    next.remove_old(camera.clock.now(), keep);
+    assert_eq!(of_these(folder.path(), &ours).len(), ours.len());
+    camera.clock.advance(keep + SECOND);
+    next.remove_old(camera.clock.now(), keep);
+    assert_eq!(files(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_known_of_files_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = Camera::new(Settings::default());
+    let mut recorder = recorder(folder.path(), &camera, Some(SECOND));
+    recorder.finished = (0..MOST_KNOWN)
+        .map(|number| {
+            (
+                camera.clock.now(),
+                PathBuf::from(format!("segment_20250101_000000_{number}.mp4")),
+            )
+        })
+        .collect();
+    camera.clock.advance(SECOND);
+    recorder.remember(Path::new("segment_20250101_000000.mp4"));
+    recorder.remember(Path::new("segment_20250101_000000.mp4"));
+    assert_eq!(recorder.finished.len(), MOST_KNOWN);
+}
+
+#[test]
+fn a_disk_that_is_taken_away_is_not_written_beneath() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("mnt");
+    fs::create_dir(&folder).unwrap();
+    let mut camera = Camera::new(Settings::default());
+    let mut recorder = recorder(&folder, &camera, None);
+    // The folder is away.
+    fs::rename(&folder, parent.path().join("away")).unwrap();
+    recorder.storage = None;
+    write(&mut recorder, &mut camera, 60);
+    assert!(!folder.exists(), "it is not made");
+    // What was beneath its disk is there in its place.
+    fs::create_dir(&folder).unwrap();
+    recorder.beneath = disk_of(&folder);
+    write(&mut recorder, &mut camera, 300);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    assert!(recorder.figures.left_out.get() > 0);
+    // It is back.
+    recorder.beneath = None;
+    write(&mut recorder, &mut camera, 1_000);
+    recorder.gap();
+    assert!(!files(&folder).is_empty());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_disk_beneath_is_that_of_a_folder_above() {
+    assert_eq!(disk_beneath(Path::new("/proc/self")), disk_of(Path::new("/")));
+    assert_eq!(disk_beneath(Path::new("/")), None);
+}
+
 #[test]
 fn a_folder_that_fails_is_said_waited_for_and_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
