@@ -195,7 +195,7 @@ function watchPictures() {
 }
 
 /**
- * Waits until pictures have this height, and says for how long, how long one stood in the meantime, and what the machine kept of that time. Where the machine gives its time to others, pictures stand
+ * Waits until pictures have this height, and says for how long, how long one stood in the meantime, and what the machine kept of that still. Where the machine gives its time to others, pictures stand
  * as they do on a narrow way, and the wait begins anew.
  */
 async function becomes(page, machine, height, withinMs) {
@@ -205,16 +205,39 @@ async function becomes(page, machine, height, withinMs) {
     check(Date.now() - pausedAt < withinMs && performance.now() - begun < 4 * withinMs, `not ${height} lines after ${withinMs} ms`);
     await pause(100);
   }
-  return { waitedMs: Math.round(performance.now() - begun), stillMs: await stills(page), keptMs: await machine.kept(begunAt) };
+  return { waitedMs: Math.round(performance.now() - begun), ...(await longestStill(page, machine)) };
 }
 
 /** The longest still since the last time. */
-const stills = (page) =>
+const stills = async (page) => Math.round(Math.max(...(await pictures(page)).map(({ from, to }) => to - from)));
+
+/** How long each picture stood since the last time, by the clock of the machine, milliseconds. */
+const pictures = (page) =>
   page.evaluate(() => {
     const times = [...window.shown, performance.now()];
     window.shown = window.shown.slice(-1);
-    return Math.round(Math.max(...times.slice(1).map((time, index) => time - times[index])));
+    return times.slice(1).map((to, index) => ({ from: performance.timeOrigin + times[index], to: performance.timeOrigin + to }));
   });
+
+/** The still since the last time that is the longest without what the machine kept of it. */
+async function longestStill(page, machine) {
+  const shown = await pictures(page);
+  const pauses = (await machine.pauses()).map(({ at, ms }) => ({ from: at - ms, to: at }));
+  const all = shown.map((still) => ({ stillMs: Math.round(still.to - still.from), keptMs: Math.round(together(still, pauses)) }));
+  return all.reduce((longest, still) => (still.stillMs - still.keptMs > longest.stillMs - longest.keptMs ? still : longest));
+}
+
+/** How much of a time these cover, which may lie upon each other. */
+function together({ from, to }, times) {
+  const inOrder = [...times].sort((one, other) => one.from - other.from);
+  let [covered, reached] = [0, from];
+  for (const time of inOrder) {
+    const [begin, end] = [Math.max(time.from, reached), Math.min(time.to, to)];
+    if (end > begin) covered += end - begin;
+    reached = Math.max(reached, end);
+  }
+  return covered;
+}
 
 /**
  * hls.js alone, whose settings are those of people's own pages. It goes down when it has forgotten what it measured before, half of it in three seconds of
@@ -262,9 +285,8 @@ export async function the_page_changes_down_and_up_with_the_way(stage) {
   const down = await becomes(page, machine, 240, 15_000);
   await way.set(WIDE);
   const up = await becomes(page, machine, 480, 30_000);
-  const staysFrom = Date.now();
   await pause(5_000);
-  const stays = { stillMs: await stills(page), keptMs: await machine.kept(staysFrom) };
+  const stays = await longestStill(page, machine);
   console.log(JSON.stringify({ first, down, up, stays }));
   for (const [when, { stillMs, keptMs }, mostMs] of [
     ['on the way down', down, 3_000],
