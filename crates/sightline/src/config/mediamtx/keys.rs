@@ -333,11 +333,7 @@ pub(super) const PATH: &[Key] = &[
     key("recordFormat", "fmp4", Nothing(FRAGMENTS)),
     key("recordPartDuration", "1s", Nothing(FRAGMENTS)),
     key("recordMaxPartSize", "50M", Nothing(FRAGMENTS)),
-    key(
-        "recordSegmentDuration",
-        "1h",
-        Sets(&["record", "segment"], values::span),
-    ),
+    key("recordSegmentDuration", "1h", Elsewhere),
     key("recordDeleteAfter", "1d", Sets(&["record", "keep"], values::span)),
     key(
         "overridePublisher",

@@ -2,10 +2,13 @@
 //!
 //! Belongs here: names and expressions, what a path takes from `pathDefaults`, sources, the Raspberry Pi's camera.
 
+use std::time::Duration;
+
 use super::keys::{self, Means};
 use super::yaml::{Node, Place, Value};
 use super::{Given, Translator, command, values};
 use crate::config::stream_key::StreamKey;
+use crate::config::units::Span;
 
 /// Our expression for `all_others`: found in every name, and behind all others in the order of the alphabet, in which they are tried.
 const ALL_OTHERS: &str = "~z{0}^.*$";
@@ -13,6 +16,13 @@ const ALL_OTHERS: &str = "~z{0}^.*$";
 /// Where MediaMTX records to, and where it does without being told.
 const RECORD_PATH: &str = "recordPath";
 const USUAL_RECORD_PATH: &str = "./recordings/%path/%Y-%m-%d_%H-%M-%S-%f";
+
+/// How long files are in MediaMTX, and how long they are there without being told.
+const RECORD_SEGMENT: &str = "recordSegmentDuration";
+const USUAL_RECORD_SEGMENT: &str = "1h";
+/// How long they may be here: what `record.segment` takes.
+const SHORTEST_SEGMENT: Duration = Duration::from_secs(2);
+const LONGEST_SEGMENT: Duration = Duration::from_secs(3_600);
 
 /// A path with what it takes from the defaults.
 struct PathOf<'a> {
@@ -174,6 +184,44 @@ impl Translator<'_> {
             if let (Means::Sets(..), Some(given), true) = (&key.means, path.get(key.name), is_meant) {
                 self.key(key, given, &parents);
             }
+        }
+        self.record_segment(path, &parents);
+    }
+
+    /// A length of files that is none here becomes the nearest that is, which is told where it concerns a path that is recorded. Of one that is not, it says
+    /// how long files are that somebody begins by hand.
+    fn record_segment(&mut self, path: &PathOf<'_>, parents: &[&str]) {
+        let Some(given) = path.get(RECORD_SEGMENT) else { return };
+        if values::is_usual(&given.value, USUAL_RECORD_SEGMENT) {
+            return;
+        }
+        let is_recorded = path.get("record").and_then(|record| record.value.truth()) == Some(true);
+        let (place, shown) = (given.value.place, given.value.shown());
+        let wanted = match values::length(&given.value) {
+            Ok(wanted) => wanted,
+            Err(message) if is_recorded => return self.problem(place, RECORD_SEGMENT, &message),
+            Err(_) => return,
+        };
+        let taken = wanted.clamp(SHORTEST_SEGMENT, LONGEST_SEGMENT);
+        if taken != wanted && is_recorded {
+            let (least, most, taken) = (Span(SHORTEST_SEGMENT), Span(LONGEST_SEGMENT), Span(taken));
+            let why = format!("{shown} is not honoured: a file lasts from {least} to {most} here; it is {taken}");
+            self.note_once(given.place, RECORD_SEGMENT, &why);
+        }
+        self.set(
+            &[parents, &["record", "segment"]].concat(),
+            values::span_of(taken),
+            place,
+        );
+    }
+
+    /// What stands in the defaults concerns many paths, and is told of one.
+    fn note_once(&mut self, place: Place, key: &str, what: &str) {
+        self.note(place, key, what);
+        if let Some((last, before)) = self.notices.split_last()
+            && before.contains(last)
+        {
+            self.notices.pop();
         }
     }
 

@@ -296,6 +296,52 @@ paths:
 }
 
 #[test]
+fn a_length_of_files_that_is_none_here_is_the_nearest() {
+    let taken = loaded(
+        "pathDefaults:
+  record: yes
+  recordSegmentDuration: 24h
+paths:
+  door:
+  cellar:
+  yard:
+    recordSegmentDuration: 1s
+  hall:
+    recordSegmentDuration: 10m
+  shed:
+    record: no
+    recordSegmentDuration: 500ms
+  attic:
+    record: no
+    recordSegmentDuration: long
+",
+    )
+    .unwrap();
+    let settings = &taken.settings;
+    let of = |name: &str| {
+        let stream = &settings.stream[&name.parse::<StreamKey>().unwrap()];
+        settings.record.of_stream(&stream.record).segment.to_string()
+    };
+    assert_eq!(["door", "yard", "hall", "shed"].map(of), ["1h", "2s", "10min", "2s"]);
+    let notices: Vec<_> = (taken.notices.iter())
+        .filter(|notice| notice.contains("record"))
+        .collect();
+    assert_eq!(
+        notices,
+        [
+            "3:3: recordSegmentDuration: 24h is not honoured: a file lasts from 2s to 1h here; it is 1h",
+            "8:5: recordSegmentDuration: 1s is not honoured: a file lasts from 2s to 1h here; it is 2s"
+        ]
+    );
+    let wrong = loaded("paths:\n  door:\n    record: yes\n    recordSegmentDuration: long\n");
+    let wrong = wrong.unwrap_err();
+    assert!(
+        wrong.problems[0].to_string().contains("recordSegmentDuration"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
 fn what_cannot_be_honoured_is_told_with_its_line() {
     let loaded = loaded(
         "rtmp: yes

@@ -37,13 +37,22 @@ pub(super) fn words(node: &Node) -> Converted {
 
 /// A time span as Go writes it, `1m30s`, as we do.
 pub(super) fn span(node: &Node) -> Converted {
+    length(node).map(span_of)
+}
+
+/// How long a time span is.
+pub(super) fn length(node: &Node) -> Result<Duration, String> {
     let span = node.word().and_then(duration);
-    let span = span.ok_or_else(|| expected("a time span such as 10s, 1m30s, 200ms", node))?;
+    span.ok_or_else(|| expected("a time span such as 10s, 1m30s, 200ms", node))
+}
+
+/// A time span as a setting of ours.
+pub(super) fn span_of(span: Duration) -> toml::Value {
     let text = match span.as_micros() {
         micros if micros % 1_000 == 0 => format!("{}ms", micros / 1_000),
         micros => format!("{micros}us"),
     };
-    Ok(toml::Value::String(text))
+    toml::Value::String(text)
 }
 
 /// Whether UDP is among the transports.
