@@ -140,6 +140,8 @@ struct Due {
     carried: Instant,
     /// What may go is not asked before that.
     room: Instant,
+    /// What others made garbage is taken up; `None`: there is none that is not known.
+    garbage: Option<Instant>,
 }
 
 impl<P: Place> Disk<P> {
@@ -175,6 +177,7 @@ impl<P: Place> Disk<P> {
                 again: now.monotonic,
                 carried: now.monotonic,
                 room: now.monotonic,
+                garbage: None,
             },
             clocks,
         };
@@ -186,6 +189,7 @@ impl<P: Place> Disk<P> {
     pub(super) fn pop(&self) -> Popped {
         let now = self.clocks.clock.now();
         let due = self.due.sync.min(self.due.look);
+        let due = self.due.garbage.map_or(due, |garbage| due.min(garbage));
         let wait = if self.has_more() {
             Duration::ZERO
         } else {
@@ -233,9 +237,10 @@ impl<P: Place> Disk<P> {
         }
         if self.queue.is_empty() {
             self.unlink(IDLE_UNLINKS);
-            if self.deleting.is_empty() {
-                self.adopt_one();
-            }
+        }
+        self.take_up_garbage();
+        if self.queue.is_empty() && self.deleting.is_empty() {
+            self.adopt_one();
         }
         self.shared.lock().1 = self.counters;
     }

@@ -11,6 +11,7 @@ pub mod clock;
 mod disk;
 pub mod index;
 pub mod library;
+mod lock;
 pub mod name;
 pub mod play;
 pub mod queue;

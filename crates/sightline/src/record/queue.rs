@@ -90,6 +90,8 @@ struct Inner {
     next_sink: u64,
     /// Nothing is taken, because of that.
     held: Option<LeftOut>,
+    /// Rows were made garbage whose files are to be removed.
+    has_garbage: bool,
     is_closed: bool,
 }
 
@@ -154,13 +156,11 @@ impl Queue {
 
     /// Waits for something to do, so long at the most. What was handed out before is done.
     pub(super) fn pop(&self, wait: Duration) -> Popped {
+        let has_nothing = |inner: &mut Inner| inner.jobs.is_empty() && !inner.has_garbage && !inner.is_closed;
         let mut inner = self.lock();
         inner.done();
-        if inner.jobs.is_empty() && !inner.is_closed && !wait.is_zero() {
-            let waited = self
-                .shared
-                .more
-                .wait_timeout_while(inner, wait, |inner| inner.jobs.is_empty() && !inner.is_closed);
+        if !wait.is_zero() {
+            let waited = self.shared.more.wait_timeout_while(inner, wait, has_nothing);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         match inner.jobs.pop_front() {
@@ -198,6 +198,17 @@ impl Queue {
         if !inner.is_closed {
             inner.held = why;
         }
+    }
+
+    /// Rows were made garbage. Which, the index knows; so there is nothing that could grow here.
+    pub(super) fn tell_garbage(&self) {
+        self.lock().has_garbage = true;
+        self.shared.more.notify_one();
+    }
+
+    /// Whether that was told since it was asked last.
+    pub(super) fn take_garbage(&self) -> bool {
+        std::mem::take(&mut self.lock().has_garbage)
     }
 
     /// Nothing is taken any more but ends.

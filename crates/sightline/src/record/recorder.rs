@@ -15,7 +15,8 @@ use tokio::sync::broadcast;
 
 use super::clock::Now;
 use super::disk::{Disk, Found, Shared};
-use super::index::{self, Index, Opened, Protected, ProtectedId, Reader, StorageId};
+use super::index::{self, Index, Opened, Protected, ProtectedId, Reader, SegmentId, StorageId};
+use super::lock::{Lock, Refused};
 use super::queue::{Popped, Queue};
 use super::report::{Notice, Report};
 use super::retention;
@@ -129,9 +130,45 @@ pub enum StartError {
     /// The index cannot be opened.
     #[error("{0}")]
     Index(#[from] index::Error),
+    /// Another process writes into the same index, and each would take the other's open files for what a crash has left.
+    #[error(
+        "{} records with this state folder already ({} is locked by it); end it, or give this server a state folder of its own (`server.state_dir`) and its recordings \
+         another folder (`record.path`)",
+        who(*.by), .lock.display()
+    )]
+    InUse {
+        /// The file that it has locked.
+        lock: PathBuf,
+        /// Its number, where it is known.
+        by: Option<u32>,
+    },
+    /// The file that keeps others out cannot be opened.
+    #[error(
+        "{} cannot be opened, which keeps other servers out while this one records: {error}; its folder must be there, and this user must be allowed to write in it",
+        .lock.display()
+    )]
+    Lock {
+        /// Which.
+        lock: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// No thread could be started.
     #[error("no thread could be started that writes recordings: {0}")]
     Thread(std::io::Error),
+}
+
+impl From<Refused> for StartError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Held { path: lock, by } => Self::InUse { lock, by },
+            Refused::Failed { path: lock, error } => Self::Lock { lock, error },
+        }
+    }
+}
+
+fn who(process: Option<u32>) -> String {
+    process.map_or_else(|| "another process".to_owned(), |process| format!("process {process}"))
 }
 
 /// Why a question to the recorder has no answer.
@@ -168,19 +205,21 @@ impl Drop for Running {
 
 impl Recorder {
     /// Opens the index, looks through what a crash has left, and starts the thread of the disk. Waits for the disk, as long as a minute of each camera
-    /// takes to be read; what the index does not know is looked for afterwards, beside recording.
+    /// takes to be read; what the index does not know is looked for afterwards, beside recording. Where another has the index, it waits two seconds for its end.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(settings: Settings, clocks: Clocks) -> Result<Self, StartError> {
+        let lock = Lock::take(&settings.index_path, LOCK_WITHIN)?;
         let Opened {
-            index,
+            mut index,
             is_new,
             was_clean,
             aside,
             has_all_told,
             ..
         } = Index::open(&settings.index_path, settings.index_every)?;
+        index.hold(lock);
         let index = Arc::new(index);
         let queue = Queue::new(Arc::clone(&clocks.clock));
         let said = Arc::new(Shared::new(&settings.root));
@@ -266,6 +305,19 @@ impl Recorder {
         Ok(self.index().ok_or(AskError::Stopped)?.release(protected)?)
     }
 
+    /// Makes garbage of segments, but for those that are protected or not kept any more, at most [`index::MAX_PAGE`] at a time, and says of how many. They are found
+    /// no more; the thread of the disk removes their files, or finds them where their disk comes later. Waits for the index.
+    ///
+    /// # Errors
+    /// [`AskError`]: nothing is removed.
+    pub fn discard(&self, segments: Vec<SegmentId>) -> Result<usize, AskError> {
+        let garbage = self.index().ok_or(AskError::Stopped)?.discard(segments)?;
+        if !garbage.is_empty() {
+            self.shared.queue.tell_garbage();
+        }
+        Ok(garbage.len())
+    }
+
     /// A person has looked at what is protected: what is too much is deleted again ([`Report::keeps_all`]). Waits for the index.
     ///
     /// # Errors
@@ -323,6 +375,9 @@ fn new_number() -> StorageId {
     ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
 }
 
+/// As long another process may take to end. One whose place this one takes ends its files before, but not on a disk that is slower than its patience: then its
+/// thread writes until the process is gone, which is at once.
+const LOCK_WITHIN: Duration = Duration::from_secs(2);
 /// How often it is looked whether a thread has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 

@@ -138,7 +138,7 @@ impl Making<'_> {
             gate: self.gate.clone(),
             library: {
                 let recordings = Arc::clone(self.recordings);
-                Library::new(move || recordings.recorder()?.index())
+                Library::new(move || recordings.recorder())
             },
         }
     }

@@ -126,8 +126,7 @@ impl<P: Place> Disk<P> {
     fn recover_known(&mut self, uuid: StorageId) -> Result<(BTreeSet<String>, Tally), index::Error> {
         let mut known = BTreeSet::new();
         let mut tally = Tally::default();
-        let rows = self.unsettled(uuid, |disk, behind| disk.reader.garbage(behind))?;
-        for row in rows {
+        for row in self.garbage(uuid)? {
             known.insert(row.path.clone());
             self.deleting.push(row, None);
         }
@@ -143,6 +142,11 @@ impl<P: Place> Disk<P> {
             self.recover_row(row, is_last, &mut tally);
         }
         Ok((known, tally))
+    }
+
+    /// What is to be removed from a storage.
+    pub(super) fn garbage(&self, uuid: StorageId) -> Result<Vec<index::Segment>, index::Error> {
+        self.unsettled(uuid, |disk, behind| disk.reader.garbage(behind))
     }
 
     fn unsettled(
@@ -300,8 +304,15 @@ impl<P: Place> Disk<P> {
         let (Some(camera), Some(day)) = (folder.parent().and_then(camera_of), date_of(folder)) else {
             return Ok(VecDeque::new());
         };
-        segment::sweep(&attached.volume, folder).map_err(text)?;
-        let told = self.paths(&camera, day).map_err(|error| error.to_string())?;
+        match segment::sweep(&attached.volume, folder) {
+            // It went with the last of its files that were to be deleted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
+            swept => swept.map_err(text)?,
+        };
+        let mut told = self.paths(&camera, day).map_err(|error| error.to_string())?;
+        // Asked last: what became garbage in between stands in both.
+        let garbage = self.garbage(attached.uuid).map_err(|error| error.to_string())?;
+        told.extend(garbage.into_iter().map(|row| row.path));
         let mut unknown = Vec::new();
         for path in attached.volume.list(folder).map_err(text)? {
             let Some(name) = path.to_str() else { continue };

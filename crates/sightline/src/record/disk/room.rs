@@ -1,6 +1,7 @@
 //! Room: what is deleted, and what is not recorded where nothing may be.
 //!
-//! A file goes in steps, each of which may be the last: its row becomes garbage, durably; it is removed; its folder is made durable; its row goes.
+//! A file goes in steps, each of which may be the last: its row becomes garbage, durably; it is removed; its folder is made durable; its row goes. Where somebody
+//! else does the first of them, the rest is done here all the same: only here it is known whether the disk of a row is there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -183,6 +184,42 @@ impl<P: Place> Disk<P> {
             self.deleting.push(row, why);
         }
         Ok(())
+    }
+
+    /// Takes up what others made garbage. The index says what that is; so what is on its way already must be gone before, or it would be taken up twice.
+    pub(super) fn take_up_garbage(&mut self) {
+        let now = self.clocks.clock.now();
+        if self.queue.take_garbage() {
+            self.due.garbage = Some(now);
+        }
+        let is_due = self.due.garbage.is_some_and(|due| due <= now);
+        if !is_due || !self.deleting.is_empty() {
+            return;
+        }
+        if !self.is_there() {
+            // When it comes, all garbage of it is looked for.
+            self.due.garbage = None;
+            return;
+        }
+        self.due.garbage = Some(now + AGAIN_EVERY);
+        let Some(uuid) = self.attached.as_ref().map(|attached| attached.uuid) else {
+            return;
+        };
+        self.tell_untold();
+        if !self.untold.is_empty() {
+            return;
+        }
+        let rows = self.index.flush().and_then(|()| self.garbage(uuid));
+        match rows {
+            Ok(mut rows) => {
+                self.due.garbage = None;
+                rows.sort_by(|one, other| one.path.cmp(&other.path));
+                for row in rows {
+                    self.deleting.push(row, None);
+                }
+            }
+            Err(error) => self.failing("what is to be deleted", &error),
+        }
     }
 
     /// Files that are open end, none is begun.

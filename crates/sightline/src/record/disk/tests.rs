@@ -2,6 +2,7 @@
 
 mod comes_and_goes;
 mod faults;
+mod garbage;
 mod room;
 mod runs;
 

@@ -286,8 +286,8 @@ impl<T, C> Page<T, C> {
 
 /// The longest segment and the longest event: a day.
 pub const MAX_SEGMENT_90K: i64 = DAY_90K;
-/// The last time that can be said: the end of the year 9999.
-pub const MAX_TIME_90K: i64 = 253_402_300_800 * 90_000;
+/// The last time that can be said: 22:00 on 30 December 9999, behind which a date would have a year of five digits somewhere on Earth.
+pub const MAX_TIME_90K: i64 = 253_402_207_200 * 90_000;
 /// The longest path of a segment, in bytes.
 pub const MAX_PATH_BYTES: usize = 512;
 /// The longest table of fragments, in bytes: any that there can be. An hour in fragments of half a second takes 36 KB.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::super::lock::Lock;
 use super::ballast::Ballast;
 use super::event::EventIds;
 use super::read::Count;
@@ -25,6 +26,8 @@ pub struct Index {
     shared: Arc<Shared>,
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+    /// Let go when it is dropped, behind the end of the thread.
+    _held: Option<Lock>,
 }
 
 /// An index, and what was found.
@@ -190,6 +193,7 @@ impl Index {
                 shared,
                 commands: Some(commands),
                 thread: Some(thread),
+                _held: None,
             },
             is_new,
             was_clean,
@@ -198,6 +202,11 @@ impl Index {
             has_all_told,
             migrated_from,
         })
+    }
+
+    /// Keeps this until the file is closed, whoever holds the index last.
+    pub(in crate::record) fn hold(&mut self, lock: Lock) {
+        self._held = Some(lock);
     }
 
     /// A number for a segment that is begun or found. They grow, and order what is deleted first.

@@ -11,8 +11,10 @@ use media::{
 };
 
 use super::Library;
+use crate::clock::SystemClock;
 use crate::record::index::{Change, Index, Segment, State};
 use crate::record::name;
+use crate::record::recorder::{Clocks, Free, Keep, Recorder, Settings};
 use crate::record::segment;
 use crate::record::storage::{Place as _, Root};
 
@@ -21,22 +23,36 @@ pub(crate) const NOON_US: i64 = 1_795_348_800_000_000;
 pub(crate) const NOON_90K: i64 = NOON_US / 100 * 9;
 pub(crate) const STORAGE: [u8; 16] = [7; 16];
 
-/// A folder with recordings, and their index.
+/// A folder with recordings, their index, and the recorder of both, which records nothing by itself.
 pub(crate) struct Made {
-    pub(crate) folder: tempfile::TempDir,
     pub(crate) index: Arc<Index>,
+    pub(crate) recorder: Recorder,
+    /// Removed last.
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Made {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("root")).unwrap();
-        let opened = Index::open(&folder.path().join("index.db"), Duration::from_secs(10)).unwrap();
-        let index = Arc::new(opened.index);
-        let made = Self { folder, index };
-        let path = made.root().to_str().unwrap().to_owned();
-        made.index.write(Change::Storage { uuid: STORAGE, path }).unwrap();
-        made
+        let root = folder.path().join("root");
+        Root(root.clone()).look(Some(STORAGE)).unwrap();
+        let clocks = Clocks {
+            clock: Arc::new(SystemClock),
+            zone: || jiff::tz::TimeZone::UTC,
+            is_synchronised: || false,
+        };
+        let recorder = Recorder::start(Settings::new(root, folder.path().join("index.db")), clocks).unwrap();
+        // However full the disk of a test is.
+        recorder.keep(Keep {
+            free: Free::Bytes(0),
+            ..Keep::default()
+        });
+        let index = recorder.index().unwrap();
+        Self {
+            index,
+            recorder,
+            folder,
+        }
     }
 
     pub(crate) fn root(&self) -> std::path::PathBuf {
@@ -44,8 +60,8 @@ impl Made {
     }
 
     pub(crate) fn library(&self) -> Arc<Library> {
-        let index = Arc::clone(&self.index);
-        Library::new(move || Some(Arc::clone(&index)))
+        let recorder = self.recorder.clone();
+        Library::new(move || Some(recorder.clone()))
     }
 
     /// Records frames as one run that begins then, in files of so long.
@@ -143,6 +159,13 @@ impl Made {
             .write(Change::Segment(segment.clone(), table.as_bytes().to_vec()))
             .unwrap();
         segment
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Before its folder goes.
+        self.recorder.stop(Duration::from_secs(30));
     }
 }
 

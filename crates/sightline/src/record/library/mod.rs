@@ -25,6 +25,7 @@ use super::index::{
     self, CameraTimes, Change, Event, EventId, Index, Page, Protected, ProtectedId, Reader, Runs, Segment, SegmentId,
 };
 use super::play::{self, Plan};
+use super::recorder::{AskError, Recorder};
 use opening::{Places, Slot};
 pub use sending::{Mark, Media, Sending};
 
@@ -71,9 +72,18 @@ pub enum Error {
     Ending,
 }
 
+impl From<AskError> for Error {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Index(error) => Self::Index(error),
+            AskError::Stopped => Self::Ending,
+        }
+    }
+}
+
 /// Asks and opens.
 pub struct Library {
-    index: Box<dyn Fn() -> Option<Arc<Index>> + Send + Sync>,
+    recorder: Box<dyn Fn() -> Option<Recorder> + Send + Sync>,
     readers: Mutex<Vec<Reader>>,
     questions: Semaphore,
     sending: Arc<Semaphore>,
@@ -98,10 +108,10 @@ pub struct Listed {
 }
 
 impl Library {
-    /// Of what stands in an index, for as long as there is one.
-    pub fn new(index: impl Fn() -> Option<Arc<Index>> + Send + Sync + 'static) -> Arc<Self> {
+    /// Of what a recorder has, for as long as there is one.
+    pub fn new(recorder: impl Fn() -> Option<Recorder> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            index: Box::new(index),
+            recorder: Box::new(recorder),
             readers: Mutex::default(),
             questions: Semaphore::new(MAX_QUESTIONS),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
@@ -110,7 +120,7 @@ impl Library {
 
     /// Whether there is an index: something is recorded, or was.
     pub fn is_there(&self) -> bool {
-        (self.index)().is_some()
+        self.index().is_ok()
     }
 
     /// When each camera that has recordings has them.
@@ -155,7 +165,8 @@ impl Library {
     /// # Errors
     /// [`Error`].
     pub async fn tell(self: &Arc<Self>, event: Event) -> Result<EventId, Error> {
-        self.change(move |index| {
+        self.change(move |recorder| {
+            let index = recorder.index().ok_or(Error::Ending)?;
             let id = index.next_event();
             // It waits for the index, so that whoever asks then is told.
             match index.write(Change::Event(Event { id, ..event })) {
@@ -186,7 +197,8 @@ impl Library {
         if known.iter().any(|(_, known)| known.range_90k == wanted.range_90k) {
             return Ok(());
         }
-        self.change(move |index| Ok(index.protect(wanted).map(drop)?)).await
+        self.change(move |recorder| Ok(recorder.protect(wanted).map(drop)?))
+            .await
     }
 
     /// Ends the protection of exactly this range. Whether there was one.
@@ -197,14 +209,15 @@ impl Library {
         let known = self.protected(camera).await?;
         let known = known.into_iter().filter(move |(_, known)| known.range_90k == range_90k);
         let known: Vec<ProtectedId> = known.map(|(id, _)| id).collect();
-        self.change(move |index| {
-            let released = known.into_iter().map(|id| index.release(id));
+        self.change(move |recorder| {
+            let released = known.into_iter().map(|id| recorder.release(id));
             Ok(released.collect::<Result<Vec<bool>, _>>()?.contains(&true))
         })
         .await
     }
 
-    /// Deletes the files that lie in a range with all that they have, [`index::MAX_PAGE`] of them at the most, and says how many it did.
+    /// Marks the files that lie in a range with all that they have to be deleted, [`index::MAX_PAGE`] of them at the most, and says how many it did. None of them is found any more;
+    /// whoever writes on their disk removes them, when it is there.
     ///
     /// # Errors
     /// [`Error::Protected`]: some are protected, and none was deleted. [`Error::Nothing`]: there is none.
@@ -227,13 +240,9 @@ impl Library {
         if found.is_empty() {
             return Err(Error::Nothing);
         }
-        let deleted = self.change(move |index| discard(index, found)).await?;
+        let marked = self.change(move |recorder| Ok(recorder.discard(found)?)).await?;
         // Protected in between.
-        if deleted == 0 {
-            Err(Error::Protected)
-        } else {
-            Ok(deleted)
-        }
+        if marked == 0 { Err(Error::Protected) } else { Ok(marked) }
     }
 
     /// A segment of a camera.
@@ -358,8 +367,12 @@ impl Library {
         })
     }
 
+    fn recorder(&self) -> Result<Recorder, Error> {
+        (self.recorder)().ok_or(Error::Ending)
+    }
+
     fn index(&self) -> Result<Arc<Index>, Error> {
-        (self.index)().ok_or(Error::Ending)
+        self.recorder()?.index().ok_or(Error::Ending)
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
@@ -393,27 +406,13 @@ impl Library {
 
     async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        change: impl FnOnce(&Index) -> Result<T, Error> + Send + 'static,
+        change: impl FnOnce(&Recorder) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _turn = self.turn().await?;
-        let index = self.index()?;
-        let changed = tokio::task::spawn_blocking(move || change(&index));
+        let recorder = self.recorder()?;
+        let changed = tokio::task::spawn_blocking(move || change(&recorder));
         changed.await.unwrap_or(Err(Error::Ending))
     }
-}
-
-/// Makes garbage of segments, removes their files, and says how many. A file that cannot be removed is tried again when its disk is found the next time.
-fn discard(index: &Index, segments: Vec<SegmentId>) -> Result<usize, Error> {
-    let garbage = index.discard(segments)?;
-    let places = Places::of(&index.reader()?)?;
-    for segment in &garbage {
-        match places.remove(segment) {
-            // What is not told stays garbage, and is looked for at the next start.
-            Ok(()) => drop(index.write(Change::Gone(segment.id))),
-            Err(error) => tracing::warn!("{error}"),
-        }
-    }
-    Ok(garbage.len())
 }
 
 fn all_protected(reader: &Reader, camera: &StreamName) -> Result<Vec<(ProtectedId, Protected)>, Error> {

@@ -31,18 +31,6 @@ impl Places {
         })
     }
 
-    /// Removes a file, durably. One that is not there is removed.
-    pub(super) fn remove(&self, segment: &Segment) -> Result<(), Error> {
-        let slot = self.slot(segment)?;
-        match remove_below(&slot.root, &slot.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::File {
-                path: slot.root.join(&slot.path),
-                error,
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// Opens a file, and looks that it is the one.
     pub(super) fn open(&self, segment: &Segment) -> Result<(File, Header), Error> {
         let slot = self.slot(segment)?;
@@ -100,14 +88,6 @@ fn open_below(root: &Path, path: &str) -> io::Result<File> {
     }
 }
 
-#[cfg(unix)]
-fn remove_below(root: &Path, path: &str) -> io::Result<()> {
-    use rustix::fs::{AtFlags, fsync, unlinkat};
-    let (folder, name) = folder_below(root, path)?;
-    unlinkat(&folder, name, AtFlags::empty())?;
-    Ok(fsync(&folder)?)
-}
-
 /// The folder that a path leads to, and what it names there.
 #[cfg(unix)]
 fn folder_below<'a>(root: &Path, path: &'a str) -> io::Result<(std::os::fd::OwnedFd, &'a str)> {
@@ -125,11 +105,6 @@ fn folder_below<'a>(root: &Path, path: &'a str) -> io::Result<(std::os::fd::Owne
 #[cfg(not(unix))]
 fn open_below(root: &Path, path: &str) -> io::Result<File> {
     File::open(joined(root, path)?)
-}
-
-#[cfg(not(unix))]
-fn remove_below(root: &Path, path: &str) -> io::Result<()> {
-    std::fs::remove_file(joined(root, path)?)
 }
 
 #[cfg(not(unix))]
@@ -175,19 +150,6 @@ mod tests {
         ] {
             assert!(open_below(&root, path).is_err(), "{path}");
         }
-    }
-
-    #[test]
-    fn a_file_is_removed_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("door")).unwrap();
-        std::fs::write(folder.path().join("door/a.mp4"), "a").unwrap();
-        assert!(remove_below(folder.path(), "door").is_err());
-        assert!(remove_below(folder.path(), "../door/a.mp4").is_err());
-        remove_below(folder.path(), "door/a.mp4").unwrap();
-        assert!(!folder.path().join("door/a.mp4").exists() && folder.path().join("door").exists());
-        let again = remove_below(folder.path(), "door/a.mp4").unwrap_err();
-        assert_eq!(again.kind(), io::ErrorKind::NotFound);
     }
 
     #[cfg(unix)]

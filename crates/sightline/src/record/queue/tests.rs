@@ -234,4 +234,10 @@ fn who_waits_is_woken() {
     let thread = std::thread::spawn(move || matches!(queue.pop(Duration::from_secs(60)), Popped::Job(_)));
     sink.begin(begin()).unwrap();
     assert!(thread.join().unwrap());
+    let queue = Queue::new(Arc::new(testkit::clock::SystemClock));
+    let waiting = queue.clone();
+    let thread = std::thread::spawn(move || matches!(waiting.pop(Duration::from_secs(60)), Popped::Nothing));
+    queue.tell_garbage();
+    assert!(thread.join().unwrap());
+    assert!(queue.take_garbage() && !queue.take_garbage());
 }

@@ -18,13 +18,16 @@ fn settings(folder: &tempfile::TempDir) -> Settings {
     Settings::new(folder.path().join("recordings"), folder.path().join("index.db"))
 }
 
-fn start(settings: Settings) -> Recorder {
-    let clocks = Clocks {
+fn clocks() -> Clocks {
+    Clocks {
         clock: Arc::new(SystemClock),
         zone: || TimeZone::UTC,
         is_synchronised: || false,
-    };
-    Recorder::start(settings, clocks).unwrap()
+    }
+}
+
+fn start(settings: Settings) -> Recorder {
+    Recorder::start(settings, clocks()).unwrap()
 }
 
 fn camera() -> StreamName {
@@ -149,6 +152,97 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), to).unwrap();
         }
     }
+}
+
+/// A file of one fragment, as it stands in the index.
+fn record(recorder: &Recorder, sink: &mut dyn Sink) -> Segment {
+    let wall = SystemClock.wall();
+    begin(sink, wall).unwrap();
+    fragment(sink, 1).unwrap();
+    let start_90k = unix_90k(wall);
+    sink.end(End {
+        span: Span {
+            start_90k,
+            end_90k: start_90k + 90_000,
+            drift_90k: 0,
+        },
+        ended: Some(index::Ended::Stopped),
+    });
+    wait_for("it is finished", || {
+        rows(recorder).last().is_some_and(|row| row.state == RowState::Whole)
+    });
+    rows(recorder).pop().unwrap()
+}
+
+#[test]
+fn what_is_deleted_is_removed_by_whoever_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = start(settings(&folder));
+    let mut sink = recorder.sink(&camera());
+    let root = folder.path().join("recordings");
+    let garbage = || {
+        recorder.index().unwrap().flush().unwrap();
+        recorder.reader().unwrap().garbage(None).unwrap().items.len()
+    };
+    let row = record(&recorder, &mut *sink);
+    assert!(root.join(&row.path).exists());
+    assert_eq!(recorder.discard(vec![row.id]).unwrap(), 1);
+    wait_for("its row is gone", || garbage() == 0);
+    assert!(!root.join(&row.path).exists());
+    assert_eq!(recorder.discard(vec![row.id]).unwrap(), 0, "once");
+
+    // A kill in between, with all that there is of the day: its folder goes with it, and is then not missed.
+    let row = record(&recorder, &mut *sink);
+    assert_eq!(recorder.index().unwrap().discard(vec![row.id]).unwrap().len(), 1);
+    let killed = tempfile::tempdir().unwrap();
+    copy(folder.path(), killed.path());
+    assert!(recorder.stop(Duration::from_secs(30)));
+    assert_eq!(recorder.discard(vec![row.id]), Err(AskError::Stopped));
+    let root = killed.path().join("recordings");
+    let opened = Index::open(&killed.path().join("index.db"), Duration::from_secs(10)).unwrap();
+    let said = Arc::new(Shared::new(&root));
+    let clocks = clocks();
+    let found = Found {
+        is_new: opened.is_new,
+        was_clean: opened.was_clean,
+        create: None,
+        sync: Duration::from_secs(5),
+    };
+    let queue = Queue::new(Arc::clone(&clocks.clock));
+    let (index, told) = (Arc::new(opened.index), Arc::clone(&said));
+    let mut disk = Disk::new(Root(root.clone()), found, clocks, queue, index, told).unwrap();
+    (0..10).for_each(|_| disk.tick());
+    let (storage, counters) = said.told();
+    assert_eq!((storage.state, counters.failures), (State::Recording, 0));
+    assert!(!root.join(&row.path).exists() && !found.was_clean);
+}
+
+/// One at a time: the next waits a little, as where a process takes the place of another, and then says which has it.
+#[test]
+fn an_index_has_one_recorder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = start(settings(&folder));
+    let mut sink = first.sink(&camera());
+    record(&first, &mut *sink);
+    // Whoever still asks it has the index open, though the recorder was stopped.
+    let held = first.index().unwrap();
+    assert!(first.stop(Duration::from_secs(30)));
+    let begun = Instant::now();
+    let refused = Recorder::start(settings(&folder), clocks()).unwrap_err();
+    assert!(begun.elapsed() >= LOCK_WITHIN);
+    let StartError::InUse { lock, by } = &refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(*lock, folder.path().join("index.db.lock"));
+    assert!(*by == Some(std::process::id()) || cfg!(windows), "{by:?}");
+    assert!(
+        refused.to_string().contains("records with this state folder already"),
+        "{refused}"
+    );
+    drop(held);
+    let second = start(settings(&folder));
+    assert_eq!(rows(&second).len(), 1);
+    assert!(second.stop(Duration::from_secs(30)));
 }
 
 /// A folder that holds something else is not touched, and the rest of the program starts.

@@ -1,0 +1,118 @@
+//! Who records: one process at a time for an index and its folder of recordings, whatever ports it serves.
+//!
+//! Belongs here: the file that is locked beside the index. Does not belong here: how SQLite keeps its readers and writers apart.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Held until it is dropped, or its process has ended, however it did.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Another has it.
+    Held {
+        /// The file that is locked.
+        path: PathBuf,
+        /// The process, as far as it has said so.
+        by: Option<u32>,
+    },
+    /// The file cannot be opened.
+    Failed {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl Lock {
+    /// Waits so long for the one of this index.
+    pub(super) fn take(index: &Path, within: Duration) -> Result<Self, Refused> {
+        let mut path = index.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        // Never removed: whoever had it open would lock what others do not find.
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) => return Err(Refused::Failed { path, error }),
+        };
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < within => std::thread::sleep(LOOK_EVERY),
+                Err(TryLockError::WouldBlock) => {
+                    let by = holder(&mut file);
+                    return Err(Refused::Held { path, by });
+                }
+                // Not every file system can; there nobody is kept out.
+                Err(TryLockError::Error(error)) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot be locked: see to it that no other server records with this state folder");
+                    break;
+                }
+            }
+        }
+        // For people; where its disk is full, they are not told which process it is.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { _file: file })
+    }
+}
+
+/// The process that the file names.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(MAX_TEXT_BYTES).read_to_string(&mut text).ok()?;
+    text.trim_end().parse().ok()
+}
+
+/// How often it is looked whether the other has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A number, and the end of its line.
+const MAX_TEXT_BYTES: u64 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_has_it_and_the_next_when_that_one_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("index.db");
+        let first = Lock::take(&index, Duration::ZERO).unwrap();
+        let Err(Refused::Held { path, by }) = Lock::take(&index, Duration::from_millis(30)) else {
+            panic!("both have it")
+        };
+        assert_eq!(path, folder.path().join("index.db.lock"));
+        // Windows lets nobody read what is locked.
+        assert!(by == Some(std::process::id()) || cfg!(windows), "{by:?}");
+        Lock::take(&folder.path().join("other.db"), Duration::ZERO).unwrap();
+        let waiting = std::thread::spawn(move || Lock::take(&index, Duration::from_secs(30)));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Lock::take(&folder.path().join("away/index.db"), Duration::ZERO).unwrap_err();
+        assert!(
+            matches!(&refused, Refused::Failed { error, .. } if error.kind() == io::ErrorKind::NotFound),
+            "{refused:?}"
+        );
+    }
+}
