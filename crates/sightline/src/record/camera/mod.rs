@@ -71,7 +71,7 @@ pub struct Camera {
     leading: TrackIndex,
     next: u64,
     wants_keyframe: bool,
-    /// Of clips that are over.
+    /// Of clips that are over, and what is of no recording alone.
     counted: Counts,
     happened: Vec<(Which, Happened)>,
 }
@@ -149,6 +149,14 @@ impl Camera {
             clip.writing.interrupt(Ended::StreamGone);
         }
         self.note();
+    }
+
+    /// So many frames are missing here, since whoever gives them was too far behind.
+    pub fn missed(&mut self, frames: u64) {
+        if self.is_on() {
+            self.counted.missed_frames = self.counted.missed_frames.saturating_add(frames);
+        }
+        self.interrupt();
     }
 
     /// Something happens; `zone`: where the schedule holds. It is to be told [`Input::Nothing`] when [`Camera::wakes_in`] says, and a look once in a while costs nothing.
@@ -304,6 +312,8 @@ impl Counts {
             bytes: self.bytes + other.bytes,
             lost_fragments: self.lost_fragments + other.lost_fragments,
             lost_90k: self.lost_90k + other.lost_90k,
+            left_out_frames: self.left_out_frames + other.left_out_frames,
+            missed_frames: self.missed_frames + other.missed_frames,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use media::{Clock as _, MediaTime, Timescale, WallTime};
+use media::{Clock as _, Format, MediaTime, Timescale, WallTime};
 use proptest::prelude::*;
 use testkit::clock::SimClock;
 use testkit::stream::{Settings as Pattern, Video};
@@ -278,6 +278,81 @@ fn without_room_it_waits_for_a_keyframe_and_says_what_is_lost() {
     assert!(!notes.files[1].begin.continues);
     assert_eq!(notes.frames() + counts.lost_90k / FRAME_90K, rig.sent);
     assert!((9..=12).contains(&counts.lost_fragments), "{counts:?}");
+}
+
+/// A camera that is set to another codec by its menu sends keyframes without parameter sets for a while.
+#[test]
+fn a_keyframe_that_no_file_can_begin_with_ends_the_run_and_says_why() {
+    let mut rig = Rig::new(Mode::Continuous);
+    rig.seconds(5);
+    let format = Arc::new(Format::H264(media::h264::Format::default()));
+    for _ in 0..2 * GOP {
+        let mut frame = rig.video.next_frame(rig.clock.wall());
+        frame.format = Arc::clone(&format);
+        let came = rig.now();
+        rig.camera.frame(frame, came);
+        assert!(!rig.camera.is_writing(Which::Main));
+        rig.clock.advance(Duration::from_micros(rig.video.interval_us()));
+    }
+    assert_eq!(rig.camera.paused(), Some(Pause::Format));
+    assert_eq!(rig.book.notes().frames(), rig.sent);
+    assert_eq!(rig.camera.counts().left_out_frames, 2 * GOP);
+    rig.seconds(5);
+    assert_eq!(rig.camera.paused(), None);
+    rig.camera.end();
+    assert_eq!(
+        rig.happened(),
+        [
+            Happened::Began,
+            Happened::Ended(Ended::StreamGone),
+            Happened::Paused(Pause::Format),
+            Happened::Began,
+            Happened::Ended(Ended::Stopped)
+        ]
+    );
+    let notes = rig.book.notes();
+    assert_eq!(notes.ends(), [Some(Ended::StreamGone), Some(Ended::Stopped)]);
+    assert_eq!(notes.frames(), rig.sent);
+}
+
+#[test]
+fn a_frame_that_is_too_large_says_nothing_of_the_format() {
+    let mut rig = Rig::new(Mode::Continuous);
+    let mut frame = rig.video.next_frame(rig.clock.wall());
+    frame.data = vec![0; media::fmp4::MAX_FRAGMENT_BYTES + 1].into();
+    let came = rig.now();
+    rig.camera.frame(frame, came);
+    assert_eq!(rig.camera.paused(), None);
+    assert_eq!(rig.camera.counts().left_out_frames, 1);
+    assert!(rig.happened().is_empty());
+}
+
+#[test]
+fn frames_that_are_in_no_file_are_counted_however_they_went() {
+    let mut rig = Rig::new(Mode::Continuous);
+    rig.seconds(2);
+    rig.camera.missed(70);
+    for _ in 0..GOP / 2 {
+        rig.frame();
+    }
+    // A gap in the middle of a group: what comes until the next keyframe is of no use.
+    rig.camera.missed(3);
+    for _ in 0..GOP / 2 {
+        rig.frame();
+    }
+    rig.seconds(2);
+    // Other tracks have another cutter.
+    rig.camera.tracks(&[rig.video.track()]);
+    rig.seconds(2);
+    let counts = rig.camera.counts();
+    assert_eq!((counts.missed_frames, counts.left_out_frames), (73, GOP / 2));
+    rig.camera.end();
+    assert_eq!(rig.book.notes().frames() + GOP / 2, rig.sent);
+    // What nobody wanted is not missed.
+    let mut rig = Rig::new(Mode::Manual);
+    rig.seconds(2);
+    rig.camera.missed(70);
+    assert_eq!(rig.camera.counts(), Counts::default());
 }
 
 #[test]

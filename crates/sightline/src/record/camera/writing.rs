@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use media::fmp4::Error;
 use media::recording::{Cutter, Fragment, Limits, Start, Told};
 use media::{Frame, MediaTime, Timescale, Track, TrackIndex, WallTime};
 
@@ -30,6 +31,8 @@ pub enum Pause {
     TooManyFiles,
     /// The stream is in a format that MP4 cannot hold, or does not say which.
     Format,
+    /// As many read the stream as may.
+    Readers,
 }
 
 /// What became of a recording.
@@ -58,6 +61,10 @@ pub struct Counts {
     pub lost_fragments: u64,
     /// How long they last, in ticks of 90 kHz.
     pub lost_90k: u64,
+    /// Frames that were read and are in no fragment: in front of the first keyframe, behind a gap, of a format that MP4 cannot hold, too large.
+    pub left_out_frames: u64,
+    /// Frames that were never read: who records was so far behind that it was moved forward.
+    pub missed_frames: u64,
 }
 
 /// Writes one recording: any number of runs, one after the other.
@@ -120,6 +127,8 @@ impl Writing {
     /// Frames of these tracks follow, none before them missing but what was said.
     pub(super) fn set_tracks(&mut self, tracks: &[Track], leading: TrackIndex) {
         self.interrupt(Ended::StreamGone);
+        self.counts = self.counts();
+        self.cutter = None;
         self.leading = leading;
         let limits = Limits {
             file: LONGEST_FILE,
@@ -141,7 +150,10 @@ impl Writing {
             self.arrived(frame.time, came);
         }
         let (time, is_keyframe) = (frame.time, frame.keyframe);
-        let Some(cutter) = &mut self.cutter else { return };
+        let Some(cutter) = &mut self.cutter else {
+            self.counts.left_out_frames += 1;
+            return;
+        };
         if is_leading
             && is_keyframe
             && let Some(run) = &self.run
@@ -154,7 +166,9 @@ impl Writing {
         }
         let done = cutter.frame(frame, &mut self.cut);
         self.write(came);
-        if done.is_err() && self.run.is_none() {
+        // Until the next keyframe nothing is cut, and there may be none that a file can begin with. Of another error one frame is left out, and no more.
+        if let Err(Error::Incomplete(_) | Error::Unsupported { .. }) = done {
+            self.end_run(Ended::StreamGone);
             self.pause(Pause::Format);
         }
     }
@@ -190,7 +204,11 @@ impl Writing {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.counts
+        let left_out = self.cutter.as_ref().map_or(0, Cutter::left_out);
+        Counts {
+            left_out_frames: self.counts.left_out_frames + left_out,
+            ..self.counts
+        }
     }
 
     /// What happened since it was asked last.

@@ -14,25 +14,26 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use media::hub::Hub;
-use media::{Clock, StreamName};
-use tokio::sync::{mpsc, oneshot};
+use media::{Clock, StreamName, WallTime};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::camera::ClipIsOpen;
 use super::name::{Clip, InvalidClip};
-use super::recorder::Recorder;
+use super::recorder::{AskError, Keep, Recorder};
 use crate::config::settings;
 use crate::config::stream_key::StreamKey;
 use crate::events::Events;
 use crate::shutdown::Shutdown;
 use crate::source::{Missing, Supervisor};
 use place::Place;
-pub use place::Start;
+pub use place::{Standing, Start};
 use plan::{Plan, Tables};
 pub use report::{Report, State, Totals};
 
@@ -82,23 +83,30 @@ struct Entries {
 /// A stream that is recorded, or held ready for it.
 struct Entry {
     stream: StreamName,
+    wish: watch::Sender<Wish>,
     orders: mpsc::Sender<Order>,
     report: Mutex<Report>,
     task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a task is to do from now on. The newest holds, however many orders wait.
+#[derive(Clone, Debug)]
+struct Wish {
+    plan: Plan,
+    /// Its stream is not recorded any more.
+    ends: bool,
 }
 
 /// What a task is told.
 enum Order {
     /// Its stream may be there.
     Look,
-    /// Other settings hold.
-    Plan(Box<Plan>),
     /// Somebody wants a recording.
     Start(Option<Clip>, oneshot::Sender<Result<(), ClipIsOpen>>),
+    /// Something happens in front of it, or did.
+    Happens(Range<Instant>),
     /// It is enough. Says whether somebody had started one.
     Stop(oneshot::Sender<bool>),
-    /// It is not recorded any more.
-    End,
 }
 
 /// Why a recording is not started or stopped. The texts are for people.
@@ -151,9 +159,7 @@ impl Recordings {
         tables.set(record, streams);
         let entries: Vec<Arc<Entry>> = self.entries().by_stream.values().cloned().collect();
         for entry in entries {
-            let plan = Box::new(tables.plan(&entry.stream));
-            // One that has so much waiting is told with the next change, or when it is looked at.
-            let _ = entry.orders.try_send(Order::Plan(plan));
+            entry.follow(tables.plan(&entry.stream));
         }
         drop(tables);
         self.set_keep();
@@ -162,6 +168,16 @@ impl Recordings {
     /// The recorder, once there is one: something is recorded, or was.
     pub fn recorder(&self) -> Option<Recorder> {
         self.place.recorder().cloned()
+    }
+
+    /// How far the recorder is.
+    pub fn standing(&self) -> Standing {
+        self.place.standing()
+    }
+
+    /// Whether any stream is to be recorded, by the settings.
+    pub fn are_wanted(&self) -> bool {
+        self.tables().records()
     }
 
     /// The recorder, which is started where there is none.
@@ -204,7 +220,7 @@ impl Recordings {
         };
         let ended = async {
             for entry in &ending {
-                let _ = entry.orders.send(Order::End).await;
+                entry.end();
             }
             for entry in &ending {
                 let task = entry.task().take();
@@ -265,6 +281,27 @@ impl Recordings {
         }
     }
 
+    /// Something happens in front of a stream, or did, by the clock on the wall: it is recorded where its mode is [`trigger::Mode::Events`], as far as memory goes back.
+    pub async fn happens(&self, stream: &StreamName, range: Range<WallTime>) {
+        let Some(entry) = self.entries().by_stream.get(stream).cloned() else {
+            return;
+        };
+        let clock = &self.world.clock;
+        let (now, wall) = (clock.now(), clock.wall());
+        let at = |time: WallTime| {
+            let ahead_us = time.micros_since(wall);
+            let apart = Duration::from_micros(ahead_us.unsigned_abs());
+            let at = if ahead_us < 0 {
+                now.checked_sub(apart)
+            } else {
+                now.checked_add(apart)
+            };
+            at.unwrap_or(now)
+        };
+        // One that ends has no use of it.
+        let _ = entry.orders.send(Order::Happens(at(range.start)..at(range.end))).await;
+    }
+
     /// Whether a stream is not here.
     pub fn is_away(&self, stream: &StreamName) -> bool {
         self.world.hub.stream(stream, self.world.clock.now()).is_err()
@@ -292,7 +329,8 @@ impl Recordings {
             let there = there.iter().map(|stream| stream.name().clone());
             there.filter(|name| tables.plan(name).is_recorded).collect()
         };
-        if !wanted.is_empty() {
+        // What could not be opened may hold recordings that somebody asks for.
+        if !wanted.is_empty() || matches!(self.standing(), Standing::Failed) {
             self.open().await;
         }
         for stream in &wanted {
@@ -314,7 +352,7 @@ impl Recordings {
         for stream in unneeded {
             if let Some(entry) = entries.by_stream.remove(&stream) {
                 entries.gone = entries.gone.with_counts(&entry.report());
-                let _ = entry.orders.try_send(Order::End);
+                entry.end();
             }
         }
     }
@@ -330,12 +368,26 @@ impl Recordings {
     fn set_keep_of(&self, recorder: &Recorder) {
         // What is read last is said last.
         let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
-        let were = recorder.reader().ok().and_then(|reader| reader.cameras().ok());
-        let were = were.into_iter().flatten().map(|times| times.camera);
+        match self.keep_of(recorder) {
+            Ok(keep) => recorder.keep(keep),
+            // Nothing is deleted any more.
+            Err(AskError::Stopped) => {}
+            // Without knowing what there is, a stream that is away would be kept as those without a table are.
+            Err(AskError::Index(error)) => tracing::warn!(
+                reason = %error,
+                "the index of recordings does not say which streams were recorded: how much is kept stays as it was, and it is asked again in a minute"
+            ),
+        }
+    }
+
+    /// How much is kept, by the settings.
+    fn keep_of(&self, recorder: &Recorder) -> Result<Keep, AskError> {
+        let were = recorder.reader()?.cameras()?;
+        let were = were.into_iter().map(|times| times.camera);
         let are: Vec<StreamName> = self.entries().by_stream.keys().cloned().collect();
         let tables = self.tables();
         let named = tables.named().cloned();
-        recorder.keep(place::keep(&tables, named.chain(are).chain(were)));
+        Ok(place::keep(&tables, named.chain(are).chain(were)))
     }
 
     /// Sources on demand whose streams are to be recorded run for that.
@@ -357,7 +409,8 @@ impl Recordings {
 
     /// The task of a stream.
     fn entry(self: &Arc<Self>, stream: &StreamName) -> Result<Arc<Entry>, Refused> {
-        let plan = self.tables().plan(stream);
+        // Held until the entry is there: whoever changes what is set finds it.
+        let tables = self.tables();
         let mut entries = self.entries();
         if entries.has_ended {
             return Err(Refused::Ending);
@@ -370,13 +423,18 @@ impl Recordings {
             Slot::Vacant(place) => {
                 let recorder = self.recorder().ok_or(Refused::NoPlace)?;
                 let (orders, received) = mpsc::channel(ORDERS);
+                let (wish, wished) = watch::channel(Wish {
+                    plan: tables.plan(stream),
+                    ends: false,
+                });
                 let entry = Arc::new(Entry {
                     stream: stream.clone(),
+                    wish,
                     orders,
                     report: Mutex::new(Report::new(stream.clone())),
                     task: Mutex::default(),
                 });
-                let task = task::Task::new(Arc::clone(&entry), Arc::clone(self), recorder, plan, received);
+                let task = task::Task::new(Arc::clone(&entry), Arc::clone(self), recorder, wished, received);
                 *entry.task() = Some(tokio::spawn(task.run()));
                 place.insert(Arc::clone(&entry));
                 Ok(entry)
@@ -394,6 +452,20 @@ impl Recordings {
 }
 
 impl Entry {
+    /// Other settings may hold.
+    fn follow(&self, plan: Plan) {
+        self.wish.send_if_modified(|wish| {
+            let is_other = wish.plan != plan;
+            wish.plan = plan;
+            is_other
+        });
+    }
+
+    /// Its stream is not recorded any more.
+    fn end(&self) {
+        self.wish.send_modify(|wish| wish.ends = true);
+    }
+
     fn report(&self) -> Report {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,7 +1,7 @@
 //! Where recordings go: the recorder, started when something is to be recorded or was, and what it says of itself.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::StreamName;
@@ -21,10 +21,24 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// Starts a recorder. Waits for the disk.
 pub type Start = dyn Fn() -> Result<Recorder, String> + Send + Sync;
 
+/// How far a recorder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody needed one: nothing is recorded, nor was.
+    Unneeded,
+    /// It is started: it opens the index, and looks through what a crash has left.
+    Starting,
+    /// It could not be started. The log says why, and it is tried again every ten seconds.
+    Failed,
+    /// It is there, or was until the program began to end.
+    There,
+}
+
 /// Has one recorder, as soon as there is one.
 pub(super) struct Place {
     start: Arc<Start>,
     recorder: OnceLock<Recorder>,
+    standing: std::sync::Mutex<Standing>,
     tried: Mutex<Tried>,
 }
 
@@ -40,12 +54,21 @@ impl Place {
         Self {
             start,
             recorder: OnceLock::new(),
+            standing: std::sync::Mutex::new(Standing::Unneeded),
             tried: Mutex::default(),
         }
     }
 
     pub(super) fn recorder(&self) -> Option<&Recorder> {
         self.recorder.get()
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stands(&self, standing: Standing) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
     /// The recorder, which is started if there is none. Says whether it is new.
@@ -61,15 +84,21 @@ impl Place {
             return None;
         }
         tried.at = Some(now);
+        // One that failed has failed until it does not.
+        if self.standing() == Standing::Unneeded {
+            self.stands(Standing::Starting);
+        }
         let start = Arc::clone(&self.start);
         let started = tokio::task::spawn_blocking(move || start()).await;
         match started {
             Ok(Ok(recorder)) => {
                 // Nobody else starts one meanwhile.
                 let _ = self.recorder.set(recorder.clone());
+                self.stands(Standing::There);
                 Some((recorder, true))
             }
             Ok(Err(why)) => {
+                self.stands(Standing::Failed);
                 if tried.told.as_ref() != Some(&why) {
                     tracing::error!(
                         reason = why,
@@ -80,7 +109,10 @@ impl Place {
                 None
             }
             // A panic, which was reported already.
-            Err(_) => None,
+            Err(_) => {
+                self.stands(Standing::Failed);
+                None
+            }
         }
     }
 }
@@ -198,4 +230,41 @@ fn tell_state(path: &dyn std::fmt::Display, state: &State, events: &Events) {
         file: None,
         reason: reason.map(str::to_owned),
     })));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn how_far_it_is_can_be_asked_while_it_starts() {
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = std::sync::Mutex::new(gone);
+        let start = move || -> Result<Recorder, String> {
+            // Until the test says so.
+            let _ = gone.lock().unwrap().recv();
+            Err("the disk is away".to_owned())
+        };
+        let place = Arc::new(Place::new(Arc::new(start)));
+        assert_eq!(place.standing(), Standing::Unneeded);
+        let now = Instant::now();
+        let opening = tokio::spawn({
+            let place = Arc::clone(&place);
+            async move { place.open(now).await.is_some() }
+        });
+        while place.standing() == Standing::Unneeded {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(place.standing(), Standing::Starting);
+        go.send(()).unwrap();
+        assert!(!opening.await.unwrap());
+        assert_eq!(place.standing(), Standing::Failed);
+        // It is tried again after a while, and failed until then.
+        drop(go);
+        assert!(place.open(now + AGAIN / 2).await.is_none());
+        assert!(place.open(now + AGAIN).await.is_none());
+        assert_eq!(place.standing(), Standing::Failed);
+    }
 }

@@ -58,6 +58,12 @@ impl Tables {
         Plan { is_recorded, record }
     }
 
+    /// Whether any stream is to be recorded, when it comes.
+    pub(super) fn records(&self) -> bool {
+        let of_stream = |stream: &settings::Stream| stream.record.enabled == Some(true);
+        self.record.enabled || self.streams.values().any(of_stream)
+    }
+
     /// What holds for all.
     pub(super) fn record(&self) -> &settings::Record {
         &self.record
@@ -106,6 +112,13 @@ mod tests {
         assert!(is_recorded("door") && is_recorded("door/low") && is_recorded("floor3"));
         assert!(!is_recorded("yard") && !is_recorded("garden/low"));
         assert_eq!(tables.plan(&name("floor3")).camera().trigger.mode, Mode::Manual);
+    }
+
+    #[test]
+    fn it_is_known_whether_anything_is_to_be_recorded() {
+        assert!(!tables("[stream.door.record]\nkeep = \"1d\"").records());
+        assert!(tables("[record]\nenabled = true").records());
+        assert!(tables("[stream.\"~^floor\".record]\nenabled = true").records());
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Pause {
                 "each keyframe of the stream comes with other parameter sets and wants a file of its own"
             }
             Self::Format => "the stream is in a format that MP4 files cannot hold, or does not say which",
+            Self::Readers => "the stream is read as often as it may be; it is recorded when somebody else goes",
         }
     }
 }

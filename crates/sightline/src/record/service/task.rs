@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use media::WallTime;
 use media::hub::{Entry as Come, Event, Reader};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::plan::Plan;
-use super::{Entry, Order, Recordings, Report, State};
+use super::{Entry, Order, Recordings, Report, State, Wish};
 use crate::events::{Recording, Step, What};
-use crate::record::camera::{Camera, Happened, Which};
+use crate::record::camera::{Camera, Happened, Pause, Which};
 use crate::record::clock::Now;
 use crate::record::index::Ended;
 use crate::record::name::Clip;
@@ -26,16 +26,20 @@ pub(super) struct Task {
     service: Arc<Recordings>,
     recorder: Recorder,
     plan: Plan,
+    wish: watch::Receiver<Wish>,
     orders: mpsc::Receiver<Order>,
     camera: Camera,
     clip: Option<Clip>,
     reader: Option<Reader>,
+    /// The stream is there, and as many read it as may.
+    finds_no_room: bool,
     frames: Vec<Arc<Come>>,
     since: Option<WallTime>,
 }
 
 /// What comes next.
 enum Next {
+    Wish,
     Order(Option<Order>),
     Read(Event),
     Time,
@@ -46,19 +50,22 @@ impl Task {
         entry: Arc<Entry>,
         service: Arc<Recordings>,
         recorder: Recorder,
-        plan: Plan,
+        wish: watch::Receiver<Wish>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
+        let plan = wish.borrow().plan.clone();
         let camera = Camera::new(plan.camera(), recorder.sink(&entry.stream));
         Self {
             entry,
             service,
             recorder,
             plan,
+            wish,
             orders,
             camera,
             clip: None,
             reader: None,
+            finds_no_room: false,
             frames: Vec::new(),
             since: None,
         }
@@ -71,7 +78,11 @@ impl Task {
             self.read_if_needed();
             self.tell();
             let goes_on = match self.next().await {
-                Next::Order(Some(order)) => self.obey(order),
+                Next::Wish => self.follow(),
+                Next::Order(Some(order)) => {
+                    self.obey(order);
+                    true
+                }
                 Next::Order(None) => false,
                 Next::Read(event) => {
                     self.take(&event);
@@ -113,23 +124,28 @@ impl Task {
         };
         tokio::select! {
             biased;
+            // Its sender is in the entry that is held here.
+            _ = self.wish.changed() => Next::Wish,
             order = self.orders.recv() => Next::Order(order),
             event = read => Next::Read(event),
             () = time => Next::Time,
         }
     }
 
-    /// Says whether it goes on.
-    fn obey(&mut self, order: Order) -> bool {
+    /// What is to be from now on. Says whether it goes on.
+    fn follow(&mut self) -> bool {
+        let Wish { plan, ends } = self.wish.borrow_and_update().clone();
+        if !ends && self.plan != plan {
+            self.camera.set(plan.camera());
+            self.plan = plan;
+            self.input(Input::Nothing);
+        }
+        !ends
+    }
+
+    fn obey(&mut self, order: Order) {
         match order {
             Order::Look => {}
-            Order::Plan(plan) => {
-                if self.plan != *plan {
-                    self.camera.set(plan.camera());
-                    self.plan = *plan;
-                    self.input(Input::Nothing);
-                }
-            }
             Order::Start(clip, answer) => {
                 // What there is since the last keyframe is wanted too.
                 self.read();
@@ -154,6 +170,10 @@ impl Task {
                 // Whoever asked may have gone.
                 let _ = answer.send(done);
             }
+            Order::Happens(range) => self.input(Input::Event {
+                began: range.start,
+                until: range.end,
+            }),
             Order::Stop(answer) => {
                 self.read_what_is_there();
                 let was_started = self.camera.is_started(Which::Main);
@@ -164,9 +184,7 @@ impl Task {
                 self.tell();
                 let _ = answer.send(was_started || had_clip);
             }
-            Order::End => return false,
         }
-        true
     }
 
     fn input(&mut self, input: Input) {
@@ -178,7 +196,10 @@ impl Task {
     fn read_if_needed(&mut self) {
         if self.camera.needs_frames() {
             self.read();
-        } else if self.reader.take().is_some() {
+            return;
+        }
+        self.finds_no_room = false;
+        if self.reader.take().is_some() {
             self.camera.interrupt();
         }
     }
@@ -191,16 +212,24 @@ impl Task {
         let world = &self.service.world;
         let now = world.clock.now();
         let Ok(stream) = world.hub.stream(&self.entry.stream, now) else {
+            self.finds_no_room = false;
             return;
         };
         let mut frames = Vec::new();
         match stream.replay(now, &mut frames) {
             Ok(reader) => {
+                self.finds_no_room = false;
                 self.camera.tracks(&stream.tracks());
                 self.reader = Some(reader);
                 self.give(&frames);
             }
-            Err(full) => tracing::warn!(stream = %self.entry.stream, reason = %full, "a stream is not recorded"),
+            // It is tried again with each look, and told once.
+            Err(_) => {
+                if !std::mem::replace(&mut self.finds_no_room, true) {
+                    self.tell();
+                    self.tell_one(Which::Main, &Happened::Paused(Pause::Readers));
+                }
+            }
         }
     }
 
@@ -208,18 +237,14 @@ impl Task {
     fn read_what_is_there(&mut self) {
         let Some(mut reader) = self.reader.take() else { return };
         let mut position = reader.position();
-        let mut ended = false;
         while let Some(event) = reader.stream().read(&mut position, 64, &mut self.frames) {
-            ended = matches!(event, Event::Ended(_));
-            if ended {
-                break;
-            }
             self.take(&event);
+            if matches!(event, Event::Ended(_)) {
+                return;
+            }
         }
-        if !ended {
-            reader.seek(position);
-            self.reader = Some(reader);
-        }
+        reader.seek(position);
+        self.reader = Some(reader);
     }
 
     fn take(&mut self, event: &Event) {
@@ -230,15 +255,15 @@ impl Task {
                 self.frames = frames;
                 self.frames.clear();
             }
-            Event::Jumped { .. } => self.camera.interrupt(),
+            Event::Jumped { frames_skipped } => self.camera.missed(*frames_skipped),
             Event::Tracks(tracks) => self.camera.tracks(tracks),
             Event::Ended(_) => {
                 self.reader = None;
                 self.camera.interrupt();
             }
         }
-        if self.camera.takes_keyframe()
-            && let Some(reader) = &self.reader
+        if let Some(reader) = &self.reader
+            && self.camera.takes_keyframe()
         {
             reader.stream().request_keyframe(self.service.world.clock.now());
         }
@@ -266,17 +291,18 @@ impl Task {
     /// To people, programs, and whoever asks.
     fn tell(&mut self) {
         let happened: Vec<(Which, Happened)> = self.camera.happened().collect();
-        for (which, happened) in happened {
-            if which == Which::Main {
-                match happened {
-                    Happened::Began => self.since = Some(self.service.world.clock.wall()),
-                    Happened::Ended(_) | Happened::Paused(_) => self.since = None,
-                }
+        for (_, happened) in happened.iter().filter(|(which, _)| *which == Which::Main) {
+            match happened {
+                Happened::Began => self.since = Some(self.service.world.clock.wall()),
+                Happened::Ended(_) | Happened::Paused(_) => self.since = None,
             }
-            self.tell_one(which, &happened);
         }
+        // Whoever hears of it and asks is told the same.
         let report = self.report();
         *self.entry.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        for (which, happened) in happened {
+            self.tell_one(which, &happened);
+        }
     }
 
     fn tell_one(&self, which: Which, happened: &Happened) {
@@ -310,7 +336,7 @@ impl Task {
 
     fn report(&self) -> Report {
         let camera = &self.camera;
-        let paused = camera.paused();
+        let paused = self.finds_no_room.then_some(Pause::Readers).or(camera.paused());
         let is_writing = camera.is_writing(Which::Main) || camera.is_writing(Which::Clip);
         let state = match (is_writing, camera.is_on(), paused) {
             (true, _, _) => State::Recording,

@@ -22,8 +22,12 @@ struct World {
 
 impl World {
     fn new(toml: &str) -> Self {
+        Self::with(toml, Limits::default())
+    }
+
+    fn with(toml: &str, limits: Limits) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let hub = Hub::new(Limits::default());
+        let hub = Hub::new(limits);
         let streams = Supervisor::without_sources(&hub, &clock);
         let events = Arc::clone(streams.events());
         let listener = events.listen(None);
@@ -47,8 +51,7 @@ impl World {
             Recorder::start(settings, clocks.clone()).map_err(|error| error.to_string())
         };
         let recordings = Recordings::new(world, Arc::new(start), stop);
-        let settings: settings::Settings = toml::from_str(toml).unwrap();
-        recordings.set(&settings.record, &settings.stream);
+        set(&recordings, toml);
         tokio::spawn(Arc::clone(&recordings).run());
         Self {
             recordings,
@@ -57,6 +60,10 @@ impl World {
             listener,
             trigger,
         }
+    }
+
+    fn entry(&self, stream: &str) -> Arc<Entry> {
+        Arc::clone(&self.recordings.entries().by_stream[&name(stream)])
     }
 
     fn publish(&self, stream: &str) -> (Publisher, Video) {
@@ -99,6 +106,11 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) {
             files.push(path);
         }
     }
+}
+
+fn set(recordings: &Arc<Recordings>, toml: &str) {
+    let settings: settings::Settings = toml::from_str(toml).unwrap();
+    recordings.set(&settings.record, &settings.stream);
 }
 
 /// At once, and so little that it does not count as a clock that is wrong.
@@ -185,12 +197,185 @@ async fn settings_that_change_concern_what_they_say() {
     for _ in 0..2 {
         assert_eq!(world.hears().await.0, "recording.started");
     }
-    let settings: settings::Settings =
-        toml::from_str("[record]\nenabled = true\n[stream.door.record]\nenabled = false").unwrap();
-    world.recordings.set(&settings.record, &settings.stream);
+    set(
+        &world.recordings,
+        "[record]\nenabled = true\n[stream.door.record]\nenabled = false",
+    );
     assert_eq!(world.hears().await.0, "recording.ended");
     assert_eq!(world.recordings.report(&name("door")), None);
     let report = world.recordings.report(&name("yard")).unwrap();
     assert_eq!(report.state, State::Recording);
     assert_eq!(world.ends().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_before_an_event_is_recorded_with_it() {
+    let mut world = World::new("[record]\nenabled = true\nmode = \"events\"\npost_roll = \"0s\"");
+    let (mut door, mut video) = world.publish("door");
+    let (mut yard, mut other) = world.publish("yard");
+    let recordings = Arc::clone(&world.recordings);
+    for stream in ["door", "yard"] {
+        while recordings.report(&name(stream)).is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    feed(&mut door, &mut video, 45);
+    feed(&mut yard, &mut other, 45);
+    let now = SystemClock.wall();
+    recordings.happens(&name("cellar"), now..now).await;
+    recordings.happens(&name("door"), now..now).await;
+    assert_eq!(world.hears().await.0, "recording.started");
+    assert_eq!(recordings.report(&name("yard")).unwrap().state, State::Waiting);
+    assert_eq!(world.hears().await.0, "recording.ended");
+    let files = world.ends().await;
+    let [file] = &files[..] else { panic!("{files:?}") };
+    assert!(file.to_string_lossy().contains("/door/"), "{file:?}");
+    // What was published before it was told.
+    assert!(std::fs::metadata(file).unwrap().len() > 45 * 2_400);
+}
+
+/// As many orders as may wait. On one thread the task comes to none of them before the test waits for something.
+fn crowd(entry: &Entry) {
+    while entry.orders.try_send(Order::Look).is_ok() {}
+}
+
+#[tokio::test]
+async fn other_settings_hold_however_many_orders_wait() {
+    let mut world = World::new("[record]\nenabled = true");
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.started");
+    crowd(&world.entry("door"));
+    set(&world.recordings, "[record]\nenabled = true\nmode = \"manual\"");
+    assert_eq!(world.hears().await.0, "recording.ended");
+    let report = world.recordings.report(&name("door")).unwrap();
+    assert_eq!(report.mode, crate::record::trigger::Mode::Manual);
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_needs_ends_however_many_orders_wait() {
+    let mut world = World::new("[record]\nenabled = true\nmode = \"manual\"");
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    world.recordings.start(&name("door"), None).await.unwrap();
+    feed(&mut door, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.started");
+    world.recordings.stop(&name("door")).await.unwrap();
+    assert_eq!(world.hears().await.0, "recording.ended");
+    let entry = world.entry("door");
+    let task = entry.task().take().unwrap();
+    crowd(&entry);
+    drop(entry);
+    set(&world.recordings, "");
+    world.recordings.look().await;
+    assert!(world.recordings.entries().by_stream.is_empty());
+    let ended = tokio::time::timeout(Duration::from_secs(20), task).await;
+    ended.expect("it ends").unwrap();
+}
+
+#[tokio::test]
+async fn what_the_recorder_was_too_slow_for_is_counted() {
+    let limits = Limits {
+        ring_frames: 60,
+        ..Limits::default()
+    };
+    let mut world = World::with("[record]\nenabled = true", limits);
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.started");
+    // At once, five times what is kept.
+    feed(&mut door, &mut video, 300);
+    assert_eq!(world.hears().await.0, "recording.ended");
+    while world.recordings.totals().counts.missed_frames == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let report = world.recordings.report(&name("door")).unwrap();
+    assert_eq!(report.counts, world.recordings.totals().counts);
+    assert!((100..300).contains(&report.counts.missed_frames), "{:?}", report.counts);
+}
+
+#[tokio::test]
+async fn the_end_of_a_stream_is_seen_while_somebody_stops_what_he_started() {
+    let mut world = World::new("[record]\nenabled = true");
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.started");
+    world.hub.end(&name("door"));
+    let stopped = world.recordings.stop(&name("door")).await;
+    assert!(matches!(stopped, Err(Refused::NotStarted { .. })), "{stopped:?}");
+    // Not by silence, ten seconds later.
+    let report = world.recordings.report(&name("door"));
+    assert!(report.is_none_or(|report| report.state != State::Recording));
+    assert_eq!(world.hears().await.0, "recording.ended");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_read_as_often_as_it_may_be_says_so_once() {
+    let limits = Limits {
+        readers_per_stream: 1,
+        ..Limits::default()
+    };
+    let mut world = World::with("[record]\nenabled = true", limits);
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    let stream = world.hub.stream(&name("door"), SystemClock.now()).unwrap();
+    let reader = stream.join(SystemClock.now()).unwrap();
+    assert_eq!(world.hears().await.0, "recording.paused");
+    let report = world.recordings.report(&name("door")).unwrap();
+    assert_eq!(
+        (report.state, report.paused),
+        (State::Paused, Some(crate::record::camera::Pause::Readers))
+    );
+    // It is tried again with each of these.
+    for _ in 0..3 {
+        world.recordings.look().await;
+        tokio::task::yield_now().await;
+    }
+    drop(reader);
+    assert_eq!(world.hears().await.0, "recording.started");
+    let report = world.recordings.report(&name("door")).unwrap();
+    assert_eq!((report.state, report.paused), (State::Recording, None));
+}
+
+/// What is kept of a stream that is away may be what an expression says.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_much_is_kept_is_not_said_without_knowing_what_there_is() {
+    let mut world = World::new("[record]\nenabled = true\nkeep = \"1d\"");
+    let (mut door, mut video) = world.publish("floor3");
+    feed(&mut door, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.started");
+    drop(door);
+    world.hub.end(&name("floor3"));
+    set(
+        &world.recordings,
+        "[record]\nkeep = \"1d\"\n[stream.\"~^floor\".record]\nkeep = \"30d\"",
+    );
+    assert_eq!(world.hears().await.0, "recording.ended");
+    while !world.recordings.entries().by_stream.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let recorder = world.recordings.recorder().unwrap();
+    let keep = loop {
+        // What waits for the index is written.
+        let index = recorder.index().unwrap();
+        tokio::task::spawn_blocking(move || index.flush())
+            .await
+            .unwrap()
+            .unwrap();
+        let keep = world.recordings.keep_of(&recorder).unwrap();
+        if !keep.cameras.is_empty() {
+            break keep;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let days = Duration::from_secs(30 * 86_400);
+    assert_eq!(keep.cameras[&name("floor3")].keep, Some(days));
+    // Nobody else reads it, and gives a place free.
+    let _alone = world.recordings.keeping.lock().unwrap();
+    let mut readers = Vec::new();
+    while let Ok(reader) = recorder.reader() {
+        readers.push(reader);
+    }
+    let refused = world.recordings.keep_of(&recorder);
+    assert!(matches!(refused, Err(AskError::Index(_))), "{refused:?}");
 }
