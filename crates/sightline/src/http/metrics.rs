@@ -227,6 +227,16 @@ impl Page {
                 "Fragments of recordings that are in no file",
                 counts.lost_fragments,
             ),
+            (
+                "frames_left_out",
+                "Frames that were read to be recorded and are in no fragment",
+                counts.left_out_frames,
+            ),
+            (
+                "frames_missed",
+                "Frames to be recorded that were gone before they were read",
+                counts.missed_frames,
+            ),
         ] {
             self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
         }

@@ -20,7 +20,8 @@ pub struct Record {
     /// The folder of recordings; a folder a stream and day is made in it. Left out: recordings in the state folder. Not changed by HTTP.
     #[schemars(example = "/mnt/disk/recordings")]
     pub path: Option<PathBuf>,
-    /// When: "continuous", "schedule" (at the times of the schedule), "events" (while something happens, of which nothing tells yet; at the times of the schedule where there is one) or
+    /// When: "continuous", "schedule" (at the times of the schedule), "events" (while something happens, as POST
+    /// /api/v1/recordings/events tells it; at the times of the schedule where there is one) or
     /// "manual" (only when somebody says so, which counts in all modes).
     pub mode: Mode,
     /// Times of the week as the clock on the wall shows them, such as ["mon-fri 08:00-18:00", "sat,sun", "22:00-06:00"].

@@ -1,5 +1,7 @@
 //! What happened in front of a camera, as it was told, and telling it.
 
+use std::sync::Arc;
+
 use axum_core::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -15,6 +17,7 @@ use crate::http::body;
 use crate::http::openapi::{Anything, Content, Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, stream_name};
+use crate::record::clock::from_unix_90k;
 use crate::record::index::{self, EventId, MAX_DATA_BYTES, MAX_KIND_BYTES, MAX_SEGMENT_90K, MAX_TIME_90K};
 
 pub(super) const LIST: Operation = Operation {
@@ -146,6 +149,7 @@ pub(super) fn tell(call: Call, _: Caller) -> Answer {
 
 async fn told(call: Call) -> Result<Response, Problem> {
     let library = library(&call.shared)?;
+    let shared = Arc::clone(&call.shared);
     let (now, patience) = (now(&call.shared), call.shared.settings.patience.body);
     let (parts, content) = call.request.into_parts();
     let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -162,6 +166,9 @@ async fn told(call: Call) -> Result<Response, Problem> {
     let bytes = body::read(content, MAX_BYTES, patience).await?;
     let told: Told = serde_json::from_slice(&bytes).map_err(|error| bad_query(error.to_string()))?;
     let mut event = event_of(told, now)?;
+    // First what cannot be had later: an index may be slow, or broken.
+    let range = from_unix_90k(event.start_90k)..from_unix_90k(event.end_90k);
+    shared.settings.recordings.happens(&event.camera, range).await;
     event.id = library.tell(event.clone()).await.map_err(|error| problem(&error))?;
     let mut response = json(&Event::from(event));
     *response.status_mut() = StatusCode::CREATED;

@@ -244,22 +244,26 @@ pub(super) fn cameras(call: Call, caller: Caller) -> Answer {
 
 #[derive(Serialize, JsonSchema)]
 struct Deleted {
-    /// Files.
-    deleted: usize,
+    /// Files that are marked: none of them is found or played any more, and each is removed from its disk at once, or when that is there again.
+    marked: usize,
 }
 
 /// `DELETE /api/v1/recordings/ID`.
-pub(super) fn delete(call: Call, _: Caller, camera: StreamName) -> Answer {
+pub(super) fn delete(call: Call, caller: Caller, camera: StreamName) -> Answer {
     let ask = Ask::from(call);
     Box::pin(async move {
         let deleting = async {
             let library = library(&ask.shared)?;
             let range = range_of(&library, &ask, &camera).await?;
-            let deleted = library.delete(camera, range).await;
-            deleted.map_err(|error| problem(&error))
+            let marked = library.delete(camera.clone(), range.clone()).await;
+            let marked = marked.map_err(|error| problem(&error))?;
+            let (by, asker) = (caller.who.name(), ask.peer.remote);
+            let (start, end) = (rfc3339(range.start), rfc3339(range.end));
+            tracing::info!(stream = %camera, start, end, files = marked, by, %asker, "recordings are deleted on request");
+            Ok::<_, Problem>(marked)
         };
         match deleting.await {
-            Ok(deleted) => json(&Deleted { deleted }),
+            Ok(marked) => json(&Deleted { marked }),
             Err(problem) => problem.into_response(),
         }
     })
@@ -326,7 +330,7 @@ pub(super) fn protected(call: Call, _: Caller, camera: StreamName) -> Answer {
 }
 
 /// `PUT /api/v1/recordings/protected/ID`. What is protected already stays so.
-pub(super) fn protect(call: Call, _: Caller, camera: StreamName) -> Answer {
+pub(super) fn protect(call: Call, caller: Caller, camera: StreamName) -> Answer {
     let ask = Ask::from(call);
     Box::pin(async move {
         let protecting = async {
@@ -334,7 +338,12 @@ pub(super) fn protect(call: Call, _: Caller, camera: StreamName) -> Answer {
             let range_90k = range_of(&library, &ask, &camera).await?;
             let why = Query::of(&ask).text("why").unwrap_or_default();
             let protected = Protected { camera, range_90k, why };
-            library.protect(protected).await.map_err(|error| problem(&error))
+            let done = library.protect(protected.clone()).await;
+            done.map_err(|error| problem(&error))?;
+            let (by, asker) = (caller.who.name(), ask.peer.remote);
+            let (start, end) = (rfc3339(protected.range_90k.start), rfc3339(protected.range_90k.end));
+            tracing::info!(stream = %protected.camera, start, end, by, %asker, "recordings are protected on request");
+            Ok::<_, Problem>(())
         };
         match protecting.await {
             Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -344,13 +353,19 @@ pub(super) fn protect(call: Call, _: Caller, camera: StreamName) -> Answer {
 }
 
 /// `DELETE /api/v1/recordings/protected/ID`.
-pub(super) fn release(call: Call, _: Caller, camera: StreamName) -> Answer {
+pub(super) fn release(call: Call, caller: Caller, camera: StreamName) -> Answer {
     let ask = Ask::from(call);
     Box::pin(async move {
         let releasing = async {
             let library = library(&ask.shared)?;
             let range = range_of(&library, &ask, &camera).await?;
-            let released = library.release(camera, range).await.map_err(|error| problem(&error))?;
+            let released = library.release(camera.clone(), range.clone()).await;
+            let released = released.map_err(|error| problem(&error))?;
+            if released {
+                let (by, asker) = (caller.who.name(), ask.peer.remote);
+                let (start, end) = (rfc3339(range.start), rfc3339(range.end));
+                tracing::info!(stream = %camera, start, end, by, %asker, "a protection of recordings is ended on request");
+            }
             released.then_some(()).ok_or_else(|| {
                 Problem::new(
                     StatusCode::NOT_FOUND,

@@ -67,17 +67,22 @@ pub(super) fn recording(call: Call, caller: Caller, camera: StreamName) -> Answe
     Box::pin(async move {
         let found = async {
             let library = library(&ask.shared)?;
-            let found = match id(ask.params.get("recording"))?.which {
-                Which::Range(range) => library.clip(camera.clone(), range).await,
+            let (found, life_s) = match id(ask.params.get("recording"))?.which {
+                Which::Range(range) => {
+                    let life_s = life_s(&ask, range.end);
+                    (library.clip(camera.clone(), range).await, life_s)
+                }
                 Which::File(number) => {
                     let begins = Query::of(&ask).number("begins", 0..MAX_BEGINS_90K + 1)?;
-                    library.file(camera.clone(), number, begins.unwrap_or(0)).await
+                    let found = library.file(camera.clone(), number, begins.unwrap_or(0)).await;
+                    (found, Some(LIFE_S))
                 }
             };
-            found.map_err(|error| problem(&error))
+            let media = found.map_err(|error| problem(&error))?;
+            Ok::<_, Problem>((media, life_s))
         };
         match found.await {
-            Ok(media) => sent(media, &camera, &ask.parts.headers, cache_control(&caller, Some(LIFE_S))),
+            Ok((media, life_s)) => sent(media, &camera, &ask.parts.headers, cache_control(&caller, life_s)),
             Err(problem) => problem.into_response(),
         }
     })
@@ -113,13 +118,18 @@ pub(super) async fn clip_of(ask: &Ask, caller: &Caller, camera: StreamName) -> R
         .clip(camera.clone(), start..end)
         .await
         .map_err(|error| problem(&error))?;
-    Ok(sent(
-        media,
-        &camera,
-        &ask.parts.headers,
-        cache_control(caller, Some(LIFE_S)),
-    ))
+    let cached = cache_control(caller, life_s(ask, end));
+    Ok(sent(media, &camera, &ask.parts.headers, cached))
 }
+
+/// For how long a clip that ends then may be kept by whoever asked: one whose end may still be recorded is another a moment later.
+fn life_s(ask: &Ask, end_90k: i64) -> Option<u64> {
+    let is_over = end_90k.saturating_add(LONGEST_FILE_90K) < now(&ask.shared);
+    is_over.then_some(LIFE_S)
+}
+
+/// The longest file that settings allow, and a minute until it is in the index.
+const LONGEST_FILE_90K: i64 = (3_600 + 60) * 90_000;
 
 /// Seconds with a fraction, or as Go writes durations (`1h2m3.5s`), in ticks of 90 kHz.
 fn seconds(text: &str) -> Option<i64> {

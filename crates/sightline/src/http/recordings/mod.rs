@@ -32,6 +32,7 @@ use super::{Shared, api};
 use crate::auth::Action;
 use crate::record::index::{self, MAX_TIME_90K, SegmentId};
 use crate::record::library::{Error, Library};
+use crate::record::service::{Recordings, Standing};
 
 pub(super) use mediamtx::ROUTES as MEDIAMTX;
 
@@ -386,15 +387,49 @@ impl From<Call> for Ask {
 /// What is recorded, if anything is.
 fn library(shared: &Shared) -> Result<Arc<Library>, Problem> {
     let library = &shared.settings.library;
-    library.is_there().then(|| Arc::clone(library)).ok_or_else(|| {
-        Problem::new(
+    match library.is_there() {
+        true => Ok(Arc::clone(library)),
+        false => Err(no_library(&shared.settings.recordings)),
+    }
+}
+
+/// Why nothing can be asked. What exactly failed names folders, and is not for everybody.
+fn no_library(recordings: &Recordings) -> Problem {
+    let later = |code: &'static str, title: &'static str, detail: &str, next: &str, seconds: u16| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, title, detail, next)
+            .with(RETRY_AFTER, HeaderValue::from(seconds))
+    };
+    match recordings.standing() {
+        Standing::Starting => later(
+            "recording-starting",
+            "Recordings are being opened",
+            "the index is opened, and what was not completed the last time is looked through",
+            "ask again in a moment",
+            1,
+        ),
+        Standing::Failed => later(
+            "recording-failed",
+            "Recordings cannot be opened",
+            "the recorder could not be started; the log of this server says why",
+            "mend what is said there; it is tried again every ten seconds",
+            10,
+        ),
+        Standing::There => problem(&Error::Ending),
+        Standing::Unneeded if recordings.are_wanted() => later(
+            "recording-not-begun",
+            "Nothing is recorded yet",
+            "no stream that is to be recorded has been there yet",
+            "publish one, or see at GET /api/v1/sources why a source is not fetched",
+            10,
+        ),
+        Standing::Unneeded => Problem::new(
             StatusCode::NOT_FOUND,
             "recording-off",
             "Nothing is recorded",
             "this server does not record",
             "set record.enabled = true in the settings, or for one stream in [stream.NAME.record]",
-        )
-    })
+        ),
+    }
 }
 
 /// Now, in ticks of 90 kHz of Unix time.
@@ -405,7 +440,10 @@ fn now(shared: &Shared) -> i64 {
 fn problem(error: &Error) -> Problem {
     let busy = |problem: Problem| problem.with(RETRY_AFTER, HeaderValue::from(1));
     match error {
-        Error::Index(index::Error::Limit { .. } | index::Error::NotSound) => Problem::new(
+        Error::Index(index::Error::NotSound) => {
+            bad_query("a time, a number or the length of a text is beyond what is kept")
+        }
+        Error::Index(index::Error::Limit { .. }) => Problem::new(
             StatusCode::CONFLICT,
             "limit-reached",
             "There may be no more",

@@ -202,6 +202,23 @@ async fn what_sessions_count_is_told_and_stays_when_they_go() {
     assert!(by_stream(&samples, "sightline_stream_bytes_total", "publisher").is_empty());
 }
 
+#[tokio::test]
+async fn what_is_missing_of_recordings_is_told() {
+    let samples = scrape(&World::new()).await;
+    for what in [
+        "files",
+        "files_refused",
+        "fragments",
+        "bytes",
+        "fragments_lost",
+        "frames_left_out",
+        "frames_missed",
+    ] {
+        let name = format!("sightline_recording_{what}_total");
+        assert_eq!(samples.get(&name), Some(&0.0), "{name}");
+    }
+}
+
 /// However many streams there are and were, and whatever they are called.
 #[tokio::test]
 async fn labels_are_bounded_and_sums_never_fall() {

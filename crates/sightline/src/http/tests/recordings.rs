@@ -95,6 +95,32 @@ async fn where_nothing_is_recorded_it_says_so() {
 }
 
 #[tokio::test]
+async fn where_it_could_be_recorded_it_says_why_nothing_is_there() {
+    let world = World::new();
+    let recordings = &world.shared.settings.recordings;
+    let answer = async |status: u16, code: &str| {
+        for path in ["/api/v1/recordings?camera=door", "/list?path=door"] {
+            let reply = world.get(path, &[VIEWER]).await;
+            assert_eq!((reply.status.as_u16(), reply.code().as_str()), (status, code), "{path}");
+            assert_eq!(reply.headers.contains_key("retry-after"), status == 503);
+        }
+    };
+    answer(404, "recording-off").await;
+    let set = |toml: &str| {
+        let settings: crate::config::settings::Settings = toml::from_str(toml).unwrap();
+        recordings.set(&settings.record, &settings.stream);
+    };
+    set("[stream.yard.record]\nenabled = true");
+    answer(503, "recording-not-begun").await;
+    set("");
+    answer(404, "recording-off").await;
+    // What was there once is there, whatever is set; here it cannot be opened.
+    std::fs::remove_dir_all(world.state.path()).unwrap();
+    assert!(recordings.open().await.is_none());
+    answer(503, "recording-failed").await;
+}
+
+#[tokio::test]
 async fn ranges_with_gaps_and_files() {
     let made = made();
     let world = world(&made);
@@ -251,11 +277,16 @@ async fn what_is_protected_is_not_deleted() {
         "/api/v1/recordings/house%2Fdoor@1795348800000000-1795348808000000",
     )
     .await;
-    assert_eq!((reply.status, &reply.json()["deleted"]), (StatusCode::OK, &3.into()));
-    assert!(!at(&path).exists());
+    assert_eq!((reply.status, &reply.json()["marked"]), (StatusCode::OK, &3.into()));
     assert_eq!(ask(Method::DELETE, file).await.status, StatusCode::NOT_FOUND);
-    made.index.flush().unwrap();
-    assert_eq!(reader.segment(SegmentId(2)).unwrap(), None);
+    // The thread of the disk does it, and says so.
+    let begun = Instant::now();
+    while reader.segment(SegmentId(2)).unwrap().is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "its row stays");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        made.index.flush().unwrap();
+    }
+    assert!(!at(&path).exists());
 }
 
 #[tokio::test]
@@ -537,4 +568,39 @@ async fn a_seek_into_a_large_index() {
     }
     taken.sort_unstable();
     println!("a list of four hours: p50 {:.1?}, longest {:.1?}", taken[5], taken[9]);
+}
+
+/// All of a list is found by what each answer says comes next, also where no end was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_is_followed_to_its_end() {
+    let made = Made::new();
+    let (track, all) = pictures(2, 25, "160x120");
+    let segment = made
+        .record("garage", NOON_90K, &[track], all, Duration::from_secs(60))
+        .remove(0);
+    let rows = 1_001_i64;
+    for number in 1..rows {
+        // A run each.
+        let row = Segment {
+            id: made.index.next_segment(),
+            run: segment.run + number.unsigned_abs(),
+            start_90k: segment.start_90k + number * 5 * SECOND_90K,
+            ..segment.clone()
+        };
+        made.index.write(Change::Segment(row, Vec::new())).unwrap();
+    }
+    made.index.flush().unwrap();
+    let world = world(&made);
+    let mut next = Some("/api/v1/recordings?camera=garage&files=1".to_owned());
+    let (mut found, mut asked) = (0, 0);
+    while let Some(path) = next {
+        let reply = world.get(&path, &[VIEWER]).await.json();
+        found += reply["recordings"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{reply}"))
+            .len();
+        next = reply["next"].as_str().map(str::to_owned);
+        asked += 1;
+    }
+    assert_eq!((found, asked), (1_001, 2));
 }
