@@ -156,6 +156,8 @@ impl Place for Root {
 
 /// The file in a root that says which storage it is: 32 hexadecimal digits.
 pub const MARK: &str = ".sightline-storage";
+/// What it is called until all of it is durable.
+const NEW_MARK: &str = ".sightline-storage.new";
 
 fn mark_of(uuid: &StorageId) -> String {
     let digits: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -170,8 +172,13 @@ fn read_mark(text: &[u8]) -> Option<StorageId> {
 }
 
 /// What a file system puts into its own root, which makes it no less empty.
-fn is_of_file_system(name: &std::ffi::OsStr) -> bool {
+pub(super) fn is_of_file_system(name: &std::ffi::OsStr) -> bool {
     name == "lost+found"
+}
+
+/// What makes a folder no less empty: a file system put it there, or a start that was killed while it made a storage of it.
+fn is_nothing(name: &std::ffi::OsStr) -> bool {
+    is_of_file_system(name) || name == NEW_MARK
 }
 
 impl File for std::fs::File {

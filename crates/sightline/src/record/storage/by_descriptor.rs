@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::index::StorageId;
-use super::{Absent, MARK, Room, Storage, Volume, is_of_file_system, mark_of, read_mark};
+use super::{Absent, MARK, NEW_MARK, Room, Storage, Volume, is_nothing, mark_of, read_mark};
 
 /// Files of this machine.
 #[derive(Debug)]
@@ -74,11 +74,15 @@ impl System {
 
     fn is_empty(&self) -> io::Result<bool> {
         let mut names = self.entries(Path::new(""), |_| true)?.into_iter();
-        Ok(names.all(|path| path.file_name().is_some_and(is_of_file_system)))
+        Ok(names.all(|path| path.file_name().is_some_and(is_nothing)))
     }
 
     fn write_mark(&self, uuid: &StorageId) -> io::Result<()> {
-        let unnamed = Path::new(".sightline-storage.new");
+        let unnamed = Path::new(NEW_MARK);
+        match self.remove(unnamed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = self.create(unnamed)?;
         file.write_all(mark_of(uuid).as_bytes())?;
         file.sync_all()?;

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::super::index::StorageId;
-use super::{Absent, MARK, Room, Storage, Volume, is_of_file_system, mark_of, read_mark};
+use super::{Absent, MARK, NEW_MARK, Room, Storage, Volume, is_nothing, mark_of, read_mark};
 
 /// Files of this machine.
 #[derive(Clone, Debug)]
@@ -36,14 +36,12 @@ impl System {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 for entry in fs::read_dir(root).map_err(failed)? {
-                    if !is_of_file_system(&entry.map_err(failed)?.file_name()) {
+                    if !is_nothing(&entry.map_err(failed)?.file_name()) {
                         return Err(Absent::Foreign(root.to_owned()));
                     }
                 }
                 let uuid = new.ok_or_else(|| Absent::Empty(root.to_owned()))?;
-                let mut file = fs::File::create_new(&mark).map_err(failed)?;
-                let written = file.write_all(mark_of(&uuid).as_bytes()).and_then(|()| file.sync_all());
-                written.map_err(failed)?;
+                write_mark(root, &mark, &uuid).map_err(failed)?;
                 uuid
             }
             Err(error) => return Err(failed(error)),
@@ -81,6 +79,16 @@ impl System {
         }
         Ok(found)
     }
+}
+
+fn write_mark(root: &Path, mark: &Path, uuid: &StorageId) -> io::Result<()> {
+    let unnamed = root.join(NEW_MARK);
+    // What a start left there that was killed is written over.
+    let mut file = fs::File::create(&unnamed)?;
+    file.write_all(mark_of(uuid).as_bytes())?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(unnamed, mark)
 }
 
 impl Volume for System {

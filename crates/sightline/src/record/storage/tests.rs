@@ -28,6 +28,15 @@ fn a_storage_is_made_of_nothing_but_an_empty_folder() {
     assert!(matches!(look(&empty, None), Err(Absent::Empty(_))));
     assert!(look(&empty, Some(NUMBER)).is_ok());
 
+    // A start was killed while it made one.
+    let torn = folder.path().join("torn");
+    std::fs::create_dir(&torn).unwrap();
+    std::fs::write(torn.join(NEW_MARK), "ab").unwrap();
+    assert!(matches!(look(&torn, None), Err(Absent::Empty(_))));
+    assert_eq!(look(&torn, Some(NUMBER)).unwrap().1, NUMBER);
+    assert_eq!(look(&torn, None).unwrap().1, NUMBER);
+    assert!(!torn.join(NEW_MARK).exists());
+
     let foreign = folder.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("holiday.jpg"), b"").unwrap();
