@@ -18,7 +18,7 @@ use super::disk::{Disk, Found, Shared};
 use super::index::{self, Index, Opened, Protected, ProtectedId, Reader, SegmentId, StorageId};
 use super::lock::{Lock, Refused};
 use super::queue::{Popped, Queue};
-use super::report::{Notice, Report};
+use super::report::{Notice, Report, State};
 use super::retention;
 use super::sink::Sink;
 use super::storage::{Room, Root};
@@ -268,12 +268,22 @@ impl Recorder {
     pub fn report(&self) -> Report {
         let (mut storage, counters) = self.shared.said.told();
         storage.queued_bytes = self.shared.queue.bytes() as u64;
+        if self.has_failed() {
+            let why = "the thread that writes recordings has ended by itself; start the program again".to_owned();
+            storage.state = State::Failing { why };
+        }
         Report {
             storages: vec![storage],
             counters,
             keeps_all: self.shared.said.keeps_all(),
             index: self.index().map(|index| index.health()).unwrap_or_default(),
         }
+    }
+
+    /// Whether the thread of the disk ended, and nobody stopped it.
+    fn has_failed(&self) -> bool {
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// What happens from now on. Who does not take it in time is told how much was missed; nobody waits for it.

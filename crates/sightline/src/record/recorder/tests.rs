@@ -4,7 +4,6 @@ use media::{Clock as _, WallTime};
 
 use super::super::clock::{Span, unix_90k};
 use super::super::index::{MAX_TIME_90K, Segment, State as RowState};
-use super::super::report::State;
 use super::super::segment;
 use super::super::sink::{Begin, End, Full, Piece};
 use super::super::storage::Place as _;
@@ -261,6 +260,21 @@ fn a_folder_of_somebody_else_is_left_alone() {
     assert_eq!(begin(&mut *sink, SystemClock.wall()), Err(Full));
     assert_eq!(std::fs::read_dir(&root).unwrap().count(), 1);
     assert!(recorder.stop(Duration::from_secs(30)));
+}
+
+/// What waits would wait for ever, and nobody would know why.
+#[test]
+fn a_thread_that_ended_by_itself_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = start(settings(&folder));
+    assert_eq!(recorder.report().storages[0].state, State::Recording);
+    recorder.shared.queue.close();
+    let state = || recorder.report().storages[0].state.clone();
+    wait_for("it ended", || matches!(state(), State::Failing { .. }));
+    let State::Failing { why } = state() else { panic!() };
+    assert!(why.contains("start the program again"), "{why}");
+    assert!(recorder.stop(Duration::from_secs(30)));
+    assert_eq!(state(), State::Recording, "it was stopped");
 }
 
 #[test]
