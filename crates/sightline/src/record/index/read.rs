@@ -400,7 +400,11 @@ impl Reader {
             .connection
             .unchecked_transaction()
             .and_then(|snapshot| ask(&snapshot));
-        asked.map_err(|error| Error::of(&self.path, &error))
+        asked.map_err(|error| {
+            let error = Error::of(&self.path, &error);
+            schema::mark_damage(&self.path, &error);
+            error
+        })
     }
 }
 

@@ -101,6 +101,8 @@ const BUSY: Duration = Duration::from_secs(5);
 const MAX_LOG_BYTES: i64 = 8 << 20;
 /// What stands behind the name of one that cannot be read, and a number.
 const ASIDE: &str = ".unreadable-";
+/// What stands behind the name of what says that it is damaged.
+pub(super) const DAMAGED: &str = ".damaged";
 /// How many that cannot be read are kept. They are never deleted.
 pub(super) const MAX_ASIDE: usize = 8;
 
@@ -134,9 +136,39 @@ pub fn put_aside(path: &Path) -> Result<PathBuf, Error> {
         .into_iter()
         .try_for_each(|part| there(fs::rename(beside(path, part), beside(&aside, part))))
         .and_then(|()| fs::rename(path, &aside))
+        .and_then(|()| there(fs::remove_file(beside(path, DAMAGED))))
         .and_then(|()| files::sync_folder(path));
     moved.map_err(|error| Error::of_system(path, &error))?;
     Ok(aside)
+}
+
+/// Remembers where an error says that a file is damaged: what was met in the midst of it the next start would not see.
+pub(super) fn mark_damage(path: &Path, error: &Error) {
+    let marker = beside(path, DAMAGED);
+    if !error.is_damage() || marker.exists() {
+        return;
+    }
+    let made = files::private(OpenOptions::new().write(true).create(true).truncate(true)).open(&marker);
+    if let Err(error) = made.and_then(|_| files::sync_folder(&marker)) {
+        tracing::warn!(
+            "{} could not be made, so the next start may not put the index of recordings aside: {error}",
+            marker.display()
+        );
+    }
+}
+
+/// Puts a file aside that was found to be damaged while it was used.
+pub(super) fn put_marked_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let marker = beside(path, DAMAGED);
+    if !marker.exists() {
+        return Ok(None);
+    }
+    if path.is_file() {
+        return put_aside(path).map(Some);
+    }
+    // It lies aside already, or somebody moved it away.
+    there(fs::remove_file(marker)).map_err(|error| Error::of_system(path, &error))?;
+    Ok(None)
 }
 
 /// The file that was put aside last.

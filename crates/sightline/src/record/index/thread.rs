@@ -150,7 +150,7 @@ impl Index {
     /// # Errors
     /// [`Error`]; then nothing was changed, but that a copy may have been made. [`Opened::aside`] is none.
     pub fn open(path: &Path, every: Duration) -> Result<Opened, Error> {
-        let mut aside = None;
+        let mut aside = schema::put_marked_aside(path)?;
         let begun = match Begun::new(path) {
             Err(error) if error.is_damage() => {
                 aside = Some(schema::put_aside(path)?);
@@ -178,6 +178,7 @@ impl Index {
         let (commands, received) = mpsc::channel();
         let writer = Writer {
             store,
+            path: path.to_owned(),
             every,
             shared: Arc::clone(&shared),
             waiting: Vec::new(),
@@ -330,7 +331,8 @@ impl Index {
             let _ = answer.send(store.and_then(ask));
         }));
         let sent = self.commands.as_ref().and_then(|commands| commands.send(asked).ok());
-        sent.and_then(|()| answered.recv().ok()).unwrap_or(Err(Error::Closed))
+        let answer = sent.and_then(|()| answered.recv().ok()).unwrap_or(Err(Error::Closed));
+        answer.inspect_err(|error| schema::mark_damage(&self.path, error))
     }
 
     fn end(&mut self) {
@@ -351,6 +353,7 @@ impl Drop for Index {
 #[derive(Debug)]
 struct Writer {
     store: Store,
+    path: PathBuf,
     every: Duration,
     shared: Arc<Shared>,
     waiting: Vec<Change>,
@@ -385,6 +388,7 @@ impl Writer {
         }
         let ended = self.commit().and_then(|()| self.store.end());
         if let Err(error) = ended {
+            schema::mark_damage(&self.path, &error);
             tracing::warn!("the last changes were not written: {error}");
         }
     }
@@ -406,13 +410,17 @@ impl Writer {
             return Ok(());
         }
         let committed = self.store.commit(&self.waiting);
+        // Both before the lock: who asks how it goes does not wait for the disk.
+        match &committed {
+            Ok(_) => self.store.ballast.make(),
+            Err(error) => schema::mark_damage(&self.path, error),
+        }
         let mut health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
         match committed {
             Ok(done) => {
                 let count = self.waiting.len() as u64;
                 let bytes: usize = self.waiting.drain(..).map(|change| change.bytes()).sum();
                 self.waiting.shrink_to(MAX_TOGETHER);
-                self.store.ballast.make();
                 self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 health.transactions += 1;
                 health.refused += done.refused;

@@ -122,7 +122,13 @@ fn turned_bits_and_overwritten_pieces_are_no_panic() {
         match try_it(&path, &bytes) {
             Ok(true) => aside += 1,
             Ok(false) => unnoticed += 1,
-            Err(Error::Damaged { .. }) => damaged += 1,
+            Err(Error::Damaged { .. }) => {
+                damaged += 1;
+                assert!(
+                    schema::beside(&path, schema::DAMAGED).exists(),
+                    "the next start puts it aside"
+                );
+            }
             Err(error) => other.push(error.to_string()),
         }
     }
@@ -359,4 +365,36 @@ fn damage_under_way_is_told_and_mended() {
     let opened = Index::open(&path, NEVER).unwrap();
     assert!(opened.is_new && opened.aside.is_none());
     use_it(&opened.index).unwrap();
+}
+
+/// Whoever meets damage ends the program, and the next start sees nothing of it where it opens the file: it is put aside all the same, once.
+#[test]
+fn damage_under_way_is_put_aside_at_the_next_start() {
+    let (_folder, path) = folder();
+    sound(&path);
+    let index = open(&path);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8_192..].fill(0xA5);
+    fs::write(&path, &bytes).unwrap();
+    let reader = index.reader().unwrap();
+    let asked = reader
+        .usage()
+        .and_then(|_| reader.at(&name(0), BEGIN_90K + 9 * MINUTE_90K));
+    assert!(asked.unwrap_err().is_damage());
+    drop((reader, index));
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(opened.is_new && opened.aside.is_some_and(|aside| aside.exists()));
+    use_it(&opened.index).unwrap();
+    opened.index.close().unwrap();
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(!opened.is_new && opened.aside.is_none());
+    drop(opened);
+    // One that was moved away already.
+    fs::write(schema::beside(&path, schema::DAMAGED), "").unwrap();
+    put_aside(&path).unwrap();
+    assert!(!schema::beside(&path, schema::DAMAGED).exists());
+    fs::write(schema::beside(&path, schema::DAMAGED), "").unwrap();
+    let opened = Index::open(&path, NEVER).unwrap();
+    assert!(opened.is_new && opened.aside.is_none());
+    assert!(!schema::beside(&path, schema::DAMAGED).exists());
 }
