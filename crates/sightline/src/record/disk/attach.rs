@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use jiff::civil::{Date, date};
+use jiff::civil::Date;
 use media::{MediaTime, StreamName, Timescale, WallTime};
 
 use super::super::clock::unix_90k;
 use super::super::index::{self, Change, Ended, MAX_PAGE, SegmentId, StorageId};
 use super::super::report::{LeftOut, Notice, State};
 use super::super::segment::{self, Recovered};
-use super::super::storage::{Place, Storage as _, Volume as _};
+use super::super::storage::{Place, Storage as _, Volume as _, is_of_file_system};
 use super::files::{completed, within_time};
 use super::{Disk, path_of};
 
@@ -36,7 +37,22 @@ pub(super) struct Adoption {
     files: VecDeque<PathBuf>,
     /// Paths of rows that are in no range of time.
     known: BTreeSet<String>,
+    /// For what is found; none where nothing is to be.
+    numbers: Range<i64>,
     found: Tally,
+    /// Something could not be read: it is looked for at the next start.
+    has_failed: bool,
+}
+
+/// Which folders may hold files that the index does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// All: nothing of the storage is known, or not all of it was looked through the last time.
+    All,
+    /// The newest of each camera: the program was killed, or the power went.
+    Newest,
+    /// None: it was closed in order.
+    None,
 }
 
 /// What became of files.
@@ -89,7 +105,10 @@ impl<P: Place> Disk<P> {
             }
         };
         let is_unknown = told.iter().all(|(known, _)| *known != uuid);
-        self.tell(Change::Storage { uuid, path: text });
+        let kept = match self.reader.adopting(&uuid) {
+            Ok(kept) => kept,
+            Err(error) => return self.failing("the index of recordings", &error),
+        };
         self.attached = Some(Attached {
             volume,
             uuid,
@@ -105,18 +124,31 @@ impl<P: Place> Disk<P> {
                 return self.failing("the index of recordings", &error);
             }
         };
-        let days = match (self.found.is_new || is_unknown, self.found.was_clean) {
-            (true, _) => usize::MAX,
-            (false, true) => 0,
-            (false, false) => DAYS_AFTER_CRASH,
+        let look = match (self.found.is_new || is_unknown || kept.is_some(), self.found.was_clean) {
+            (true, _) => Look::All,
+            (false, true) => Look::None,
+            (false, false) => Look::Newest,
         };
-        let folders = self.days(days);
+        let (folders, has_failed) = self.days(look);
+        let numbers = match kept {
+            Some(numbers) => numbers,
+            None if folders.is_empty() && !has_failed => 0..0,
+            None => {
+                let numbers = self.index.keep_segments();
+                let first = Some(SegmentId(numbers.start));
+                self.tell(Change::Adopting { storage: uuid, first });
+                numbers
+            }
+        };
+        self.tell(Change::Storage { uuid, path: text });
         if let Some(attached) = &mut self.attached {
             attached.adoption = Some(Adoption {
                 folders,
-                files: VecDeque::new(),
                 known,
+                numbers,
                 found,
+                has_failed,
+                ..Adoption::default()
             });
         }
         self.set_state(State::Recording);
@@ -144,12 +176,17 @@ impl<P: Place> Disk<P> {
         Ok((known, tally))
     }
 
+    fn garbage_paths(&self, uuid: StorageId) -> Result<BTreeSet<String>, String> {
+        let garbage = self.garbage(uuid).map_err(|error| error.to_string())?;
+        Ok(garbage.into_iter().map(|row| row.path).collect())
+    }
+
     /// What is to be removed from a storage.
     pub(super) fn garbage(&self, uuid: StorageId) -> Result<Vec<index::Segment>, index::Error> {
         self.unsettled(uuid, |disk, behind| disk.reader.garbage(behind))
     }
 
-    fn unsettled(
+    pub(super) fn unsettled(
         &self,
         uuid: StorageId,
         ask: impl Fn(&Self, Option<SegmentId>) -> Result<index::Page<index::Segment, SegmentId>, index::Error>,
@@ -221,14 +258,17 @@ impl<P: Place> Disk<P> {
         self.tell(Change::Segment(row, table));
     }
 
-    /// The newest folders of days of each camera, the oldest of them first.
-    fn days(&mut self, most: usize) -> VecDeque<PathBuf> {
-        let Some(attached) = &self.attached else {
-            return VecDeque::new();
+    /// Folders of days, the oldest of them first, and whether some may be missing.
+    fn days(&mut self, look: Look) -> (VecDeque<PathBuf>, bool) {
+        let Some(attached) = self.attached.as_ref().filter(|_| look != Look::None) else {
+            return (VecDeque::new(), false);
         };
-        if most == 0 {
-            return VecDeque::new();
-        }
+        // All folders of a camera of which nothing is known, or it cannot be said.
+        let known = self.reader.cameras().unwrap_or_default().into_iter();
+        let newest: BTreeMap<StreamName, i64> = known
+            .filter(|_| look == Look::Newest)
+            .map(|camera| (camera.camera, day_of(camera.newest_90k)))
+            .collect();
         let mut found = Vec::new();
         let mut unread = Vec::new();
         let cameras = attached.volume.folders(Path::new(""));
@@ -236,22 +276,29 @@ impl<P: Place> Disk<P> {
             unread.push((PathBuf::new(), error));
             Vec::new()
         });
-        for camera in cameras.into_iter().filter(|camera| camera_of(camera).is_some()) {
+        for camera in cameras {
+            let Some(name) = camera_of(&camera) else { continue };
             match attached.volume.folders(&camera) {
                 Ok(mut days) => {
                     days.retain(|day| date_of(day).is_some());
                     days.sort_unstable_by(|one, other| other.file_name().cmp(&one.file_name()));
-                    days.truncate(most);
+                    let newest = newest.get(&name).copied().unwrap_or(i64::MIN);
+                    let is_new =
+                        |day: &Path| date_of(day).is_some_and(|date| number_of(date) >= newest.saturating_sub(2));
+                    // Some at the least: the newest row may be of a clock that was ahead by years.
+                    let some = days.iter().take_while(|day| is_new(day)).count();
+                    days.truncate(some.max(DAYS_AFTER_CRASH));
                     found.append(&mut days);
                 }
                 Err(error) => unread.push((camera, error)),
             }
         }
+        let has_failed = !unread.is_empty();
         for (folder, error) in unread {
             self.failing(&format!("looking through the folder {:?}", folder.display()), &error);
         }
         found.sort_by_key(|day| date_of(day));
-        found.into()
+        (found.into(), has_failed)
     }
 
     /// Takes one more file into the index that it does not know, or looks through one more folder for such.
@@ -261,79 +308,111 @@ impl<P: Place> Disk<P> {
             return;
         };
         let done = if let Some(path) = adoption.files.pop_front() {
-            self.adopt(&path, &mut adoption.found)
+            self.adopt(&path, &mut adoption)
                 .map_err(|error| format!("{}: {error}", path.display()))
         } else if let Some(folder) = adoption.folders.pop_front() {
-            let unknown = self.unknown(&folder, &adoption.known);
-            unknown
-                .map(|files| adoption.files = files)
+            self.unknown(&folder, &mut adoption)
                 .map_err(|error| format!("{}: {error}", folder.display()))
         } else {
-            let Tally {
-                whole,
-                damaged,
-                removed,
-            } = adoption.found;
-            if whole + damaged + removed > 0 {
-                self.shared.notice(Notice::Recovered {
-                    whole,
-                    damaged,
-                    removed,
-                });
-            }
-            if let Some(attached) = &mut self.attached {
-                attached.made.clear();
-            }
-            return;
+            return self.adopted(&adoption);
         };
+        adoption.has_failed |= done.is_err();
         if let Some(attached) = &mut self.attached {
             attached.adoption = Some(adoption);
         }
-        // What cannot be read now is looked for at the next start.
         if let Err(why) = done {
             self.failing("looking through recordings", &why);
         }
     }
 
-    /// The files of ours in a folder of which the index knows nothing, in order of time. What never got its name is removed.
-    fn unknown(&self, folder: &Path, known: &BTreeSet<String>) -> Result<VecDeque<PathBuf>, String> {
-        let text = |error: io::Error| error.to_string();
-        let Some(attached) = &self.attached else {
-            return Ok(VecDeque::new());
-        };
-        let (Some(camera), Some(day)) = (folder.parent().and_then(camera_of), date_of(folder)) else {
-            return Ok(VecDeque::new());
-        };
-        match segment::sweep(&attached.volume, folder) {
-            // It went with the last of its files that were to be deleted.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
-            swept => swept.map_err(text)?,
-        };
-        let mut told = self.paths(&camera, day).map_err(|error| error.to_string())?;
-        // Asked last: what became garbage in between stands in both.
-        let garbage = self.garbage(attached.uuid).map_err(|error| error.to_string())?;
-        told.extend(garbage.into_iter().map(|row| row.path));
-        let mut unknown = Vec::new();
-        for path in attached.volume.list(folder).map_err(text)? {
-            let Some(name) = path.to_str() else { continue };
-            if told.contains(name) || known.contains(name) || attached.made.contains(&path) {
-                continue;
-            }
-            if name.len() > index::MAX_PATH_BYTES {
-                continue;
-            }
-            if let Some(head) = segment::identify(&attached.volume, &path).map_err(text)? {
-                unknown.push((head.start, head.run, head.number, path));
+    /// All is looked through. What could not be read is looked for at the next start.
+    fn adopted(&mut self, adoption: &Adoption) {
+        let Tally {
+            whole,
+            damaged,
+            removed,
+        } = adoption.found;
+        if whole + damaged + removed > 0 {
+            self.shared.notice(Notice::Recovered {
+                whole,
+                damaged,
+                removed,
+            });
+        }
+        let Some(attached) = &mut self.attached else { return };
+        attached.made.clear();
+        let storage = attached.uuid;
+        if !adoption.has_failed {
+            self.found.is_new = false;
+            if adoption.numbers.end > 0 {
+                self.tell(Change::Adopting { storage, first: None });
             }
         }
+    }
+
+    /// Finds the files of ours in a folder of which the index knows nothing, in order of time. What never got its name is removed. What cannot be read hides
+    /// nothing else.
+    fn unknown(&self, folder: &Path, adoption: &mut Adoption) -> Result<(), String> {
+        let Some(attached) = &self.attached else { return Ok(()) };
+        let (Some(camera), Some(date)) = (folder.parent().and_then(camera_of), date_of(folder)) else {
+            return Ok(());
+        };
+        let text = |error: io::Error| error.to_string();
+        let swept = match segment::sweep(&attached.volume, folder) {
+            // It went with the last of its files that were to be deleted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            swept => swept.map_err(text),
+        };
+        let of_folder = (camera, number_of(date));
+        let mut told = BTreeMap::new();
+        told.insert(
+            of_folder.clone(),
+            self.paths(&of_folder).map_err(|error| error.to_string())?,
+        );
+        // Asked last: what became garbage in between stands in both.
+        let mut garbage = self.garbage_paths(attached.uuid)?;
+        let mut unknown = Vec::new();
+        let (mut unread, mut first) = (0_u32, None);
+        for path in attached.volume.list(folder).map_err(text)? {
+            let Some(name) = path.to_str().filter(|name| name.len() <= index::MAX_PATH_BYTES) else {
+                continue;
+            };
+            let is_told = |told: &BTreeMap<_, BTreeSet<String>>| told.values().any(|paths| paths.contains(name));
+            if is_told(&told) || garbage.contains(name) || adoption.known.contains(name) || attached.made.contains(&path) {
+                continue;
+            }
+            let head = match segment::identify(&attached.volume, &path) {
+                Ok(Some(head)) => head,
+                Ok(None) => continue,
+                Err(error) => {
+                    unread += 1;
+                    first.get_or_insert_with(|| format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            // Its row is where its head says, whatever its folder is called by now.
+            let of_head = (head.camera, day_of(within_time(start_90k(head.start))));
+            if !told.contains_key(&of_head) {
+                let paths = self.paths(&of_head).map_err(|error| error.to_string())?;
+                told.insert(of_head, paths);
+                garbage = self.garbage_paths(attached.uuid)?;
+                if is_told(&told) || garbage.contains(name) {
+                    continue;
+                }
+            }
+            unknown.push((head.start, head.run, head.number, path));
+        }
         unknown.sort_unstable();
-        Ok(unknown.into_iter().map(|(.., path)| path).collect())
+        adoption.files = unknown.into_iter().map(|(.., path)| path).collect();
+        match first {
+            Some(first) => Err(format!("{unread} files cannot be read, the first is {first}")),
+            None => swept.map(drop),
+        }
     }
 
     /// What the index knows of a camera around a day, whatever the time zone was.
-    fn paths(&self, camera: &StreamName, day: Date) -> Result<BTreeSet<String>, index::Error> {
-        let days = (day - date(1970, 1, 1)).get_days();
-        let from_90k = (i64::from(days) - 2) * DAY_90K;
+    fn paths(&self, (camera, day): &(StreamName, i64)) -> Result<BTreeSet<String>, index::Error> {
+        let from_90k = day.saturating_sub(2).saturating_mul(DAY_90K);
         let range_90k = from_90k..from_90k.saturating_add(5 * DAY_90K);
         let (mut found, mut behind) = (BTreeSet::new(), None);
         loop {
@@ -346,16 +425,19 @@ impl<P: Place> Disk<P> {
         }
     }
 
-    fn adopt(&mut self, path: &Path, tally: &mut Tally) -> io::Result<()> {
+    fn adopt(&mut self, path: &Path, adoption: &mut Adoption) -> io::Result<()> {
         let Some(attached) = &self.attached else { return Ok(()) };
         let recovered = segment::recover(&attached.volume, path)?;
         let (Recovered::Whole { head, .. } | Recovered::Damaged { head, .. }) = &recovered else {
-            tally.removed += u64::from(recovered == Recovered::Removed);
+            adoption.found.removed += u64::from(recovered == Recovered::Removed);
             return Ok(());
         };
         let is_cut = matches!(recovered, Recovered::Whole { cut_bytes: 1.., .. });
         let row = index::Segment {
-            id: self.index.next_segment(),
+            id: adoption
+                .numbers
+                .next()
+                .map_or_else(|| self.index.next_segment(), SegmentId),
             camera: head.camera.clone(),
             storage: attached.uuid,
             path: path.to_string_lossy().into_owned(),
@@ -371,7 +453,7 @@ impl<P: Place> Disk<P> {
             age_end_90k: 0,
             is_age_sure: false,
         };
-        self.tell_recovered(row, recovered, tally);
+        self.tell_recovered(row, recovered, &mut adoption.found);
         Ok(())
     }
 }
@@ -383,7 +465,7 @@ fn start_90k(start: WallTime) -> i64 {
 }
 
 fn camera_of(folder: &Path) -> Option<StreamName> {
-    let name = folder.file_name()?.to_str()?;
+    let name = folder.file_name().filter(|name| !is_of_file_system(name))?.to_str()?;
     StreamName::from_str(&name.replace('+', "/")).ok()
 }
 
@@ -391,7 +473,18 @@ fn date_of(folder: &Path) -> Option<Date> {
     folder.file_name()?.to_str()?.parse().ok()
 }
 
-/// What a power cut can take of an index is what was told since its log was synchronised last: 4 MiB, hours of one camera.
+/// How many days after 1970 that is.
+fn number_of(date: Date) -> i64 {
+    i64::from((date - jiff::civil::date(1970, 1, 1)).get_days())
+}
+
+/// On which of these days that is, of UTC.
+fn day_of(at_90k: i64) -> i64 {
+    at_90k.div_euclid(DAY_90K)
+}
+
+/// At the least. What a power cut can take of an index is what was told since its log was synchronised last: 4 MiB, hours of one camera; so the days since its
+/// newest row are looked through, and two before for the time zone.
 const DAYS_AFTER_CRASH: usize = 3;
 const DAY_90K: i64 = 86_400 * 90_000;
 const HALF_TICK_US: i64 = 5;

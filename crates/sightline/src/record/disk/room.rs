@@ -126,6 +126,8 @@ impl<P: Place> Disk<P> {
                 )
             }));
         }
+        // Files that are not found yet may be older than all that are known: until then only what must go does.
+        let is_adopting = attached.adoption.is_some();
         let used = self.reader.usage()?;
         let mut cameras: BTreeMap<i64, (&StreamName, u64)> = BTreeMap::new();
         for usage in &used {
@@ -142,7 +144,7 @@ impl<P: Place> Disk<P> {
                     bytes,
                     keep: one.keep,
                     keep_events: one.keep_events,
-                    quota_bytes: one.quota_bytes,
+                    quota_bytes: one.quota_bytes.filter(|_| !is_adopting),
                 }
             })
             .collect();
@@ -156,7 +158,7 @@ impl<P: Place> Disk<P> {
         let usage = retention::Usage {
             cameras: &cameras,
             storages: &[storage],
-            quota_bytes: keep.quota_total_bytes,
+            quota_bytes: keep.quota_total_bytes.filter(|_| !is_adopting),
         };
         let now = self.carried.at(self.clocks.clock.now());
         let plan = retention::plan(&self.reader, &usage, now)?;

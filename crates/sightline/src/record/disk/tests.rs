@@ -183,6 +183,47 @@ impl Rig {
     }
 }
 
+impl Rig {
+    /// It is stopped in order, and started again.
+    fn start_again(self) -> Self {
+        let Self {
+            memory,
+            clock,
+            mut disk,
+            queue,
+            index,
+            folder,
+            ..
+        } = self;
+        queue.close();
+        disk.stop();
+        // With the last who holds it the index is closed.
+        drop((disk, index));
+        memory.next_process();
+        Self::on(memory, folder, clock)
+    }
+
+    /// Another process starts with the files alone.
+    fn without_index(self) -> Self {
+        self.memory.next_process();
+        let (memory, clock) = (self.memory.clone(), self.clock.clone());
+        drop(self);
+        Self::on(memory, tempfile::tempdir().unwrap(), clock)
+    }
+
+    /// A file of a camera, while nothing else is done.
+    fn record_beside(&mut self, name: &str) {
+        let mut source = Source::new(self, name);
+        source.begin().unwrap();
+        source.fragment().unwrap();
+        source.end(Some(Ended::Stopped));
+        drop(source);
+        while let Popped::Job(job) = self.queue.pop(Duration::ZERO) {
+            self.disk.job(job);
+        }
+    }
+}
+
 /// The index as it lies on its disk now, without what was not written.
 fn copy(from: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

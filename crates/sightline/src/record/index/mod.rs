@@ -16,6 +16,7 @@
 //!
 //! Times are Unix time in ticks of 90 kHz.
 
+mod adopting;
 mod ballast;
 mod error;
 mod event;
@@ -240,6 +241,13 @@ pub enum Change {
     },
     /// An event as it is now. Of more than [`MAX_EVENTS`] the oldest go.
     Event(Event),
+    /// A storage is looked through for files that are not known, at the next start too; told before [`Change::Storage`], so that no kill comes in between.
+    Adopting {
+        /// Which.
+        storage: StorageId,
+        /// The first of the numbers that were kept for them ([`Index::keep_segments`]); `None`: it was looked through to its end.
+        first: Option<SegmentId>,
+    },
     /// How far the time has come that age is counted in.
     Carried {
         /// The time.
@@ -262,7 +270,7 @@ impl Change {
             Self::Storage { path, .. } => path.len(),
             Self::Segment(segment, fragments) => segment.path.len() + fragments.len(),
             Self::Event(event) => event.kind.len() + event.data.len(),
-            Self::Gone(_) | Self::Moved { .. } | Self::Carried { .. } | Self::Sure { .. } => 0,
+            Self::Gone(_) | Self::Moved { .. } | Self::Adopting { .. } | Self::Carried { .. } | Self::Sure { .. } => 0,
         }
     }
 }

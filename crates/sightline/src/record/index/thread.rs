@@ -4,6 +4,7 @@
 //! ([`super::write`]).
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::super::lock::Lock;
+use super::adopting;
 use super::ballast::Ballast;
 use super::event::EventIds;
 use super::read::Count;
@@ -98,9 +100,11 @@ impl Begun {
     fn at_once(path: &Path) -> Result<Self, Error> {
         let found = schema::open(path, schema::MIGRATIONS)?;
         let mut store = Store::new(found.connection, path);
+        // Before anything is written: where it cannot be read, the file is put aside as it was.
+        let behind = adopting::behind(&store.connection).map_err(|error| Error::of(path, &error))?;
         let was_clean = store.begin()?;
         let (taken_over, has_all_told) = takeover::at_start(&mut store, path)?;
-        let next_segment = store.next("segment")?;
+        let next_segment = store.next("segment")?.max(behind);
         store.events = EventIds::new(store.next("event")?);
         Ok(Self {
             was_clean,
@@ -213,6 +217,12 @@ impl Index {
     /// A number for a segment that is begun or found. They grow, and order what is deleted first.
     pub fn next_segment(&self) -> SegmentId {
         SegmentId(self.shared.next_segment.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Numbers for files that are found: lower than all that are given out from now on. [`Change::Adopting`] keeps them from start to start.
+    pub fn keep_segments(&self) -> Range<i64> {
+        let first = self.shared.next_segment.fetch_add(adopting::BLOCK, Ordering::Relaxed);
+        first..first.saturating_add(adopting::BLOCK)
     }
 
     /// A number for an event.

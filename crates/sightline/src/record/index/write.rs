@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use media::StreamName;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::adopting;
 use super::ballast::Ballast;
 use super::event::{EventIds, has_event, put_event, trim_events};
 use super::moved::moved;
@@ -255,6 +256,7 @@ fn apply(connection: &Connection, change: &Change, events: &EventIds) -> Outcome
         Change::Gone(id) => gone(connection, *id),
         Change::Moved { camera, run, by_90k } => moved(connection, camera, *run, *by_90k, events),
         Change::Event(event) => put_event(connection, event),
+        Change::Adopting { storage, first } => adopting::put(connection, storage, *first),
         Change::Carried { at_90k } => Ok(set(connection, CARRIED, *at_90k)?),
         Change::Sure { at_90k, by_90k } => sure(connection, *at_90k, *by_90k),
     }
@@ -432,7 +434,7 @@ fn storage_id(connection: &Connection, uuid: &StorageId) -> rusqlite::Result<Opt
         .optional()
 }
 
-fn set(connection: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
+pub(super) fn set(connection: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")?
         .execute(params![key, value])?;

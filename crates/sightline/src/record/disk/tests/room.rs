@@ -216,6 +216,8 @@ fn deleting_is_killed_at_any_operation() {
             rig.memory.fail_in(at, fault);
             rig.pass(Duration::from_secs(5));
             let mut rig = rig.restart(false);
+            // For quotas nothing goes until all is found.
+            rig.work();
             rig.shared.set_keep(Keep {
                 quota_total_bytes: Some(2 * bytes),
                 ..Keep::default()
@@ -284,4 +286,30 @@ fn nothing_is_deleted_until_a_person_has_looked() {
     rig.shared.set_keeps_all(false);
     rig.pass(Duration::from_secs(10));
     assert_eq!((rig.state(), rig.rows("a").len()), (State::Recording, 0));
+}
+
+/// What is found after the index was lost is older than what was begun since, and goes first; and nothing goes for a quota until all is found.
+#[test]
+fn what_is_found_goes_before_what_was_begun_since() {
+    let mut rig = Rig::new();
+    let bytes = some(&mut rig, "a", 5);
+    rig.pass(Duration::from_secs(86_400));
+    let mut rig = rig.without_index();
+    rig.shared.set_keep(Keep {
+        quota_total_bytes: Some(3 * bytes),
+        ..Keep::default()
+    });
+    rig.record_beside("b");
+    (0..4).for_each(|_| rig.disk.tick());
+    assert!(rig.rows("a").len() > 3);
+    rig.clock.advance(Duration::from_secs(5));
+    rig.disk.tick();
+    assert!(rig.disk.has_more());
+    assert_eq!(deleted(&rig, Why::Quota), 0);
+    rig.work();
+    assert_eq!((rig.rows("a").len(), rig.rows("b").len()), (5, 1));
+    rig.pass(Duration::from_secs(5));
+    assert_eq!((rig.rows("a").len(), rig.rows("b").len()), (2, 1));
+    assert_eq!(deleted(&rig, Why::Quota), 3);
+    assert_agrees(&rig, "after");
 }
