@@ -1,7 +1,7 @@
 //! What a disk does: files of many cameras, one operation after the other, since a disk has one arm.
 //!
 //! Belongs here: what is done when, with what waits ([`super::queue`]): beginning and ending files ([`files`]), what is deleted and when recording pauses
-//! ([`room`]), what is done when a disk comes ([`attach`]). Does not belong here: one file ([`super::segment`]), what is to be deleted
+//! ([`room`], [`stuck`]), what is done when a disk comes ([`attach`]). Does not belong here: one file ([`super::segment`]), what is to be deleted
 //! ([`super::retention`]).
 //!
 //! A machine that is told what to do and when to look; so a test steps through it without a thread, on any [`Place`].
@@ -9,6 +9,7 @@
 mod attach;
 mod files;
 mod room;
+mod stuck;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

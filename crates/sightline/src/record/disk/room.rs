@@ -15,6 +15,7 @@ use super::super::queue::SinkId;
 use super::super::report::{DELETED, LeftOut, Notice, State};
 use super::super::retention::{self, Why};
 use super::super::storage::{Place, Room, Storage as _, Volume as _};
+use super::stuck::Stuck;
 use super::{AGAIN_EVERY, Disk, path_of, text_of};
 
 /// What is being deleted.
@@ -23,6 +24,8 @@ pub(super) struct Deleting {
     /// Rows that are garbage, and whose files are to be removed.
     files: VecDeque<(index::Segment, Option<Why>)>,
     bytes: u64,
+    /// Files that cannot be.
+    pub(super) stuck: Stuck,
     /// Files that are removed from this folder, which is not yet durable.
     removed: Vec<SegmentId>,
     folder: Option<PathBuf>,
@@ -42,6 +45,13 @@ impl Deleting {
         self.files.push_back((row, why));
     }
 
+    /// What is free when all of it is gone, for a disk that has so much free now.
+    fn free_bytes(&self, room: Room) -> u64 {
+        room.free_bytes
+            .saturating_add(self.bytes)
+            .saturating_add(self.stuck.bytes)
+    }
+
     /// Its disk went away: the rows stay garbage until it is back.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -53,8 +63,7 @@ impl<P: Place> Disk<P> {
     pub(super) fn room_for(&mut self, sink: SinkId) -> Result<(), LeftOut> {
         let now = self.clocks.clock.now();
         if let Some(room) = self.room() {
-            let free_bytes = room.free_bytes.saturating_add(self.deleting.bytes);
-            let is_short = free_bytes < self.shared.keep().free.floor_bytes(room);
+            let is_short = self.deleting.free_bytes(room) < self.shared.keep().free.floor_bytes(room);
             if (is_short || self.due.room <= now) && !matches!(self.state, State::Paused { .. }) {
                 self.make_room_in(room);
             }
@@ -83,7 +92,7 @@ impl<P: Place> Disk<P> {
 
     fn make_room_in(&mut self, room: Room) {
         self.due.room = self.clocks.clock.now() + PLAN_EVERY;
-        let mut planned = self.plan(room);
+        let mut planned = self.unlink_stuck().and_then(|()| self.plan(room));
         if let Ok(Some(_)) = planned {
             // What was recorded last may be all that can go, and is written by the index every ten seconds only.
             planned = self.index.flush().and_then(|()| self.plan(room));
@@ -126,9 +135,15 @@ impl<P: Place> Disk<P> {
                 )
             }));
         }
+        let lacks_bytes = keep.free.floor_bytes(room).saturating_sub(room.free_bytes);
+        if let Some(lacks) = self.deleting.stuck.lacks(lacks_bytes) {
+            return Ok(lacks);
+        }
         // Files that are not found yet may be older than all that are known: until then only what must go does.
         let is_adopting = attached.adoption.is_some();
-        let used = self.reader.usage()?;
+        let mut used = self.reader.usage()?;
+        // What lies on a disk that is away cannot go, and takes nothing of this one.
+        used.retain(|usage| usage.storage == attached.uuid);
         let mut cameras: BTreeMap<i64, (&StreamName, u64)> = BTreeMap::new();
         for usage in &used {
             let (_, bytes) = cameras.entry(usage.camera_row).or_insert((&usage.camera, 0));
@@ -148,11 +163,11 @@ impl<P: Place> Disk<P> {
                 }
             })
             .collect();
-        let here = used.iter().find(|usage| usage.storage == attached.uuid);
+        let here = used.first();
         let storage = retention::Storage {
             // Where nothing of it is known, nothing of it can be deleted.
             id: here.map_or(-1, |usage| usage.storage_row),
-            free_bytes: room.free_bytes.saturating_add(self.deleting.bytes),
+            free_bytes: self.deleting.free_bytes(room),
             floor_bytes: keep.free.floor_bytes(room),
         };
         let usage = retention::Usage {
@@ -267,10 +282,12 @@ impl<P: Place> Disk<P> {
         let Some(attached) = &self.attached else { return };
         match attached.volume.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                // Its row stays garbage, and is tried at the next start.
+                // Its row stays garbage, and is tried again.
+                self.deleting.stuck.failed(&error, row.bytes);
                 return self.failing(&format!("deleting {}", path.display()), &error);
             }
-            _ => {}
+            Ok(()) => self.deleting.stuck.worked(),
+            Err(_) => {}
         }
         self.deleting.folder = Some(folder.to_owned());
         self.deleting.removed.push(row.id);

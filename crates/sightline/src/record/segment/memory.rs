@@ -49,6 +49,8 @@ struct Inner {
     durable_folders: BTreeSet<PathBuf>,
     /// Another disk lies in its place, or none.
     is_away: bool,
+    /// What stands on it can be read, and not changed.
+    is_read_only: bool,
     /// Of the disk; 0: no limit.
     total_bytes: u64,
 }
@@ -136,6 +138,11 @@ impl Memory {
         self.0.borrow_mut().is_away = is_away;
     }
 
+    /// It can be read alone, as after a fault of its file system, or no longer.
+    pub(in crate::record) fn set_read_only(&self, is_read_only: bool) {
+        self.0.borrow_mut().is_read_only = is_read_only;
+    }
+
     /// So much fits onto it.
     pub(in crate::record) fn set_total_bytes(&self, total_bytes: u64) {
         self.0.borrow_mut().total_bytes = total_bytes;
@@ -166,6 +173,17 @@ impl Memory {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Memory {
+    /// An operation that changes something.
+    fn change(&self) -> io::Result<()> {
+        self.operation()?;
+        let is_read_only = self.0.borrow().is_read_only;
+        (!is_read_only)
+            .then_some(())
+            .ok_or(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }
 
@@ -211,7 +229,7 @@ impl Storage for Memory {
     type File = Open;
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.operation()?;
+        self.change()?;
         let mut inner = self.0.borrow_mut();
         inner.has_parent(path)?;
         inner.folders.insert(path.to_owned());
@@ -235,7 +253,7 @@ impl Storage for Memory {
     }
 
     fn create(&self, path: &Path) -> io::Result<Open> {
-        self.operation()?;
+        self.change()?;
         let mut inner = self.0.borrow_mut();
         inner.has_parent(path)?;
         if inner.names.contains_key(path) {
@@ -260,7 +278,7 @@ impl Storage for Memory {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operation()?;
+        self.change()?;
         let mut inner = self.0.borrow_mut();
         if inner.names.contains_key(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -271,13 +289,13 @@ impl Storage for Memory {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.operation()?;
+        self.change()?;
         let removed = self.0.borrow_mut().names.remove(path);
         removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        self.operation()?;
+        self.change()?;
         let mut inner = self.0.borrow_mut();
         let is_in = |other: &PathBuf| other.parent() == Some(path);
         if inner.names.keys().any(is_in) || inner.folders.iter().any(is_in) {
@@ -311,7 +329,7 @@ impl File for Open {
         let bytes = parts.concat();
         // Nothing comes from a process that died at an operation before this one.
         let was_dead = self.0.0.borrow().dead;
-        let may = self.0.operation().and_then(|()| {
+        let may = self.0.change().and_then(|()| {
             let free_bytes = self.0.0.borrow().room().free_bytes;
             let fits = bytes.len() as u64 <= free_bytes;
             fits.then_some(()).ok_or(io::ErrorKind::StorageFull.into())
@@ -357,7 +375,7 @@ impl File for Open {
     }
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.0.operation()?;
+        self.0.change()?;
         self.0.0.borrow_mut().contents[self.1].written.truncate(bytes as usize);
         Ok(())
     }

@@ -313,3 +313,83 @@ fn what_is_found_goes_before_what_was_begun_since() {
     assert_eq!(deleted(&rig, Why::Quota), 3);
     assert_agrees(&rig, "after");
 }
+
+/// A disk that turned read-only keeps what it has, and the index knows it: no look marks more than the first.
+#[test]
+fn a_disk_that_cannot_be_changed_keeps_its_rows() {
+    for lacking in [3, 20] {
+        let mut rig = Rig::new();
+        let bytes = some(&mut rig, "a", 60);
+        rig.memory.set_total_bytes(120 * bytes);
+        rig.shared.set_keep(Keep {
+            free: Free::Bytes((60 + lacking) * bytes),
+            ..Keep::default()
+        });
+        rig.memory.set_read_only(true);
+        for look in 0..10 {
+            rig.pass(Duration::from_secs(5));
+            assert_eq!(rig.rows("a").len() as u64, 60 - lacking, "{look}");
+        }
+        assert_ne!(rig.state(), State::Recording);
+        // Somebody mends it, and does not start the program again.
+        rig.memory.set_read_only(false);
+        rig.pass(Duration::from_secs(10));
+        rig.pass(Duration::from_secs(10));
+        assert_eq!(rig.rows("a").len() as u64, 60 - lacking);
+        assert_agrees(&rig, "mended");
+        Source::new(&rig, "b").file(&mut rig, 1).unwrap();
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(rig.state(), State::Recording);
+        assert_agrees(&rig, "after");
+    }
+}
+
+/// It gets older meanwhile, and does not go.
+#[test]
+fn what_cannot_be_removed_is_not_marked_for_its_age() {
+    let mut rig = Rig::new();
+    some(&mut rig, "a", 40);
+    rig.shared.set_keep(Keep {
+        others: KeepOne {
+            keep: Some(Duration::from_secs(25)),
+            ..KeepOne::default()
+        },
+        ..Keep::default()
+    });
+    rig.memory.set_read_only(true);
+    rig.pass(Duration::from_secs(5));
+    let left = rig.rows("a").len();
+    assert!(left > 10 && left < 32, "{left}");
+    for _ in 0..10 {
+        rig.pass(Duration::from_secs(5));
+    }
+    assert_eq!(rig.rows("a").len(), left);
+    rig.memory.set_read_only(false);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.rows("a").len(), 0);
+    assert_agrees(&rig, "mended");
+}
+
+/// What cannot be deleted is not counted where something else could be.
+#[test]
+fn what_lies_on_a_disk_that_is_away_takes_nothing_of_another() {
+    let mut rig = Rig::new();
+    let bytes = some(&mut rig, "a", 5);
+    rig.memory.set_away(true);
+    rig.disk.place.memory = super::super::super::segment::memory::Memory::default();
+    rig.disk.place.uuid = [8; 16];
+    rig.shared.set_keep(Keep {
+        others: KeepOne {
+            quota_bytes: Some(3 * bytes),
+            ..KeepOne::default()
+        },
+        quota_total_bytes: Some(3 * bytes),
+        ..Keep::default()
+    });
+    rig.pass(Duration::from_secs(5));
+    rig.pass(Duration::from_secs(10));
+    some(&mut rig, "a", 4);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.rows("a").len(), 5 + 3);
+    assert_eq!((deleted(&rig, Why::CameraQuota), deleted(&rig, Why::Quota)), (1, 0));
+}
