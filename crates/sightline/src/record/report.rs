@@ -68,7 +68,7 @@ pub enum State {
 /// Why fragments are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftOut {
-    /// More waits than may: the disk is slow.
+    /// The disk is slow, that of recordings or that of their index: more waits than may. Or a camera begins more files than a disk has time for.
     Slow,
     /// The disk refused to write.
     Failed,

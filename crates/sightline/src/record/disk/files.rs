@@ -106,8 +106,12 @@ impl<P: Place> Disk<P> {
     fn try_begin(&mut self, sink: SinkId, file: u64, begin: &Begin) -> Result<(), LeftOut> {
         let now = self.clocks.now();
         let held = self.writers.get(&sink).and_then(|writer| writer.held);
-        if held.is_some_and(|until| now.monotonic < until) || !self.untold.is_empty() {
+        if held.is_some_and(|until| now.monotonic < until) {
             return Err(LeftOut::Failed);
+        }
+        // The index has as much to write as it takes.
+        if !self.untold.is_empty() {
+            return Err(LeftOut::Slow);
         }
         let writer = self.writers.get_mut(&sink);
         if writer.is_some_and(|writer| !writer.may_begin(now.monotonic)) {

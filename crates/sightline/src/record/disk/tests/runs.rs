@@ -240,6 +240,11 @@ fn an_index_that_is_full_stops_recording() {
     rig.index.flush().unwrap();
     rig.pass(Duration::from_secs(5));
     assert!(rig.disk.untold.is_empty());
+    assert_eq!(
+        rig.shared.told().1.left_out,
+        [1, 0, 0, 0, 0],
+        "nothing failed: it is slow"
+    );
     source.file(&mut rig, 1).unwrap();
     assert_eq!(rig.rows("door").len(), 2);
     assert_agrees(&rig, "written again");
