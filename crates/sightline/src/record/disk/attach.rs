@@ -1,5 +1,6 @@
 //! A disk comes: what a crash left on it is looked through, and what the index does not know of it is found. A disk goes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::ops::Range;
@@ -377,8 +378,8 @@ impl<P: Place> Disk<P> {
             let Some(name) = path.to_str().filter(|name| name.len() <= index::MAX_PATH_BYTES) else {
                 continue;
             };
-            let is_told = |told: &BTreeMap<_, BTreeSet<String>>| told.values().any(|paths| paths.contains(name));
-            if is_told(&told) || garbage.contains(name) || adoption.known.contains(name) || attached.made.contains(&path) {
+            let is_told = told.values().any(|paths: &BTreeSet<String>| paths.contains(name));
+            if is_told || garbage.contains(name) || adoption.known.contains(name) || attached.made.contains(&path) {
                 continue;
             }
             let head = match segment::identify(&attached.volume, &path) {
@@ -392,11 +393,10 @@ impl<P: Place> Disk<P> {
             };
             // Its row is where its head says, whatever its folder is called by now.
             let of_head = (head.camera, day_of(within_time(start_90k(head.start))));
-            if !told.contains_key(&of_head) {
-                let paths = self.paths(&of_head).map_err(|error| error.to_string())?;
-                told.insert(of_head, paths);
+            if let Entry::Vacant(other) = told.entry(of_head) {
+                let paths = self.paths(other.key()).map_err(|error| error.to_string())?;
                 garbage = self.garbage_paths(attached.uuid)?;
-                if is_told(&told) || garbage.contains(name) {
+                if other.insert(paths).contains(name) || garbage.contains(name) {
                     continue;
                 }
             }
