@@ -213,7 +213,7 @@ impl Page {
             self.sample("sightline_recordings", &[("state", state.word())], count);
         }
         let counts = totals.counts;
-        for (what, help, value) in [
+        self.recording_counters(&[
             ("files", "Files of recordings that were begun", counts.files),
             (
                 "files_refused",
@@ -237,9 +237,7 @@ impl Page {
                 "Frames to be recorded that were gone before they were read",
                 counts.missed_frames,
             ),
-        ] {
-            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
-        }
+        ]);
         let Some(recorder) = shared.settings.recordings.recorder() else {
             return;
         };
@@ -262,20 +260,24 @@ impl Page {
             self.single(&format!("sightline_recording_{what}_bytes"), "gauge", &help, value);
         }
         let counters = report.counters;
-        for (what, help, value) in [
+        self.recording_counters(&[
             ("written_bytes", "Bytes of recordings that were written", counters.bytes),
             (
                 "failures",
                 "Times that the disk of recordings failed",
                 counters.failures,
             ),
-        ] {
-            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
-        }
+        ]);
         let name = "sightline_recording_left_out_total";
         self.family(name, "counter", "Fragments of recordings that were not written, by why");
         for (why, count) in LeftOut::ALL.iter().zip(counters.left_out) {
             self.sample(name, &[("reason", why.name())], count);
+        }
+    }
+
+    fn recording_counters(&mut self, counters: &[(&str, &str, u64)]) {
+        for (what, help, value) in counters {
+            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
         }
     }
 

@@ -21,6 +21,19 @@ fn protect(rig: &Rig, name: &str) -> super::super::super::index::ProtectedId {
     rig.index.protect(protected).unwrap()
 }
 
+/// Records until it pauses: how many files there are then, and why it does.
+fn fill(rig: &mut Rig, source: &mut Source) -> (usize, String) {
+    let mut taken = 0;
+    while source.file(rig, 1).is_ok() {
+        taken += 1;
+        assert!(taken < 20);
+    }
+    let State::Paused { why } = rig.state() else {
+        panic!("{:?}", rig.state())
+    };
+    (taken, why)
+}
+
 /// Some files of a camera, whose length is known.
 fn some(rig: &mut Rig, name: &str, count: usize) -> u64 {
     let mut source = Source::new(rig, name);
@@ -148,14 +161,7 @@ fn what_is_protected_fills_a_disk_and_recording_pauses() {
     rig.memory.set_total_bytes(50_000);
     let protected = protect(&rig, "a");
     let mut source = Source::new(&rig, "a");
-    let mut taken = 0;
-    while source.file(&mut rig, 1).is_ok() {
-        taken += 1;
-        assert!(taken < 20);
-    }
-    let State::Paused { why } = rig.state() else {
-        panic!("{:?}", rig.state())
-    };
+    let (taken, why) = fill(&mut rig, &mut source);
     assert!(why.contains("protected"), "{why}");
     assert_eq!(rig.rows("a").len(), taken, "nothing is deleted");
     assert!(source.file(&mut rig, 1).is_err());
@@ -273,14 +279,7 @@ fn nothing_is_deleted_until_a_person_has_looked() {
         ..Keep::default()
     });
     let mut source = Source::new(&rig, "a");
-    let mut taken = 0;
-    while source.file(&mut rig, 1).is_ok() {
-        taken += 1;
-        assert!(taken < 20);
-    }
-    let State::Paused { why } = rig.state() else {
-        panic!("{:?}", rig.state())
-    };
+    let (taken, why) = fill(&mut rig, &mut source);
     assert!(why.contains("confirm"), "{why}");
     assert_eq!(rig.rows("a").len(), taken);
     rig.shared.set_keeps_all(false);
