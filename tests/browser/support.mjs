@@ -272,11 +272,7 @@ export async function watchMachine(stage) {
   await witness.evaluate(notePauses);
   notePauses();
   const seen = async () => [globalThis.pauses, await witness.evaluate(() => globalThis.pauses)];
-  return {
-    pauses: async () => (await seen()).flat(),
-    /** How long it kept one of the two since then, milliseconds. */
-    kept: async (sinceMs) => Math.max(...(await seen()).map((pauses) => pauses.reduce((sum, { at, ms }) => sum + (at > sinceMs ? ms : 0), 0))),
-  };
+  return { pauses: async () => (await seen()).flat() };
 }
 
 /** Leaves `globalThis.pauses`. */
