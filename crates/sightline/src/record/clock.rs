@@ -1,7 +1,8 @@
 //! The time of what is recorded, whatever the clock of the machine does.
 //!
-//! Belongs here: when a picture was, and that a segment is never shorter than nothing ([`Anchor`]); the time in which age is counted ([`Carried`]). Does not
-//! belong here: reading clocks, asking the system whether its own is synchronised, what is deleted for its age ([`super::retention`]).
+//! Belongs here: when a picture was, and that a segment is never shorter than nothing ([`Anchor`]); the time in which age is counted ([`Carried`]); whether the
+//! machine has a date at all ([`Date`]). Does not belong here: reading clocks, asking the system whether its own is synchronised, what is deleted for its age
+//! ([`super::retention`]).
 //!
 //! Three clocks are asked. The stream's says how long a picture lasts, and never goes back. The monotonic one of the machine says how much time passed,
 //! but for what it was switched off. Wall time alone has a date, and anybody may set it: it gives the date that people see, and nothing is as long or
@@ -37,8 +38,6 @@ pub enum Said {
     Set {
         /// By how much, in microseconds; negative: back.
         by_us: i64,
-        /// The machine had no date before: what was recorded since it started is to be moved by as much.
-        had_no_date: bool,
     },
     /// The stream's clock and the machine's came apart, though nobody set one: the stream counts wrong by more than can be pulled in, or left time out.
     /// The run is over as well.
@@ -98,13 +97,9 @@ impl Anchor {
     /// Compares the clocks; to be called for each fragment, with where it ends, when it is there. That a clock was set is seen once.
     pub fn look(&mut self, media: MediaTime, now: Now) -> Said {
         let set_us = now.set_us_since(&self.seen);
-        let before = std::mem::replace(&mut self.seen, now);
+        self.seen = now;
         if set_us.saturating_abs() > MOST_APART_US {
-            let had_no_date = before.wall < FIRST_DATE && now.wall >= FIRST_DATE;
-            return Said::Set {
-                by_us: set_us,
-                had_no_date,
-            };
+            return Said::Set { by_us: set_us };
         }
         let elapsed_90k = self.elapsed_90k(media);
         let ahead_90k = unix_90k(now.wall).saturating_sub(self.start_90k.saturating_add(elapsed_90k));
@@ -141,6 +136,32 @@ impl Anchor {
         let most_90k = elapsed_90k / PULL_ONE_IN;
         self.pull_90k.clamp(-most_90k, most_90k)
     }
+}
+
+/// Whether the machine knows which date it is. One without a battery says 1970, or when its system was made, until it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Date {
+    seen: Now,
+}
+
+impl Date {
+    /// As it is now.
+    pub fn new(now: Now) -> Self {
+        Self { seen: now }
+    }
+
+    /// Compares the clocks; to be called every few seconds. The machine got its date just now: by so many microseconds what it said before was off.
+    pub fn look(&mut self, now: Now) -> Option<i64> {
+        let set_us = now.set_us_since(&self.seen);
+        let before = std::mem::replace(&mut self.seen, now);
+        let is_got = !is_date(before.wall) && is_date(now.wall) && set_us > MOST_APART_US;
+        is_got.then_some(set_us)
+    }
+}
+
+/// Whether it can be a date, and not that of a machine without one.
+pub fn is_date(wall: WallTime) -> bool {
+    wall >= FIRST_DATE
 }
 
 /// The time in which age is counted. It goes by the monotonic clock, and takes a date from wall time only when the system said for ten minutes that this is

@@ -7,6 +7,7 @@
 //! A machine that is told what to do and when to look; so a test steps through it without a thread, on any [`Place`].
 
 mod attach;
+mod dateless;
 mod files;
 mod room;
 mod stuck;
@@ -26,8 +27,11 @@ use super::queue::{Job, Popped, Queue, SinkId, What};
 use super::recorder::{Clocks, Keep};
 use super::report::{Counters, LeftOut, Notice, State, StorageReport};
 use super::storage::{Place, Storage};
-use attach::Attached;
+pub(super) use attach::Looking;
+use attach::{Adoption, Attached};
+use dateless::Dateless;
 use files::Writer;
+pub(super) use files::completed;
 use room::Deleting;
 
 type FileOf<P> = <<P as Place>::Volume as Storage>::File;
@@ -43,6 +47,8 @@ pub(super) struct Found {
     pub(super) create: Option<fn() -> StorageId>,
     /// How often files are made durable.
     pub(super) sync: Duration,
+    /// What was to be removed at the end of the time before is.
+    pub(super) removes: bool,
 }
 
 /// What others see of a disk.
@@ -119,6 +125,7 @@ pub(super) struct Disk<P: Place> {
     reader: Reader,
     shared: Arc<Shared>,
     carried: Carried,
+    dateless: Dateless,
     /// `None`: it is away.
     attached: Option<Attached<P::Volume>>,
     writers: BTreeMap<SinkId, Writer<FileOf<P>>>,
@@ -166,6 +173,7 @@ impl<P: Place> Disk<P> {
             reader,
             shared,
             carried: Carried::new(kept, now),
+            dateless: Dateless::new(now),
             attached: None,
             writers: BTreeMap::new(),
             deleting: Deleting::default(),
@@ -240,7 +248,8 @@ impl<P: Place> Disk<P> {
             self.unlink(IDLE_UNLINKS);
         }
         self.take_up_garbage();
-        if self.queue.is_empty() && self.deleting.is_empty() {
+        // What the index has no room for waits here: no more of it is found meanwhile.
+        if self.queue.is_empty() && self.deleting.is_empty() && self.untold.is_empty() {
             self.adopt_one();
         }
         self.shared.lock().1 = self.counters;
@@ -260,10 +269,19 @@ impl<P: Place> Disk<P> {
         self.shared.lock().1 = self.counters;
     }
 
-    fn has_more(&self) -> bool {
-        self.attached
-            .as_ref()
-            .is_some_and(|attached| !self.deleting.is_empty() || attached.adoption.is_some())
+    pub(super) fn has_more(&self) -> bool {
+        let Some(attached) = &self.attached else { return false };
+        let may_adopt = attached.adoption.is_some() && self.untold.is_empty();
+        !self.deleting.is_empty() || may_adopt
+    }
+
+    /// What is still to be looked through; `None`: nothing, or the disk is away.
+    pub(super) fn looking(&self) -> Option<Looking> {
+        self.attached.as_ref()?.adoption.as_ref().map(Adoption::progress)
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
     }
 
     /// Every five seconds.
@@ -302,6 +320,7 @@ impl<P: Place> Disk<P> {
             self.due.carried = now.monotonic + CARRIED_EVERY;
             self.tell(Change::Carried { at_90k });
         }
+        self.date(now);
     }
 
     /// Makes durable what was written.

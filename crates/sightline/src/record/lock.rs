@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 /// Held until it is dropped, or its process has ended, however it did.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 /// Why there is none.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// Another has it.
     Held {
         /// The file that is locked.
@@ -33,11 +33,16 @@ pub(super) enum Refused {
 }
 
 impl Lock {
-    /// Waits so long for the one of this index.
-    pub(super) fn take(index: &Path, within: Duration) -> Result<Self, Refused> {
+    /// The file that is locked for an index.
+    pub(crate) fn path_of(index: &Path) -> PathBuf {
         let mut path = index.as_os_str().to_owned();
         path.push(".lock");
-        let path = PathBuf::from(path);
+        PathBuf::from(path)
+    }
+
+    /// Waits so long for the one of this index.
+    pub(crate) fn take(index: &Path, within: Duration) -> Result<Self, Refused> {
+        let path = Self::path_of(index);
         // Never removed: whoever had it open would lock what others do not find.
         let opened = OpenOptions::new()
             .read(true)

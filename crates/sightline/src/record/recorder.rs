@@ -229,6 +229,7 @@ impl Recorder {
             was_clean,
             create: settings.create.then_some(new_number as fn() -> StorageId),
             sync: settings.sync,
+            removes: true,
         };
         let place = Root(settings.root);
         let disk = Disk::new(

@@ -1,7 +1,7 @@
 //! One file of a recording: written so that a kill takes the fragment that is being written and no more, and a power cut what was not synchronised.
 //!
 //! Belongs here: the order of writing, naming and synchronising, what is done when one of them fails, and what is made of a file after a
-//! crash. Does not belong here: when to synchronise, what the files are called, the index.
+//! crash ([`recover`]). Does not belong here: when to synchronise, what the files are called, the index.
 //!
 //! - A file gets its name when its head is durable; until then it is called `.NAME.new`. So every file with a name can be told to be ours.
 //! - What fails once is not tried again on the same file ([`File::sync`]). The file is cut to what is known to be whole and left; the
@@ -11,19 +11,18 @@
 //! - A file without a whole fragment does not stay.
 //! - What was sealed is never cut off: a file that is damaged in its middle stays as it is.
 
+mod recover;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use media::recording::{
-    Completion, Found, Fragments, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Patch, Scanner, Sealer, Search, Told,
-    Whole, complete,
+    Completion, Found, Fragments, Head, MAX_FRAGMENT_BYTES, MAX_HEAD_BYTES, Patch, Sealer, Told, Whole, complete,
 };
 
 use super::storage::{File, Storage};
-
-/// Bytes that are read at a time when a file is looked through.
-const READ_BYTES: usize = 256 << 10;
+pub use recover::{Looked, Looking, Recovered, Recovery, recover};
 
 /// What could not be done, with which file.
 #[derive(Debug, thiserror::Error)]
@@ -251,116 +250,21 @@ impl<F: File> Segment<F> {
     }
 }
 
-/// What was made of a file after a crash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recovered {
-    /// It is whole now, and durable.
-    Whole {
-        /// What it is.
-        head: Head,
-        /// Bytes in front of its first fragment.
-        head_bytes: u64,
-        /// What it holds.
-        whole: Whole,
-        /// Its fragments, where they fit into a table.
-        table: Option<Fragments>,
-        /// What was cut off.
-        cut_bytes: u64,
-    },
-    /// It is damaged in its middle: fragments that were sealed stand behind what is whole. Nothing of it was changed.
-    Damaged {
-        /// What it is.
-        head: Head,
-        /// Bytes in front of its first fragment.
-        head_bytes: u64,
-        /// What is whole in front of the damage: no fragment at all, if the first is damaged.
-        whole: Whole,
-        /// The fragments of that.
-        table: Option<Fragments>,
-        /// What stands behind it.
-        behind_bytes: u64,
-    },
-    /// There was no whole fragment in it, or it is not there. No such file comes back after a power cut.
-    Removed,
-    /// It has no head of ours: not touched.
-    NotOurs,
-}
-
-/// Looks through a file that was not finished, cuts it behind its last whole fragment, removes it where there is none. Takes a file that was finished as it
-/// is, and one that is damaged too: what would be cut is looked through first, and is not where a seal is found.
-///
-/// # Errors
-/// Of the storage. It may be called again. After an error of [`File::sync`] that says what can be read, which may be more than what is durable.
-pub fn recover<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
-    let mut file = match storage.open(path) {
-        // Removed by an earlier call, which may have failed to make that durable.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return removed(storage, path),
-        opened => opened?,
-    };
-    let Some((head, media_at)) = read_head(&file)? else {
-        return Ok(Recovered::NotOurs);
-    };
-    let mut scanner = Scanner::new();
-    read_until(&file, media_at, |bytes| !scanner.push(bytes))?;
-    let (whole, table) = (*scanner.whole(), scanner.table().cloned());
-    let whole_end = media_at + whole.bytes;
-    let behind_bytes = file.bytes()?.saturating_sub(whole_end);
-    let mut search = Search::new(whole.fragments);
-    let is_damaged = read_until(&file, whole_end, |bytes| search.push(bytes))?;
-    if is_damaged {
-        file.sync()?;
-        return Ok(Recovered::Damaged {
-            head,
-            head_bytes: media_at,
-            whole,
-            table,
-            behind_bytes,
-        });
-    }
-    if whole.fragments == 0 {
-        drop(file);
-        storage.remove(path)?;
-        return removed(storage, path);
-    }
-    if behind_bytes > 0 {
-        file.truncate(whole_end)?;
-    }
-    // What a kill left in the memory of the system is not durable either.
-    file.sync()?;
-    Ok(Recovered::Whole {
-        head,
-        head_bytes: media_at,
-        whole,
-        table,
-        cut_bytes: behind_bytes,
-    })
-}
-
-/// Makes it durable that a file is not there, in the nearest folder that is.
-fn removed<S: Storage>(storage: &S, path: &Path) -> io::Result<Recovered> {
-    let mut nearest = folder(path);
-    loop {
-        match storage.sync_folder(nearest) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !nearest.as_os_str().is_empty() => {
-                nearest = folder(nearest);
-            }
-            synchronised => return synchronised.map(|()| Recovered::Removed),
-        }
-    }
-}
-
 /// Removes what never got its name from a folder. Returns how many files that were.
 ///
 /// # Errors
 /// Of the storage.
 pub fn sweep<S: Storage>(storage: &S, folder: &Path) -> io::Result<usize> {
-    let is_leftover = |path: &PathBuf| {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        name.starts_with('.') && name.ends_with(LEFTOVER)
-    };
-    let leftovers: Vec<PathBuf> = storage.list(folder)?.into_iter().filter(is_leftover).collect();
+    let listed = storage.list(folder)?.into_iter();
+    let leftovers: Vec<PathBuf> = listed.filter(|path| is_leftover(path)).collect();
     leftovers.iter().try_for_each(|path| storage.remove(path))?;
     Ok(leftovers.len())
+}
+
+/// Whether a file never got its name, by what it is called.
+pub fn is_leftover(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.starts_with('.') && name.ends_with(LEFTOVER)
 }
 
 /// What a file says that it is. `None`: it has no head of ours.
@@ -414,7 +318,7 @@ fn make_folders<S: Storage>(storage: &S, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn read_head<F: File>(file: &F) -> io::Result<Option<(Head, u64)>> {
+pub(super) fn read_head<F: File>(file: &F) -> io::Result<Option<(Head, u64)>> {
     // Nearly every head is shorter than this.
     let mut bytes = Vec::new();
     let mut piece = vec![0; 16 << 10];
@@ -428,21 +332,6 @@ fn read_head<F: File>(file: &F) -> io::Result<Option<(Head, u64)>> {
         }
     }
     Ok(None)
-}
-
-/// Reads from a place on until it is enough. Returns whether it was before the end of the file.
-fn read_until<F: File>(file: &F, mut at: u64, mut is_enough: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
-    let mut piece = vec![0; READ_BYTES];
-    loop {
-        let bytes = read(file, at, &mut piece)?;
-        if bytes == 0 {
-            return Ok(false);
-        }
-        if is_enough(piece.get(..bytes).unwrap_or_default()) {
-            return Ok(true);
-        }
-        at += bytes as u64;
-    }
 }
 
 fn read<F: File>(file: &F, at: u64, into: &mut [u8]) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 //! Belongs here: files and folders below one root, which disk it is and how much room it has. Does not belong here: in which order files are written and
 //! made durable ([`super::segment`]), what is done when a disk is another or full ([`super::disk`]).
 
+mod below;
 #[cfg(not(unix))]
 #[path = "storage/by_path.rs"]
 mod system;
@@ -14,6 +15,7 @@ use std::io::{self, IoSlice, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::index::StorageId;
+pub(in crate::record) use below::open_below;
 pub use system::System;
 
 /// A tree of folders that one process writes. Paths are relative to its root, which is the empty path. Nothing is durable until it is said to be.

@@ -103,10 +103,7 @@ fn a_clock_that_was_set_ends_the_run() {
         let mut anchor = Anchor::new(picture(0.0), machine.now);
         machine.pass(1.0);
         let now = machine.set(by_us);
-        let said = Said::Set {
-            by_us,
-            had_no_date: false,
-        };
+        let said = Said::Set { by_us };
         assert_eq!(anchor.look(picture(1.0), now), said);
     }
     for by_us in [1_900_000, -1_900_000] {
@@ -134,13 +131,20 @@ fn a_machine_without_a_date_gets_one() {
     let date_us = machine.now.wall.unix_micros();
     machine.set(-date_us);
     let mut anchor = Anchor::new(picture(0.0), machine.now);
-    machine.pass(30.0);
+    let mut date = Date::new(machine.now);
+    assert_eq!(date.look(machine.pass(30.0)), None);
     let now = machine.set(date_us);
-    let said = Said::Set {
-        by_us: date_us,
-        had_no_date: true,
-    };
+    let said = Said::Set { by_us: date_us };
     assert_eq!(anchor.look(picture(30.0), now), said);
+    assert_eq!(date.look(now), Some(date_us));
+    assert_eq!(date.look(now), None, "once");
+    // A clock that is set later is no machine without a date, nor is one that is set back to none.
+    assert_eq!(date.look(machine.set(YEAR_US)), None);
+    assert_eq!(date.look(machine.set(-date_us)), None);
+    // And time alone is no date.
+    machine.now.wall = FIRST_DATE.offset_micros(-SECOND_US);
+    let mut date = Date::new(machine.now);
+    assert_eq!(date.look(machine.pass(5.0)), None);
 }
 
 /// A camera whose crystal is off by 300 ppm is followed; one that counts 1,000 ppm wrong is not, and its run ends before it is off by more than two seconds.

@@ -8,39 +8,42 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use jiff::civil::Date;
+use media::recording::Head;
 use media::{MediaTime, StreamName, Timescale, WallTime};
 
 use super::super::clock::unix_90k;
 use super::super::index::{self, Change, Ended, MAX_PAGE, SegmentId, StorageId};
 use super::super::report::{LeftOut, Notice, State};
-use super::super::segment::{self, Recovered};
-use super::super::storage::{Place, Storage as _, Volume as _, is_of_file_system};
+use super::super::segment::{self, Recovered, Recovery};
+use super::super::storage::{File, Place, Storage, Volume as _, is_of_file_system};
 use super::files::{completed, within_time};
-use super::{Disk, path_of};
+use super::{Disk, FileOf, path_of};
 
 /// A disk that is there.
-#[derive(Debug)]
-pub(super) struct Attached<V> {
+pub(super) struct Attached<V: Storage> {
     pub(super) volume: V,
     pub(super) uuid: StorageId,
     /// Files that the index may not know are looked for.
-    pub(super) adoption: Option<Adoption>,
+    pub(super) adoption: Option<Adoption<V::File>>,
     /// Files that were made since.
     pub(super) made: BTreeSet<PathBuf>,
 }
 
 /// What is still to be looked through.
-#[derive(Debug, Default)]
-pub(super) struct Adoption {
+pub(super) struct Adoption<F> {
     /// Folders of days, the oldest first.
     folders: VecDeque<PathBuf>,
     /// Files of one of them.
     files: VecDeque<PathBuf>,
+    /// One of them that is being read.
+    reading: Option<(PathBuf, Recovery<F>)>,
     /// Paths of rows that are in no range of time.
     known: BTreeSet<String>,
     /// For what is found; none where nothing is to be.
     numbers: Range<i64>,
     found: Tally,
+    /// Bytes that were read of them.
+    bytes: u64,
     /// Something could not be read: it is looked for at the next start.
     has_failed: bool,
 }
@@ -54,6 +57,35 @@ enum Look {
     Newest,
     /// None: it was closed in order.
     None,
+}
+
+/// How far that has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::record) struct Looking {
+    /// Folders of days that are left.
+    pub(in crate::record) folders: u64,
+    /// Files that the index did not know.
+    pub(in crate::record) files: u64,
+    /// Bytes of those that were read.
+    pub(in crate::record) bytes: u64,
+    /// Something could not be read, and was left out.
+    pub(in crate::record) has_failed: bool,
+}
+
+impl<F: File> Adoption<F> {
+    pub(super) fn progress(&self) -> Looking {
+        let Tally {
+            whole,
+            damaged,
+            removed,
+        } = self.found;
+        Looking {
+            folders: self.folders.len() as u64,
+            files: whole + damaged + removed,
+            bytes: self.bytes,
+            has_failed: self.has_failed,
+        }
+    }
 }
 
 /// What became of files.
@@ -146,10 +178,12 @@ impl<P: Place> Disk<P> {
             attached.adoption = Some(Adoption {
                 folders,
                 known,
+                files: VecDeque::new(),
+                reading: None,
                 numbers,
                 found,
+                bytes: 0,
                 has_failed,
-                ..Adoption::default()
             });
         }
         self.set_state(State::Recording);
@@ -161,7 +195,9 @@ impl<P: Place> Disk<P> {
         let mut tally = Tally::default();
         for row in self.garbage(uuid)? {
             known.insert(row.path.clone());
-            self.deleting.push(row, None);
+            if self.found.removes {
+                self.deleting.push(row, None);
+            }
         }
         let rows = self.unsettled(uuid, |disk, behind| disk.reader.open_segments(behind))?;
         let mut last = BTreeMap::new();
@@ -308,9 +344,10 @@ impl<P: Place> Disk<P> {
         let Some(mut adoption) = attached.adoption.take() else {
             return;
         };
-        let done = if let Some(path) = adoption.files.pop_front() {
-            self.adopt(&path, &mut adoption)
-                .map_err(|error| format!("{}: {error}", path.display()))
+        let done = if let Some((path, recovery)) = adoption.reading.take() {
+            self.read_on(path, recovery, &mut adoption)
+        } else if let Some(path) = adoption.files.pop_front() {
+            self.begin_reading(&path, &mut adoption)
         } else if let Some(folder) = adoption.folders.pop_front() {
             self.unknown(&folder, &mut adoption)
                 .map_err(|error| format!("{}: {error}", folder.display()))
@@ -327,7 +364,7 @@ impl<P: Place> Disk<P> {
     }
 
     /// All is looked through. What could not be read is looked for at the next start.
-    fn adopted(&mut self, adoption: &Adoption) {
+    fn adopted(&mut self, adoption: &Adoption<FileOf<P>>) {
         let Tally {
             whole,
             damaged,
@@ -353,7 +390,7 @@ impl<P: Place> Disk<P> {
 
     /// Finds the files of ours in a folder of which the index knows nothing, in order of time. What never got its name is removed. What cannot be read hides
     /// nothing else.
-    fn unknown(&self, folder: &Path, adoption: &mut Adoption) -> Result<(), String> {
+    fn unknown(&self, folder: &Path, adoption: &mut Adoption<FileOf<P>>) -> Result<(), String> {
         let Some(attached) = &self.attached else { return Ok(()) };
         let (Some(camera), Some(date)) = (folder.parent().and_then(camera_of), date_of(folder)) else {
             return Ok(());
@@ -392,7 +429,8 @@ impl<P: Place> Disk<P> {
                 }
             };
             // Its row is where its head says, whatever its folder is called by now.
-            let of_head = (head.camera, day_of(within_time(start_90k(head.start))));
+            let started = self.started_90k(&head).map_err(|error| error.to_string())?;
+            let of_head = (head.camera, day_of(started));
             if let Entry::Vacant(other) = told.entry(of_head) {
                 let paths = self.paths(other.key()).map_err(|error| error.to_string())?;
                 garbage = self.garbage_paths(attached.uuid)?;
@@ -425,13 +463,46 @@ impl<P: Place> Disk<P> {
         }
     }
 
-    fn adopt(&mut self, path: &Path, adoption: &mut Adoption) -> io::Result<()> {
+    /// When a file began: its head says so, but for what its run was moved by since.
+    fn started_90k(&self, head: &Head) -> Result<i64, index::Error> {
+        let moved_90k = self.reader.moved_90k(&head.camera, head.run)?;
+        Ok(within_time(start_90k(head.start).saturating_add(moved_90k)))
+    }
+
+    fn begin_reading(&mut self, path: &Path, adoption: &mut Adoption<FileOf<P>>) -> Result<(), String> {
         let Some(attached) = &self.attached else { return Ok(()) };
-        let recovered = segment::recover(&attached.volume, path)?;
+        let begun = Recovery::begin(&attached.volume, path);
+        match begun.map_err(|error| format!("{}: {error}", path.display()))? {
+            Some(recovery) => self.read_on(path.to_owned(), recovery, adoption),
+            None => Ok(()),
+        }
+    }
+
+    /// A file that the index does not know, a part of it at a time: fragments wait no longer than that takes.
+    fn read_on(
+        &mut self,
+        path: PathBuf,
+        mut recovery: Recovery<FileOf<P>>,
+        adoption: &mut Adoption<FileOf<P>>,
+    ) -> Result<(), String> {
+        let Some(attached) = &self.attached else { return Ok(()) };
+        let before = recovery.at();
+        let step = recovery.step(&attached.volume, STEP_BYTES);
+        adoption.bytes += recovery.at().saturating_sub(before);
+        match step.map_err(|error| format!("{}: {error}", path.display()))? {
+            None => adoption.reading = Some((path, recovery)),
+            Some(recovered) => self.adopt(&path, recovered, adoption)?,
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, path: &Path, recovered: Recovered, adoption: &mut Adoption<FileOf<P>>) -> Result<(), String> {
+        let Some(attached) = &self.attached else { return Ok(()) };
         let (Recovered::Whole { head, .. } | Recovered::Damaged { head, .. }) = &recovered else {
             adoption.found.removed += u64::from(recovered == Recovered::Removed);
             return Ok(());
         };
+        let started = self.started_90k(head).map_err(|error| error.to_string())?;
         let is_cut = matches!(recovered, Recovered::Whole { cut_bytes: 1.., .. });
         let row = index::Segment {
             id: adoption
@@ -442,7 +513,7 @@ impl<P: Place> Disk<P> {
             storage: attached.uuid,
             path: path.to_string_lossy().into_owned(),
             run: head.run,
-            start_90k: within_time(start_90k(head.start)),
+            start_90k: started,
             duration_90k: 0,
             bytes: 0,
             head_bytes: 0,
@@ -486,6 +557,8 @@ fn day_of(at_90k: i64) -> i64 {
 /// At the least. What a power cut can take of an index is what was told since its log was synchronised last: 4 MiB, hours of one camera; so the days since its
 /// newest row are looked through, and two before for the time zone.
 const DAYS_AFTER_CRASH: usize = 3;
+/// Read at a time of a file that the index does not know: 10 ms of a hard disk.
+const STEP_BYTES: usize = 1 << 20;
 const DAY_90K: i64 = 86_400 * 90_000;
 const HALF_TICK_US: i64 = 5;
 const MICROSECONDS: Timescale = Timescale::new(1_000_000).unwrap();

@@ -82,6 +82,12 @@ impl<F: File> Writer<F> {
         self.open.is_some()
     }
 
+    /// Whether it writes this run, or may go on with it.
+    pub(super) fn writes(&self, run: u64) -> bool {
+        let open = self.open.as_ref().map(|open| open.row.run);
+        open == Some(run) || self.run.is_some_and(|going_on| going_on.id == run)
+    }
+
     /// Nothing is begun for a while, and longer each time.
     fn hold(&mut self, now: Instant) -> Instant {
         let until = now + self.pause;
@@ -186,6 +192,9 @@ impl<P: Place> Disk<P> {
             age_end_90k: unix_90k(self.carried.at(self.clocks.clock.now())),
             is_age_sure: self.carried.is_sure(),
         };
+        if run.is_none() {
+            self.dateless.begin(&row.camera, row.run, begin.start);
+        }
         if attached.adoption.is_some() {
             attached.made.insert(segment.path().to_owned());
         }
@@ -391,7 +400,7 @@ impl<P: Place> Disk<P> {
 }
 
 /// The row of a file that is complete, and its table.
-pub(super) fn completed(
+pub(in crate::record) fn completed(
     row: index::Segment,
     table: &Fragments,
     whole: &Whole,

@@ -1,6 +1,7 @@
 //! A disk in memory and an index in a file, stepped through without threads.
 
 mod comes_and_goes;
+mod dateless;
 mod faults;
 mod garbage;
 mod room;
@@ -104,6 +105,7 @@ impl Rig {
             was_clean,
             create: None,
             sync: Duration::from_secs(5),
+            removes: true,
         };
         let clocks = Clocks {
             clock: Arc::new(clock.clone()),

@@ -56,6 +56,13 @@ pub(super) fn put(connection: &Connection, storage: &StorageId, first: Option<Se
     Ok(set(connection, &key, first)?)
 }
 
+/// Whether one is.
+pub(super) fn is_any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM meta WHERE key GLOB 'adopting_*'")?
+        .exists([])
+}
+
 /// A number behind all blocks.
 pub(super) fn behind(connection: &Connection) -> rusqlite::Result<i64> {
     let last: Option<i64> =

@@ -41,6 +41,16 @@ pub enum Error {
         /// The newest that is known here.
         known: u32,
     },
+    /// An older version of this program wrote it, and nobody brought it to the format of this one yet.
+    #[error("{} has format {found}, and this version reads {known}; start the server once, which brings it there", path.display())]
+    Older {
+        /// Which file.
+        path: PathBuf,
+        /// Its format; 0: nothing stands in it.
+        found: u32,
+        /// The one of this version.
+        known: u32,
+    },
     /// It could not be brought to the format of this version, and is as it was.
     #[error(
         "{} could not be brought from format {from} to {to}: {why}; it is as it was; start the version that wrote it, and report this",

@@ -18,6 +18,7 @@
 
 mod adopting;
 mod ballast;
+mod check;
 mod error;
 mod event;
 mod join;
@@ -35,10 +36,11 @@ use std::ops::Range;
 
 use media::StreamName;
 
+pub use check::{CameraDay, PathOf, Row, Rows};
 pub use error::Error;
 pub use join::{MAX_RUNS, Run, Runs};
 pub use read::{CameraTimes, MAX_READERS, Reader, Usage};
-pub use schema::put_aside;
+pub use schema::{put_aside, was_put_aside};
 pub use takeover::TakenOver;
 pub use thread::{Health, Index, MAX_QUEUED_BYTES, NotTaken, Opened};
 

@@ -480,7 +480,7 @@ pub(super) fn many<T>(
     connection.prepare_cached(sql)?.query_map(values, of)?.collect()
 }
 
-fn to_segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
+pub(super) fn to_segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
     Ok(Segment {
         id: SegmentId(row.get(0)?),
         camera: name(row, 1)?,
@@ -500,7 +500,7 @@ fn to_segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
     })
 }
 
-fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamName> {
+pub(super) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamName> {
     let text: String = row.get(column)?;
     text.parse().map_err(|_| cannot_be(column, "name of a camera"))
 }

@@ -171,6 +171,14 @@ pub(super) fn put_marked_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(None)
 }
 
+/// Whether a file was put aside, and lies there still.
+///
+/// # Errors
+/// What the system says.
+pub fn was_put_aside(path: &Path) -> Result<bool, Error> {
+    Ok(newest_aside(path)?.is_some())
+}
+
 /// The file that was put aside last.
 pub(super) fn newest_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(numbers_aside(path)?.last().map(|number| aside_of(path, *number)))
@@ -297,6 +305,38 @@ fn format(connection: &Connection, path: &Path, known: u32) -> Result<u32, Error
             why: format!("its format is {format}"),
         }),
     }
+}
+
+/// That a file has the format of this version. An older one is brought to it by who writes.
+pub(super) fn expect_newest(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let known = MIGRATIONS.len() as u32;
+    match format(connection, path, known)? {
+        found if found == known => Ok(()),
+        found => Err(Error::Older {
+            path: path.to_owned(),
+            found,
+            known,
+        }),
+    }
+}
+
+/// A copy in one file, which does not say that it was closed in order.
+pub(super) fn copy_of_its_own(connection: &Connection, to: &Path) -> Result<(), Error> {
+    copy(connection, to, to)?;
+    let changed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .and_then(|connection| {
+            // In one file, without a log beside it.
+            connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+            connection.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
+            connection.close().map_err(|(_, error)| error)
+        });
+    if changed.is_err() {
+        for part in ["", "-wal", "-shm", "-journal"] {
+            // There may be none.
+            let _ = fs::remove_file(beside(to, part));
+        }
+    }
+    changed.map_err(|error| Error::of(to, &error))
 }
 
 /// Each in one transaction. Before the first a copy is made of what is there: with it, the version before can be started again. The copy of the time before

@@ -3,7 +3,7 @@
 //! Belongs here: making a day's spans anew from its segments, and the short way for a segment that continues one. Does not belong here: what is done to
 //! segments ([`super::write`]), what is protected ([`super::protect`]), how spans are told ([`super::join`]).
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::protect::Ranges;
 use super::{DAY_90K, MAX_SEGMENT_90K, SegmentId, State, day};
@@ -67,19 +67,7 @@ pub(super) fn extend(connection: &Connection, id: SegmentId, new: &Known) -> rus
         )?
         .query_row(
             params![new.camera, new.run, day_90k, day_90k + DAY_90K, new.storage],
-            |row| {
-                Ok(Piece {
-                    start_90k: row.get(0)?,
-                    end_90k: row.get(1)?,
-                    storage: row.get(2)?,
-                    first: row.get(3)?,
-                    bytes: row.get(4)?,
-                    segments: row.get(5)?,
-                    ended: row.get(6)?,
-                    plain_90k: row.get(7)?,
-                    is_held: row.get(8)?,
-                })
-            },
+            Piece::read,
         )
         .optional()?;
     let is_held = Ranges::within(connection, new.camera, &range)?
@@ -140,6 +128,7 @@ fn lengthen(connection: &Connection, of: &Known, now: &Piece, is_order_other: bo
 }
 
 /// A row of `span`.
+#[derive(PartialEq, Eq)]
 struct Piece {
     start_90k: i64,
     end_90k: i64,
@@ -153,6 +142,21 @@ struct Piece {
 }
 
 impl Piece {
+    /// The first nine columns of a row.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            start_90k: row.get(0)?,
+            end_90k: row.get(1)?,
+            storage: row.get(2)?,
+            first: row.get(3)?,
+            bytes: row.get(4)?,
+            segments: row.get(5)?,
+            ended: row.get(6)?,
+            plain_90k: row.get(7)?,
+            is_held: row.get(8)?,
+        })
+    }
+
     fn of(id: i64, segment: &Known, is_held: bool) -> Self {
         Self {
             start_90k: segment.start_90k,
@@ -187,23 +191,73 @@ impl Piece {
 
 /// Makes the spans of a run anew that begin on one day, from its segments.
 pub(super) fn settle(connection: &Connection, (camera, run, day): Touched) -> rusqlite::Result<()> {
-    let from_90k = day.saturating_mul(DAY_90K);
-    let to_90k = from_90k.saturating_add(DAY_90K);
+    let (from_90k, to_90k) = of_day(day);
     connection
         .prepare_cached("DELETE FROM span WHERE camera = ?1 AND run = ?2 AND start_90k >= ?3 AND start_90k < ?4")?
         .execute(params![camera, run, from_90k, to_90k])?;
+    each_piece(connection, camera, day, Some(run), |run, piece| {
+        insert(connection, camera, run, &piece)
+    })
+}
+
+/// The same of all runs of a camera.
+pub(super) fn settle_day(connection: &Connection, camera: i64, day: i64) -> rusqlite::Result<()> {
+    let (from_90k, to_90k) = of_day(day);
+    connection
+        .prepare_cached("DELETE FROM span WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3")?
+        .execute(params![camera, from_90k, to_90k])?;
+    each_piece(connection, camera, day, None, |run, piece| {
+        insert(connection, camera, run, &piece)
+    })
+}
+
+/// Whether the spans of a camera that begin on one day are those that follow from its segments.
+pub(super) fn is_right(connection: &Connection, camera: i64, day: i64) -> rusqlite::Result<bool> {
+    let (from_90k, to_90k) = of_day(day);
+    let mut statement = connection.prepare_cached(
+        "SELECT start_90k, end_90k, storage, first, bytes, segments, ended, plain_90k, is_held, run FROM span
+            WHERE camera = ?1 AND start_90k >= ?2 AND start_90k < ?3 ORDER BY run, storage, start_90k",
+    )?;
+    let mut rows = statement.query(params![camera, from_90k, to_90k])?;
+    let mut is_right = true;
+    each_piece(connection, camera, day, None, |run, piece| {
+        if is_right {
+            is_right = match rows.next()? {
+                Some(row) => row.get::<_, i64>(9)? == run && Piece::read(row)? == piece,
+                None => false,
+            };
+        }
+        Ok(())
+    })?;
+    Ok(is_right && rows.next()?.is_none())
+}
+
+fn of_day(day: i64) -> (i64, i64) {
+    let from_90k = day.saturating_mul(DAY_90K);
+    (from_90k, from_90k.saturating_add(DAY_90K))
+}
+
+/// What segments of a day meet to, of one run or of all, in the order of runs, storages and times.
+fn each_piece(
+    connection: &Connection,
+    camera: i64,
+    day: i64,
+    run: Option<i64>,
+    mut take: impl FnMut(i64, Piece) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let (from_90k, to_90k) = of_day(day);
     let protected = Ranges::within(connection, camera, &(from_90k..to_90k.saturating_add(MAX_SEGMENT_90K)))?;
     let mut statement = connection.prepare_cached(
-        "SELECT id, storage, start_90k, duration_90k, bytes, state, ended, has_event FROM segment
-            WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND run = ?2 AND state IN (1, 2) ORDER BY storage, start_90k, id",
+        "SELECT id, storage, start_90k, duration_90k, bytes, state, ended, has_event, run FROM segment
+            WHERE camera = ?1 AND start_90k >= ?3 AND start_90k < ?4 AND (?2 IS NULL OR run = ?2) AND state IN (1, 2) ORDER BY run, storage, start_90k, id",
     )?;
     let mut rows = statement.query(params![camera, run, from_90k, to_90k])?;
-    let mut open: Option<Piece> = None;
+    let mut open: Option<(i64, Piece)> = None;
     while let Some(row) = rows.next()? {
         let segment = Known {
             camera,
             storage: row.get(1)?,
-            run,
+            run: row.get(8)?,
             start_90k: row.get(2)?,
             duration_90k: row.get(3)?,
             bytes: row.get(4)?,
@@ -213,14 +267,15 @@ pub(super) fn settle(connection: &Connection, (camera, run, day): Touched) -> ru
         };
         let is_held = protected.touching(&(segment.start_90k..segment.end_90k())).is_some();
         let next = Piece::of(row.get(0)?, &segment, is_held);
-        if open.as_mut().is_some_and(|piece| piece.takes(&next)) {
+        let is_taken = |(run, piece): &mut (i64, Piece)| *run == segment.run && piece.takes(&next);
+        if open.as_mut().is_some_and(is_taken) {
             continue;
         }
-        if let Some(piece) = open.replace(next) {
-            insert(connection, camera, run, &piece)?;
+        if let Some((run, piece)) = open.replace((segment.run, next)) {
+            take(run, piece)?;
         }
     }
-    open.map_or(Ok(()), |piece| insert(connection, camera, run, &piece))
+    open.map_or(Ok(()), |(run, piece)| take(run, piece))
 }
 
 fn insert(connection: &Connection, camera: i64, run: i64, piece: &Piece) -> rusqlite::Result<()> {

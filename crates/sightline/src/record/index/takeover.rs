@@ -13,6 +13,7 @@ use media::StreamName;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, params};
 
+use super::moved;
 use super::read::many;
 use super::schema::{beside, newest_aside, open_to_read};
 use super::write::Store;
@@ -102,6 +103,7 @@ fn take(store: &mut Store, from: &Connection) -> Result<TakenOver, Error> {
         *is_all &= written == page.len() as u64;
         Ok(())
     })?;
+    store.keep_moved(&moved::of_aside(from))?;
     let events = Table {
         select: "SELECT e.id, c.name, e.kind, e.start_90k, e.end_90k, e.score, e.data FROM event e LEFT JOIN camera c ON c.id = e.camera",
         id: "e.id",

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use super::super::lock::Lock;
 use super::adopting;
 use super::ballast::Ballast;
@@ -292,6 +294,14 @@ impl Index {
         self.ask(Command::Urgent, |store| {
             store.in_any_room(|store| store.set_all_told(true))
         })
+    }
+
+    /// Changes what follows from rows, in one transaction, and waits for it.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.ask(Command::Ask, |store| store.change(change))
     }
 
     /// One more who reads, at most [`MAX_READERS`] at a time.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, Trans
 use super::adopting;
 use super::ballast::Ballast;
 use super::event::{EventIds, has_event, put_event, trim_events};
-use super::moved::moved;
+use super::moved::{self, moved};
 use super::protect::{self, Ranges};
 use super::read;
 use super::span::{Known, extend, known, settle};
@@ -87,6 +87,9 @@ impl Store {
                 "DELETE FROM age WHERE by_90k IS NOT NULL AND NOT EXISTS (SELECT 1 FROM segment WHERE age = age.id AND segment.age > 0)",
                 [],
             )?;
+            if !adopting::is_any(transaction)? {
+                moved::forget(transaction)?;
+            }
             let was_clean = read::meta(transaction, CLEAN)?;
             set(transaction, CLEAN, 0)?;
             Ok(was_clean != Some(0) && !has_open(transaction)?)
@@ -146,6 +149,11 @@ impl Store {
         })
     }
 
+    /// The runs that were moved, out of another file.
+    pub(super) fn keep_moved(&mut self, moved: &[(String, i64)]) -> Result<(), Error> {
+        self.write(|transaction| moved::keep(transaction, moved))
+    }
+
     /// Whether it has what people told, out of the file before it; `None`: that was not looked for. `Some(false)`: not all of that could be read.
     pub(super) fn has_all_told(&self) -> Result<Option<bool>, Error> {
         let told = read::meta(&self.connection, TOLD).map_err(|error| Error::of(&self.path, &error))?;
@@ -196,6 +204,11 @@ impl Store {
             touched.into_iter().try_for_each(|part| settle(transaction, part))?;
             Ok(garbage)
         })
+    }
+
+    /// Whatever else follows from rows.
+    pub(super) fn change(&mut self, change: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), Error> {
+        self.write(|transaction| change(transaction))
     }
 
     /// Protects a range.

@@ -206,6 +206,7 @@ fn what_is_deleted_is_removed_by_whoever_writes() {
         was_clean: opened.was_clean,
         create: None,
         sync: Duration::from_secs(5),
+        removes: true,
     };
     let queue = Queue::new(Arc::clone(&clocks.clock));
     let (index, told) = (Arc::new(opened.index), Arc::clone(&said));

@@ -6,6 +6,9 @@ use media::{StreamName, WallTime};
 
 use super::super::storage::{Place as _, Root, System};
 use super::memory::{Fault, Memory, PowerCut};
+use media::recording::{Scanner, Search};
+
+use super::recover::READ_BYTES;
 use super::*;
 
 /// `ftyp` and a `moov` that has nothing in it.
