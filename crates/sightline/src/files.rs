@@ -44,6 +44,46 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
+/// What root made in somebody else's folder is given to its owner, as far as names begin so: a service that runs as another user could not write it.
+pub fn give_to_owner(folder: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            give_to_owner_of(folder, &entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Likewise a file, or a folder with all that is in it.
+#[cfg(unix)]
+pub fn give_to_owner_of(folder: &Path, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, lchown};
+    let owner = fs::metadata(folder)?;
+    if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    let mut rest = vec![path.to_owned()];
+    while let Some(path) = rest.pop() {
+        let found = fs::symlink_metadata(&path)?;
+        if found.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                rest.push(entry?.path());
+            }
+        }
+        if found.uid() != owner.uid() {
+            lchown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Files have no owner there that could be another.
+#[cfg(not(unix))]
+pub fn give_to_owner_of(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// So that the new name outlives a power cut. Not everywhere can folders be opened; then the file system must do by itself.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent().map(File::open) {

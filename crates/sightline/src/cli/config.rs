@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config::{Environment, Given, Wanted, load, reference};
 
 /// Write, check and describe the settings
@@ -158,12 +158,4 @@ fn told(key: &str, places: &[Given]) -> String {
     }
     line.push('\n');
     line
-}
-
-/// To standard output. A reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::running(error)),
-        _ => Ok(()),
-    }
 }

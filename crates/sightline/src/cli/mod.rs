@@ -3,7 +3,7 @@
 //! Belongs here: one file per command with its flags and what it does with them, how they are read, how an error becomes an exit
 //! code. Does not belong here: settings ([`crate::config`]), the work itself.
 //!
-//! Exit codes: 0 done, 1 failed while running, 2 wrong use or settings.
+//! Exit codes: 0 done, 1 failed while running, 2 wrong use or settings, or not to be found out.
 
 mod bench;
 mod cameras;
@@ -18,6 +18,7 @@ mod receive;
 mod record;
 mod relay;
 mod serve;
+mod status_line;
 mod top;
 mod up;
 
@@ -36,6 +37,7 @@ use crate::clock::SystemClock;
 use crate::config::{Environment, Invalid, Loaded, Wanted, load};
 use crate::log;
 use crate::serve::Program;
+use crate::state::{Place, default_place};
 use flags::{Flag, FlagSet as _, flag, switch};
 
 /// Any camera as a live picture on any device, with its latency measured.
@@ -158,6 +160,9 @@ pub(crate) enum Failure {
     /// It failed while running.
     #[error("{0}")]
     Running(String),
+    /// What was to be found out could not be.
+    #[error("{0}")]
+    Unknown(String),
     /// What is wrong was said already.
     #[error("")]
     Told,
@@ -175,7 +180,7 @@ impl Failure {
             let _ = writeln!(io::stderr(), "sightline: {line}");
         }
         match self {
-            Self::Usage(_) | Self::Settings(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Settings(_) | Self::Unknown(_) => ExitCode::from(2),
             Self::Running(_) | Self::Told => ExitCode::from(1),
         }
     }
@@ -222,6 +227,45 @@ struct ConfigFile {
     /// state folder's, the first that is there; SIGHTLINE_CONFIG]
     #[arg(long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// Which state folder is meant, for commands that look at one without a server.
+#[derive(Debug, clap::Args)]
+struct StateFolder {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The state folder [default: the one that the server takes for this user; SIGHTLINE_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
+}
+
+impl StateFolder {
+    /// The settings, and where the folder is, whether it is there or not.
+    fn find(self) -> Result<(Loaded, PathBuf), Failure> {
+        let environment = Environment::of_process();
+        let flag = |value| crate::config::Flag {
+            flag: "--state-dir",
+            key: "server.state_dir",
+            value,
+        };
+        let loaded = load(&Wanted {
+            file: self.config.config,
+            environment: environment.clone(),
+            flags: self.state_dir.map(flag).into_iter().collect(),
+            ..Wanted::default()
+        })?;
+        let place = Place::of_process(loaded.settings.server.state_dir.clone());
+        let folder = default_place(&place, &environment).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok((loaded, folder))
+    }
+}
+
+/// To standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::running(error)),
+        _ => Ok(()),
+    }
 }
 
 /// A command's settings, with the log running.

@@ -1,6 +1,8 @@
-//! `sightline record`: one camera into recordings, as `sightline relay` with `STREAM_MODE=record` does it.
+//! `sightline record`: one camera into recordings, as `sightline relay` with `STREAM_MODE=record` does it; and what is asked of recordings that a server made.
 
-use clap::Args;
+mod check;
+
+use clap::{Args, Subcommand};
 
 use super::flags::{FlagSet, SettingFlags, flag};
 use super::{COMMON_FLAGS, ConfigFile, Failure, connect, flags, relay, start_log};
@@ -10,8 +12,10 @@ use crate::relay::plan;
 
 /// Record a camera: segment_YYYYMMDD_HHMMSS.mp4, one file after the other
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(super) struct Record {
+    #[command(subcommand)]
+    command: Option<RecordCommand>,
     #[command(flatten)]
     flags: SettingFlags<Flags>,
     #[command(flatten)]
@@ -21,7 +25,13 @@ pub(super) struct Record {
 const EXAMPLES: &str = "Examples:
   sightline record --rtsp-url rtsp://admin:password@10.0.0.4/h264 --output-dir .
   sightline record --rtsp-url rtsp://localhost:8554/zerolatency \\
-    --output-dir /mnt/storage/camera1 --segment-time 60 --retention 7d";
+    --output-dir /mnt/storage/camera1 --segment-time 60 --retention 7d
+  sightline record check              compare a server's recordings and index";
+
+#[derive(Debug, Subcommand)]
+enum RecordCommand {
+    Check(check::Check),
+}
 
 const SOURCE: &str = "relay.*.source";
 const FOLDER: &str = "relay.*.record_dir";
@@ -48,6 +58,9 @@ impl FlagSet for Flags {
 
 impl Record {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if let Some(RecordCommand::Check(check)) = self.command {
+            return check.run();
+        }
         let ready = start_log(Wanted {
             file: self.config.config,
             environment: Environment::of_process(),

@@ -5,16 +5,12 @@ use std::sync::Arc;
 
 use crate::record::recorder::{self, Recorder};
 use crate::record::service::{self, Recordings};
+use crate::record::{FOLDER, INDEX};
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::state::{self, Folder};
 
 use super::{Program, state_place};
-
-/// The folder of recordings, in the state folder, where none is set.
-const FOLDER: &str = "recordings";
-/// The index of them, in the state folder.
-const INDEX: &str = "recordings.sqlite";
 
 /// What records streams.
 pub(super) fn recordings(program: &Program, streams: &Arc<Supervisor>, shutdown: &Shutdown) -> Arc<Recordings> {
