@@ -10,6 +10,8 @@
 )]
 mod support;
 
+mod check;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -18,6 +18,7 @@ mod receive;
 mod record;
 mod relay;
 mod serve;
+mod state;
 mod status_line;
 mod top;
 mod up;
@@ -64,6 +65,7 @@ enum Command {
     Receive(receive::Receive),
     Relay(relay::Relay),
     Record(record::Record),
+    State(state::State),
     Config(config::Config),
     Cameras(cameras::Cameras),
     Doctor(doctor::Doctor),
@@ -93,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Receive(receive) => receive.run(),
         Command::Relay(relay) => relay.run(),
         Command::Record(record) => record.run(),
+        Command::State(state) => state.run(),
         Command::Config(config) => config.run(),
         Command::Cameras(cameras) => cameras.run(),
         Command::Doctor(doctor) => doctor.run(),

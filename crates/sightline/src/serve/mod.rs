@@ -74,6 +74,9 @@ pub enum Error {
     /// The files of the certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] tls::Unusable),
+    /// A restore that was interrupted cannot be ended.
+    #[error(transparent)]
+    Restore(#[from] state::backup::Error),
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -102,6 +105,7 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
     let handed = predecessor.as_mut().map(Predecessor::take_sockets);
     let mut listeners = net::Listeners::new(handed.unwrap_or_default());
     let sockets = Sockets::bind(program, &mut listeners)?;
+    let _in_use = use_state(program)?;
     let rules = follow::rules(&program.loaded.settings, &state_place(program), &program.environment)?;
     let auth = Arc::new(Auth::of(rules));
     let certificates = certificates(program)?;
@@ -452,6 +456,22 @@ fn wish(acme: &settings::Acme) -> Result<Option<tls::Wish>, tls::Unusable> {
         trust: roots.map_or(Trust::System, |roots| Trust::Roots(roots.into())),
         challenge: acme.challenge,
     }))
+}
+
+/// Ends a restore that was interrupted, and keeps another from beginning while the guard lives. A folder that is not there yet holds nothing.
+fn use_state(program: &Program) -> Result<Option<state::InUse>, Error> {
+    let place = state::default_place(&state_place(program), &program.environment).ok();
+    let Some(folder) = place.and_then(|place| Folder::existing(&place)) else {
+        return Ok(None);
+    };
+    if state::backup::finish(folder.path())? {
+        tracing::warn!(folder = %folder.path().display(), "a restore of this folder had been interrupted, and is complete now");
+    }
+    match folder.use_it() {
+        // What cannot be written there, whoever needs it says.
+        Err(state::Error::File { .. }) => Ok(None),
+        used => Ok(Some(used?)),
+    }
 }
 
 fn state_place(program: &Program) -> Place {

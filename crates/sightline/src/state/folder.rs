@@ -1,6 +1,6 @@
 //! The state folder: made 0700, its files 0600, each written whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,9 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// Somebody brings a backup back into it.
+    #[error("a backup is being restored into {}; start again when that is done", .0.display())]
+    BeingRestored(PathBuf),
     /// The system has no randomness.
     #[error("the system gives no random numbers for new tokens: {0}")]
     Random(String),
@@ -170,6 +173,22 @@ impl Folder {
         files::replace(&path, bytes, |_| Ok(())).map_err(|error| Error::File { path, error })
     }
 
+    /// Says that a server works with the folder, until the guard is dropped: no backup is restored into it meanwhile. Several may.
+    ///
+    /// # Errors
+    /// [`Error::BeingRestored`], [`Error::File`].
+    pub fn use_it(&self) -> Result<InUse, Error> {
+        let path = self.path.join(IN_USE);
+        let opened = files::private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path);
+        let file = opened.map_err(|error| Error::File { path, error })?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(InUse(Some(file))),
+            Err(TryLockError::WouldBlock) => Err(Error::BeingRestored(self.path.clone())),
+            // Not every file system can; there nobody is kept out.
+            Err(TryLockError::Error(_)) => Ok(InUse(None)),
+        }
+    }
+
     /// Holds the folder against other processes until the guard is dropped. Two that start at the same time must not make two sets of
     /// tokens.
     ///
@@ -186,6 +205,10 @@ impl Folder {
     }
 }
 
+/// Guard of [`Folder::use_it`].
+#[derive(Debug)]
+pub struct InUse(#[expect(dead_code, reason = "it is locked as long as it is open")] Option<File>);
+
 /// Guard of [`Folder::lock`].
 #[derive(Debug)]
 pub struct Lock(File);
@@ -197,8 +220,11 @@ impl Drop for Lock {
     }
 }
 
+/// Locked by who works with the folder.
+pub(super) const IN_USE: &str = "in-use";
+
 #[cfg(unix)]
-fn make_private_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_private_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     if path.is_dir() {
         // Rights of a folder that somebody else made are left alone, since the files protect themselves. But who may write to the
@@ -213,7 +239,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn make_private_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_private_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 

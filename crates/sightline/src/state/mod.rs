@@ -1,10 +1,11 @@
 //! What outlives a restart.
 //!
-//! Belongs here: the state folder, files in it that are replaced whole or not at all, the generated tokens. Does not belong here:
-//! settings (people write those), recordings.
+//! Belongs here: the state folder, files in it that are replaced whole or not at all, the generated tokens, all of it in one file and back ([`backup`]). Does not
+//! belong here: settings (people write those), recordings.
 
+pub mod backup;
 mod folder;
 mod tokens;
 
-pub use folder::{Error, Folder, Place, default_place};
+pub use folder::{Error, Folder, InUse, Place, default_place};
 pub use tokens::{load_or_make, of_this_machine};
