@@ -59,7 +59,7 @@ they differ, 2 when that could not be found out, or not of all.";
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (loaded, folder) = self.folder.find()?;
-        let root = loaded.settings.record.path.clone();
+        let root = loaded.settings.record.path;
         let what = What {
             root: root.unwrap_or_else(|| folder.join(FOLDER)),
             index: folder.join(INDEX),

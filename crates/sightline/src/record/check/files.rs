@@ -192,7 +192,7 @@ impl Check<'_> {
                 continue;
             }
             if let Some(finding) = self.unknown(&root, &path, &text, level) {
-                self.tell_unknown(&uuid, finding, last)?;
+                self.tell_unknown(&uuid, &finding, last)?;
             }
         }
         self.progress("looking for files without a row", self.summary.files, None);
@@ -238,7 +238,7 @@ impl Check<'_> {
     }
 
     /// Beside a server a row may have come meanwhile, or be about to.
-    fn tell_unknown(&mut self, storage: &StorageId, finding: Finding, last: i64) -> Result<(), index::Error> {
+    fn tell_unknown(&mut self, storage: &StorageId, finding: &Finding, last: i64) -> Result<(), index::Error> {
         if self.is_beside_server() && finding.kind == Kind::FileUnknown {
             if self.reader.adopting(storage)?.is_some() {
                 self.summary.being_adopted += 1;
@@ -259,7 +259,7 @@ impl Check<'_> {
                 }
             }
         }
-        self.found(&finding);
+        self.found(finding);
         Ok(())
     }
 }

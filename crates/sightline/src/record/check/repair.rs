@@ -203,7 +203,7 @@ pub fn repair(
     if plan.files > 0 || plan.leftovers > 0 || !plan.gone.is_empty() {
         adopt(what, &index, clocks, &mut done, listener)?;
     }
-    index.mend(plan.days.clone(), plan.sums)?;
+    index.mend(&plan.days, plan.sums)?;
     let held = close(index, &what.index)?;
     let summary = check_beside(what, None, listener)?;
     drop(held);

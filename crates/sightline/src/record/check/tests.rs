@@ -227,12 +227,13 @@ fn what_agrees_is_told_so() {
     assert!(plan.is_empty() && done == Done::default(), "{plan:?}");
 }
 
-type Damage = fn(&Rig);
+/// What is done, how, and what is found of it.
+type Damage<'a> = (&'a str, fn(&Rig), &'a [(Kind, u64)]);
 
 /// Each is found, and mended without touching a recording; then all agrees.
 #[test]
 fn each_difference_is_found_and_mended() {
-    let cases: [(&str, Damage, &[(Kind, u64)]); 20] = [
+    let cases: [Damage<'_>; 20] = [
         (
             "removed",
             |rig| fs::remove_file(rig.path(1)).unwrap(),
@@ -256,7 +257,7 @@ fn each_difference_is_found_and_mended() {
                     .open(rig.path(0))
                     .unwrap()
                     .set_len(5_700)
-                    .unwrap()
+                    .unwrap();
             },
             &[(Kind::Length, 1)],
         ),
@@ -268,7 +269,7 @@ fn each_difference_is_found_and_mended() {
                     .open(rig.path(0))
                     .unwrap()
                     .set_len(4_700)
-                    .unwrap()
+                    .unwrap();
             },
             &[(Kind::Length, 1)],
         ),
@@ -285,7 +286,7 @@ fn each_difference_is_found_and_mended() {
                     .open(rig.path(0))
                     .unwrap()
                     .write_all(&[0; 999])
-                    .unwrap()
+                    .unwrap();
             },
             &[(Kind::Length, 1)],
         ),
@@ -317,7 +318,7 @@ fn each_difference_is_found_and_mended() {
         (
             "told twice",
             |rig| {
-                rig.sql("INSERT INTO segment SELECT 9, camera, storage, run, start_90k + 86400 * 90000, duration_90k, bytes, head_bytes, crc, drift_90k, state, ended, path, age_end_90k, age, has_event FROM segment WHERE id = 2")
+                rig.sql("INSERT INTO segment SELECT 9, camera, storage, run, start_90k + 86400 * 90000, duration_90k, bytes, head_bytes, crc, drift_90k, state, ended, path, age_end_90k, age, has_event FROM segment WHERE id = 2");
             },
             &[(Kind::RowTwice, 1), (Kind::Table, 1), (Kind::Ranges, 1)],
         ),
@@ -330,7 +331,7 @@ fn each_difference_is_found_and_mended() {
         (
             "a range too many",
             |rig| {
-                rig.sql("INSERT INTO span SELECT camera, start_90k + 86400 * 90000, run, end_90k, storage, first, bytes, segments, ended, plain_90k, is_held FROM span WHERE camera = 1")
+                rig.sql("INSERT INTO span SELECT camera, start_90k + 86400 * 90000, run, end_90k, storage, first, bytes, segments, ended, plain_90k, is_held FROM span WHERE camera = 1");
             },
             &[(Kind::Ranges, 1)],
         ),
@@ -566,7 +567,7 @@ fn in_parts_the_same_is_found() {
 fn beside_a_server_what_is_being_written_is_no_difference() {
     let rig = Rig::new();
     rig.sql("UPDATE segment SET state = 0 WHERE id = 3; DELETE FROM span WHERE camera = 1");
-    rig.open().mend(vec![(1, NOON_90K / 90_000 / 86_400)], true).unwrap();
+    rig.open().mend(&[(1, NOON_90K / 90_000 / 86_400)], true).unwrap();
     rig.sql("UPDATE meta SET value = 1 WHERE key = 'clean'");
     fs::copy(rig.path(0), rig.path(0).with_file_name("just now.mp4")).unwrap();
     assert_eq!(rig.found(false), [(Kind::Unfinished, 1), (Kind::FileUnknown, 1)].into());

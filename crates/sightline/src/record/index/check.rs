@@ -185,7 +185,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn mend(&self, days: Vec<CameraDay>, sums: bool) -> Result<(), Error> {
+    pub fn mend(&self, days: &[CameraDay], sums: bool) -> Result<(), Error> {
         for days in days.chunks(MAX_DAYS) {
             let days = days.to_vec();
             self.change(move |connection| {

@@ -359,7 +359,7 @@ fn is_sound(name: &str) -> bool {
             && !part.chars().any(|c| c.is_control() || matches!(c, '\\' | ':'))
     };
     let is_state = |first: &&str| is_kept(first) || *first == INDEX && parts.len() == 1;
-    parts.len() <= MAX_DEPTH + 1 && parts.iter().all(|part| is_plain(part)) && parts.first().is_some_and(is_state)
+    parts.len() <= MAX_DEPTH + 1 && parts.iter().all(is_plain) && parts.first().is_some_and(is_state)
 }
 
 /// What a file holds, whole and sound.
