@@ -5,6 +5,7 @@
 //!
 //! - A piece is whole fragments of one file. It ends before the first fragment with a keyframe that comes [`PIECE_90K`] or more after its beginning, and before any that would make
 //!   it longer than [`TARGET_S`]. So where files stay the same, so do pieces: a list that is asked for again has grown at its end, and nowhere else.
+//! - Of a file that is being recorded the last piece is left out.
 //! - A list is [`MAX_90K`] long at the most.
 //! - `EXT-X-DISCONTINUITY` stands where something is missing or another run begins, and where a header has another length: other tracks, or other parameter
 //!   sets. Each file brings its own `EXT-X-MAP` in any case.
@@ -33,6 +34,8 @@ pub struct File<'a> {
     pub fragments: &'a Fragments,
     /// Files without a gap between them have the same.
     pub run: u64,
+    /// It is being recorded: its last piece may become longer, and is not listed before it is whole.
+    pub grows: bool,
 }
 
 /// Whether more comes.
@@ -86,7 +89,11 @@ impl List {
     pub fn file(&mut self, file: &File<'_>) {
         let since = |at_90k: i64| at_90k.saturating_sub(file.start_90k);
         let within = file.fragments.within(since(self.from_90k)..since(self.until_90k));
-        let rows: Vec<Row> = file.fragments.iter().skip(within.start).take(within.len()).collect();
+        let mut rows: Vec<Row> = file.fragments.iter().skip(within.start).take(within.len()).collect();
+        if file.grows && within.end == file.fragments.len() {
+            let last = Pieces(&rows).last().map_or(0, <[Row]>::len);
+            rows.truncate(rows.len().saturating_sub(last));
+        }
         let Some(first) = rows.first() else { return };
         let begins_90k = file.start_90k.saturating_add(first.begins_90k.cast_signed());
         self.begins_90k.get_or_insert(begins_90k);

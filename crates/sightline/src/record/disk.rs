@@ -22,6 +22,7 @@ use media::WallTime;
 use tokio::sync::broadcast;
 
 use super::clock::{Carried, Now, from_unix_90k, unix_90k};
+use super::growing::Growing;
 use super::index::{self, Change, Ended, Index, Reader, StorageId};
 use super::queue::{Job, Popped, Queue, SinkId, What};
 use super::recorder::{Clocks, Keep};
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     notices: broadcast::Sender<Notice>,
     /// Not all that was protected is known: nothing is deleted until a person has looked.
     keeps_all: AtomicBool,
+    /// What the index does not know yet.
+    pub(super) growing: Growing,
 }
 
 impl Shared {
@@ -77,6 +80,7 @@ impl Shared {
             told: Mutex::new((storage, Counters::default())),
             notices: broadcast::channel(MAX_NOTICES).0,
             keeps_all: AtomicBool::new(false),
+            growing: Growing::default(),
         }
     }
 
@@ -287,6 +291,7 @@ impl<P: Place> Disk<P> {
     /// Every five seconds.
     fn look(&mut self, now: Now) {
         self.look_at_time(now);
+        self.shared.growing.look(now.monotonic);
         self.tell_untold();
         let is_due = self.due.again <= now.monotonic;
         if is_due {
@@ -333,6 +338,7 @@ impl<P: Place> Disk<P> {
 
     /// Tells the index something. What it does not take now is told later.
     fn tell(&mut self, change: Change) {
+        self.shared.growing.tell(&change, self.clocks.clock.now());
         if !self.untold.is_empty() || self.index.write(change.clone()).is_err() {
             self.untold.push(change);
         }

@@ -11,6 +11,7 @@ pub mod camera;
 pub mod check;
 pub mod clock;
 mod disk;
+mod growing;
 pub mod index;
 pub mod library;
 pub(crate) mod lock;

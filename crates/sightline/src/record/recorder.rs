@@ -4,18 +4,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
+use media::recording::Fragments;
 use media::{Clock, StreamName};
 use tokio::sync::broadcast;
 
 use super::clock::Now;
 use super::disk::{Disk, Found, Shared};
-use super::index::{self, Index, Opened, Protected, ProtectedId, Reader, SegmentId, StorageId};
+use super::index::{self, Index, Opened, Protected, ProtectedId, Reader, Segment, SegmentId, StorageId};
 use super::lock::{Lock, Refused};
 use super::queue::{Popped, Queue};
 use super::report::{Notice, Report, State};
@@ -298,6 +300,16 @@ impl Recorder {
     /// [`AskError`].
     pub fn reader(&self) -> Result<Reader, AskError> {
         Ok(self.index().ok_or(AskError::Stopped)?.reader()?)
+    }
+
+    /// Files of a camera that have a part in a range and that the index may not know yet: to be asked before it is.
+    pub(super) fn growing(&self, camera: &StreamName, range_90k: &Range<i64>) -> Vec<(Segment, Fragments)> {
+        self.shared.said.growing.of(camera, range_90k)
+    }
+
+    /// The like of all cameras.
+    pub(super) fn all_growing(&self) -> Vec<Segment> {
+        self.shared.said.growing.all()
     }
 
     /// Nothing of a range is deleted from now on. Waits for the index.

@@ -24,6 +24,33 @@ fn file<'a>(uri: &'a str, start_s: i64, fragments: &'a Fragments, run: u64) -> F
         end_90k: NOON_90K + start_s * SECOND_90K + fragments.duration_90k().cast_signed(),
         fragments,
         run,
+        grows: false,
+    }
+}
+
+proptest! {
+    /// However often it is asked for, what was listed stays as it was, and in the end nothing is missing.
+    #[test]
+    fn a_list_of_what_is_being_recorded_grows_at_its_end(
+        keyframes in prop::collection::vec((any::<bool>(), 1_000_u32..1_200_000), 1..60),
+        from_s in 0_i64..30,
+    ) {
+        let mut table = Fragments::new();
+        let mut before = String::new();
+        for (keyframe, duration_90k) in keyframes {
+            table.push(1_000, duration_90k, keyframe).unwrap();
+            let mut list = List::new(range(from_s, 100_000));
+            list.file(&File { grows: true, ..file("a/media", 0, &table, 1) });
+            let grown = list.body.clone();
+            prop_assert!(grown.starts_with(&before), "{before}\n{grown}");
+            before = grown;
+        }
+        let mut whole = List::new(range(from_s, 100_000));
+        whole.file(&file("a/media", 0, &table, 1));
+        prop_assert!(whole.body.starts_with(&before));
+        let mut grows = List::new(range(from_s, 100_000));
+        grows.file(&File { grows: true, ..file("a/media", 0, &table, 1) });
+        prop_assert_eq!(grows.pieces() + usize::from(whole.pieces() > 0), whole.pieces());
     }
 }
 

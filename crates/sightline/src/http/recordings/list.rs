@@ -15,7 +15,7 @@ use crate::http::answer::json;
 use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, sees};
-use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId};
+use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId, State};
 use crate::record::library::{Error, Library};
 
 pub(super) const LIST: Operation = Operation {
@@ -97,6 +97,9 @@ struct Recording {
     ended: Option<&'static str>,
     /// Something else was recorded at a part of the same time: the clock was set back.
     overlaps: bool,
+    /// It is being recorded: of files alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    growing: bool,
 }
 
 /// `GET /api/v1/recordings?camera=NAME`.
@@ -156,6 +159,7 @@ async fn files(
         let recording = Recording::new(&id, &(segment.start_90k..segment.end_90k()), segment.bytes);
         Recording {
             ended: segment.ended.map(word),
+            growing: segment.state == State::Open,
             ..recording
         }
     };
@@ -190,6 +194,7 @@ impl Recording {
             hls: None,
             ended: None,
             overlaps: false,
+            growing: false,
         }
     }
 }

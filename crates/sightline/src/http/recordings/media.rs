@@ -26,7 +26,7 @@ use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::range::Range;
 use crate::http::routes::{Answer, Call};
-use crate::record::index::{MAX_SEGMENT_90K, MAX_TIME_90K, SegmentId};
+use crate::record::index::{self, MAX_SEGMENT_90K, MAX_TIME_90K, SegmentId};
 use crate::record::library::{Library, Listed, MAX_LIST_90K, Media, Sending};
 
 pub(super) const MP4: &str = "video/mp4";
@@ -75,7 +75,8 @@ pub(super) fn recording(call: Call, caller: Caller, camera: StreamName) -> Answe
                 Which::File(number) => {
                     let begins = Query::of(&ask).number("begins", 0..MAX_BEGINS_90K + 1)?;
                     let found = library.file(camera.clone(), number, begins.unwrap_or(0)).await;
-                    (found, Some(LIFE_S))
+                    let is_whole = found.as_ref().is_ok_and(|media| !media.grows);
+                    (found, is_whole.then_some(LIFE_S))
                 }
             };
             let media = found.map_err(|error| problem(&error))?;
@@ -340,6 +341,7 @@ fn list(camera: &StreamName, range: std::ops::Range<i64>, listed: &Listed, token
             end_90k: segment.end_90k(),
             fragments,
             run: segment.run,
+            grows: segment.state == index::State::Open,
         });
         begins = begins.saturating_add(fragments.duration_90k().cast_signed());
     }

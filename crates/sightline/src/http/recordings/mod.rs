@@ -489,6 +489,13 @@ fn problem(error: &Error) -> Problem {
             error.to_string(),
             "ask for less at a time",
         ),
+        Error::Growing => busy(Problem::new(
+            StatusCode::CONFLICT,
+            "being-recorded",
+            "It is being recorded",
+            "what is being recorded is deleted when its file is whole",
+            "ask again in a minute, or end the recording first",
+        )),
         Error::Protected => Problem::new(
             StatusCode::CONFLICT,
             "protected",

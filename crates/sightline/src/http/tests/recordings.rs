@@ -186,6 +186,78 @@ async fn ranges_with_gaps_and_files() {
     assert_eq!(told[0]["url"], expected);
 }
 
+/// The last minute is found and played while it is written, and stays so until the index has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_recorded_is_played() {
+    let made = made();
+    let world = world(&made);
+    let sink = made.begin("house/door", NOON_90K + 30 * SECOND_90K, 8);
+    let told = world
+        .get("/api/v1/recordings?camera=house%2Fdoor", &[VIEWER])
+        .await
+        .json();
+    let last = &told["recordings"][2];
+    assert_eq!(
+        (&last["start"], &last["duration_ms"]),
+        (&"2026-11-22T12:00:30Z".into(), &8_000.into()),
+        "{told}"
+    );
+    let told = world
+        .get("/api/v1/recordings?camera=house%2Fdoor&files=1", &[VIEWER])
+        .await
+        .json();
+    let file = &told["recordings"][5];
+    assert_eq!(
+        (&file["growing"], &file["duration_ms"]),
+        (&true.into(), &8_000.into()),
+        "{told}"
+    );
+    let path = format!(
+        "/api/v1/recordings/{}",
+        file["id"].as_str().unwrap().replace('/', "%2F")
+    );
+    let reply = world.ask("127.0.0.1:5000", Method::DELETE, &path, &[ADMIN]).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (409, "being-recorded"));
+    let media = format!("{path}/media");
+    let reply = world.ask("127.0.0.1:5000", Method::HEAD, &media, &[VIEWER]).await;
+    assert!(
+        !reply.header("cache-control").contains("max-age"),
+        "there is more of it soon"
+    );
+    // As far as it is written, and of a list whole pieces alone.
+    let pictures = async |path: &str| {
+        let arguments = format!(
+            "-v error -nostdin -i {} -map 0:v -c copy -f framehash -",
+            url(&world, path)
+        );
+        let said = program("ffmpeg", arguments).await;
+        said.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let clip = "/api/v1/recordings/house%2Fdoor/clip.mp4?start=2026-11-22T12:00:30Z&duration=100&token=v-token";
+    assert_eq!(pictures(clip).await, 200);
+    let list =
+        "/api/v1/recordings/house%2Fdoor/index.m3u8?start=2026-11-22T12:00:30Z&end=2026-11-22T13:00:00Z&token=v-token";
+    let text = world.get(list, &[]).await.text;
+    assert!(text.contains("EVENT") && !text.contains("ENDLIST"), "{text}");
+    assert_eq!(text.matches("#EXTINF").count(), 1, "{text}");
+    drop(sink);
+    while made.recorder.report().counters.segments == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let whole = world.get(list, &[]).await.text;
+    assert!(whole.starts_with(&text.replace("EVENT", "VOD")), "{text}{whole}");
+    assert_eq!(whole.matches("#EXTINF").count(), 2, "{whole}");
+    assert!(whole.contains("ENDLIST"), "{whole}");
+    assert_eq!(pictures(list).await, 200);
+    let reply = world.ask("127.0.0.1:5000", Method::DELETE, &path, &[ADMIN]).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let told = world
+        .get("/api/v1/recordings?camera=house%2Fdoor", &[VIEWER])
+        .await
+        .json();
+    assert_eq!(told["recordings"].as_array().unwrap().len(), 2, "{told}");
+}
+
 /// Nothing is told of a camera that one may not see, whatever is asked.
 #[tokio::test]
 async fn another_camera_is_nobodys_business() {

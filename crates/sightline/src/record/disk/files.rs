@@ -232,7 +232,11 @@ impl<P: Place> Disk<P> {
         });
         self.counters.bytes += open.segment.bytes() - before;
         match appended {
-            Ok(()) => self.counters.fragments += 1,
+            Ok(()) => {
+                self.counters.fragments += 1;
+                let growing = &self.shared.growing;
+                growing.fragment(open.row.id, piece, open.segment.bytes());
+            }
             Err(failed) => {
                 self.queue.count_left_out(sink, reason(&failed.error), 1);
                 self.give_up(sink, &failed);

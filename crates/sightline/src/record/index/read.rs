@@ -117,26 +117,48 @@ impl Reader {
     /// # Errors
     /// [`Error`].
     pub fn runs(&self, camera: &StreamName, range_90k: Range<i64>, resolution_90k: i64) -> Result<Runs, Error> {
+        self.runs_with(camera, range_90k, resolution_90k, &[])
+    }
+
+    /// The same with files of it that may not be known here yet, by where they begin.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn runs_with(
+        &self,
+        camera: &StreamName,
+        range_90k: Range<i64>,
+        resolution_90k: i64,
+        new: &[Segment],
+    ) -> Result<Runs, Error> {
         let mut joined = Joined::new(range_90k.clone(), resolution_90k.max(0));
-        let asked = self.of_camera(camera, |connection, camera| {
-            let mut statement = connection.prepare_cached(SPANS)?;
-            let from_90k = range_90k.start.saturating_sub(BEFORE_90K);
-            let mut rows = statement.query(params![camera, from_90k, range_90k.start, range_90k.end])?;
-            while let Some(row) = rows.next()? {
-                let span = Span {
-                    run: row.get::<_, i64>(0)?.cast_unsigned(),
-                    start_90k: row.get(1)?,
-                    end_90k: row.get(2)?,
-                    bytes: unsigned(row, 3)?,
-                    ended: ended(row, 4)?,
-                };
-                if !joined.push(&span) {
-                    break;
+        self.ask(|connection| {
+            let mut new = spans_of(connection, new)?.into_iter().peekable();
+            if let Some(camera) = self::camera(connection, camera)? {
+                let mut statement = connection.prepare_cached(SPANS)?;
+                let from_90k = range_90k.start.saturating_sub(BEFORE_90K);
+                let mut rows = statement.query(params![camera, from_90k, range_90k.start, range_90k.end])?;
+                while let Some(row) = rows.next()? {
+                    let span = Span {
+                        run: row.get::<_, i64>(0)?.cast_unsigned(),
+                        start_90k: row.get(1)?,
+                        end_90k: row.get(2)?,
+                        bytes: unsigned(row, 3)?,
+                        ended: ended(row, 4)?,
+                    };
+                    while let Some(before) = new.next_if(|before| before.start_90k < span.start_90k) {
+                        if !joined.push(&before) {
+                            return Ok(());
+                        }
+                    }
+                    if !joined.push(&span) {
+                        return Ok(());
+                    }
                 }
             }
+            let _ = new.all(|span| joined.push(&span));
             Ok(())
-        });
-        asked?;
+        })?;
         Ok(joined.finish())
     }
 
@@ -456,6 +478,24 @@ pub(super) fn segment(connection: &Connection, id: SegmentId) -> rusqlite::Resul
 
 pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
     one(connection, META, [key], |row| row.get(0))
+}
+
+/// Those of these files that have a part in no span yet.
+fn spans_of(connection: &Connection, files: &[Segment]) -> rusqlite::Result<Vec<Span>> {
+    let mut spans = Vec::new();
+    for file in files {
+        let known = segment(connection, file.id)?;
+        if known.is_none_or(|known| known.state == State::Open) {
+            spans.push(Span {
+                run: file.run,
+                start_90k: file.start_90k,
+                end_90k: file.end_90k(),
+                bytes: file.bytes,
+                ended: file.ended,
+            });
+        }
+    }
+    Ok(spans)
 }
 
 fn fragments(connection: &Connection, id: SegmentId) -> rusqlite::Result<Vec<u8>> {

@@ -16,6 +16,7 @@ use crate::record::index::{Change, Index, Segment, State};
 use crate::record::name;
 use crate::record::recorder::{Clocks, Free, Keep, Recorder, Settings};
 use crate::record::segment;
+use crate::record::sink::{Begin, Piece, Sink};
 use crate::record::storage::{Place as _, Root};
 
 /// 2026-11-22 12:00 UTC.
@@ -101,6 +102,46 @@ impl Made {
         }
         self.index.flush().unwrap();
         segments
+    }
+
+    /// Hands a file to the recorder, of which so many seconds are written then, and which ends with what is given back.
+    pub(crate) fn begin(&self, camera: &str, start_90k: i64, seconds: u32) -> Box<dyn Sink> {
+        let (track, frames) = pictures(seconds, 25, "160x120");
+        let mut cutter = Cutter::new(&[track], Limits::default()).unwrap();
+        let mut fragments = Vec::new();
+        for frame in frames {
+            cutter.frame(frame, &mut fragments).unwrap();
+        }
+        cutter.interrupt(&mut fragments);
+        let mut sink = self.recorder.sink(&camera.parse().unwrap());
+        let start = WallTime::from_unix_micros(start_90k / 9 * 100);
+        let written = self.recorder.report().counters.fragments + fragments.len() as u64;
+        for fragment in fragments {
+            if let Some(begin) = fragment.start {
+                let begin = Begin {
+                    init_segment: begin.init_segment,
+                    start,
+                    first_shown_90k: begin.first_shown_90k,
+                    continues: false,
+                    clip: None,
+                };
+                sink.begin(begin).unwrap();
+            }
+            let piece = Piece {
+                bytes: fragment.bytes,
+                duration_90k: fragment.duration_90k,
+                keyframe: fragment.keyframe,
+                told: Told {
+                    end_90k: fragment.end_90k,
+                    wall: start,
+                },
+            };
+            sink.fragment(piece).unwrap();
+        }
+        while self.recorder.report().counters.fragments < written {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        sink
     }
 
     fn write(&self, (camera, run, number, start_90k): (StreamName, u64, u32, i64), fragments: &[Fragment]) -> Segment {

@@ -10,6 +10,7 @@
 pub(crate) mod made;
 mod opening;
 mod sending;
+mod view;
 
 use std::io;
 use std::ops::Range;
@@ -23,11 +24,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::index::{
     self, CameraTimes, Change, Event, EventId, Index, Page, Protected, ProtectedId, Reader, Runs, Segment, SegmentId,
+    State,
 };
 use super::play::{self, Plan};
 use super::recorder::{AskError, Recorder};
 use opening::{Places, Slot};
 pub use sending::{Mark, Media, Sending};
+use view::View;
 
 /// Why something was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,9 @@ pub enum Error {
         /// How much there may be.
         limit: &'static str,
     },
+    /// It is being recorded, and not deleted before it is whole.
+    #[error("it is being recorded")]
+    Growing,
     /// A segment that is protected is not deleted.
     #[error("it is protected")]
     Protected,
@@ -128,7 +134,7 @@ impl Library {
     /// # Errors
     /// [`Error`].
     pub async fn cameras(self: &Arc<Self>) -> Result<Vec<CameraTimes>, Error> {
-        self.ask(|reader| Ok(reader.cameras()?)).await
+        self.ask(|view| view.cameras()).await
     }
 
     /// As [`Reader::runs`].
@@ -141,7 +147,7 @@ impl Library {
         range_90k: Range<i64>,
         resolution_90k: i64,
     ) -> Result<Runs, Error> {
-        self.ask(move |reader| Ok(reader.runs(&camera, range_90k, resolution_90k)?))
+        self.ask(move |view| view.runs(&camera, range_90k, resolution_90k))
             .await
     }
 
@@ -220,12 +226,20 @@ impl Library {
     /// whoever writes on their disk removes them, when it is there.
     ///
     /// # Errors
-    /// [`Error::Protected`]: some are protected, and none was deleted. [`Error::Nothing`]: there is none.
+    /// [`Error::Protected`]: some are protected, and none was deleted. [`Error::Nothing`]: there is none. [`Error::Growing`]: there is one that is not whole yet.
     pub async fn delete(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<usize, Error> {
+        // What was told to it last is deleted, too.
+        self.change(|recorder| Ok(recorder.index().ok_or(Error::Ending)?.flush()?))
+            .await?;
         let found = self.ask(move |reader| {
-            let page = reader.segments(&camera, range_90k.clone(), None, index::MAX_PAGE)?;
+            let page = reader.page(&camera, &range_90k, None)?;
             let whole = |segment: &Segment| segment.start_90k >= range_90k.start && segment.end_90k() <= range_90k.end;
-            let segments: Vec<Segment> = page.items.into_iter().filter(whole).collect();
+            let segments = page.items.into_iter().filter(whole);
+            let (growing, segments): (Vec<Segment>, Vec<_>) =
+                segments.partition(|segment| segment.state == State::Open);
+            if segments.is_empty() && !growing.is_empty() {
+                return Err(Error::Growing);
+            }
             let protected = all_protected(reader, &camera)?;
             let touches = |segment: &Segment| {
                 let touch = |range: &Range<i64>| range.start < segment.end_90k() && range.end > segment.start_90k;
@@ -250,7 +264,7 @@ impl Library {
     /// # Errors
     /// [`Error::Nothing`]: it has none of this number.
     pub async fn segment(self: &Arc<Self>, camera: StreamName, id: SegmentId) -> Result<Segment, Error> {
-        self.ask(move |reader| segment_of(reader, &camera, id)).await
+        self.ask(move |view| view.segment_of(&camera, id)).await
     }
 
     /// The segments that have a part in a range, a page of them, as [`Reader::segments`].
@@ -263,8 +277,7 @@ impl Library {
         range_90k: Range<i64>,
         behind: Option<(i64, SegmentId)>,
     ) -> Result<Page<Segment, (i64, SegmentId)>, Error> {
-        self.ask(move |reader| Ok(reader.segments(&camera, range_90k, behind, index::MAX_PAGE)?))
-            .await
+        self.ask(move |view| view.page(&camera, &range_90k, behind)).await
     }
 
     /// The files that have a part in a range, up to [`MAX_FILES`].
@@ -272,11 +285,9 @@ impl Library {
     /// # Errors
     /// [`Error`].
     pub async fn listed(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<Listed, Error> {
-        self.ask(move |reader| {
-            let files = files_of(reader, &camera, range_90k.clone())?;
-            let open = reader.open_segments(None)?;
-            let is_here = |segment: &Segment| segment.camera == camera && segment.start_90k < range_90k.end;
-            let grows = open.items.iter().any(is_here);
+        self.ask(move |view| {
+            let files = view.files(&camera, &range_90k)?;
+            let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
             Ok(Listed { files, grows })
         })
         .await
@@ -295,14 +306,14 @@ impl Library {
             });
         }
         let permit = self.may_send()?;
-        self.ask(move |reader| {
-            let mut files = files_of(reader, &camera, range_90k.clone())?;
+        self.ask(move |view| {
+            let mut files = view.files(&camera, &range_90k)?;
             // Of what was recorded twice the run of that which was recorded last.
-            if let Some((at, _)) = reader.at(&camera, range_90k.start)? {
+            if let Some((at, _)) = view.at(&camera, range_90k.start)? {
                 files.retain(|(segment, _)| segment.run == at.run);
             }
             let chosen = play::choose(&files, range_90k);
-            let places = Places::of(reader)?;
+            let places = Places::of(view)?;
             let (mut opened, mut headers) = (Vec::new(), Vec::new());
             for chosen in &chosen {
                 let Some((segment, _)) = files.get(chosen.file) else {
@@ -326,7 +337,8 @@ impl Library {
                 }
             }
             let mark = Mark::of(files.iter().map(|(segment, _)| segment), &range_90k, plan.len());
-            Ok(Media::new(plan, slots, mark, range_90k, permit))
+            let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
+            Ok(Media::new(plan, slots, mark, range_90k, permit).growing(grows))
         })
         .await
     }
@@ -337,20 +349,17 @@ impl Library {
     /// [`Error`].
     pub async fn file(self: &Arc<Self>, camera: StreamName, id: SegmentId, by_90k: i64) -> Result<Media, Error> {
         let permit = self.may_send()?;
-        self.ask(move |reader| {
-            let segment = segment_of(reader, &camera, id)?;
-            let fragments = match by_90k {
-                0 => Fragments::new(),
-                _ => table(reader, &segment)?,
-            };
-            let places = Places::of(reader)?;
+        self.ask(move |view| {
+            let (segment, fragments) = view.file(&camera, id, by_90k != 0)?;
+            let places = Places::of(view)?;
             let (file, header) = places.open(&segment)?;
             let mut slot = places.slot(&segment)?;
             slot.file = Some(file);
             let plan = Plan::file(&segment, &fragments, header, by_90k);
             let range_90k = segment.start_90k..segment.end_90k();
             let mark = Mark::of([&segment].into_iter(), &(by_90k..by_90k), plan.len());
-            Ok(Media::new(plan, vec![slot], mark, range_90k, permit))
+            let grows = segment.state == State::Open;
+            Ok(Media::new(plan, vec![slot], mark, range_90k, permit).growing(grows))
         })
         .await
     }
@@ -383,17 +392,18 @@ impl Library {
     /// Asks on a thread that may wait, with a reader that others have when it is done.
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
-        ask: impl FnOnce(&Reader) -> Result<T, Error> + Send + 'static,
+        ask: impl FnOnce(&View<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _turn = self.turn().await?;
         let library = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
+            let recorder = library.recorder()?;
             let known = library.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let reader = match known {
                 Some(reader) => reader,
-                None => library.index()?.reader()?,
+                None => recorder.reader()?,
             };
-            let answer = ask(&reader);
+            let answer = ask(&View::new(&reader, &recorder));
             // One that failed may be of a file that was put aside.
             if !matches!(answer, Err(Error::Index(_))) {
                 let mut readers = library.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -423,40 +433,6 @@ fn all_protected(reader: &Reader, camera: &StreamName) -> Result<Vec<(ProtectedI
         behind = page.next;
         if behind.is_none() {
             return Ok(all);
-        }
-    }
-}
-
-fn segment_of(reader: &Reader, camera: &StreamName, id: SegmentId) -> Result<Segment, Error> {
-    let segment = reader.segment(id)?;
-    let segment = segment.filter(|segment| segment.camera == *camera && segment.state.is_kept());
-    segment.ok_or(Error::Nothing)
-}
-
-/// The table of a segment; an empty one where it has none that can be believed.
-fn table(reader: &Reader, segment: &Segment) -> Result<Fragments, Error> {
-    let table = reader.fragments(segment.id)?;
-    Ok(Fragments::read(&table).unwrap_or_default())
-}
-
-fn files_of(reader: &Reader, camera: &StreamName, range_90k: Range<i64>) -> Result<Files, Error> {
-    let (mut files, mut behind) = (Vec::new(), None);
-    loop {
-        let page = reader.segments(camera, range_90k.clone(), behind, index::MAX_PAGE)?;
-        for segment in page.items {
-            if files.len() == MAX_FILES {
-                return Err(Error::TooLong {
-                    what: "a range",
-                    asked: format!("more than {MAX_FILES} files"),
-                    limit: "so many files",
-                });
-            }
-            let fragments = table(reader, &segment)?;
-            files.push((segment, fragments));
-        }
-        behind = page.next;
-        if behind.is_none() {
-            return Ok(files);
         }
     }
 }

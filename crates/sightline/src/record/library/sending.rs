@@ -52,6 +52,8 @@ pub struct Media {
     pub mark: Mark,
     /// What it shows, in ticks of 90 kHz of Unix time.
     pub range_90k: Range<i64>,
+    /// It is being recorded: there is more of it a moment later.
+    pub grows: bool,
     permit: OwnedSemaphorePermit,
 }
 
@@ -68,8 +70,13 @@ impl Media {
             slots,
             mark,
             range_90k,
+            grows: false,
             permit,
         }
+    }
+
+    pub(super) fn growing(self, grows: bool) -> Self {
+        Self { grows, ..self }
     }
 
     /// Its length in bytes.

@@ -1,0 +1,180 @@
+//! What is known while something is asked: what the index has, and what it does not have yet.
+//!
+//! Belongs here: joining the two. Does not belong here: either of them ([`Reader`], [`super::super::growing`]).
+
+use std::ops::{Deref, Range};
+
+use media::StreamName;
+use media::recording::Fragments;
+
+use super::{Error, Files, MAX_FILES};
+use crate::record::index::{self, CameraTimes, Page, Reader, Runs, Segment, SegmentId, State};
+use crate::record::recorder::Recorder;
+
+/// One who reads the index, and asks the recorder before.
+pub(super) struct View<'a> {
+    reader: &'a Reader,
+    recorder: &'a Recorder,
+}
+
+impl Deref for View<'_> {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        self.reader
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(reader: &'a Reader, recorder: &'a Recorder) -> Self {
+        Self { reader, recorder }
+    }
+
+    /// When each camera that has recordings has them.
+    pub(super) fn cameras(&self) -> Result<Vec<CameraTimes>, Error> {
+        let growing = self.recorder.all_growing();
+        let mut cameras = self.reader.cameras()?;
+        for file in growing {
+            match cameras.binary_search_by(|known| known.camera.cmp(&file.camera)) {
+                Ok(at) => {
+                    let Some(known) = cameras.get_mut(at) else { continue };
+                    known.oldest_90k = known.oldest_90k.min(file.start_90k);
+                    known.newest_90k = known.newest_90k.max(file.end_90k());
+                }
+                Err(at) => {
+                    let times = CameraTimes {
+                        oldest_90k: file.start_90k,
+                        newest_90k: file.end_90k(),
+                        camera: file.camera,
+                    };
+                    cameras.insert(at, times);
+                }
+            }
+        }
+        Ok(cameras)
+    }
+
+    /// As [`Reader::runs`].
+    pub(super) fn runs(&self, camera: &StreamName, range_90k: Range<i64>, resolution_90k: i64) -> Result<Runs, Error> {
+        let growing = self.recorder.growing(camera, &range_90k);
+        let files: Vec<Segment> = growing.into_iter().map(|(file, _)| file).collect();
+        Ok(self.reader.runs_with(camera, range_90k, resolution_90k, &files)?)
+    }
+
+    /// A segment of a camera.
+    pub(super) fn segment_of(&self, camera: &StreamName, id: SegmentId) -> Result<Segment, Error> {
+        self.file(camera, id, false).map(|(segment, _)| segment)
+    }
+
+    /// A segment of a camera, with its fragments where they are wanted.
+    pub(super) fn file(
+        &self,
+        camera: &StreamName,
+        id: SegmentId,
+        with_fragments: bool,
+    ) -> Result<(Segment, Fragments), Error> {
+        let growing = self.recorder.growing(camera, &ALL);
+        match self.reader.segment(id)? {
+            Some(segment) if segment.state.is_kept() && segment.camera == *camera => {
+                let fragments = match with_fragments {
+                    true => self.table(&segment)?,
+                    false => Fragments::new(),
+                };
+                Ok((segment, fragments))
+            }
+            Some(segment) if segment.state != State::Open => Err(Error::Nothing),
+            _ => {
+                let mut growing = growing.into_iter();
+                growing.find(|(file, _)| file.id == id).ok_or(Error::Nothing)
+            }
+        }
+    }
+
+    /// The table of a segment; an empty one where it has none that can be believed.
+    fn table(&self, segment: &Segment) -> Result<Fragments, Error> {
+        let table = self.reader.fragments(segment.id)?;
+        Ok(Fragments::read(&table).unwrap_or_default())
+    }
+
+    /// As [`Reader::segments`]; what the index does not know yet stands on the last page.
+    pub(super) fn page(
+        &self,
+        camera: &StreamName,
+        range_90k: &Range<i64>,
+        behind: Option<(i64, SegmentId)>,
+    ) -> Result<Page<Segment, (i64, SegmentId)>, Error> {
+        let growing = self.recorder.growing(camera, range_90k);
+        let mut page = self
+            .reader
+            .segments(camera, range_90k.clone(), behind, index::MAX_PAGE)?;
+        if page.next.is_none() {
+            let is_behind = |file: &Segment| behind.is_none_or(|behind| (file.start_90k, file.id) > behind);
+            for (file, _) in growing {
+                if is_behind(&file) && self.is_new(&file, page.items.iter())? {
+                    page.items.push(file);
+                }
+            }
+            page.items.sort_by_key(|file| (file.start_90k, file.id));
+        }
+        Ok(page)
+    }
+
+    /// The files that have a part in a range, up to [`MAX_FILES`], by where they begin.
+    pub(super) fn files(&self, camera: &StreamName, range_90k: &Range<i64>) -> Result<Files, Error> {
+        let growing = self.recorder.growing(camera, range_90k);
+        let (mut files, mut behind) = (Files::new(), None);
+        loop {
+            let page = self
+                .reader
+                .segments(camera, range_90k.clone(), behind, index::MAX_PAGE)?;
+            for segment in page.items {
+                if files.len() == MAX_FILES {
+                    return Err(Error::TooLong {
+                        what: "a range",
+                        asked: format!("more than {MAX_FILES} files"),
+                        limit: "so many files",
+                    });
+                }
+                let fragments = self.table(&segment)?;
+                files.push((segment, fragments));
+            }
+            behind = page.next;
+            if behind.is_none() {
+                break;
+            }
+        }
+        for (file, fragments) in growing {
+            if self.is_new(&file, files.iter().map(|(known, _)| known))? {
+                files.push((file, fragments));
+            }
+        }
+        files.sort_by_key(|(file, _)| (file.start_90k, file.id));
+        Ok(files)
+    }
+
+    /// The file of an instant. Of several the one whose recording was begun last.
+    pub(super) fn at(&self, camera: &StreamName, at_90k: i64) -> Result<Option<(Segment, Fragments)>, Error> {
+        let growing = self.recorder.growing(camera, &(at_90k..at_90k.saturating_add(1)));
+        let known = self.reader.at(camera, at_90k)?;
+        let known = known.map(|(segment, table)| (segment, Fragments::read(&table).unwrap_or_default()));
+        let mut found = known;
+        for (file, fragments) in growing {
+            let is_later = found.as_ref().is_none_or(|(known, _)| known.run < file.run);
+            if is_later && self.is_new(&file, [].iter())? {
+                found = Some((file, fragments));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a file is not among these, and was not deleted meanwhile.
+    fn is_new<'b>(&self, file: &Segment, mut known: impl Iterator<Item = &'b Segment>) -> Result<bool, Error> {
+        if known.any(|known| known.id == file.id) {
+            return Ok(false);
+        }
+        let row = self.reader.segment(file.id)?;
+        Ok(row.is_none_or(|row| row.state != State::Garbage))
+    }
+}
+
+const ALL: Range<i64> = i64::MIN..i64::MAX;
