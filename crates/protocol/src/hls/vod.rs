@@ -30,6 +30,8 @@ pub struct File<'a> {
     pub start_90k: i64,
     /// When it ended, likewise: where drift is pulled in, that is not quite what its fragments last.
     pub end_90k: i64,
+    /// From when on it is to be listed, where that is not its beginning.
+    pub from_90k: i64,
     /// All of its fragments.
     pub fragments: &'a Fragments,
     /// Files without a gap between them have the same.
@@ -88,7 +90,9 @@ impl List {
     /// The next file, by where it begins: what of it lies in the range, from the last keyframe on in front of it.
     pub fn file(&mut self, file: &File<'_>) {
         let since = |at_90k: i64| at_90k.saturating_sub(file.start_90k);
-        let within = file.fragments.within(since(self.from_90k)..since(self.until_90k));
+        let within = file
+            .fragments
+            .within(since(self.from_90k.max(file.from_90k))..since(self.until_90k));
         let mut rows: Vec<Row> = file.fragments.iter().skip(within.start).take(within.len()).collect();
         if file.grows && within.end == file.fragments.len() {
             let last = Pieces(&rows).last().map_or(0, <[Row]>::len);

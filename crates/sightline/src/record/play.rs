@@ -8,12 +8,15 @@
 //! - It ends where something is missing, and before a file that needs another header.
 //! - A file for a list of HLS is the file itself, byte for byte at the same places, with its fragments put at a later time: so the files of a run follow each other.
 
+mod once;
+
 use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
 use media::recording::{Entry, Fragments, Header, Row, SEAL_BYTES, moof_bytes};
 
+pub use self::once::{Once, once};
 use super::index::Segment;
 
 /// What of a file a clip takes.

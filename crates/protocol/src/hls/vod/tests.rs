@@ -22,6 +22,7 @@ fn file<'a>(uri: &'a str, start_s: i64, fragments: &'a Fragments, run: u64) -> F
         head_bytes: 4_996,
         start_90k: NOON_90K + start_s * SECOND_90K,
         end_90k: NOON_90K + start_s * SECOND_90K + fragments.duration_90k().cast_signed(),
+        from_90k: 0,
         fragments,
         run,
         grows: false,

@@ -331,7 +331,7 @@ fn list(camera: &StreamName, range: std::ops::Range<i64>, listed: &Listed, token
     let mut list = vod::List::new(range);
     let camera = encoded(camera.as_str());
     let mut begins = 0_i64;
-    for (segment, fragments) in &listed.files {
+    for (segment, fragments, from_90k) in &listed.files {
         let SegmentId(number) = segment.id;
         list.file(&vod::File {
             uri: &format!("../{camera}@{number}/media.mp4?begins={begins}{token}"),
@@ -339,6 +339,7 @@ fn list(camera: &StreamName, range: std::ops::Range<i64>, listed: &Listed, token
             head_bytes: segment.head_bytes,
             start_90k: segment.start_90k,
             end_90k: segment.end_90k(),
+            from_90k: *from_90k,
             fragments,
             run: segment.run,
             grows: segment.state == index::State::Open,

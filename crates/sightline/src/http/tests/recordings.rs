@@ -186,6 +186,32 @@ async fn ranges_with_gaps_and_files() {
     assert_eq!(told[0]["url"], expected);
 }
 
+/// Who records by hand what is recorded anyway sees nothing twice, and no clip ends where that one does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_recorded_twice_is_played_once() {
+    let made = Made::new();
+    let (track, all) = pictures(8, 25, "160x120");
+    let file = Duration::from_secs(3);
+    let tracks = std::slice::from_ref(&track);
+    made.record("house/door", NOON_90K, tracks, all.clone(), file);
+    let by_hand = all.into_iter().skip(50).take(75);
+    made.record("house/door", NOON_90K + 2 * SECOND_90K, tracks, by_hand, file);
+    let world = world(&made);
+    let pictures = async |path: &str| {
+        let arguments = format!(
+            "-v error -nostdin -i {} -map 0:v -c copy -f framehash -",
+            url(&world, path)
+        );
+        let said = program("ffmpeg", arguments).await;
+        said.lines().filter(|line| !line.starts_with('#')).count()
+    };
+    let list =
+        "/api/v1/recordings/house%2Fdoor/index.m3u8?start=2026-11-22T12:00:00Z&end=2026-11-22T13:00:00Z&token=v-token";
+    assert_eq!(pictures(list).await, 200);
+    let clip = "/api/v1/recordings/house%2Fdoor/clip.mp4?start=2026-11-22T12:00:03Z&duration=100&token=v-token";
+    assert_eq!(pictures(clip).await, 125);
+}
+
 /// The last minute is found and played while it is written, and stays so until the index has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_being_recorded_is_played() {

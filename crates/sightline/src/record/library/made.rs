@@ -193,7 +193,7 @@ impl Made {
             drift_90k: 0,
             state: State::Whole,
             ended: None,
-            age_end_90k: start_90k,
+            age_end_90k: start_90k + table.duration_90k().cast_signed(),
             is_age_sure: true,
         };
         self.index

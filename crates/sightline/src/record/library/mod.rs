@@ -107,8 +107,8 @@ pub type Files = Vec<(Segment, Fragments)>;
 /// What is recorded of a camera in a range, for a list.
 #[derive(Debug)]
 pub struct Listed {
-    /// The files that have a part in it, in order.
-    pub files: Files,
+    /// The files that have a part in it, in order, and from when on each is to be shown.
+    pub files: Vec<(Segment, Fragments, i64)>,
     /// More of the range may come: it is being recorded.
     pub grows: bool,
 }
@@ -288,7 +288,20 @@ impl Library {
         self.ask(move |view| {
             let files = view.files(&camera, &range_90k)?;
             let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
-            Ok(Listed { files, grows })
+            let mut shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start)
+                .into_iter()
+                .peekable();
+            let files = files
+                .into_iter()
+                .enumerate()
+                .filter_map(|(number, (segment, fragments))| {
+                    let once = shown.next_if(|once| once.file == number)?;
+                    Some((segment, fragments, once.from_90k))
+                });
+            Ok(Listed {
+                files: files.collect(),
+                grows,
+            })
         })
         .await
     }
@@ -308,10 +321,19 @@ impl Library {
         let permit = self.may_send()?;
         self.ask(move |view| {
             let mut files = view.files(&camera, &range_90k)?;
-            // Of what was recorded twice the run of that which was recorded last.
-            if let Some((at, _)) = view.at(&camera, range_90k.start)? {
-                files.retain(|(segment, _)| segment.run == at.run);
-            }
+            let shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start);
+            let shown: Vec<u64> = shown
+                .into_iter()
+                .filter_map(|once| files.get(once.file).map(|(segment, _)| segment.run))
+                .collect();
+            // Where a time came twice, the run of that which was recorded last.
+            let begins = |segment: &Segment| (segment.start_90k..segment.end_90k()).contains(&range_90k.start);
+            let at = files.iter().map(|(segment, _)| segment);
+            let run = at
+                .filter(|segment| shown.contains(&segment.run) && begins(segment))
+                .map(|segment| segment.run)
+                .max();
+            files.retain(|(segment, _)| run.map_or(shown.contains(&segment.run), |run| segment.run == run));
             let chosen = play::choose(&files, range_90k);
             let places = Places::of(view)?;
             let (mut opened, mut headers) = (Vec::new(), Vec::new());
