@@ -104,9 +104,8 @@ impl Begun {
         let mut store = Store::new(found.connection, path);
         // Before anything is written: where it cannot be read, the file is put aside as it was.
         let behind = adopting::behind(&store.connection).map_err(|error| Error::of(path, &error))?;
-        let was_clean = store.begin()?;
+        let (was_clean, next_segment) = store.begin(behind)?;
         let (taken_over, has_all_told) = takeover::at_start(&mut store, path)?;
-        let next_segment = store.next("segment")?.max(behind);
         store.events = EventIds::new(store.next("event")?);
         Ok(Self {
             was_clean,

@@ -18,8 +18,8 @@ use super::read;
 use super::span::{Known, extend, known, settle};
 use super::takeover::Kept;
 use super::{
-    Change, Ended, Error, MAX_CAMERAS, MAX_FRAGMENTS_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_SEGMENT_90K, MAX_STORAGES,
-    MAX_TIME_90K, Protected, ProtectedId, Segment, SegmentId, State, StorageId,
+    Change, Ended, Error, MAX_CAMERAS, MAX_FRAGMENTS_BYTES, MAX_PAGE, MAX_PATH_BYTES, MAX_QUEUED_BYTES,
+    MAX_SEGMENT_90K, MAX_STORAGES, MAX_TIME_90K, Protected, ProtectedId, Segment, SegmentId, State, StorageId,
 };
 
 /// The connection that writes.
@@ -73,8 +73,9 @@ impl Store {
     }
 
     /// Forgets cameras that have nothing any more, says that the file is in use, and whether it was closed in order before. A power cut does not take that back, or
-    /// the next start would believe the end of the time before.
-    pub(super) fn begin(&mut self) -> Result<bool, Error> {
+    /// the next start would believe the end of the time before. And what number the first segment gets: not below `behind`, and none that was given out before.
+    pub(super) fn begin(&mut self, behind: i64) -> Result<(bool, i64), Error> {
+        let known = self.next("segment")?.max(behind);
         self.write_durably(|transaction| {
             transaction.execute(
                 "DELETE FROM camera WHERE NOT EXISTS (SELECT 1 FROM segment WHERE camera = camera.id)
@@ -87,12 +88,16 @@ impl Store {
                 "DELETE FROM age WHERE by_90k IS NOT NULL AND NOT EXISTS (SELECT 1 FROM segment WHERE age = age.id AND segment.age > 0)",
                 [],
             )?;
-            if !adopting::is_any(transaction)? {
-                moved::forget(transaction)?;
-            }
-            let was_clean = read::meta(transaction, CLEAN)?;
+            let was_clean = read::meta(transaction, CLEAN)? != Some(0) && !has_open(transaction)?;
             set(transaction, CLEAN, 0)?;
-            Ok(was_clean != Some(0) && !has_open(transaction)?)
+            let known = known.max(read::meta(transaction, FIRST)?.unwrap_or(1));
+            let first = if was_clean {
+                known
+            } else {
+                known.saturating_add(MAX_UNTOLD)
+            };
+            set(transaction, FIRST, first)?;
+            Ok((was_clean, first))
         })
     }
 
@@ -454,6 +459,11 @@ pub(super) fn set(connection: &Connection, key: &str, value: i64) -> rusqlite::R
     Ok(())
 }
 
+/// Of segments, numbers that were given out while nothing of it was written: what a kill takes. They stand in the heads of files, and a run is told by one. No more
+/// of them can have waited.
+const MAX_UNTOLD: i64 = 1 << 20;
+const _: () = assert!(MAX_QUEUED_BYTES / size_of::<Change>() < MAX_UNTOLD as usize);
+
 pub(super) fn limit(what: &'static str, limit: usize) -> Error {
     Error::Limit { what, limit }
 }
@@ -471,5 +481,7 @@ pub(super) fn is_time(at_90k: i64) -> bool {
 
 /// Names in `meta`.
 const CLEAN: &str = "clean";
+/// In `meta`: the first number of a segment that this use of the file may give out.
+const FIRST: &str = "first_segment";
 const TOLD: &str = "has_all_told";
 pub(super) const CARRIED: &str = "carried_90k";

@@ -1,5 +1,7 @@
 //! Files, their runs and their rows.
 
+use std::collections::BTreeSet;
+
 use media::recording::{Found as FoundHead, Fragments, Head};
 
 use super::*;
@@ -325,4 +327,23 @@ fn notices_have_a_limit() {
         "{missed:?}"
     );
     assert_eq!(rig.notices().len(), MAX_NOTICES);
+}
+
+/// The index knows nothing of what was begun since it was written.
+#[test]
+fn no_run_has_the_number_of_one_that_a_kill_ended() {
+    let mut rig = Rig::new();
+    for _ in 0..4 {
+        let mut source = Source::new(&rig, "door");
+        source.begin().unwrap();
+        source.fragment().unwrap();
+        rig.work();
+        drop(source);
+        rig = rig.restart(false);
+        rig.work();
+        rig.clock.advance(Duration::from_secs(5));
+    }
+    let rows = rig.rows("door");
+    let runs: BTreeSet<u64> = rows.iter().map(|row| row.run).collect();
+    assert_eq!((rows.len(), runs.len()), (4, 4), "{rows:#?}");
 }
