@@ -65,10 +65,7 @@ impl Recording {
             by_hand: report.is_by_hand,
             filename: report.file.clone(),
             since: report.since.map(rfc3339),
-            reason: report
-                .paused
-                .filter(|_| report.state == State::Paused)
-                .map(|why| why.text()),
+            reason: report.reason.filter(|_| report.state == State::Paused),
         }
     }
 }

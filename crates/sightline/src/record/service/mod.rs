@@ -24,7 +24,7 @@ use media::{Clock, StreamName, WallTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::camera::ClipIsOpen;
+use super::camera::{ClipIsOpen, Pause};
 use super::name::{Clip, InvalidClip};
 use super::recorder::{AskError, Keep, Recorder};
 use crate::config::settings;
@@ -257,7 +257,7 @@ impl Recordings {
         let sent = entry.orders.send(Order::Start(clip, answer)).await;
         sent.map_err(|_| Refused::Ending)?;
         answered.await.map_err(|_| Refused::Ending)??;
-        Ok(entry.report())
+        Ok(self.explained(entry.report()))
     }
 
     /// Ends what was started by hand.
@@ -275,7 +275,7 @@ impl Recordings {
         let sent = entry.orders.send(Order::Stop(answer)).await;
         sent.map_err(|_| Refused::Ending)?;
         match answered.await {
-            Ok(true) => Ok(entry.report()),
+            Ok(true) => Ok(self.explained(entry.report())),
             Ok(false) => Err(not_started(self.tables().plan(stream).is_recorded)),
             Err(_) => Err(Refused::Ending),
         }
@@ -310,8 +310,20 @@ impl Recordings {
     /// How a stream is recorded; `None`: it is not.
     pub fn report(&self, stream: &StreamName) -> Option<Report> {
         let entry = self.entries().by_stream.get(stream).cloned()?;
-        let report = entry.report();
+        let report = self.explained(entry.report());
         (report.state != State::Off).then_some(report)
+    }
+
+    /// Where there is no room, how the disk is says why.
+    fn explained(&self, mut report: Report) -> Report {
+        if report.paused == Some(Pause::NoRoom)
+            && let Some(recorder) = self.recorder()
+            && let Some(storage) = recorder.report().storages.first()
+            && let Some(reason) = place::words(&storage.state)
+        {
+            report.reason = Some(reason);
+        }
+        report
     }
 
     /// Figures of all recordings since the start.

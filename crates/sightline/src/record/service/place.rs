@@ -204,26 +204,29 @@ fn tell_one(notice: &Notice, events: &Events) {
     }
 }
 
+/// Why nothing can be written. It does not say where recordings are: viewers read it.
+pub(super) const fn words(state: &State) -> Option<&'static str> {
+    match state {
+        State::Recording => None,
+        State::Paused { .. } => Some("the disk is full, and nothing may be deleted"),
+        State::Away { .. } => Some("the folder of recordings is not there"),
+        State::Failing { .. } => Some("the disk fails"),
+    }
+}
+
 fn tell_state(path: &dyn std::fmt::Display, state: &State, events: &Events) {
-    // The words of events do not say where recordings are: viewers read them.
-    let (step, reason) = match state {
-        State::Recording => {
-            tracing::info!(%path, "the folder of recordings can be used");
-            (Step::Started, None)
-        }
-        State::Paused { why } => {
-            tracing::error!(%path, reason = why, "recording waits for room");
-            (Step::Paused, Some("the disk is full, and nothing may be deleted"))
-        }
+    match state {
+        State::Recording => tracing::info!(%path, "the folder of recordings can be used"),
+        State::Paused { why } => tracing::error!(%path, reason = why, "recording waits for room"),
         State::Away { why } => {
             tracing::error!(%path, reason = why, "the folder of recordings is not there; recording goes on when it is back");
-            (Step::Paused, Some("the folder of recordings is not there"))
         }
         State::Failing { why } => {
             tracing::error!(%path, reason = why, "the folder of recordings cannot be used; it is tried again");
-            (Step::Paused, Some("the disk fails"))
         }
-    };
+    }
+    let reason = words(state);
+    let step = if reason.is_none() { Step::Started } else { Step::Paused };
     events.tell(What::Recording(Box::new(Recording {
         stream: None,
         step,

@@ -22,6 +22,8 @@ pub struct Report {
     pub since: Option<WallTime>,
     /// Why nothing is written.
     pub paused: Option<Pause>,
+    /// The same for people, who are not told where recordings are.
+    pub reason: Option<&'static str>,
     /// Since the stream came.
     pub counts: Counts,
 }
@@ -78,6 +80,7 @@ impl Report {
             file: None,
             since: None,
             paused: None,
+            reason: None,
             counts: Counts::default(),
         }
     }

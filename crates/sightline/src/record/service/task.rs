@@ -353,6 +353,7 @@ impl Task {
             file: self.clip.as_ref().map(ToString::to_string),
             since: self.since,
             paused,
+            reason: paused.map(Pause::text),
             counts: camera.counts(),
         }
     }

@@ -337,6 +337,23 @@ async fn a_stream_that_is_read_as_often_as_it_may_be_says_so_once() {
     assert_eq!((report.state, report.paused), (State::Recording, None));
 }
 
+/// A folder that something else lies in is not written into: the stream that waits for it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_has_no_room_says_how_the_disk_is() {
+    let mut world = World::new("[record]\nenabled = true");
+    let root = world.folder.path().join("recordings");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("of somebody else"), "").unwrap();
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.paused");
+    let report = world.recordings.report(&name("door")).unwrap();
+    assert_eq!(
+        (report.state, report.reason),
+        (State::Paused, Some("the folder of recordings is not there"))
+    );
+}
+
 /// What is kept of a stream that is away may be what an expression says.
 #[tokio::test(flavor = "multi_thread")]
 async fn how_much_is_kept_is_not_said_without_knowing_what_there_is() {
