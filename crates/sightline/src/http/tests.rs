@@ -173,7 +173,10 @@ impl World {
             recordings: Arc::clone(&recordings),
             live: live(&state),
             gate: net::Gate::default(),
-            library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None)),
+            library: wishes.library.clone().unwrap_or_else(|| {
+                let recordings = Arc::clone(&recordings);
+                Library::new(move || recordings.recorder())
+            }),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));
