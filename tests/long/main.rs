@@ -19,6 +19,16 @@ mod cache;
 #[path = "../browser/scenario.rs"]
 mod scenario;
 
+#[path = "../record/holdings.rs"]
+mod holdings;
+#[path = "../record/publisher.rs"]
+mod publisher;
+#[path = "../record/killing.rs"]
+mod recorded_kills;
+#[path = "../record/server.rs"]
+#[allow(dead_code, reason = "the other tests ask it for more")]
+mod server;
+
 mod churn;
 mod day;
 mod index;
@@ -38,6 +48,11 @@ fn from_variable(name: &str, usual: u32) -> u32 {
 #[test]
 fn a_publisher_killed_by_the_hundred_under_ten_viewers() {
     killing::rounds(from_variable("KILLS", 200) as usize);
+}
+
+#[test]
+fn eight_cameras_lose_a_fragment_each_by_each_of_hundreds_of_kills() {
+    recorded_kills::rounds(from_variable("KILLS", 200) as usize);
 }
 
 /// Distance to the live edge, and no moment without a picture.
