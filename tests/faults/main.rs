@@ -16,6 +16,19 @@ mod neighbour;
 )]
 mod support;
 
+#[path = "../record/holdings.rs"]
+#[allow(dead_code, reason = "kills are looked at more closely")]
+mod holdings;
+#[path = "../record/publisher.rs"]
+#[allow(dead_code, reason = "kills are looked at more closely")]
+mod publisher;
+#[path = "../record/server.rs"]
+#[allow(dead_code, reason = "the other tests ask it for more")]
+mod server;
+#[path = "../record/viewer.rs"]
+mod viewer;
+
+mod beside_a_disk;
 mod clock;
 mod descriptors;
 mod full_disk;

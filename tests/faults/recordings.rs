@@ -26,13 +26,13 @@ const MEGABYTE: usize = 1 << 20;
 const FRAGMENTS: usize = 4;
 
 /// A file system in a file of 64 MB, mounted; unmounted with its value.
-struct Disk {
+pub(crate) struct Disk {
     folder: tempfile::TempDir,
     is_mounted: bool,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
         std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
@@ -46,11 +46,11 @@ impl Disk {
         disk
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
 
-    fn mount(&mut self) {
+    pub(crate) fn mount(&mut self) {
         let image = self.folder.path().join("image");
         system(
             "mount",
@@ -60,7 +60,7 @@ impl Disk {
     }
 
     /// As when it is pulled out: what is open stays so.
-    fn unmount(&mut self) {
+    pub(crate) fn unmount(&mut self) {
         system("umount", &format!("--lazy {}", self.root().display()));
         self.is_mounted = false;
     }
