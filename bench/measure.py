@@ -26,6 +26,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import recording
+
 HERE = pathlib.Path(__file__).resolve().parent
 SERVER_CPU, LOAD_CPU = "0", "1"
 
@@ -47,9 +49,9 @@ FLAT = [1, 10, 100, 400, 1000, 2000]
 LOADS |= {f"flat{viewers}": ["rtsp", "--viewers", str(viewers), "--bitrate", "500k"] for viewers in FLAT}
 # How long a turn of a row takes besides what is measured: to start, to let all join, to look whether the machine is idle.
 JOINING = {"whep150": 12, "whep300": 25, "tcp1000": 8, "flat1000": 8, "flat2000": 15}
-ROWS = ["start", "idle", "join", *LOADS, "lists", "first_list"]
+ROWS = ["start", "idle", "join", *LOADS, "lists", "first_list", *recording.ROWS]
 # Names for several rows.
-GROUPS = {"flat": [row for row in LOADS if row.startswith("flat")]}
+GROUPS = {"flat": [row for row in LOADS if row.startswith("flat")], "recording": recording.ROWS}
 
 
 def free_ports(count):
@@ -123,6 +125,12 @@ def everything_on():
     return mediamtx, go2rtc
 
 
+def ours(program, folder):
+    ports = {"rtsp": RTSP, "rtsps": 0, "http": 0, "https": 0, "hls": HLS, "webrtc": WHEP, "ice": ICE}
+    ports = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+    return [program, "serve", "--open", *ports, "--state-dir", str(folder / "state")]
+
+
 class Servers:
     """The programs that are compared, and how each is started in a folder of its own."""
 
@@ -139,9 +147,7 @@ class Servers:
         program = self.programs[name]
         mediamtx, go2rtc = settings
         if name == "sightline":
-            ports = {"rtsp": RTSP, "http": 0, "https": 0, "hls": HLS, "webrtc": WHEP, "ice": ICE}
-            ports = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
-            return [program, "serve", "--open", *ports, "--state-dir", str(folder / "state")]
+            return ours(program, folder)
         if name == "floor":
             return [program, str(RTSP)]
         if name == "mediamtx":
@@ -159,14 +165,16 @@ class Servers:
         return found
 
     @contextlib.contextmanager
-    def running(self, name, settings):
+    def running(self, name, settings, environment=None):
         """Starts a server; gives its process and the milliseconds until it listened."""
         with tempfile.TemporaryDirectory() as place:
             folder = pathlib.Path(place)
             command = ["taskset", "-c", SERVER_CPU, *self.command(name, folder, settings)]
             with open(folder / "log", "wb") as log:
                 begun = time.monotonic()
-                server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                server = subprocess.Popen(
+                    command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+                )
                 try:
                     yield server, self.wait(server, begun, folder / "log")
                 finally:
@@ -295,13 +303,13 @@ def playlist(url, opener=None):
 
 
 @contextlib.contextmanager
-def published(options, streams, seconds):
-    """So many streams, on the processor of the load."""
+def published(options, streams, seconds, settle=3):
+    """So many streams, on the processor of the load. `settle`: until all of them are encoded and sent."""
     urls = [STREAM if number == 0 else f"{STREAM}{number}" for number in range(streams)]
     arguments = ["--publish", "--viewers", 0, "--seconds", seconds]
     publishers = [start(load_command(options, "rtsp", url, *arguments)) for url in urls]
     try:
-        time.sleep(3)
+        time.sleep(settle)
         for publisher in publishers:
             if publisher.poll() is not None:
                 raise RuntimeError(publisher.communicate()[1].strip())
@@ -358,6 +366,10 @@ def measure(servers, name, row, options):
             with servers.running(name, everything_on()) as (server, _):
                 time.sleep(3)
                 return {"idle_mib": resident_kib(server.pid) / 1024}
+        if row in recording.ROWS:
+            idle = idle_share(1)
+            figures = recording.measure(sys.modules[__name__], servers, name, row, options)
+            return figures and {"machine_idle": idle, **figures}
         kind, *arguments = LOADS.get(row, [row if row in ("lists", "first_list") else "rtsp"])
         url = watched(name, kind)
         if url is None:
@@ -413,6 +425,7 @@ COLUMNS = [
     ("lists_per_second", "lists a second", "{:.0f}"),
     ("first_list_p50_ms", "first list p50 ms", "{:.0f}"),
     ("first_list_max_ms", "longest ms", "{:.0f}"),
+    *recording.COLUMNS,
     ("start_ms", "start ms", "{:.1f}"),
     ("idle_mib", "idle MiB", "{:.1f}"),
 ]
@@ -453,6 +466,8 @@ def head(result):
 def seconds_of(row, servers, options):
     """How long a turn of all servers takes, about."""
     each = {"start": 1, "idle": 4, "join": 30, "lists": 8 + options.seconds, "first_list": 9}
+    if row in recording.ROWS:
+        return recording.seconds_of(row, servers, options)
     able = [name for name in servers.programs if watched(name, LOADS.get(row, [row if row in ("lists", "first_list") else "rtsp"])[0])]
     return len(able) * each.get(row, options.seconds + 5 + JOINING.get(row, 2))
 
@@ -485,6 +500,9 @@ def main():
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--streams", type=int, default=50, help="how many are recorded in the row `record`")
+    parser.add_argument("--record-seconds", type=float, default=60, help="how long is recorded in it, and relayed in others")
+    parser.add_argument("--disk", type=pathlib.Path, help="a folder on the disk that is recorded to (the usual one for temporary files)")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--table", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args()
@@ -502,7 +520,8 @@ def main():
     result = {
         "at": time.strftime("%Y-%m-%d"),
         "commit": git("rev-parse", "--short", "HEAD") + dirty,
-        "command": f"bench/run{'' if options.rows == ','.join(ROWS) else f' --rows {options.rows}'} --pairs {options.pairs} --seconds {options.seconds:g}",
+        "command": f"bench/run{'' if options.rows == ','.join(ROWS) else f' --rows {options.rows}'} --pairs {options.pairs} --seconds {options.seconds:g}"
+        + "".join(f" --{name.replace('_', '-')} {value:g}" for name in ("streams", "record_seconds") if (value := getattr(options, name)) != parser.get_default(name)),
         "machine": machine(),
         "versions": servers.versions(),
         "pairs": options.pairs,

@@ -1,4 +1,4 @@
-//! A year of eight cameras in the index of recordings: 4.2 million segments, written as a recorder does, and asked.
+//! A year of eight cameras in the index of recordings, and of one that records when something moves: 4.4 million segments, written as a recorder does, and asked.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -10,14 +10,14 @@ use sightline::record::index::{Change, Event, Index, NotTaken, Reader, Segment, 
 use sightline::record::retention::{self, Segments as _};
 
 use super::from_variable;
+use super::seek::{self, Minute};
 
-const CAMERAS: i64 = 8;
+const CAMERAS: i64 = 9;
 const MINUTE_90K: i64 = 60 * 90_000;
 const DAY_90K: i64 = 24 * 60 * MINUTE_90K;
 /// 2025-01-01.
 const BEGIN_90K: i64 = 20_089 * DAY_90K;
-/// A table for fragments of a second: five bytes each.
-const TABLE_BYTES: usize = 300;
+const STORAGE: [u8; 16] = [1; 16];
 const QUESTIONS: usize = 1_000;
 /// The limit of ranges, and for finding the place of a seek. The 99th of a hundred is held to it in time of the processor: a busy machine takes it from a thread for
 /// 4 ms at a time, which is no fault of the index. By the clock it is told.
@@ -27,19 +27,27 @@ fn camera(number: i64) -> StreamName {
     format!("house/camera-{number}").parse().unwrap()
 }
 
-fn minute(index: &Index, camera_number: i64, minute: i64, run: i64) -> Segment {
+/// They do not begin at the same moment.
+fn start_90k(camera_number: i64, minute: i64) -> i64 {
+    BEGIN_90K + minute * MINUTE_90K + camera_number * 77_777
+}
+
+fn path(camera_number: i64, minute: i64) -> String {
+    format!("house+camera-{camera_number}/2025-01-01/segment_20250101_{minute:06}.mp4")
+}
+
+fn minute(index: &Index, file: &Minute, (camera_number, minute): (i64, i64), run: i64) -> Segment {
     Segment {
         id: index.next_segment(),
         camera: camera(camera_number),
-        storage: [1; 16],
-        path: format!("house+camera-{camera_number}/2025-01-01/segment_20250101_{minute:06}.mp4"),
+        storage: STORAGE,
+        path: path(camera_number, minute),
         run: run as u64,
-        // They do not begin at the same moment.
-        start_90k: BEGIN_90K + minute * MINUTE_90K + camera_number * 77_777,
+        start_90k: start_90k(camera_number, minute),
         duration_90k: MINUTE_90K,
-        bytes: 15_000_000,
-        head_bytes: 5_120,
-        crc: 0x1234_5678,
+        bytes: file.bytes(),
+        head_bytes: file.head_bytes,
+        crc: file.crc,
         drift_90k: 90,
         state: State::Whole,
         ended: None,
@@ -88,14 +96,13 @@ fn bytes_written() -> u64 {
     line.parse().unwrap()
 }
 
-fn year(path: &Path, minutes: i64) -> Index {
+fn year(path: &Path, minutes: i64, file: &Minute) -> Index {
     let index = Index::open(path, Duration::from_secs(10)).unwrap().index;
-    let uuid = [1; 16];
     tell(
         &index,
         &Change::Storage {
-            uuid,
-            path: "/recordings".to_owned(),
+            uuid: STORAGE,
+            path: path.with_file_name("recordings").display().to_string(),
         },
     );
     let begun = Instant::now();
@@ -108,10 +115,8 @@ fn year(path: &Path, minutes: i64) -> Index {
                 (number, true)
             };
             if is_recorded {
-                tell(
-                    &index,
-                    &Change::Segment(minute(&index, number, at, run), vec![at as u8; TABLE_BYTES]),
-                );
+                let segment = minute(&index, file, (number, at), run);
+                tell(&index, &Change::Segment(segment, file.table.clone()));
             }
         }
         if at % 30 == 0 {
@@ -163,7 +168,7 @@ fn oldest(reader: &Reader, camera: Option<&StreamName>, limit: usize) -> Vec<Seg
     found
 }
 
-fn ask(reader: &Reader, minutes: i64, state: &str) {
+fn ask(reader: &Reader, minutes: i64, file: &Minute, state: &str) {
     let mut random = Rng::with_seed(3);
     let end_90k = BEGIN_90K + (minutes + 1) * MINUTE_90K;
     let mut limits = Vec::new();
@@ -191,7 +196,7 @@ fn ask(reader: &Reader, minutes: i64, state: &str) {
     limits.push(measure(&format!("{state}: segment and table of an instant"), || {
         let at_90k = BEGIN_90K + MINUTE_90K + random.i64(0..(minutes - 2) * MINUTE_90K);
         let (segment, table) = reader.at(&camera(random.i64(0..CAMERAS - 1)), at_90k).unwrap().unwrap();
-        assert!(segment.start_90k <= at_90k && at_90k < segment.end_90k() && table.len() == TABLE_BYTES);
+        assert!(segment.start_90k <= at_90k && at_90k < segment.end_90k() && table == file.table);
     }));
     measure(&format!("{state}: what is deleted first, 100 of one camera"), || {
         assert_eq!(oldest(reader, Some(&camera(random.i64(0..CAMERAS))), 100).len(), 100);
@@ -228,14 +233,24 @@ fn ask(reader: &Reader, minutes: i64, state: &str) {
 fn a_year_of_eight_cameras_is_asked_in_milliseconds() {
     let minutes = i64::from(from_variable("INDEX_DAYS", 365)) * 24 * 60;
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("recordings.db");
+    let path = folder.path().join("recordings.sqlite");
+    let file = Minute::new(STORAGE, camera(0));
     let begun = Instant::now();
-    let index = year(&path, minutes);
+    let index = year(&path, minutes, &file);
     let rows = minutes * (CAMERAS - 1) + (minutes + 2) / 3;
-    ask(&index.reader().unwrap(), minutes, "in use");
+    ask(&index.reader().unwrap(), minutes, &file, "in use");
     index.close().unwrap();
     let bytes = std::fs::metadata(&path).unwrap().len();
     println!("{rows} segments, {bytes} bytes: {} a segment", bytes / rows as u64);
+
+    seek::by_http(folder.path(), STORAGE, &file, |random| {
+        let (number, at) = (random.i64(0..CAMERAS - 1), random.i64(1..minutes));
+        seek::Place {
+            camera: camera(number),
+            begin_ms: start_90k(number, at) / 90,
+            path: self::path(number, at),
+        }
+    });
 
     // As it is at a start, in a process that has read nothing of it.
     let begun_again = Instant::now();
@@ -247,14 +262,14 @@ fn a_year_of_eight_cameras_is_asked_in_milliseconds() {
     );
     let index = opened.index;
     let reader = index.reader().unwrap();
-    ask(&reader, minutes, "opened anew");
+    ask(&reader, minutes, &file, "opened anew");
 
     // What a recorder writes, minute by minute: a row when a file is begun, and when it is whole, every ten seconds.
     let (before, begun_writing) = (bytes_written(), Instant::now());
     let some = 60;
     for at in minutes + 10..minutes + 10 + some {
         for number in 0..CAMERAS {
-            let whole = minute(&index, number, at, 5_000_000 + number);
+            let whole = minute(&index, &file, (number, at), 5_000_000 + number);
             let open = Segment {
                 state: State::Open,
                 duration_90k: 0,
@@ -262,7 +277,7 @@ fn a_year_of_eight_cameras_is_asked_in_milliseconds() {
             };
             tell(&index, &Change::Segment(open, Vec::new()));
             index.flush().unwrap();
-            tell(&index, &Change::Segment(whole, vec![1; TABLE_BYTES]));
+            tell(&index, &Change::Segment(whole, file.table.clone()));
         }
         index.flush().unwrap();
     }

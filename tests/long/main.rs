@@ -34,6 +34,7 @@ mod day;
 mod index;
 mod motion;
 mod passers_by;
+mod seek;
 mod soak;
 
 use std::time::Duration;
