@@ -15,6 +15,7 @@ pub mod frame;
 pub mod h264;
 pub mod h265;
 pub mod hub;
+pub mod movie;
 pub mod mpegts;
 pub mod name;
 pub mod recording;

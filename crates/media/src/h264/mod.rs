@@ -12,7 +12,7 @@ mod sps;
 pub use access_units::{AccessUnits, Pictures};
 pub use format::{Format, MAX_PARAMETER_SET_BYTES, MAX_PPS, MAX_SPS, ParameterSetError};
 pub use slice::{OutputOrder, SliceHeader, SliceType, output_order, slice_header};
-pub use sps::with_live_vui;
+pub use sps::{with_colours_of, with_live_vui};
 
 /// NAL unit types of H.264 (Table 7-1) that are named somewhere.
 pub mod nal {

@@ -186,6 +186,21 @@ pub fn with_live_vui(sps: &[u8], frames: u32, seconds: u32) -> Option<Vec<u8>> {
     (read.vui_parameters == parsed.vui_parameters && read_sps(&changed).is_ok()).then_some(changed)
 }
 
+/// The same SPS with what another says of colours (`video_signal_type`, §E.2.1): pictures that were decoded and encoded again keep their samples, and so have to be told to be
+/// what they were. `None` where either cannot be read, or the result not written.
+pub fn with_colours_of(sps: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let header = NalHeader::new(*sps.first()?).ok()?;
+    let (mut parsed, level) = parse(sps).ok()?;
+    let (other, _) = parse(other).ok()?;
+    let colours = other.vui_parameters.and_then(|vui| vui.video_signal_type);
+    let vui = parsed.vui_parameters.get_or_insert_with(VuiParameters::default);
+    vui.video_signal_type = colours;
+    parsed.level_idc = level;
+    let changed = parsed.to_vec_with_header(header);
+    let (read, _) = parse(&changed).ok()?;
+    (read.vui_parameters == parsed.vui_parameters && read_sps(&changed).is_ok()).then_some(changed)
+}
+
 /// Parses an SPS with the highest level in place of its own, so that sizes are not judged by it; gives its own level beside.
 fn parse(unit: &[u8]) -> Result<(SeqParameterSet, u8), ParameterSetError> {
     let mut rbsp = rbsp(unit)?;

@@ -79,6 +79,16 @@ impl Header {
         self.movie == other.movie
     }
 
+    /// `moov`, as [`super::HeaderTrack`] is read from it.
+    pub(super) fn movie(&self) -> &[u8] {
+        &self.movie
+    }
+
+    /// When the first picture of its file is shown, in ticks of 90 kHz of the file's decode times.
+    pub fn first_shown_90k(&self) -> u32 {
+        self.first_shown_90k
+    }
+
     /// `ftyp`, `moov` with the duration, and an index where each fragment begins with a keyframe (as [`super::complete`] has it). The fragments
     /// stand behind it, the first at time zero.
     pub fn write(&self, entries: &[Entry]) -> Vec<u8> {
@@ -150,14 +160,14 @@ pub fn moof_bytes(begin: &[u8]) -> Option<usize> {
 
 /// A box, with its head and without.
 #[derive(Clone, Copy)]
-struct Found<'a> {
-    name: &'a [u8; 4],
-    all: &'a [u8],
-    content: &'a [u8],
+pub(super) struct Found<'a> {
+    pub(super) name: &'a [u8; 4],
+    pub(super) all: &'a [u8],
+    pub(super) content: &'a [u8],
 }
 
 /// The boxes that stand one behind the other, up to the first that is not whole.
-fn boxes(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
+pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = u32::from_be_bytes(*rest.first_chunk::<4>()?) as usize;
@@ -169,7 +179,7 @@ fn boxes(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
 }
 
 /// Number and ticks a second of a track (ISO/IEC 14496-12 §8.3.2, §8.4.2).
-fn track_of(trak: &[u8]) -> Option<(u32, u32)> {
+pub(super) fn track_of(trak: &[u8]) -> Option<(u32, u32)> {
     let named = |bytes, name: &[u8; 4]| boxes(bytes).find(|found| found.name == name).map(|found| found.content);
     // Both begin with two times, of 32 bits or of 64.
     let behind_times = |content: &[u8]| {
@@ -217,7 +227,7 @@ fn put(bytes: &mut [u8], at: usize, what: &[u8]) -> Option<()> {
 }
 
 /// Length and name.
-const BOX_HEAD_BYTES: usize = 8;
+pub(super) const BOX_HEAD_BYTES: usize = 8;
 /// The longest `moof`: 20,000 samples take 320 KB.
 const MAX_MOOF_BYTES: usize = 1 << 20;
 const TIMESCALE: u32 = 90_000;
