@@ -10,12 +10,9 @@
 )]
 mod support;
 
-mod holdings;
-mod killing;
-mod publisher;
-mod server;
+mod exports;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

@@ -6,7 +6,7 @@ use media::StreamName;
 use media::hub::EndReason;
 use serde::Serialize;
 
-use super::{Connection, Event, Parting, Peer, What};
+use super::{Connection, Event, ExportStep, Parting, Peer, What};
 
 /// How much somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Form<'a> {
     /// Of a connection that is over.
     #[serde(rename = "duration_ms", skip_serializing_if = "Option::is_none")]
     lasted_ms: Option<i64>,
-    /// Of a source.
+    /// Of a source or an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,12 @@ pub struct Form<'a> {
     /// Of logins.
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
-    /// Of a recording that somebody gave a name.
+    /// Of an export: by what it is asked for, and how much of it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    export: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    percent: Option<u8>,
+    /// Of a recording that somebody gave a name, and of an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +150,17 @@ impl Event {
                 reason: recording.reason.clone(),
                 ..form
             },
+            What::Export(export) => Form {
+                export: Some(&export.id),
+                percent: match export.step {
+                    ExportStep::Progress(percent) => Some(percent),
+                    ExportStep::Started | ExportStep::Ended => None,
+                },
+                state: Some(export.state),
+                file: Some(&export.file),
+                reason: export.reason.clone(),
+                ..form
+            },
             What::Opened(connection) => form.with_connection(connection, whole),
             What::Closed(closed) => Form {
                 lasted_ms: Some(self.at.micros_since(closed.since).max(0) / 1_000),
@@ -179,6 +195,7 @@ impl What {
             Self::Source(source) => Some(&source.stream),
             Self::LoginRefused(login) => login.stream.as_ref(),
             Self::Recording(recording) => recording.stream.as_ref(),
+            Self::Export(export) => Some(&export.stream),
             Self::SettingsChanged { .. }
             | Self::SettingsRefused { .. }
             | Self::ProgramStarted

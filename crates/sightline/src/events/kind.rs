@@ -4,7 +4,7 @@ use std::fmt;
 
 use media::stats::Role;
 
-use super::{Step, What};
+use super::{ExportStep, Step, What};
 
 /// What kind of event it is. Names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,12 @@ pub enum Kind {
     RecordingPaused,
     /// It ended.
     RecordingEnded,
+    /// An export is being made.
+    ExportStarted,
+    /// It got on.
+    ExportProgress,
+    /// It is there, or failed.
+    ExportEnded,
     /// A connection is there, whatever it is for.
     ConnectionOpened,
     /// Not any more.
@@ -47,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::StreamAvailable,
         Self::StreamUnavailable,
         Self::PublisherJoined,
@@ -63,6 +69,9 @@ impl Kind {
         Self::RecordingStarted,
         Self::RecordingPaused,
         Self::RecordingEnded,
+        Self::ExportStarted,
+        Self::ExportProgress,
+        Self::ExportEnded,
         Self::ConnectionOpened,
         Self::ConnectionClosed,
     ];
@@ -85,6 +94,9 @@ impl Kind {
             Self::RecordingStarted => "recording.started",
             Self::RecordingPaused => "recording.paused",
             Self::RecordingEnded => "recording.ended",
+            Self::ExportStarted => "export.started",
+            Self::ExportProgress => "export.progress",
+            Self::ExportEnded => "export.ended",
             Self::ConnectionOpened => "connection.opened",
             Self::ConnectionClosed => "connection.closed",
         }
@@ -132,6 +144,11 @@ impl What {
                 Step::Started => Kind::RecordingStarted,
                 Step::Paused => Kind::RecordingPaused,
                 Step::Ended => Kind::RecordingEnded,
+            },
+            Self::Export(export) => match export.step {
+                ExportStep::Started => Kind::ExportStarted,
+                ExportStep::Progress(_) => Kind::ExportProgress,
+                ExportStep::Ended => Kind::ExportEnded,
             },
             Self::Opened(_) => Kind::ConnectionOpened,
             Self::Closed(_) => Kind::ConnectionClosed,

@@ -85,6 +85,8 @@ pub enum What {
     LoginRefused(Box<Login>),
     /// A recording begins, waits or ends.
     Recording(Box<Recording>),
+    /// An export begins, gets on or ends.
+    Export(Box<Export>),
     /// An RTSP connection is there; nothing is known of it yet. Not all are told ([`crate::rtsp`] says how many).
     Opened(Connection),
     /// One that was told is over.
@@ -112,6 +114,34 @@ pub enum Step {
     /// It is to go on, and cannot for now.
     Paused,
     /// It ended.
+    Ended,
+}
+
+/// What became of an export ([`crate::record::export`]).
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Of which stream's recordings.
+    pub stream: StreamName,
+    /// By what it is asked for.
+    pub id: String,
+    /// What.
+    pub step: ExportStep,
+    /// `running`, `done` or `failed`.
+    pub state: &'static str,
+    /// The name of its file.
+    pub file: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// What becomes of exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportStep {
+    /// It is being made.
+    Started,
+    /// So many hundredths of it are.
+    Progress(u8),
+    /// It is there, failed, or was deleted.
     Ended,
 }
 

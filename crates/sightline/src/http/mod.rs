@@ -51,6 +51,7 @@ use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::machine::Machine;
 use crate::net::Gate;
+use crate::record::export::Exports;
 use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
@@ -91,6 +92,8 @@ pub struct Settings {
     pub gate: Gate,
     /// What is recorded.
     pub library: Arc<Library>,
+    /// What of it was made a file of its own.
+    pub exports: Arc<Exports>,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.

@@ -42,6 +42,7 @@ pub(super) const DASHBOARD: Port = Port {
         api::STREAM,
         api::ROUTES,
         recordings::ROUTES,
+        recordings::EXPORTS,
         recordings::MEDIAMTX,
         v3::ROUTES,
         metrics::ROUTES,

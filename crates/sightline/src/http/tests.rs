@@ -4,6 +4,7 @@ mod api;
 mod config;
 mod entrance;
 mod events;
+mod exports;
 mod floods;
 mod hls;
 mod limits;
@@ -38,6 +39,7 @@ use crate::auth::{Mode, Tokens};
 use crate::clock::SystemClock;
 use crate::config::{Environment, Wanted, load};
 use crate::forward;
+use crate::record::export::Exports;
 use crate::record::recorder::{self, Clocks, Recorder};
 use crate::record::service as record;
 use crate::secret::Secret;
@@ -71,6 +73,7 @@ struct Wishes {
     /// Streams that this machine is about to give.
     soon: Vec<StreamName>,
     library: Option<Arc<Library>>,
+    exports: Option<Arc<Exports>>,
 }
 
 impl Default for Wishes {
@@ -84,6 +87,7 @@ impl Default for Wishes {
             patience: Patience::default(),
             soon: Vec::new(),
             library: None,
+            exports: None,
         }
     }
 }
@@ -155,6 +159,7 @@ impl World {
             },
             stop.clone(),
         );
+        let told = Arc::clone(&events);
         let recordings = recordings(&streams, events, &wishes, state.path(), stop.clone());
         let settings = Settings {
             connections: Adjustable::new(wishes.connections),
@@ -173,9 +178,14 @@ impl World {
             recordings: Arc::clone(&recordings),
             live: live(&state),
             gate: net::Gate::default(),
-            library: wishes.library.clone().unwrap_or_else(|| {
-                let recordings = Arc::clone(&recordings);
-                Library::new(move || recordings.recorder())
+            library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None)),
+            exports: wishes.exports.clone().unwrap_or_else(|| {
+                Exports::new(
+                    || None,
+                    Arc::clone(&told),
+                    Arc::clone(&wishes.clock),
+                    crate::clock::zone,
+                )
             }),
         };
         let sessions = sessions(&streams, &wishes);

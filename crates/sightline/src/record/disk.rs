@@ -105,7 +105,7 @@ impl Shared {
         self.notices.subscribe()
     }
 
-    fn keep(&self) -> Arc<Keep> {
+    pub(super) fn keep(&self) -> Arc<Keep> {
         Arc::clone(&self.keep.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

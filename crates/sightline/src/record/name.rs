@@ -81,6 +81,13 @@ pub enum InvalidClip {
     Device(String),
 }
 
+impl Clip {
+    /// Without its `.mp4`.
+    pub fn stem(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Display for Clip {
     /// With its `.mp4`.
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -283,10 +283,9 @@ impl Recorder {
         }
     }
 
-    /// Whether the thread of the disk ended, and nobody stopped it.
-    fn has_failed(&self) -> bool {
-        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(JoinHandle::is_finished)
+    /// How much of a disk with so much room is to be free.
+    pub fn floor_bytes(&self, room: Room) -> u64 {
+        self.shared.said.keep().free.floor_bytes(room)
     }
 
     /// What happens from now on. Who does not take it in time is told how much was missed; nobody waits for it.

@@ -33,6 +33,7 @@ use crate::events::{Events, What};
 use crate::forward::{self, Forwarder};
 use crate::hls::Hls;
 use crate::hooks::Hooks;
+use crate::record::export::Exports;
 use crate::record::service::Recordings;
 use crate::shutdown::{self, End, Shutdown};
 use crate::source::{self, Supervisor};
@@ -181,13 +182,14 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let streams = streams(program, &hub, &wanted, Arc::clone(&lowers), &shutdown);
     let forwards = forwards(program, &hub, &shutdown);
     let webhooks = webhooks(program, &streams, &shutdown);
-    let recordings = recording::recordings(program, &streams, &shutdown);
+    let (recordings, exports) = recording::recordings(program, &streams, &shutdown);
     let making = Making {
         program,
         streams: &streams,
         forwards: &forwards,
         webhooks: &webhooks,
         recordings: &recordings,
+        exports: &exports,
         auth: &auth,
         certificates: &certificates,
         live: &live,
@@ -227,7 +229,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     systemd::tell_ready();
     restart.serves();
     report_start(program, ports, &auth);
-    begin(program, &live, &services);
+    begin(program, &live, &services, exports);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
     let mut cameras = Cameras::start(wanted, lowers, hub.clone(), Arc::clone(&clock));
     let following = follow::follow(program, &live, &services, shutdown.clone());
@@ -240,8 +242,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     events.tell(What::ProgramEnding);
     say_goodbye(restart, &hls);
     tick.abort();
-    let told = shutdown.is_requested();
-    end(&hub, &events, &recordings, cameras, tasks, told).await;
+    end(&hub, &events, &recordings, cameras, tasks, shutdown.is_requested()).await;
     done
 }
 
@@ -259,7 +260,7 @@ fn say_goodbye(restart: &Restart, hls: &Hls) {
 }
 
 /// What the settings want of all that runs now.
-fn begin(program: &Program, live: &Live, services: &Services) {
+fn begin(program: &Program, live: &Live, services: &Services, exports: Arc<Exports>) {
     let settings = &program.loaded.settings;
     let events = services.streams.events();
     live.tell_to(Arc::clone(events));
@@ -268,7 +269,7 @@ fn begin(program: &Program, live: &Live, services: &Services) {
     services.streams.set(&settings.stream);
     services.forwards.set(&settings.stream);
     services.recordings.set(&settings.record, &settings.stream);
-    recording::open_what_is_there(program, &services.recordings);
+    recording::open_what_is_there(program, &services.recordings, exports);
 }
 
 /// Ends everything. Tasks that a signal has told to end are waited for; without one they are broken off.

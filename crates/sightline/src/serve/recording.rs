@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::record::export::Exports;
 use crate::record::recorder::{self, Recorder};
 use crate::record::service::{self, Recordings};
 use crate::record::{FOLDER, INDEX};
@@ -12,8 +14,17 @@ use crate::state::{self, Folder};
 
 use super::{Program, state_place};
 
-/// What records streams.
-pub(super) fn recordings(program: &Program, streams: &Arc<Supervisor>, shutdown: &Shutdown) -> Arc<Recordings> {
+/// The folder of recordings, in the state folder, where none is set.
+const FOLDER: &str = "recordings";
+/// The index of them, in the state folder.
+const INDEX: &str = "recordings.sqlite";
+
+/// What records streams, and what makes exports of that.
+pub(super) fn recordings(
+    program: &Program,
+    streams: &Arc<Supervisor>,
+    shutdown: &Shutdown,
+) -> (Arc<Recordings>, Arc<Exports>) {
     let world = service::World {
         hub: streams.hub().clone(),
         streams: Arc::clone(streams),
@@ -38,15 +49,38 @@ pub(super) fn recordings(program: &Program, streams: &Arc<Supervisor>, shutdown:
         };
         Recorder::start(settings, clocks.clone()).map_err(|error| error.to_string())
     };
-    Recordings::new(world, Arc::new(start), shutdown.clone())
+    let recordings = Recordings::new(world, Arc::new(start), shutdown.clone());
+    let exports = exports(program, streams, &recordings);
+    (recordings, exports)
 }
 
-/// What was recorded once can be played, whether anything is recorded now or not.
-pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>) {
+/// What is made of recordings to be kept.
+fn exports(program: &Program, streams: &Arc<Supervisor>, recordings: &Arc<Recordings>) -> Arc<Exports> {
+    let recordings = Arc::clone(recordings);
+    let events = Arc::clone(streams.events());
+    let clock = Arc::clone(&program.clock);
+    Exports::new(move || recordings.recorder(), events, clock, crate::clock::zone)
+}
+
+/// What was recorded once can be played, whether anything is recorded now or not; and exports that were not finished go on.
+pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>, exports: Arc<Exports>) {
     let folder = state::default_place(&state_place(program), &program.environment);
     let index = folder.map(|folder: PathBuf| folder.join(INDEX));
     if index.is_ok_and(|index| index.exists()) {
         let recordings = Arc::clone(recordings);
-        tokio::spawn(async move { recordings.open().await });
+        tokio::spawn(async move {
+            loop {
+                recordings.open().await;
+                let resuming = Arc::clone(&exports);
+                let resumed = tokio::task::spawn_blocking(move || resuming.resume().is_ok());
+                if resumed.await.unwrap_or(true) {
+                    return;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
     }
 }
+
+/// How soon it is looked again whether a disk with exports is there.
+const AGAIN: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use crate::auth::Auth;
 use crate::config::live::Live;
 use crate::forward::Forwarder;
 use crate::net::Gate;
+use crate::record::export::Exports;
 use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::source::Supervisor;
@@ -27,6 +28,7 @@ pub(super) struct Making<'a> {
     pub(super) forwards: &'a Arc<Forwarder>,
     pub(super) webhooks: &'a Arc<Webhooks>,
     pub(super) recordings: &'a Arc<Recordings>,
+    pub(super) exports: &'a Arc<Exports>,
     pub(super) auth: &'a Arc<Auth>,
     pub(super) certificates: &'a Arc<Certificates>,
     pub(super) live: &'a Arc<Live>,
@@ -140,6 +142,7 @@ impl Making<'_> {
                 let recordings = Arc::clone(self.recordings);
                 Library::new(move || recordings.recorder())
             },
+            exports: Arc::clone(self.exports),
         }
     }
 }

@@ -92,9 +92,23 @@ struct Told {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Time {
+pub(super) enum Time {
     Ms(i64),
     Text(String),
+}
+
+impl Time {
+    /// In ticks of 90 kHz of Unix time.
+    pub(super) fn instant(self) -> Result<i64, Problem> {
+        match self {
+            Self::Ms(ms) => {
+                instant(&ms.to_string()).ok_or_else(|| bad_query(format!("{ms} is no time between 1970 and 9999")))
+            }
+            Self::Text(text) => {
+                instant(&text).ok_or_else(|| bad_query(format!("{text:?} is no time between 1970 and 9999")))
+            }
+        }
+    }
 }
 
 impl From<index::Event> for Event {
@@ -176,15 +190,7 @@ async fn told(call: Call) -> Result<Response, Problem> {
 }
 
 fn event_of(told: Told, now: i64) -> Result<index::Event, Problem> {
-    let at = |time: Option<Time>, usual: i64| match time {
-        None => Ok(usual),
-        Some(Time::Ms(ms)) => {
-            instant(&ms.to_string()).ok_or_else(|| bad_query(format!("{ms} is no time between 1970 and 9999")))
-        }
-        Some(Time::Text(text)) => {
-            instant(&text).ok_or_else(|| bad_query(format!("{text:?} is no time between 1970 and 9999")))
-        }
-    };
+    let at = |time: Option<Time>, usual: i64| time.map_or(Ok(usual), Time::instant);
     let start_90k = at(told.start, now)?;
     let end_90k = at(told.end, start_90k)?;
     if !(start_90k..=start_90k.saturating_add(MAX_SEGMENT_90K)).contains(&end_90k) {

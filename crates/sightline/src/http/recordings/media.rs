@@ -160,9 +160,33 @@ fn seconds(text: &str) -> Option<i64> {
 
 /// All of it, the range that is asked for, or that it is known already.
 fn sent(media: Media, camera: &StreamName, request: &HeaderMap, cache: HeaderValue) -> Response {
-    let etag = format!("\"{}\"", media.mark.as_str());
+    let what = What {
+        length: media.bytes(),
+        etag: format!("\"{}\"", media.mark.as_str()),
+        disposition: format!("inline; filename=\"{}\"", name(camera, &media)),
+        cache,
+    };
+    ranged(what, request, |range| Body::new(Sent::new(media.sending(range))))
+}
+
+/// Something of which any range may be asked for.
+pub(super) struct What {
+    pub(super) length: u64,
+    /// In quotes.
+    pub(super) etag: String,
+    /// `Content-Disposition`.
+    pub(super) disposition: String,
+    pub(super) cache: HeaderValue,
+}
+
+pub(super) fn ranged(what: What, request: &HeaderMap, body: impl FnOnce(std::ops::Range<u64>) -> Body) -> Response {
+    let What {
+        length,
+        etag,
+        disposition,
+        cache,
+    } = what;
     let text = |name| request.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let length = media.bytes();
     let is_known = text(IF_NONE_MATCH).is_some_and(|known| {
         known == "*"
             || known
@@ -172,7 +196,6 @@ fn sent(media: Media, camera: &StreamName, request: &HeaderMap, cache: HeaderVal
     // What is conditional on another version does not hold.
     let range = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|version| version == etag));
     let range = range.and_then(|range| Range::parse(range, length));
-    let name = name(camera, &media);
     let (status, content_range, range) = match range {
         _ if is_known => (StatusCode::NOT_MODIFIED, None, None),
         None => (StatusCode::OK, None, Some(0..length)),
@@ -187,7 +210,7 @@ fn sent(media: Media, camera: &StreamName, request: &HeaderMap, cache: HeaderVal
             Some(first..last + 1),
         ),
     };
-    let body = range.map_or_else(Body::empty, |range| Body::new(Sent::new(media.sending(range))));
+    let body = range.map_or_else(Body::empty, body);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let mut headers = answer::head();
@@ -196,7 +219,6 @@ fn sent(media: Media, camera: &StreamName, request: &HeaderMap, cache: HeaderVal
     headers.insert(CACHE_CONTROL, cache);
     // Who opens it in a browser wants to see it.
     headers.insert(CONTENT_SECURITY_POLICY, const { HeaderValue::from_static(POLICY) });
-    let disposition = format!("inline; filename=\"{name}\"");
     for (name, text) in [
         (ETAG, Some(etag)),
         (CONTENT_RANGE, content_range),
@@ -218,20 +240,39 @@ fn name(camera: &StreamName, media: &Media) -> String {
     format!("{camera}_{}.mp4", local.strftime("%Y%m%d_%H%M%S"))
 }
 
+/// What is read a piece at a time, each on a thread that may wait.
+pub(super) trait Read: Send + 'static {
+    /// How much is left, in bytes.
+    fn left(&self) -> u64;
+
+    /// The next. Waits for the disk.
+    fn read(&mut self) -> io::Result<Bytes>;
+}
+
+impl Read for Sending {
+    fn left(&self) -> u64 {
+        Self::left(self)
+    }
+
+    fn read(&mut self) -> io::Result<Bytes> {
+        Self::read(self)
+    }
+}
+
 /// What is sent, read a piece at a time on threads that may wait.
-struct Sent {
-    state: State,
+pub(super) struct Sent<R> {
+    state: State<R>,
     left: u64,
 }
 
-enum State {
-    Idle(Box<Sending>),
-    Reading(JoinHandle<(Box<Sending>, io::Result<Bytes>)>),
+enum State<R> {
+    Idle(Box<R>),
+    Reading(JoinHandle<(Box<R>, io::Result<Bytes>)>),
     Done,
 }
 
-impl Sent {
-    fn new(sending: Sending) -> Self {
+impl<R: Read> Sent<R> {
+    pub(super) fn new(sending: R) -> Self {
         Self {
             left: sending.left(),
             state: State::Idle(Box::new(sending)),
@@ -239,7 +280,7 @@ impl Sent {
     }
 }
 
-impl HttpBody for Sent {
+impl<R: Read> HttpBody for Sent<R> {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -7,6 +7,7 @@
 //! is before anything is looked up, and who may not see that camera is told nothing.
 
 mod events;
+mod exports;
 mod list;
 mod media;
 mod mediamtx;
@@ -34,6 +35,7 @@ use crate::record::index::{self, MAX_TIME_90K, SegmentId};
 use crate::record::library::{Error, Library};
 use crate::record::service::{Recordings, Standing};
 
+pub(super) use exports::ROUTES as EXPORTS;
 pub(super) use mediamtx::ROUTES as MEDIAMTX;
 
 pub(super) const ROUTES: &[Route] = &[

@@ -89,20 +89,25 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/publishers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/viewers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/publishers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
-    dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
-    dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
-    dashboard PUT /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard DELETE /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings/events?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
-    dashboard POST /api/v1/recordings/events: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
-    dashboard GET /list?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /get?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 403 near 503 loopback 401
+    dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency@7/media: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard PUT /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
+    dashboard GET /api/v1/recordings/events?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard POST /api/v1/recordings/events: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
+    dashboard POST /api/v1/exports: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard GET /api/v1/exports: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 403 near 503 loopback 401
+    dashboard GET /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/exports/zerolatency@7/media: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard DELETE /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
+    dashboard GET /list?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /get?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard GET /v3/paths/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /v3/paths/get/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /v3/rtspsessions/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
@@ -168,7 +173,9 @@ fn example(port: Port, route: &Route) -> String {
             .replace("{*name}", "zerolatency")
             .replace("{name}", "zerolatency"),
     };
-    let path = path.replace("{recording}", "zerolatency@7");
+    let path = path
+        .replace("{recording}", "zerolatency@7")
+        .replace("{export}", "zerolatency@7");
     let path = path.replace("{file}", &script()).replace(['{', '}'], "");
     match route.target {
         Target::Camera { .. } if !path.contains('@') => format!("{path}?camera=zerolatency&path=zerolatency"),

@@ -8,7 +8,7 @@
 
 #[cfg(test)]
 pub(crate) mod made;
-mod opening;
+pub(super) mod opening;
 mod sending;
 mod view;
 
@@ -335,20 +335,35 @@ impl Library {
                 .max();
             files.retain(|(segment, _)| run.map_or(shown.contains(&segment.run), |run| segment.run == run));
             let chosen = play::choose(&files, range_90k);
-            let places = Places::of(view)?;
-            let (mut opened, mut headers) = (Vec::new(), Vec::new());
+            let places = Places::of(reader)?;
+            let (mut opened, mut headers, mut gone) = (Vec::new(), Vec::new(), None);
+            let mut missing = 0;
             for chosen in &chosen {
                 let Some((segment, _)) = files.get(chosen.file) else {
                     continue;
                 };
-                let (file, header) = places.open(segment)?;
+                let (file, header) = match places.open(segment) {
+                    Ok(opened) => opened,
+                    // A gap, as if it had not been recorded: a clip begins behind it, or ends in front of it.
+                    Err(error @ Error::File { .. }) => {
+                        tracing::warn!(reason = %error, "a clip goes without a file");
+                        if !headers.is_empty() {
+                            break;
+                        }
+                        gone.get_or_insert(error);
+                        missing += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 if headers.first().is_some_and(|first: &Header| !first.covers(&header)) {
                     break;
                 }
                 headers.push(header);
                 opened.push((chosen.file, (opened.len() < MAX_OPEN).then_some(file)));
             }
-            let (plan, range_90k) = Plan::clip(&files, &chosen, &headers).ok_or(Error::Nothing)?;
+            let found = Plan::clip(&files, chosen.get(missing..).unwrap_or_default(), &headers);
+            let (plan, range_90k) = found.ok_or_else(|| gone.unwrap_or(Error::Nothing))?;
             let mut slots: Vec<Slot> = files
                 .iter()
                 .map(|(segment, _)| places.slot(segment))
@@ -391,7 +406,11 @@ impl Library {
         segment.head_bytes.saturating_sub(media::recording::ROOM_BYTES as u32)
     }
 
-    fn may_send(&self) -> Result<OwnedSemaphorePermit, Error> {
+    /// To send something: for as long as it is held.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn may_send(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.sending).try_acquire_owned().map_err(|_| Error::Busy {
             what: "recordings that are sent",
             limit: MAX_SENDING,

@@ -11,14 +11,14 @@ use crate::record::index::{Reader, Segment, StorageId};
 use crate::record::storage::{File as _, open_below};
 
 /// Where storages are.
-pub(super) struct Places(Vec<(StorageId, String)>);
+pub(in crate::record) struct Places(Vec<(StorageId, String)>);
 
 impl Places {
-    pub(super) fn of(reader: &Reader) -> Result<Self, Error> {
+    pub(in crate::record) fn of(reader: &Reader) -> Result<Self, Error> {
         Ok(Self(reader.storages()?))
     }
 
-    pub(super) fn slot(&self, segment: &Segment) -> Result<Slot, Error> {
+    pub(in crate::record) fn slot(&self, segment: &Segment) -> Result<Slot, Error> {
         let place = self.0.iter().find(|(uuid, _)| *uuid == segment.storage);
         let (_, root) = place.ok_or_else(|| Error::File {
             path: PathBuf::from(&segment.path),
@@ -32,7 +32,7 @@ impl Places {
     }
 
     /// Opens a file, and looks that it is the one.
-    pub(super) fn open(&self, segment: &Segment) -> Result<(File, Header), Error> {
+    pub(in crate::record) fn open(&self, segment: &Segment) -> Result<(File, Header), Error> {
         let slot = self.slot(segment)?;
         let opened = open_below(&slot.root, &slot.path).and_then(|file| {
             let mut head = vec![0; (segment.head_bytes as usize).min(MAX_HEAD_BYTES)];
@@ -57,16 +57,16 @@ impl Places {
 
 /// A file of a plan.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::record) struct Slot {
     root: PathBuf,
     path: String,
     /// Where it is open.
-    pub(super) file: Option<File>,
+    pub(in crate::record) file: Option<File>,
 }
 
 impl Slot {
     /// Opens it, where it is not open.
-    pub(super) fn open(&mut self) -> io::Result<()> {
+    pub(in crate::record) fn open(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             self.file = Some(open_below(&self.root, &self.path)?);
         }
