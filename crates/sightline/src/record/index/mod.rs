@@ -21,6 +21,7 @@ mod ballast;
 mod check;
 mod error;
 mod event;
+mod intensity;
 mod join;
 mod moved;
 mod oldest;
@@ -38,6 +39,7 @@ use media::StreamName;
 
 pub use check::{CameraDay, PathOf, Row, Rows};
 pub use error::Error;
+pub use intensity::{MAX_STEPS, Minute};
 pub use join::{MAX_RUNS, Run, Runs};
 pub use read::{CameraTimes, MAX_READERS, Reader, Usage};
 pub use schema::{put_aside, was_put_aside};
@@ -243,12 +245,14 @@ pub enum Change {
     },
     /// An event as it is now. Of more than [`MAX_EVENTS`] the oldest go.
     Event(Event),
-    /// A storage is looked through for files that are not known, at the next start too; told before [`Change::Storage`], so that no kill comes in between.
-    Adopting {
-        /// Which.
-        storage: StorageId,
-        /// The first of the numbers that were kept for them ([`Index::keep_segments`]); `None`: it was looked through to its end.
-        first: Option<SegmentId>,
+    /// What moved in a minute: of each second the most that was told. Of more than [`MAX_INTENSITIES`] minutes those that were told first go.
+    Intensity {
+        /// The stream.
+        camera: StreamName,
+        /// Which minute of Unix time.
+        minute: i64,
+        /// Its seconds.
+        seconds: Minute,
     },
     /// How far the time has come that age is counted in.
     Carried {
@@ -272,7 +276,7 @@ impl Change {
             Self::Storage { path, .. } => path.len(),
             Self::Segment(segment, fragments) => segment.path.len() + fragments.len(),
             Self::Event(event) => event.kind.len() + event.data.len(),
-            Self::Gone(_) | Self::Moved { .. } | Self::Adopting { .. } | Self::Carried { .. } | Self::Sure { .. } => 0,
+            Self::Intensity { .. } | Self::Gone(_) | Self::Moved { .. } | Self::Carried { .. } | Self::Sure { .. } => 0,
         }
     }
 }
@@ -310,6 +314,8 @@ pub const MAX_DATA_BYTES: usize = 4 << 10;
 pub const MAX_PAGE: usize = 1_000;
 /// Events that are kept, of all cameras together: 150 MB of short ones.
 pub const MAX_EVENTS: i64 = 1_000_000;
+/// Minutes in which something moved that are kept, of all cameras together: four years of one, 200 MB.
+pub const MAX_INTENSITIES: i64 = 2_000_000;
 /// Protected ranges, of all cameras together.
 pub const MAX_PROTECTED: usize = 10_000;
 /// Cameras that have something here. One that has nothing any more is forgotten at the next start.

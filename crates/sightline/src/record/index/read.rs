@@ -404,7 +404,7 @@ impl Reader {
         Ok(found.into_iter().filter(|text| text != "ok").collect())
     }
 
-    fn of_camera<T>(
+    pub(super) fn of_camera<T>(
         &self,
         name: &StreamName,
         ask: impl FnOnce(&Connection, i64) -> rusqlite::Result<T>,

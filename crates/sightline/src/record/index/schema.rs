@@ -28,6 +28,7 @@ use crate::files;
 ///   `first`: its lowest row. `plain_90k`: where its first segment begins in which nothing happened. `is_held`: all of its segments are protected. By these
 ///   retention passes over a year of what stays as if it were not there.
 /// - `protected.copy_of`: it was made of that one when a run was moved, and is released with it.
+/// - `intensity`: a row for each minute of Unix time in which something moved, a byte a second.
 /// - `usage` follows from `segment` too, and is kept by triggers: no statement can forget it.
 pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -88,6 +89,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
         camera INTEGER NOT NULL, start_90k INTEGER NOT NULL, end_90k INTEGER NOT NULL, why TEXT NOT NULL, copy_of INTEGER
     ) STRICT;
     CREATE INDEX protected_time ON protected (camera, start_90k, end_90k);
+    ", "
+    CREATE TABLE intensity (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        camera INTEGER NOT NULL, minute INTEGER NOT NULL, data BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX intensity_time ON intensity (camera, minute);
     "];
 
 /// `SLrx`: stands in the head of our files (`PRAGMA application_id`).
@@ -307,39 +314,7 @@ fn format(connection: &Connection, path: &Path, known: u32) -> Result<u32, Error
     }
 }
 
-/// That a file has the format of this version. An older one is brought to it by who writes.
-pub(super) fn expect_newest(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let known = MIGRATIONS.len() as u32;
-    match format(connection, path, known)? {
-        found if found == known => Ok(()),
-        found => Err(Error::Older {
-            path: path.to_owned(),
-            found,
-            known,
-        }),
-    }
-}
-
-/// A copy in one file, which does not say that it was closed in order.
-pub(super) fn copy_of_its_own(connection: &Connection, to: &Path) -> Result<(), Error> {
-    copy(connection, to, to)?;
-    let changed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .and_then(|connection| {
-            // In one file, without a log beside it.
-            connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
-            connection.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
-            connection.close().map_err(|(_, error)| error)
-        });
-    if changed.is_err() {
-        for part in ["", "-wal", "-shm", "-journal"] {
-            // There may be none.
-            let _ = fs::remove_file(beside(to, part));
-        }
-    }
-    changed.map_err(|error| Error::of(to, &error))
-}
-
-/// Each in one transaction. Before the first a copy is made of what is there: with it, the version before can be started again. The copy of the time before
+/// Each in one transaction, of an empty file all. Before the first a copy is made of what is there: with it, the version before can be started again. The copy of the time before
 /// goes when all is done.
 fn migrate(connection: &mut Connection, path: &Path, from: u32, migrations: &[&str]) -> Result<(), Error> {
     let wanted = migrations.len() as u32;
@@ -349,18 +324,23 @@ fn migrate(connection: &mut Connection, path: &Path, from: u32, migrations: &[&s
     if from > 0 {
         copy(connection, path, &copy_of(path, from))?;
     }
+    let failed = |from: u32, to: u32, error: rusqlite::Error| match Error::of(path, &error) {
+        known @ (Error::NoRoom { .. } | Error::InUse { .. }) => known,
+        damaged @ Error::Damaged { .. } if is_corrupt(&error) => damaged,
+        // Whatever else it is, it may be the fault of the statements: the file is not given up for it.
+        _ => Error::Migration {
+            path: path.to_owned(),
+            from,
+            to,
+            why: error.to_string(),
+        },
+    };
+    if from == 0 {
+        // All at once: a file that has some of them is not taken for a new one.
+        return step(connection, wanted, &migrations.join(";")).map_err(|error| failed(0, wanted, error));
+    }
     for (number, migration) in (1..).zip(migrations).skip(from as usize) {
-        step(connection, number, migration).map_err(|error| match Error::of(path, &error) {
-            known @ (Error::NoRoom { .. } | Error::InUse { .. }) => known,
-            damaged @ Error::Damaged { .. } if is_corrupt(&error) => damaged,
-            // Whatever else it is, it may be the fault of the statements: the file is not given up for it.
-            _ => Error::Migration {
-                path: path.to_owned(),
-                from: number - 1,
-                to: number,
-                why: error.to_string(),
-            },
-        })?;
+        step(connection, number, migration).map_err(|error| failed(number - 1, number, error))?;
     }
     for format in 1..from {
         there(fs::remove_file(copy_of(path, format))).map_err(|error| Error::of_system(path, &error))?;

@@ -12,7 +12,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, Trans
 use super::adopting;
 use super::ballast::Ballast;
 use super::event::{EventIds, has_event, put_event, trim_events};
-use super::moved::{self, moved};
+use super::intensity::{put_intensity, trim_intensities};
+use super::moved::moved;
 use super::protect::{self, Ranges};
 use super::read;
 use super::span::{Known, extend, known, settle};
@@ -80,6 +81,7 @@ impl Store {
             transaction.execute(
                 "DELETE FROM camera WHERE NOT EXISTS (SELECT 1 FROM segment WHERE camera = camera.id)
                     AND NOT EXISTS (SELECT 1 FROM event WHERE camera = camera.id)
+                    AND NOT EXISTS (SELECT 1 FROM intensity WHERE camera = camera.id)
                     AND NOT EXISTS (SELECT 1 FROM protected WHERE camera = camera.id)",
                 [],
             )?;
@@ -139,6 +141,7 @@ impl Store {
                 }
             }
             trim_events(transaction)?;
+            trim_intensities(transaction)?;
             Ok(done)
         })
     }
@@ -274,7 +277,11 @@ fn apply(connection: &Connection, change: &Change, events: &EventIds) -> Outcome
         Change::Gone(id) => gone(connection, *id),
         Change::Moved { camera, run, by_90k } => moved(connection, camera, *run, *by_90k, events),
         Change::Event(event) => put_event(connection, event),
-        Change::Adopting { storage, first } => adopting::put(connection, storage, *first),
+        Change::Intensity {
+            camera,
+            minute,
+            seconds,
+        } => put_intensity(connection, camera, *minute, seconds),
         Change::Carried { at_90k } => Ok(set(connection, CARRIED, *at_90k)?),
         Change::Sure { at_90k, by_90k } => sure(connection, *at_90k, *by_90k),
     }

@@ -166,6 +166,20 @@ impl Library {
             .await
     }
 
+    /// As [`Reader::intensity`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn intensity(
+        self: &Arc<Self>,
+        camera: StreamName,
+        range_90k: Range<i64>,
+        step_90k: i64,
+    ) -> Result<Vec<u8>, Error> {
+        self.ask(move |reader| Ok(reader.intensity(&camera, range_90k, step_90k)?))
+            .await
+    }
+
     /// Tells an event.
     ///
     /// # Errors

@@ -334,27 +334,20 @@ fn a_look_at_very_many_spans_is_taken_in_turns() {
     assert_eq!((told.runs.len(), told.next_90k), (1, Some(2_000_000)));
 }
 
-/// Storages of which it is remembered that they are looked through, as many as there may be; and what begins has numbers behind what is found.
 #[test]
-fn storages_that_are_looked_through_are_limited() {
+fn the_oldest_minutes_of_motion_go() {
     let (_folder, path) = folder();
-    let index = open(&path);
-    let numbers = index.keep_segments();
-    assert_eq!((numbers.start, index.next_segment().0), (1, numbers.end));
-    let first = Some(SegmentId(numbers.start));
-    let told = |number: usize, first| Change::Adopting {
-        storage: (number as u128).to_be_bytes(),
-        first,
+    let mut store = store(&path);
+    let minute = |minute| Change::Intensity {
+        camera: name(0),
+        minute,
+        seconds: [1; 60],
     };
-    for number in 0..=MAX_STORAGES {
-        index.write(told(number, first)).unwrap();
-    }
-    index.write(told(0, None)).unwrap();
-    index.flush().unwrap();
-    assert_eq!(index.health().refused, 1);
-    let reader = index.reader().unwrap();
-    assert_eq!(reader.adopting(&0_u128.to_be_bytes()).unwrap(), None);
-    assert_eq!(reader.adopting(&1_u128.to_be_bytes()).unwrap(), Some(numbers.clone()));
-    drop((reader, index));
-    assert_eq!(open(&path).next_segment().0, numbers.end, "nothing was found yet");
+    assert_eq!(store.commit(&[minute(7), minute(3)]).unwrap().refused, 0);
+    let sequence = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'intensity'";
+    store.connection.execute(sequence, [MAX_INTENSITIES]).unwrap();
+    assert_eq!(store.commit(&[minute(9)]).unwrap().refused, 0);
+    let left = &dump(&store.connection)["intensity"];
+    assert_eq!(left.len(), 2, "those that were told first go: {left:?}");
+    assert_eq!(store.commit(&[minute(-1), minute(i64::MAX)]).unwrap().refused, 2);
 }

@@ -4,9 +4,20 @@ use super::*;
 
 const NEXT: &str = "ALTER TABLE event ADD COLUMN seen INTEGER NOT NULL DEFAULT 0; CREATE TABLE motion (id INTEGER PRIMARY KEY) STRICT;";
 
-/// A file of the first format, with something in it, closed.
+/// Today's format, and those behind it.
+fn formats(more: &[&'static str]) -> (u32, Vec<&'static str>) {
+    let now = schema::MIGRATIONS;
+    (now.len() as u32, now.iter().chain(more).copied().collect())
+}
+
+/// What lies in a folder with a copy.
+fn with_copy(format: u32) -> [String; 2] {
+    ["recordings.db".to_owned(), format!("recordings.db.format-{format}")]
+}
+
+/// A file of today's format, with something in it, closed.
 fn first(path: &Path) -> BTreeMap<String, Vec<String>> {
-    let found = schema::open(path, &schema::MIGRATIONS[..1]).unwrap();
+    let found = schema::open(path, schema::MIGRATIONS).unwrap();
     assert!(found.is_new && found.migrated_from.is_none());
     let mut store = Store::new(found.connection, path);
     let mut changes = storages();
@@ -29,18 +40,18 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_copy_is_made_before_a_file_is_changed() {
     let (folder, path) = folder();
     let before = first(&path);
-    let migrations = [schema::MIGRATIONS[0], NEXT];
+    let (now, migrations) = formats(&[NEXT]);
     let found = schema::open(&path, &migrations).unwrap();
-    assert_eq!((found.migrated_from, found.is_new), (Some(1), false));
+    assert_eq!((found.migrated_from, found.is_new), (Some(now), false));
     let after = dump(&found.connection);
     assert_eq!(before["segment"], after["segment"]);
     assert!(after["event"][0].ends_with("Integer(0)]"), "{:?}", after["event"]);
     drop(found);
-    assert_eq!(names(folder.path()), ["recordings.db", "recordings.db.format-1"]);
+    assert_eq!(names(folder.path()), with_copy(now));
 
     // What was copied is what there was, and the version before can use it.
-    let copy = folder.path().join("recordings.db.format-1");
-    let found = schema::open(&copy, &migrations[..1]).unwrap();
+    let [_, copy] = with_copy(now).map(|name| folder.path().join(name));
+    let found = schema::open(&copy, schema::MIGRATIONS).unwrap();
     assert_eq!(dump(&found.connection), before);
     drop(found);
 
@@ -50,35 +61,32 @@ fn a_copy_is_made_before_a_file_is_changed() {
     drop(found);
 
     // The copy of the time before goes, when the next was made.
-    let third = [
-        migrations[0],
-        migrations[1],
-        "CREATE TABLE third (id INTEGER PRIMARY KEY) STRICT",
-    ];
+    let (_, third) = formats(&[NEXT, "CREATE TABLE third (id INTEGER PRIMARY KEY) STRICT"]);
     let found = schema::open(&path, &third).unwrap();
-    assert_eq!(found.migrated_from, Some(2));
+    assert_eq!(found.migrated_from, Some(now + 1));
     drop(found);
     let _ = std::fs::remove_file(schema::beside(&copy, "-wal"));
     let _ = std::fs::remove_file(schema::beside(&copy, "-shm"));
-    assert_eq!(names(folder.path()), ["recordings.db", "recordings.db.format-2"]);
+    assert_eq!(names(folder.path()), with_copy(now + 1));
 }
 
 #[test]
 fn a_migration_that_fails_changes_nothing() {
     let (folder, path) = folder();
     let before = first(&path);
-    let wrong = [
-        schema::MIGRATIONS[0],
-        NEXT,
-        "CREATE TABLE fourth (id INTEGER); UPDATE nothing SET id = 1",
-    ];
+    let (now, wrong) = formats(&[NEXT, "CREATE TABLE fourth (id INTEGER); UPDATE nothing SET id = 1"]);
     let error = schema::open(&path, &wrong).unwrap_err();
-    assert!(matches!(error, Error::Migration { from: 2, to: 3, .. }), "{error}");
-    let found = schema::open(&folder.path().join("recordings.db.format-1"), &wrong[..1]).unwrap();
+    let is_of = |from: u32, to: u32| (from, to) == (now + 1, now + 2);
+    assert!(
+        matches!(error, Error::Migration { from, to, .. } if is_of(from, to)),
+        "{error}"
+    );
+    let [_, copy] = with_copy(now).map(|name| folder.path().join(name));
+    let found = schema::open(&copy, schema::MIGRATIONS).unwrap();
     assert_eq!(dump(&found.connection), before);
     drop(found);
     // The step before it was whole.
-    let found = schema::open(&path, &wrong[..2]).unwrap();
+    let found = schema::open(&path, &wrong[..wrong.len() - 1]).unwrap();
     assert_eq!(
         (found.migrated_from, dump(&found.connection)["segment"].len()),
         (None, 50)
@@ -91,25 +99,54 @@ fn a_migration_that_fails_changes_nothing() {
 fn a_copy_that_was_interrupted_is_made_anew() {
     let (folder, path) = folder();
     let before = first(&path);
-    for left in ["recordings.db.format-1.new", "recordings.db.format-1.new-journal"] {
-        std::fs::write(folder.path().join(left), "half of it").unwrap();
+    let (now, migrations) = formats(&[NEXT]);
+    let [_, copy] = with_copy(now);
+    for left in [".new", ".new-journal"] {
+        std::fs::write(folder.path().join(format!("{copy}{left}")), "half of it").unwrap();
     }
-    let found = schema::open(&path, &[schema::MIGRATIONS[0], NEXT]).unwrap();
+    let found = schema::open(&path, &migrations).unwrap();
     assert_eq!(dump(&found.connection)["segment"], before["segment"]);
     drop(found);
-    assert_eq!(names(folder.path()), ["recordings.db", "recordings.db.format-1"]);
+    assert_eq!(names(folder.path()), with_copy(now));
 }
 
 #[test]
 fn a_newer_file_is_left_as_it_is() {
     let (folder, path) = folder();
     first(&path);
-    let migrations = [schema::MIGRATIONS[0], NEXT];
+    let (now, migrations) = formats(&[NEXT]);
     drop(schema::open(&path, &migrations).unwrap());
     let bytes = std::fs::read(&path).unwrap();
-    let error = schema::open(&path, &migrations[..1]).unwrap_err();
-    assert!(matches!(error, Error::Newer { found: 2, known: 1, .. }), "{error}");
+    let error = schema::open(&path, schema::MIGRATIONS).unwrap_err();
+    let is_of = |found: u32, known: u32| (found, known) == (now + 1, now);
+    assert!(
+        matches!(error, Error::Newer { found, known, .. } if is_of(found, known)),
+        "{error}"
+    );
     assert!(error.to_string().contains("start the newer version"), "{error}");
     assert!(std::fs::read(&path).unwrap() == bytes);
-    assert_eq!(names(folder.path()), ["recordings.db", "recordings.db.format-1"]);
+    assert_eq!(names(folder.path()), with_copy(now));
+}
+
+/// What was recorded before motion was kept stays, and motion is kept from then on.
+#[test]
+fn a_file_of_the_first_format_is_brought_to_todays() {
+    let (folder, path) = folder();
+    let found = schema::open(&path, &schema::MIGRATIONS[..1]).unwrap();
+    let told = "INSERT INTO camera VALUES (1, 'door');
+        INSERT INTO event VALUES (1, 1, 'bell', 90000, 90000, NULL, 'null');";
+    found.connection.execute_batch(told).unwrap();
+    drop(found);
+    let index = open(&path);
+    let change = Change::Intensity {
+        camera: name(0),
+        minute: 0,
+        seconds: [3; 60],
+    };
+    index.write(change).unwrap();
+    index.flush().unwrap();
+    let reader = index.reader().unwrap();
+    assert_eq!(reader.intensity(&name(0), 0..90_000, 90_000).unwrap(), [3]);
+    assert_eq!(reader.events(&name(0), 0..900_000, None, None).unwrap().items.len(), 1);
+    assert!(names(folder.path()).contains(&"recordings.db.format-1".to_owned()));
 }

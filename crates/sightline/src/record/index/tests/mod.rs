@@ -133,6 +133,7 @@ fn dump(connection: &rusqlite::Connection) -> BTreeMap<String, Vec<String>> {
         "span",
         "usage",
         "event",
+        "intensity",
         "protected",
     ];
     tables
@@ -643,7 +644,11 @@ fn segments_with_events_are_told_apart() {
 fn no_question_reads_a_whole_table() {
     let (_folder, path) = folder();
     let store = store(&path);
-    for question in read::QUESTIONS.iter().chain(oldest::QUESTIONS) {
+    for question in read::QUESTIONS
+        .iter()
+        .chain(oldest::QUESTIONS)
+        .chain(intensity::QUESTIONS)
+    {
         let mut statement = store
             .connection
             .prepare(&format!("EXPLAIN QUERY PLAN {question}"))
@@ -768,4 +773,51 @@ fn readers_and_the_writer_do_not_wait_for_each_other() {
     };
     reader.oldest(scope, visit).unwrap();
     assert_eq!(next, 2 * last as i64, "it ends with what there was when it was asked");
+}
+
+#[test]
+fn what_moved_is_told_in_steps() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    let minute = BEGIN_90K / MINUTE_90K;
+    let told = |second: usize, moved: u8| {
+        let mut seconds = [0; 60];
+        seconds[second] = moved;
+        Change::Intensity {
+            camera: name(0),
+            minute,
+            seconds,
+        }
+    };
+    // Each second keeps the most, however often it is told.
+    for change in [told(3, 9), told(5, 40), told(3, 20), told(3, 10), told(59, 7)] {
+        index.write(change).unwrap();
+    }
+    let mut next = [0; 60];
+    next[0] = 255;
+    index
+        .write(Change::Intensity {
+            camera: name(0),
+            minute: minute + 1,
+            seconds: next,
+        })
+        .unwrap();
+    index.flush().unwrap();
+    let reader = index.reader().unwrap();
+    let ask = |from: i64, to: i64, step_90k: i64| {
+        let range = BEGIN_90K + from * SECOND_90K..BEGIN_90K + to * SECOND_90K;
+        reader.intensity(&name(0), range, step_90k).unwrap()
+    };
+    assert_eq!(ask(0, 6, SECOND_90K), [0, 0, 0, 20, 0, 40]);
+    assert_eq!(ask(0, 12, 4 * SECOND_90K), [20, 40, 0]);
+    assert_eq!(ask(3, 5, SECOND_90K / 2), [20, 20, 0, 0]);
+    assert_eq!(ask(58, 62, SECOND_90K), [0, 7, 255, 0]);
+    // What is cut off is asked for as well.
+    assert_eq!(ask(0, 61, MINUTE_90K), [40, 255]);
+    assert!(ask(5, 5, SECOND_90K).is_empty());
+    assert_eq!(ask(0, 1_000_000, SECOND_90K).len(), MAX_STEPS);
+    assert_eq!(reader.intensity(&name(1), 0..MINUTE_90K, MINUTE_90K).unwrap(), [0]);
+    index.close().unwrap();
+    // It is a reason to remember the camera.
+    assert_eq!(dump(&store(&path).connection)["camera"].len(), 1);
 }
