@@ -14,6 +14,7 @@ use super::mailbox::{Feed, Item, Mailbox, Turn};
 use super::packaging::Packager;
 use super::pen::Pen;
 use super::stats::Stats;
+use super::watch::Watch;
 use super::{Drawing, Status, Zone};
 use crate::encode::{self, Encoder};
 use crate::last_words;
@@ -53,6 +54,8 @@ pub(super) struct Encoding {
     pen: Pen,
     /// Who is given each picture when it has been encoded, as it was before it was drawn into.
     low: Option<Arc<Slot>>,
+    /// Who looks for motion in them.
+    watch: Option<Arc<Watch>>,
     under: Under,
     encoder: Option<Box<dyn Encoder>>,
     choice: Choice,
@@ -93,6 +96,7 @@ impl Encoding {
             cadence: Cadence::new(settings.fps),
             pen,
             low: None,
+            watch: None,
             under: Under::default(),
             encoder: None,
             next_slate: None,
@@ -138,6 +142,7 @@ impl Encoding {
     fn obey(&mut self, turn: &Turn) {
         self.pen.set(turn.drawing);
         self.low.clone_from(&turn.low);
+        self.watch.clone_from(&turn.watch);
         let before_kbps = self.bitrate_kbps();
         self.settings.bitrate_kbps = turn.bitrate_kbps.unwrap_or(self.settings.bitrate_kbps);
         self.ceiling_kbps = turn.ceiling_kbps;
@@ -173,7 +178,12 @@ impl Encoding {
         if self.prepare(picture.width(), picture.height()) {
             self.keep_rate(feed, now);
             self.report_running(feed, false);
+            let watch = self.watch.clone();
+            let grey = watch.as_ref().and_then(|watch| watch.shrink(&picture, taken.at));
             self.draw_and_encode(picture, taken);
+            if let (Some(watch), Some(grey)) = (watch, grey) {
+                watch.look(&grey, taken.at, self.parts.clock.wall_at(taken.at));
+            }
         } else {
             self.parts.stats.dropped.add(1);
             self.parts.pool.give(picture);
@@ -183,6 +193,9 @@ impl Encoding {
     /// An access unit of the source: its own H.264.
     fn unit(&mut self, unit: AccessUnit, taken: Taken, feed: &Feed) {
         self.next_slate = None;
+        if let Some(watch) = &self.watch {
+            watch.interrupt();
+        }
         // A slate would have to be as large.
         if let Some((width, height)) = unit.format.dimensions().filter(|_| unit.keyframe)
             && (self.settings.width, self.settings.height) != (width, height)
@@ -202,6 +215,9 @@ impl Encoding {
         };
         let interval = self.settings.fps.interval().min(SLATE_EVERY);
         let due = *self.next_slate.get_or_insert_with(|| {
+            if let Some(watch) = &self.watch {
+                watch.interrupt();
+            }
             // The change of content is worth a keyframe.
             if let Some(encoder) = &mut self.encoder {
                 encoder.request_keyframe();

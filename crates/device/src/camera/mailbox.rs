@@ -8,6 +8,7 @@ use media::annexb::AccessUnit;
 
 use super::Drawing;
 use super::low::Slot;
+use super::watch::Watch;
 use crate::encode;
 use crate::overlay::Corner;
 use crate::picture::{FrameRate, Picture};
@@ -53,6 +54,8 @@ struct State {
     lines_corner: Corner,
     /// Who is given each picture when it has been encoded.
     low: Option<Arc<Slot>>,
+    /// Who looks for motion in them.
+    watch: Option<Arc<Watch>>,
     /// A lower stream may be wanted, which is made of raw pictures.
     low_is_possible: bool,
 }
@@ -84,6 +87,10 @@ pub(super) enum Order {
     Low(Arc<Slot>),
     /// They do not any more.
     EndLow(Arc<Slot>),
+    /// They are looked at for motion.
+    Watch(Arc<Watch>),
+    /// They are not any more.
+    EndWatch(Arc<Watch>),
 }
 
 /// What the encode thread has to do next.
@@ -95,6 +102,7 @@ pub(super) struct Turn {
     pub(super) ceiling_kbps: Option<u32>,
     pub(super) drawing: Drawing,
     pub(super) low: Option<Arc<Slot>>,
+    pub(super) watch: Option<Arc<Watch>>,
 }
 
 pub(super) enum Item {
@@ -145,6 +153,7 @@ impl Mailbox {
                 lines_corner: drawing.lines.unwrap_or_default(),
                 drawing,
                 low: None,
+                watch: None,
                 low_is_possible: low,
             }),
             delivered: Condvar::new(),
@@ -221,6 +230,12 @@ impl Mailbox {
             Order::EndLow(slot) => {
                 if state.low.as_ref().is_some_and(|there| Arc::ptr_eq(there, &slot)) {
                     state.low = None;
+                }
+            }
+            Order::Watch(watch) => state.watch = Some(watch),
+            Order::EndWatch(watch) => {
+                if state.watch.as_ref().is_some_and(|there| Arc::ptr_eq(there, &watch)) {
+                    state.watch = None;
                 }
             }
         }
@@ -329,6 +344,7 @@ impl Mailbox {
             ceiling_kbps: state.ceiling_kbps,
             drawing: state.drawing,
             low: state.low.clone(),
+            watch: state.watch.clone(),
         })
     }
 }

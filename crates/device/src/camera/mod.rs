@@ -7,7 +7,8 @@
 //! ```text
 //! capture thread ── newest picture ──▶ encode thread: overlay → stamp → encoder ──▶ Sink
 //!               └── coded access units, in order ──────────────────────────────────▶
-//!                                                      └ the picture as it was ▶ low thread: scaling → overlay → stamp → encoder ──▶ another Sink
+//!                                                      ├ the picture as it was ▶ low thread: scaling → overlay → stamp → encoder ──▶ another Sink
+//!                                                      └ five a second, grey ▶ motion ([`Handle::watch`])
 //! ```
 //!
 //! One thread waits for the camera while the other encodes, so that a slow encoder costs pictures and never delay: between them
@@ -24,6 +25,7 @@ mod mailbox;
 mod packaging;
 mod pen;
 mod stats;
+mod watch;
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -37,6 +39,7 @@ use self::mailbox::{Mailbox, Order};
 use self::packaging::Packager;
 pub use self::stats::Snapshot;
 use self::stats::Stats;
+pub use self::watch::{Tell, Watching};
 use crate::encode;
 use crate::overlay::Corner;
 use crate::picture::{FrameRate, Pool};

@@ -20,11 +20,11 @@ mod tracks;
 
 use std::time::Duration;
 
-use media::MediaTime;
+use media::{MediaTime, WallTime};
 
 pub use self::grey::{Grey, Shrinker};
 pub use self::mask::{BadMask, Mask};
-use self::model::{Limits, Model, Seen};
+use self::model::{Limits, Model};
 use self::tracks::Tracks;
 
 /// What is taken for motion.
@@ -96,6 +96,26 @@ pub enum Event {
     },
 }
 
+/// What came of a look, and when that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What is told, in order.
+    pub events: Vec<Event>,
+    /// How it is now.
+    pub now: Now,
+    /// When the picture was, on the clock of the events.
+    pub at: MediaTime,
+    /// The same by the clock on the wall.
+    pub wall: WallTime,
+}
+
+impl Seen {
+    /// When a time of an event was, by the clock on the wall.
+    pub fn wall_of(&self, at: MediaTime) -> WallTime {
+        self.wall.offset_micros(at.micros_since(self.at))
+    }
+}
+
 /// How it is at the newest picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -158,8 +178,8 @@ impl Motion {
         let model = self.model.insert(model);
         let is_soon = interval_micros <= SOON_MICROS;
         let blobs = match model.look(grey, self.limits, self.settings.min_size_permille, is_soon) {
-            Seen::Learning => &[][..],
-            Seen::Blobs(blobs) => blobs,
+            model::Seen::Learning => &[][..],
+            model::Seen::Blobs(blobs) => blobs,
         };
         self.intensity_permille = (self.tracks).look(blobs, grey.size(), at, interval_micros, events);
     }
