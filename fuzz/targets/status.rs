@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
                 room.leave(id, time.at);
                 clients.retain(|other| *other != id);
             }
-            (2 | 3, Some(id)) => room.said_binary(id, input.piece(), time.at),
+            (2 | 3, Some(id)) => drop(room.said_binary(id, input.piece(), time.at)),
             (4 | 5, Some(id)) => {
                 let text = String::from_utf8_lossy(input.piece()).into_owned();
                 let effect = room.said_text(id, &text, time.at, WallTime::from_unix_micros(1));

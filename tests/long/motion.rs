@@ -3,14 +3,22 @@
 #[path = "../../crates/device/src/motion/tests/clips.rs"]
 mod clips;
 
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use device::motion::{Event, Grey, Mask, Motion, Settings, Shrinker};
 use device::picture::Picture;
-use media::{MediaTime, Timescale};
+use media::annexb::{AccessUnit, ByteStream, Ending};
+use media::h264::{self, AccessUnits};
+use media::{Capture, CaptureSource, Clock as _, Frame, MediaTime, Timescale, TrackIndex, WallTime};
+use sightline::clock::SystemClock;
+use sightline::config::motion::Mode;
+use sightline::motion::look::Looker;
 
 use self::clips::{Clip, KINDS, Kind, PICTURES, SECONDS, SIZE, Score, TREE};
 use super::from_variable;
+use super::support::tool;
 
 fn settings(kind: Kind) -> Settings {
     let [left, top, right, bottom] = TREE;
@@ -71,4 +79,143 @@ fn motion_is_found_in_hundreds_of_clips() {
         );
     }
     assert!(all.precision() >= 0.95 && all.recall() >= 0.95, "{all}");
+}
+
+/// Coded by FFmpeg as cameras do it, and looked at as the server does: what a second of a stream costs. For `docs/guide/motion.md`:
+/// `cargo test --release -p sightline --test long what_a_stream_costs -- --nocapture`.
+#[test]
+fn what_a_stream_costs() {
+    const COSTED: usize = 12;
+    for (size, kbps) in [("1280x720", 2_000), ("1920x1080", 4_000)] {
+        for (profile, options) in PROFILES {
+            for gop in [25, 50, 100] {
+                let options = format!("{options} -g {gop} -keyint_min {gop} -sc_threshold 0 -b:v {kbps}k");
+                let frames = coded(&mut Clip::new(Kind::Walker, 0), COSTED, size, &options);
+                let [full, thrifty] = MODES.map(|mode| {
+                    let (_, took) = look(mode, settings(Kind::Walker), &frames);
+                    100.0 * took.as_secs_f64() / COSTED as f64
+                });
+                println!("{size}, {profile}, a keyframe in {gop}: full {full:.1} % of a core, thrifty {thrifty:.2} %");
+                assert!(thrifty < full);
+            }
+        }
+    }
+}
+
+/// And how often it is right about what was coded and decoded again, at two megabits a second.
+#[test]
+fn motion_is_found_in_coded_clips() {
+    let seeds = from_variable("MOTION_CODED", 1);
+    for gop in [12, 50] {
+        let mut scores = [Score::default(), Score::default()];
+        for kind in CODED {
+            for seed in 0..seeds {
+                let mut clip = Clip::new(kind, u64::from(seed));
+                let options = format!("-profile:v high -bf 0 -g {gop} -keyint_min {gop} -sc_threshold 0 -b:v 2000k");
+                let frames = coded(&mut clip, SECONDS, "1280x720", &options);
+                for (mode, score) in MODES.iter().zip(&mut scores) {
+                    score.add(&clip.truth(), &look(*mode, settings(kind), &frames).0);
+                }
+            }
+        }
+        println!("a keyframe in {gop}: full {}, thrifty {}", scores[0], scores[1]);
+        assert!(
+            scores[0].precision() >= 0.9 && scores[0].recall() >= 0.9,
+            "{}",
+            scores[0]
+        );
+    }
+}
+
+const MODES: [Mode; 2] = [Mode::Full, Mode::Thrifty];
+/// Motion by day, at night and beside what moves always; and what is none.
+const CODED: [Kind; 6] = [
+    Kind::Walker,
+    Kind::WalkerAtNight,
+    Kind::WalkerBesideTree,
+    Kind::Empty,
+    Kind::Rain,
+    Kind::ExposureJumps,
+];
+const PROFILES: [(&str, &str); 3] = [
+    ("Baseline", "-profile:v baseline"),
+    ("High, CABAC", "-profile:v high -bf 0"),
+    ("High, CABAC, B-frames", "-profile:v high -bf 2"),
+];
+/// Pictures of a second in the stream: each of the clip's is shown so often.
+const FPS: usize = 25;
+
+/// The beginning of a clip as an H.264 stream of that size.
+fn coded(clip: &mut Clip, seconds: usize, size: &str, options: &str) -> Vec<Frame> {
+    let input: Vec<u8> = (0..PICTURES * seconds)
+        .flat_map(|number| clip.picture(number))
+        .collect();
+    let mut command = tool("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-f", "rawvideo", "-pix_fmt", "gray"]);
+    command.arg("-s").arg(format!("{}x{}", SIZE.0, SIZE.1));
+    command.args(["-r", &PICTURES.to_string(), "-i", "-"]);
+    // Noise of its own in each picture, as sensors have it: a picture that is the one before costs nothing.
+    let filters = format!(
+        "fps={FPS},scale={},noise=alls=3:allf=t,format=yuv420p",
+        size.replace('x', ":")
+    );
+    command
+        .args(["-vf", &filters, "-c:v", "libx264", "-preset", "superfast"])
+        .args(options.split(' '));
+    command
+        .args(["-f", "h264", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut ffmpeg = command.spawn().unwrap();
+    let mut stdin = ffmpeg.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || stdin.write_all(&input).unwrap());
+    let stream = ffmpeg.wait_with_output().unwrap().stdout;
+    writing.join().unwrap();
+    let mut units = Vec::new();
+    let mut reader = ByteStream::new(AccessUnits::new(h264::Format::default(), Ending::NextUnit));
+    reader.push(&stream, |unit| units.push(unit));
+    reader.paused(|unit| units.push(unit));
+    assert!(units.len().abs_diff(FPS * seconds) <= FPS / PICTURES, "{}", units.len());
+    // As they are shown, but for B-frames, which are off by two pictures here: that does not matter to who looks five times a second.
+    let frame = |(number, unit): (i64, AccessUnit)| Frame {
+        track: TrackIndex(0),
+        time: MediaTime::new(number * 90_000 / FPS as i64, Timescale::VIDEO),
+        capture: Capture {
+            at: WallTime::from_unix_micros(0),
+            source: CaptureSource::Arrival,
+        },
+        keyframe: unit.keyframe,
+        format: unit.format,
+        data: unit.data,
+    };
+    (0..).zip(units).map(frame).collect()
+}
+
+/// When motions that were told of began and ended, and the processor's time that it took.
+fn look(mode: Mode, settings: Settings, frames: &[Frame]) -> (Vec<(f32, f32)>, Duration) {
+    let mut looker = Looker::new(mode, settings);
+    let clock = SystemClock;
+    let (now, begun) = (clock.now(), processor_time());
+    // All of them at once, as if they had just come.
+    let mut seen = looker.look(
+        frames.iter().map(|frame| (frame, now + Duration::from_secs(600))),
+        &clock,
+    );
+    seen.extend(looker.interrupt());
+    let took = processor_time() - begun;
+    let seconds = |at: MediaTime| at.as_micros() as f32 / 1e6;
+    let ended = seen
+        .iter()
+        .flat_map(|seen| &seen.events)
+        .filter_map(|event| match event {
+            Event::Ended { began, at, .. } => Some((seconds(*began), seconds(*at))),
+            _ => None,
+        });
+    (ended.collect(), took)
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

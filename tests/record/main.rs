@@ -10,7 +10,7 @@
 )]
 mod support;
 
-mod exports;
+mod motion;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

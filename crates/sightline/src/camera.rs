@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use device::camera::{self, Drawing, Handle, Output, RETRY, Status};
 use device::encode;
+use device::motion::{self, Seen};
 use device::overlay::Corner;
 use device::source::{self, Word, libcamera, probe_default, v4l2};
 use media::hub::{Hub, Origin, Publisher, Publishing, Refused, State, Stream};
@@ -41,6 +42,20 @@ pub struct Camera {
     /// As it was set; `None` where the source has none to set.
     brightness: Option<Mutex<Option<i32>>>,
     passing: Arc<AtomicBool>,
+    /// What moves in front of it, where somebody looks.
+    motion: Arc<Mutex<Option<motion::Now>>>,
+}
+
+/// Motion is looked for in a camera's pictures, until it is dropped.
+pub struct Watched {
+    _watching: camera::Watching,
+    motion: Arc<Mutex<Option<motion::Now>>>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        *self.motion.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Camera {
@@ -103,12 +118,41 @@ impl Camera {
             status,
             brightness,
             passing,
+            motion: Arc::default(),
         })
     }
 
     /// Steers it and reads its counters.
     pub fn handle(&self) -> Handle {
         self.camera.handle()
+    }
+
+    /// Looks for motion in its pictures. `tell` is called from its thread, and must not block.
+    pub fn watch(&self, settings: motion::Settings, mut tell: impl FnMut(&Seen) + Send + 'static) -> Watched {
+        let motion = Arc::clone(&self.motion);
+        *motion.lock().unwrap_or_else(PoisonError::into_inner) = Some(motion::Now::default());
+        let watching = self.camera.handle().watch(
+            settings,
+            Box::new(move |seen| {
+                *motion.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen.now);
+                tell(&seen);
+            }),
+        );
+        Watched {
+            _watching: watching,
+            motion: Arc::clone(&self.motion),
+        }
+    }
+
+    /// What moves in front of it; `None`: nobody looks, or it has no pictures but in its own H.264.
+    pub fn motion(&self) -> Option<motion::Now> {
+        let motion = *self.motion.lock().unwrap_or_else(PoisonError::into_inner);
+        motion.filter(|_| !self.is_passing())
+    }
+
+    /// Its own H.264 passes: there are no pictures here.
+    pub fn is_passing(&self) -> bool {
+        self.passing.load(Relaxed)
     }
 
     /// What makes a lower stream of it.

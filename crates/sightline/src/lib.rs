@@ -26,6 +26,7 @@ pub mod http;
 mod keys;
 pub mod log;
 pub mod machine;
+pub mod motion;
 pub mod net;
 pub mod onvif;
 pub mod publish;

@@ -53,9 +53,9 @@ pub struct CameraStatus {
     /// What is wrong, for people.
     #[prost(string, tag = "15")]
     pub error_message: String,
-    /// Something moves.
-    #[prost(bool, tag = "16")]
-    pub motion_detected: bool,
+    /// Something moves. Absent: this publisher does not look, or looks and is one of those that leave out what is false.
+    #[prost(bool, optional, tag = "16")]
+    pub motion_detected: Option<bool>,
     /// How much, 0 to 1.
     #[prost(float, tag = "17")]
     pub motion_intensity: f32,
@@ -183,7 +183,7 @@ mod tests {
             width: 13,
             height: 14,
             error_message: "err".to_owned(),
-            motion_detected: true,
+            motion_detected: Some(true),
             motion_intensity: 17.0,
             capture_time_us: 18,
         }
@@ -250,7 +250,7 @@ mod tests {
             .filter_map(|line| {
                 let (field, _) = line.trim().split_once(';')?;
                 let (left, number) = field.split_once(" = ")?;
-                let (kind, name) = left.split_once(' ')?;
+                let (kind, name) = left.rsplit_once(' ')?;
                 Some((kind.to_owned(), name.to_owned(), number.parse().ok()?))
             })
             .collect()
@@ -261,7 +261,7 @@ mod tests {
         let status: Vec<_> = fields("CameraStatus");
         let ours = "bool isConnected 1,float fps 2,int32 frames_sent 3,int32 frames_dropped 4,float cpu_percent 5,float memory_percent 6,\
             int64 memory_used_mb 7,int64 memory_total_mb 8,float network_mbps 9,int32 latency_ms 10,string cameraName 11,int32 brightness 12,\
-            int32 width 13,int32 height 14,string errorMessage 15,bool motion_detected 16,float motion_intensity 17,int64 capture_time_us 18";
+            int32 width 13,int32 height 14,string errorMessage 15,optional bool motion_detected 16,float motion_intensity 17,int64 capture_time_us 18";
         let text = |fields: Vec<(String, String, u32)>| {
             let text = fields
                 .iter()

@@ -96,6 +96,15 @@ pub enum Effect {
         /// What.
         wish: Recording,
     },
+    /// A publisher that may speak for a camera looks for motion in front of it.
+    Motion {
+        /// Which camera.
+        camera: StreamName,
+        /// Something moves.
+        is_moving: bool,
+        /// How much, 0 to 1 as it should be.
+        intensity: f32,
+    },
 }
 
 /// There are as many clients as there may be.
@@ -214,20 +223,22 @@ impl Room {
     }
 
     /// A client sent a binary message.
-    pub fn said_binary(&mut self, id: ClientId, bytes: &[u8], now: Instant) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
+    pub fn said_binary(&mut self, id: ClientId, bytes: &[u8], now: Instant) -> Option<Effect> {
+        let client = self.clients.get_mut(&id)?;
         if !client.statuses.take(now) {
             self.unheard += 1;
-            return;
+            return None;
         }
-        if let Err(why) = self.heard_status(id, bytes, now) {
-            self.answer(id, "status", Err(&why));
+        match self.heard_status(id, bytes, now) {
+            Ok(motion) => motion,
+            Err(why) => {
+                self.answer(id, "status", Err(&why));
+                None
+            }
         }
     }
 
-    fn heard_status(&mut self, id: ClientId, bytes: &[u8], now: Instant) -> Result<(), String> {
+    fn heard_status(&mut self, id: ClientId, bytes: &[u8], now: Instant) -> Result<Option<Effect>, String> {
         let status = CameraStatus::read(bytes).map_err(|error| format!("not a CameraStatus: {error}"))?;
         let client = self.clients.get_mut(&id).ok_or_else(String::new)?;
         let name = match status.camera_name.as_str() {
@@ -245,7 +256,13 @@ impl Room {
             let most = self.config.cameras_of_one;
             return Err(format!("one socket may speak for {most} cameras; open another"));
         }
-        self.update(name, &status, speaker, now)
+        let motion = status.motion_detected.map(|is_moving| Effect::Motion {
+            camera: name.clone(),
+            is_moving,
+            intensity: status.motion_intensity,
+        });
+        self.update(name, &status, speaker, now)?;
+        Ok(motion)
     }
 
     /// How a camera of this program is.

@@ -304,7 +304,7 @@ pub(super) fn metrics(camera: &StreamName, status: &CameraStatus) -> Bytes {
         width: status.width,
         height: status.height,
         errorMessage: truncated(&status.error_message),
-        motion_detected: status.motion_detected,
+        motion_detected: status.motion_detected.unwrap_or_default(),
         motion_intensity: number(status.motion_intensity),
         capture_time_us: status.capture_time_us,
     })

@@ -11,6 +11,7 @@ use super::flags::{FlagSet, SettingFlags, flag, switch};
 use super::old::Old;
 use super::{CAMERA_FLAGS, COMMON_FLAGS, ConfigFile, Failure, connect, flags, start_log};
 use crate::config::{Environment, Loaded, Wanted, load};
+use crate::motion;
 use crate::publish::{self, Plan, Program};
 use crate::rtsp::client::Url;
 use crate::secret::Secret;
@@ -82,6 +83,7 @@ impl Publish {
         };
         let program = Program {
             camera: ready.loaded.camera(),
+            motion: motion::of_settings(settings, &stream),
             plan: Plan {
                 stream,
                 settings: connect::settings(

@@ -17,6 +17,7 @@ pub mod hook;
 pub mod keys;
 pub mod live;
 pub mod load;
+pub mod motion;
 pub mod onvif_url;
 pub mod problem;
 pub mod record;

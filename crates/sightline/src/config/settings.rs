@@ -7,6 +7,7 @@
 
 mod camera;
 mod client;
+mod motion;
 mod record;
 mod relay;
 mod tls;
@@ -31,6 +32,7 @@ use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
 pub use camera::{Camera, Corner, Encoder};
 pub use client::{DisplayMode, Publish, Receive, Transport};
+pub use motion::{Motion, MotionOfStream};
 pub use record::{Record, RecordOfStream};
 pub use relay::Relay;
 pub use tls::{Acme, AcmeChallenge, Tls};
@@ -77,6 +79,8 @@ pub struct Settings {
     pub stream: BTreeMap<StreamKey, Stream>,
     /// Recordings on a disk of this machine.
     pub record: Record,
+    /// Motion in front of cameras.
+    pub motion: Motion,
     /// A server that is told what happens, one table for each, with a name of its own: [webhook.alerts]. Each event is POSTed to it as JSON, signed
     /// after the Standard Webhooks specification.
     pub webhook: BTreeMap<Name, Webhook>,
@@ -403,6 +407,9 @@ pub struct Stream {
     /// What is recorded of it, in a table of its own: [stream.NAME.record].
     #[serde(skip_serializing_if = "RecordOfStream::says_nothing")]
     pub record: RecordOfStream,
+    /// Motion in front of it, in a table of its own: [stream.NAME.motion].
+    #[serde(skip_serializing_if = "MotionOfStream::says_nothing")]
+    pub motion: MotionOfStream,
     /// A program that runs from the start of the server on, as long as this table is there; for one that publishes the stream from somewhere else. Not in
     /// tables with an expression.
     #[schemars(example = &"ffmpeg -i rtsp://10.0.0.4/h264 -c copy -f rtsp rtsp://localhost:$RTSP_PORT/$MTX_PATH")]

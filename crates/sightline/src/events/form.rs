@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use device::motion;
 use media::StreamName;
 use media::hub::EndReason;
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub struct Form<'a> {
     query: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     counted: Option<Counted>,
-    /// Of a connection that is over.
+    /// Of a connection or motion that is over.
     #[serde(rename = "duration_ms", skip_serializing_if = "Option::is_none")]
     lasted_ms: Option<i64>,
     /// Of a source or an export.
@@ -70,10 +71,40 @@ pub struct Form<'a> {
     /// Of a recording that somebody gave a name, and of an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
+    /// Of motion: when it began. RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    began: Option<String>,
+    /// Where it is, or was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area: Option<Area>,
+    /// How far it stands out, 1 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
+}
+
+/// Part of a picture: parts of its width and height, from its left and top.
+#[derive(Debug, Serialize)]
+struct Area {
+    left: f32,
+    top: f32,
+    right: f32,
+    bottom: f32,
+}
+
+impl From<motion::Area> for Area {
+    fn from(area: motion::Area) -> Self {
+        let part = |permille: u16| f32::from(permille) / 1_000.0;
+        Self {
+            left: part(area.left_permille),
+            top: part(area.top_permille),
+            right: part(area.right_permille),
+            bottom: part(area.bottom_permille),
+        }
+    }
 }
 
 /// What somebody who left was given, or gave.
@@ -150,15 +181,12 @@ impl Event {
                 reason: recording.reason.clone(),
                 ..form
             },
-            What::Export(export) => Form {
-                export: Some(&export.id),
-                percent: match export.step {
-                    ExportStep::Progress(percent) => Some(percent),
-                    ExportStep::Started | ExportStep::Ended => None,
-                },
-                state: Some(export.state),
-                file: Some(&export.file),
-                reason: export.reason.clone(),
+            What::Motion(motion) => Form {
+                began: Some(motion.began.to_rfc3339()),
+                lasted_ms: motion.ended.map(|at| at.micros_since(motion.began).max(0) / 1_000),
+                area: motion.area.map(Area::from),
+                score: motion.score,
+                by: Some(motion.by),
                 ..form
             },
             What::Opened(connection) => form.with_connection(connection, whole),
@@ -195,7 +223,7 @@ impl What {
             Self::Source(source) => Some(&source.stream),
             Self::LoginRefused(login) => login.stream.as_ref(),
             Self::Recording(recording) => recording.stream.as_ref(),
-            Self::Export(export) => Some(&export.stream),
+            Self::Motion(motion) => Some(&motion.stream),
             Self::SettingsChanged { .. }
             | Self::SettingsRefused { .. }
             | Self::ProgramStarted

@@ -39,12 +39,10 @@ pub enum Kind {
     RecordingPaused,
     /// It ended.
     RecordingEnded,
-    /// An export is being made.
-    ExportStarted,
-    /// It got on.
-    ExportProgress,
-    /// It is there, or failed.
-    ExportEnded,
+    /// Something moves in front of a camera.
+    MotionBegan,
+    /// Nothing does any more.
+    MotionEnded,
     /// A connection is there, whatever it is for.
     ConnectionOpened,
     /// Not any more.
@@ -53,7 +51,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 19] = [
         Self::StreamAvailable,
         Self::StreamUnavailable,
         Self::PublisherJoined,
@@ -69,9 +67,8 @@ impl Kind {
         Self::RecordingStarted,
         Self::RecordingPaused,
         Self::RecordingEnded,
-        Self::ExportStarted,
-        Self::ExportProgress,
-        Self::ExportEnded,
+        Self::MotionBegan,
+        Self::MotionEnded,
         Self::ConnectionOpened,
         Self::ConnectionClosed,
     ];
@@ -94,9 +91,8 @@ impl Kind {
             Self::RecordingStarted => "recording.started",
             Self::RecordingPaused => "recording.paused",
             Self::RecordingEnded => "recording.ended",
-            Self::ExportStarted => "export.started",
-            Self::ExportProgress => "export.progress",
-            Self::ExportEnded => "export.ended",
+            Self::MotionBegan => "motion.began",
+            Self::MotionEnded => "motion.ended",
             Self::ConnectionOpened => "connection.opened",
             Self::ConnectionClosed => "connection.closed",
         }
@@ -145,10 +141,9 @@ impl What {
                 Step::Paused => Kind::RecordingPaused,
                 Step::Ended => Kind::RecordingEnded,
             },
-            Self::Export(export) => match export.step {
-                ExportStep::Started => Kind::ExportStarted,
-                ExportStep::Progress(_) => Kind::ExportProgress,
-                ExportStep::Ended => Kind::ExportEnded,
+            Self::Motion(motion) => match motion.ended {
+                None => Kind::MotionBegan,
+                Some(_) => Kind::MotionEnded,
             },
             Self::Opened(_) => Kind::ConnectionOpened,
             Self::Closed(_) => Kind::ConnectionClosed,

@@ -20,6 +20,8 @@ use media::stats::{Role, SessionStats, Totals};
 use media::{Clock, StreamName, WallTime};
 use tokio::sync::watch;
 
+use device::motion::Area;
+
 use crate::config::live::{Diff, Refused};
 use crate::source::Why;
 pub use form::{Form, Sight};
@@ -85,12 +87,29 @@ pub enum What {
     LoginRefused(Box<Login>),
     /// A recording begins, waits or ends.
     Recording(Box<Recording>),
-    /// An export begins, gets on or ends.
-    Export(Box<Export>),
+    /// Something moves in front of a camera, or does not any more.
+    Motion(Box<Motion>),
     /// An RTSP connection is there; nothing is known of it yet. Not all are told ([`crate::rtsp`] says how many).
     Opened(Connection),
     /// One that was told is over.
     Closed(Box<Closed>),
+}
+
+/// Something that moves, or moved.
+#[derive(Clone, Debug)]
+pub struct Motion {
+    /// In front of which stream.
+    pub stream: StreamName,
+    /// Since when.
+    pub began: WallTime,
+    /// Until when, where it is over.
+    pub ended: Option<WallTime>,
+    /// Where, where that is known.
+    pub area: Option<Area>,
+    /// How far it stood out, 1 to 100, where that is known.
+    pub score: Option<u8>,
+    /// Who saw it: `server`, `camera` or `publisher`.
+    pub by: &'static str,
 }
 
 /// What became of a recording.

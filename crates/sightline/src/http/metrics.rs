@@ -23,6 +23,7 @@ use super::routes::{Answer, Call, Route, Target, Verb, sees};
 use crate::auth::{Action, Principal};
 use crate::forward::State;
 use crate::machine;
+use crate::motion;
 use crate::record::report::{LeftOut, StorageReport};
 use crate::record::service as record;
 use crate::webhooks;
@@ -160,6 +161,7 @@ impl Page {
         }
         self.webhooks(shared);
         self.recordings(shared);
+        self.motion(shared);
         let panics = shared.panics.load(Relaxed);
         self.single(
             "sightline_http_panics_total",
@@ -198,6 +200,40 @@ impl Page {
             ),
         ] {
             self.single(&format!("sightline_webhook_{what}_total"), "counter", help, value);
+        }
+    }
+
+    fn motion(&mut self, shared: &Shared) {
+        let reports = shared.settings.motion.reports();
+        let name = "sightline_motion_streams";
+        self.family(name, "gauge", "Streams in which motion is looked for, by how that is");
+        for state in motion::State::ALL {
+            let count = reports.iter().filter(|report| report.state == state).count();
+            self.sample(name, &[("state", state.word())], count);
+        }
+        let moving = reports.iter().filter(|report| report.now.is_moving).count();
+        let name = "sightline_motion_moving";
+        self.single(name, "gauge", "Streams in which something moves", moving);
+        let counts = shared.settings.motion.totals();
+        for (what, help, value) in [
+            (
+                "looks",
+                "Pictures of streams that were looked at for motion",
+                counts.looks,
+            ),
+            ("decoded", "Frames that were decoded to look for motion", counts.decoded),
+            (
+                "failures",
+                "Frames that could not be decoded to look for motion",
+                counts.failures,
+            ),
+            (
+                "late",
+                "Frames that were not looked at for motion since the machine is too slow",
+                counts.late,
+            ),
+        ] {
+            self.single(&format!("sightline_motion_{what}_total"), "counter", help, value);
         }
     }
 

@@ -50,6 +50,7 @@ use crate::config::live::{Adjustable, Live};
 use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::machine::Machine;
+use crate::motion::Detector;
 use crate::net::Gate;
 use crate::record::export::Exports;
 use crate::record::library::Library;
@@ -86,6 +87,8 @@ pub struct Settings {
     pub webhooks: Arc<Webhooks>,
     /// What records streams.
     pub recordings: Arc<Recordings>,
+    /// What looks for motion.
+    pub motion: Arc<Detector>,
     /// The settings that the API shows and changes.
     pub live: Arc<Live>,
     /// What newcomers come through.

@@ -161,6 +161,15 @@ impl World {
         );
         let told = Arc::clone(&events);
         let recordings = recordings(&streams, events, &wishes, state.path(), stop.clone());
+        let motion = crate::motion::Detector::new(
+            crate::motion::World {
+                hub: streams.hub().clone(),
+                recordings: Arc::clone(&recordings),
+                events: Arc::clone(streams.events()),
+                clock: Arc::clone(&wishes.clock),
+            },
+            stop.clone(),
+        );
         let settings = Settings {
             connections: Adjustable::new(wishes.connections),
             patience: wishes.patience,
@@ -176,6 +185,7 @@ impl World {
             forwards: Arc::clone(&forwards),
             webhooks: Arc::clone(&webhooks),
             recordings: Arc::clone(&recordings),
+            motion,
             live: live(&state),
             gate: net::Gate::default(),
             library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None)),

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use device::motion;
 use media::hub::{Hub, Reader, Stream, Viewing};
 use media::stats::{Role, SessionInfo, SessionStats};
 use media::{Clock, StreamName};
@@ -40,6 +41,8 @@ pub struct Program {
     pub preview: bool,
     /// Where the camera's status goes.
     pub report: client::Target,
+    /// What is looked for in front of the camera, and told with its status; `None`: nobody looks.
+    pub motion: Option<motion::Settings>,
     /// Where people look.
     pub console: Arc<Console>,
 }
@@ -119,6 +122,7 @@ async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -
         plan,
         console,
         report,
+        motion,
         ..
     } = program;
     let clock = Arc::clone(&plan.settings.clock);
@@ -144,7 +148,7 @@ async fn publish(program: Program, shutdown: Shutdown, screen: Option<Screen>) -
     };
     let done = tokio::select! {
         done = keep_sending(&plan, &hub, &shutdown) => done.map_err(Failure::from),
-        done = watch_camera(&console, &hub, &report, clock, &mut cameras) => done,
+        done = watch_camera(&console, &hub, &report, motion, clock, &mut cameras) => done,
         () = stopped => Ok(()),
     };
     cameras.end().await;
@@ -159,11 +163,14 @@ async fn watch_camera(
     console: &Console,
     hub: &Hub,
     report: &client::Target,
+    motion: Option<motion::Settings>,
     clock: Arc<dyn Clock>,
     cameras: &mut Cameras,
 ) -> Result<(), Failure> {
     let running = cameras.started().await.map_err(system("start a camera's threads"))?;
     let queue = client::Queue::default();
+    // What it sees is told with its status.
+    let _watched = motion.and_then(|motion| Some(running.first()?.watch(motion, |_| {})));
     let reporter = Reporter::new(&running, hub.clone(), clock, report.per_second);
     tokio::join!(
         status::show(console, hub, &running),

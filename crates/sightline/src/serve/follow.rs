@@ -14,6 +14,7 @@ use crate::config::live::Who;
 use crate::config::live::{self, Adjustable, Live};
 use crate::config::settings::Settings;
 use crate::forward::Forwarder;
+use crate::motion::Detector;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
@@ -30,6 +31,7 @@ pub(super) struct Services {
     pub(super) forwards: Arc<Forwarder>,
     pub(super) webhooks: Arc<Webhooks>,
     pub(super) recordings: Arc<Recordings>,
+    pub(super) motion: Arc<Detector>,
     pub(super) webrtc: Arc<webrtc::Service>,
     pub(super) status: Arc<status::Server>,
     pub(super) limits: Limits,
@@ -46,6 +48,7 @@ pub(super) async fn follow(program: &Program, live: &Arc<Live>, services: &Servi
             tables(live, services),
             webhooks(live, &services.webhooks),
             recordings(live, &services.recordings),
+            motion(live, &services.motion),
             newcomers(live, services),
             hosts(live, &services.webrtc)
         )
@@ -156,6 +159,14 @@ async fn recordings(live: &Live, recordings: &Arc<Recordings>) {
     loop {
         let (record, streams) = tables.changed().await;
         recordings.set(&record, &streams);
+    }
+}
+
+async fn motion(live: &Live, motion: &Detector) {
+    let mut tables = live.part(|settings| (settings.motion.clone(), settings.stream.clone()));
+    loop {
+        let (of_all, streams) = tables.changed().await;
+        motion.set(&of_all, &streams);
     }
 }
 

@@ -33,15 +33,13 @@ use crate::events::{Events, What};
 use crate::forward::{self, Forwarder};
 use crate::hls::Hls;
 use crate::hooks::Hooks;
-use crate::record::export::Exports;
-use crate::record::service::Recordings;
 use crate::shutdown::{self, End, Shutdown};
 use crate::source::{self, Supervisor};
 use crate::state::{self, Folder, Place};
 use crate::tls::{self, Certificates};
 use crate::trust::Trust;
 use crate::webhooks::{self, Webhooks};
-use crate::{http, log, machine, net, random, status as socket};
+use crate::{http, log, machine, net, random};
 use banner::{Banner, CameraLine};
 use follow::{Limits, Services};
 use restart::{Predecessor, Restart};
@@ -189,7 +187,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         forwards: &forwards,
         webhooks: &webhooks,
         recordings: &recordings,
-        exports: &exports,
+        shutdown: &shutdown,
         auth: &auth,
         certificates: &certificates,
         live: &live,
@@ -223,6 +221,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         tokio::spawn(Arc::clone(&forwards).run()),
         tokio::spawn(Arc::clone(&webhooks).run()),
         tokio::spawn(Arc::clone(&recordings).run()),
+        tokio::spawn(Arc::clone(&services.motion).run()),
         tokio::spawn(systemd::keep_awake(shutdown.clone())),
         tokio::spawn(certificates.run(shutdown.clone())),
     ];
@@ -236,13 +235,12 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
         () = following => Ok(()),
-        done = watch_cameras(program, ports, &auth, &hub, &services.status, &mut cameras) => done,
+        done = watch_cameras(program, ports, &auth, &hub, &services, &mut cameras) => done,
     };
-    tracing::info!("stopping");
-    events.tell(What::ProgramEnding);
-    say_goodbye(restart, &hls);
+    say_goodbye(restart, &hls, &events);
     tick.abort();
-    end(&hub, &events, &recordings, cameras, tasks, shutdown.is_requested()).await;
+    let told = shutdown.is_requested();
+    end(&hub, &events, &services, cameras, tasks, told).await;
     done
 }
 
@@ -250,7 +248,9 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
 const RECORDED_WITHIN: Duration = Duration::from_millis(500);
 
 /// For good, unless another process takes the place of this one.
-fn say_goodbye(restart: &Restart, hls: &Hls) {
+fn say_goodbye(restart: &Restart, hls: &Hls, events: &Events) {
+    tracing::info!("stopping");
+    events.tell(What::ProgramEnding);
     if restart.is_under_way() {
         hls.move_on();
     } else {
@@ -269,20 +269,23 @@ fn begin(program: &Program, live: &Live, services: &Services, exports: Arc<Expor
     services.streams.set(&settings.stream);
     services.forwards.set(&settings.stream);
     services.recordings.set(&settings.record, &settings.stream);
-    recording::open_what_is_there(program, &services.recordings, exports);
+    services.motion.set(&settings.motion, &settings.stream);
+    recording::open_what_is_there(program, &services.recordings);
 }
 
 /// Ends everything. Tasks that a signal has told to end are waited for; without one they are broken off.
 async fn end(
     hub: &Hub,
     events: &Events,
-    recordings: &Recordings,
+    services: &Services,
     cameras: Cameras,
     tasks: impl IntoIterator<Item = JoinHandle<()>>,
     told: bool,
 ) {
+    // Before the index is closed.
+    services.motion.end().await;
     // Before their streams end.
-    recordings.end_files().await;
+    services.recordings.end_files().await;
     let ending = async {
         // First, or they would find their streams ended.
         cameras.stop();
@@ -298,7 +301,7 @@ async fn end(
             let _ = task.await;
         }
     };
-    tokio::join!(recordings.close(RECORDED_WITHIN), ending);
+    tokio::join!(services.recordings.close(RECORDED_WITHIN), ending);
 }
 
 /// Tells people about the cameras as soon as they are there, and keeps them informed until the program ends.
@@ -307,7 +310,7 @@ async fn watch_cameras(
     ports: Ports,
     auth: &Auth,
     hub: &Hub,
-    sockets_of_status: &socket::Server,
+    services: &Services,
     cameras: &mut Cameras,
 ) -> Result<(), Error> {
     let started = cameras.started().await;
@@ -316,7 +319,8 @@ async fn watch_cameras(
         error,
     })?;
     let rate = program.loaded.settings.status.rate;
-    let telling = sockets_of_status.report(&running, hub.clone(), rate);
+    services.motion.cameras(&running);
+    let telling = services.status.report(&running, hub.clone(), rate);
     let showing = show_cameras(program, ports, auth, hub, &running);
     tokio::join!(telling, showing);
     Ok(())

@@ -1,10 +1,10 @@
-//! Recording as the program does it: where to, and what it asks of the machine.
+//! Recording as the program does it: where to, what it asks of the machine, and what says that something moves.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::export::Exports;
+use crate::motion::{self, Detector};
 use crate::record::recorder::{self, Recorder};
 use crate::record::service::{self, Recordings};
 use crate::record::{FOLDER, INDEX};
@@ -54,16 +54,24 @@ pub(super) fn recordings(
     (recordings, exports)
 }
 
-/// What is made of recordings to be kept.
-fn exports(program: &Program, streams: &Arc<Supervisor>, recordings: &Arc<Recordings>) -> Arc<Exports> {
-    let recordings = Arc::clone(recordings);
-    let events = Arc::clone(streams.events());
-    let clock = Arc::clone(&program.clock);
-    Exports::new(move || recordings.recorder(), events, clock, crate::clock::zone)
+/// What looks for motion.
+pub(super) fn motion(
+    program: &Program,
+    streams: &Supervisor,
+    recordings: &Arc<Recordings>,
+    shutdown: &Shutdown,
+) -> Arc<Detector> {
+    let world = motion::World {
+        hub: streams.hub().clone(),
+        recordings: Arc::clone(recordings),
+        events: Arc::clone(streams.events()),
+        clock: Arc::clone(&program.clock),
+    };
+    Detector::new(world, shutdown.clone())
 }
 
-/// What was recorded once can be played, whether anything is recorded now or not; and exports that were not finished go on.
-pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>, exports: Arc<Exports>) {
+/// What was recorded once can be played, whether anything is recorded now or not.
+pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>) {
     let folder = state::default_place(&state_place(program), &program.environment);
     let index = folder.map(|folder: PathBuf| folder.join(INDEX));
     if index.is_ok_and(|index| index.exists()) {

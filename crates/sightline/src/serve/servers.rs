@@ -8,10 +8,12 @@ use std::sync::Arc;
 use crate::auth::Auth;
 use crate::config::live::Live;
 use crate::forward::Forwarder;
+use crate::motion::Detector;
 use crate::net::Gate;
 use crate::record::export::Exports;
 use crate::record::library::Library;
 use crate::record::service::Recordings;
+use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::tls::Certificates;
 use crate::webhooks::Webhooks;
@@ -19,7 +21,7 @@ use crate::{http, random, rtsp, status, webrtc};
 
 use super::follow::{Limits, Services};
 use super::sockets::{Ports, Sockets};
-use super::{Error, Program, urls};
+use super::{Error, Program, recording, urls};
 
 /// What they are made of.
 pub(super) struct Making<'a> {
@@ -28,7 +30,7 @@ pub(super) struct Making<'a> {
     pub(super) forwards: &'a Arc<Forwarder>,
     pub(super) webhooks: &'a Arc<Webhooks>,
     pub(super) recordings: &'a Arc<Recordings>,
-    pub(super) exports: &'a Arc<Exports>,
+    pub(super) shutdown: &'a Shutdown,
     pub(super) auth: &'a Arc<Auth>,
     pub(super) certificates: &'a Arc<Certificates>,
     pub(super) live: &'a Arc<Live>,
@@ -73,9 +75,11 @@ impl Making<'_> {
         let clients = self.program.loaded.settings.limits.status_clients;
         let status = status::Server::new(clients, Arc::clone(clock));
         status.record_with(Arc::clone(self.recordings));
+        let motion = recording::motion(self.program, self.streams, self.recordings, self.shutdown);
+        status.tell_motion(Arc::clone(&motion));
         let http = http::Server::new(
             sockets.http,
-            self.http_settings(rtsp_port, &status),
+            self.http_settings(rtsp_port, &status, &motion),
             Arc::clone(self.streams),
             Arc::clone(self.auth),
             Arc::clone(&webrtc),
@@ -95,6 +99,7 @@ impl Making<'_> {
             forwards: Arc::clone(self.forwards),
             webhooks: Arc::clone(self.webhooks),
             recordings: Arc::clone(self.recordings),
+            motion,
             webrtc,
             limits: self.limits,
         };
@@ -124,7 +129,7 @@ impl Making<'_> {
         }
     }
 
-    fn http_settings(&self, rtsp_port: u16, status: &Arc<status::Server>) -> http::Settings {
+    fn http_settings(&self, rtsp_port: u16, status: &Arc<status::Server>, motion: &Arc<Detector>) -> http::Settings {
         http::Settings {
             connections: self.limits.http.clone(),
             patience: http::Patience::default(),
@@ -136,6 +141,7 @@ impl Making<'_> {
             forwards: Arc::clone(self.forwards),
             webhooks: Arc::clone(self.webhooks),
             recordings: Arc::clone(self.recordings),
+            motion: Arc::clone(motion),
             live: Arc::clone(self.live),
             gate: self.gate.clone(),
             library: {

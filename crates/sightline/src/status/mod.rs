@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::auth::{Action, Object, Principal, may};
 use crate::camera::Camera;
+use crate::motion::Detector;
 use crate::record::service::{Recordings, Refused};
 use crate::shutdown::Shutdown;
 pub(crate) use socket::{Patience, serve};
@@ -39,6 +40,8 @@ pub struct Server {
     patience: Patience,
     /// What records; nothing before it is said.
     recordings: OnceLock<Arc<Recordings>>,
+    /// Who is told what publishers say of motion; nobody before it is said.
+    motion: OnceLock<Arc<Detector>>,
 }
 
 /// How sockets learn that it is over, and how it is known that they have.
@@ -68,6 +71,12 @@ impl Server {
         let _ = self.recordings.set(recordings);
     }
 
+    /// Says who is told what publishers say of motion.
+    pub fn tell_motion(&self, motion: Arc<Detector>) {
+        // It is said once.
+        let _ = self.motion.set(motion);
+    }
+
     /// So many clients from now on. Those that are there stay.
     pub fn set_clients(&self, clients: usize) {
         self.room().set_clients(clients);
@@ -82,6 +91,7 @@ impl Server {
             stop: Mutex::default(),
             patience,
             recordings: OnceLock::new(),
+            motion: OnceLock::new(),
         })
     }
 
@@ -171,6 +181,15 @@ impl Server {
                 // A source on demand takes a while to begin.
                 tokio::spawn(Arc::clone(self).record(asker, camera, wish));
             }
+            Effect::Motion {
+                camera,
+                is_moving,
+                intensity,
+            } => {
+                if let Some(motion) = self.motion.get() {
+                    motion.told(&camera, is_moving, intensity);
+                }
+            }
         }
     }
 
@@ -237,7 +256,10 @@ pub(crate) struct Joined {
 
 impl Joined {
     fn said_binary(&self, bytes: &[u8]) {
-        self.server.room().said_binary(self.id, bytes, self.server.clock.now());
+        let effect = self.server.room().said_binary(self.id, bytes, self.server.clock.now());
+        if let Some(effect) = effect {
+            self.server.perform(effect);
+        }
         self.server.sooner.notify_one();
     }
 

@@ -41,6 +41,8 @@ struct Watched {
 struct State {
     connected: bool,
     error: String,
+    /// Something moves; `None`: nobody looks.
+    is_moving: Option<bool>,
 }
 
 impl Reporter {
@@ -117,7 +119,12 @@ fn state(camera: &Camera) -> State {
         Some(camera::Status::Slate { error, .. }) => (false, error.to_string()),
         Some(camera::Status::Ended { why }) => (false, why),
     };
-    State { connected, error }
+    let is_moving = camera.motion().map(|now| now.is_moving);
+    State {
+        connected,
+        error,
+        is_moving,
+    }
 }
 
 fn status(camera: &Camera, state: &State, hub: &Hub, figures: &Figures, now: Instant) -> CameraStatus {
@@ -133,6 +140,7 @@ fn status(camera: &Camera, state: &State, hub: &Hub, figures: &Figures, now: Ins
     let pixels = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
     let mib = |bytes: u64| i64::try_from(bytes >> 20).unwrap_or(i64::MAX);
     let memory = figures.memory;
+    let motion = camera.motion();
     let percent = memory.map(|memory| 100.0 * memory.used_bytes as f64 / memory.total_bytes.max(1) as f64);
     CameraStatus {
         is_connected: state.connected,
@@ -151,8 +159,8 @@ fn status(camera: &Camera, state: &State, hub: &Hub, figures: &Figures, now: Ins
         height: size.map_or(0, |(_, height)| pixels(height)),
         error_message: state.error.clone(),
         capture_time_us: newest.map_or(0, |newest| newest.frame.capture.at.unix_micros()),
-        // Nothing here watches for motion yet.
-        ..CameraStatus::default()
+        motion_detected: motion.map(|now| now.is_moving),
+        motion_intensity: motion.map_or(0.0, |now| f32::from(now.intensity_permille) / 1_000.0),
     }
 }
 

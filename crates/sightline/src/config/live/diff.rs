@@ -34,7 +34,7 @@ impl Takes {
             ("stream", "run_on_start" | "run_on_start_restart") => Self::Now,
             ("stream" | "server", key) if key.starts_with("run_on_") => Self::NextSession,
             ("record", "path" | "sync_interval") => Self::Restart,
-            ("auth" | "user" | "stream" | "webhook" | "record", _)
+            ("auth" | "user" | "stream" | "webhook" | "record" | "motion", _)
             | ("log", "level")
             | (
                 "limits",
@@ -215,6 +215,8 @@ mod tests {
         assert_eq!(takes("webhook.alerts.url"), Takes::Now);
         assert_eq!(takes("record.mode"), Takes::Now);
         assert_eq!(takes("stream.door.record.keep"), Takes::Now);
+        assert_eq!(takes("motion.enabled"), Takes::Now);
+        assert_eq!(takes("stream.door.motion.mask"), Takes::Now);
         assert_eq!(takes("record.path"), Takes::Restart);
         assert_eq!(takes("limits.viewers"), Takes::NextSession);
         assert_eq!(takes("limits.http_connections"), Takes::Now);

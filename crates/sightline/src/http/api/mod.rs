@@ -8,6 +8,7 @@
 mod config;
 mod events;
 mod forwards;
+mod motion;
 mod recording;
 mod sessions;
 mod sources;
@@ -59,6 +60,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: forwards::list,
         },
         about: Some(&forwards::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/motion",
+        target: Target::Program {
+            action: Action::View,
+            handler: motion::list,
+        },
+        about: Some(&motion::LIST),
     },
     Route {
         verb: Verb::Get,

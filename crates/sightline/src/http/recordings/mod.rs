@@ -11,6 +11,7 @@ mod exports;
 mod list;
 mod media;
 mod mediamtx;
+mod motion;
 
 use std::fmt;
 use std::ops::Range;
@@ -106,6 +107,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: media::playlist,
         },
         about: Some(&media::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/recordings/{name}/motion",
+        target: Target::Stream {
+            action: Action::View,
+            handler: motion::intensity,
+        },
+        about: Some(&motion::INTENSITY),
     },
     Route {
         verb: Verb::Get,

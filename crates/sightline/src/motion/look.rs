@@ -1,0 +1,163 @@
+//! From the frames of a stream to what moves in them.
+//!
+//! Belongs here: which frames are decoded and which pictures looked at, what is left out when it takes too long. Does not belong here: decoding
+//! ([`device::decode`]), what motion is ([`device::motion`]), on which thread it happens ([`super::pool`]).
+
+use std::time::{Duration, Instant};
+
+use device::decode::Decoder;
+use device::motion::{self, Event, Motion, Seen, Shrinker};
+use media::{Clock, Format, Frame, MediaTime, TrackIndex, WallTime};
+
+use crate::config::motion::Mode;
+
+/// Frames that were published longer ago than this when their turn comes are not decoded: whoever looks is behind, and goes on at a keyframe.
+pub const LATE: Duration = Duration::from_secs(2);
+/// Pictures that no other is decoded from are left out where one was decoded so shortly before.
+const OFTEN_MICROS: i64 = 190_000;
+
+/// What became of the frames of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Pictures that were looked at.
+    pub looks: u64,
+    /// Frames that were decoded for them.
+    pub decoded: u64,
+    /// Frames that could not be.
+    pub failures: u64,
+    /// Frames that were left out since others before them took too long: fewer pictures are looked at than were to be.
+    pub late: u64,
+}
+
+/// Looks at one stream.
+pub struct Looker {
+    mode: Mode,
+    motion: Motion,
+    shrinker: Shrinker,
+    decoder: Decoder,
+    /// Its pictures; the first track that has some.
+    track: Option<TrackIndex>,
+    /// Nothing is decoded until the next keyframe, …
+    waits: bool,
+    /// … since it took too long.
+    is_late: bool,
+    decoded_at: Option<MediaTime>,
+    last: Option<(MediaTime, WallTime)>,
+    counts: Counts,
+}
+
+impl Looker {
+    /// Has seen nothing yet.
+    pub fn new(mode: Mode, settings: motion::Settings) -> Self {
+        Self {
+            mode,
+            motion: Motion::new(settings),
+            shrinker: Shrinker::default(),
+            decoder: Decoder::new(),
+            track: None,
+            waits: true,
+            is_late: false,
+            decoded_at: None,
+            last: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes the next frames of the stream, in decoding order, each with when it was published, and says what was seen.
+    pub fn look<'a>(&mut self, frames: impl IntoIterator<Item = (&'a Frame, Instant)>, clock: &dyn Clock) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        for (frame, published) in frames {
+            if !matches!(&*frame.format, Format::H264(_)) || *self.track.get_or_insert(frame.track) != frame.track {
+                continue;
+            }
+            if self.is_wanted(frame, published, clock) {
+                self.decode(frame, clock.wall_at(published), &mut seen);
+            }
+        }
+        seen
+    }
+
+    /// Frames are missing in front of the next: nothing is decoded until a keyframe.
+    pub fn skip(&mut self, frames: u64) {
+        self.counts.late = self.counts.late.saturating_add(frames);
+        self.wait();
+        self.is_late = true;
+    }
+
+    /// There are no more frames for now: what moves has ended.
+    pub fn interrupt(&mut self) -> Option<Seen> {
+        self.wait();
+        self.track = None;
+        let (at, wall) = self.last.take()?;
+        let mut events = Vec::new();
+        self.motion.interrupt(&mut events);
+        let now = self.motion.now();
+        Some(Seen { events, now, at, wall })
+    }
+
+    /// Since the beginning.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn wait(&mut self) {
+        self.decoder.discontinuity();
+        self.waits = true;
+    }
+
+    fn is_wanted(&mut self, frame: &Frame, published: Instant, clock: &dyn Clock) -> bool {
+        let thrifty = self.mode == Mode::Thrifty;
+        if frame.keyframe {
+            (self.waits, self.is_late) = (false, false);
+            // Streams of keyframes alone.
+            return !thrifty || self.motion.wants(frame.time);
+        }
+        if thrifty {
+            return false;
+        }
+        if !self.waits && clock.now().saturating_duration_since(published) > LATE {
+            self.wait();
+            self.is_late = true;
+        }
+        if self.waits {
+            self.counts.late += u64::from(self.is_late);
+            return false;
+        }
+        let is_soon = |before: MediaTime| frame.time.micros_since(before).abs() < OFTEN_MICROS;
+        !(self.decoded_at.is_some_and(is_soon) && frame.is_disposable())
+    }
+
+    fn decode(&mut self, frame: &Frame, wall: WallTime, seen: &mut Vec<Seen>) {
+        match self.decoder.decode(frame) {
+            Ok(()) => self.counts.decoded += 1,
+            Err(error) => {
+                tracing::debug!(%error, "no motion is seen in a picture");
+                self.counts.failures += 1;
+                self.waits = true;
+                return;
+            }
+        }
+        self.decoded_at = Some(frame.time);
+        if self.mode == Mode::Thrifty {
+            // What would come in between is not decoded.
+            self.decoder.flush();
+        }
+        while let Some(decoded) = self.decoder.next() {
+            let at = decoded.time;
+            if !self.motion.wants(at) {
+                continue;
+            }
+            let wall = wall.offset_micros(at.micros_since(frame.time));
+            let grey = self.shrinker.shrink(&decoded.picture);
+            let mut events: Vec<Event> = Vec::new();
+            self.motion.look(&grey, at, &mut events);
+            self.counts.looks += 1;
+            self.last = Some((at, wall));
+            let now = self.motion.now();
+            seen.push(Seen { events, now, at, wall });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

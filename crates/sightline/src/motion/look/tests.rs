@@ -1,0 +1,173 @@
+//! Made pictures, encoded and decoded again.
+
+use std::sync::{Arc, Mutex};
+
+use device::encode::{self, Encoder as _, OpenH264};
+use device::picture::{FrameRate, Picture};
+use device::source::Taken;
+use media::annexb::{self, ByteStream, Ending};
+use media::h264::{self, AccessUnits};
+use media::{Capture, CaptureSource, Timescale};
+use testkit::clock::SimClock;
+
+use super::*;
+
+const SIZE: (u32, u32) = (320, 240);
+const PICTURES: u32 = 10;
+const SECONDS: u32 = 24;
+/// A box passes from left to right meanwhile: pictures.
+const MOVES: std::ops::Range<u32> = 120..160;
+
+/// A grey wall with some noise, and what passes in front of it.
+fn picture(number: u32) -> Picture {
+    let mut picture = Picture::black(SIZE.0, SIZE.1).unwrap();
+    let [luma, ..] = picture.planes_mut();
+    let mut bits = u64::from(number) + 1;
+    for pixel in luma.iter_mut() {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *pixel = 96 + (bits >> 61) as u8;
+    }
+    if MOVES.contains(&number) {
+        let left = ((number - MOVES.start) * 6) as usize;
+        for row in luma.chunks_mut(SIZE.0 as usize).skip(90).take(70) {
+            row[left..left + 40].fill(200);
+        }
+    }
+    picture
+}
+
+/// All of it, with a keyframe a second.
+fn frames(clock: &SimClock) -> Vec<Frame> {
+    let stream = Arc::new(Mutex::new(Vec::new()));
+    let to = Arc::clone(&stream);
+    let output = move |unit: encode::AccessUnit<'_>| {
+        let mut stream = to.lock().unwrap();
+        unit.nals.iter().for_each(|nal| annexb::push_annex_b(nal, &mut stream));
+    };
+    let settings = encode::Settings {
+        width: SIZE.0,
+        height: SIZE.1,
+        fps: FrameRate::whole(PICTURES),
+        gop_frames: PICTURES,
+        ..encode::Settings::default()
+    };
+    let mut encoder = OpenH264::new(settings, Box::new(output)).unwrap();
+    for number in 0..PICTURES * SECONDS {
+        let (at, source) = (clock.now(), CaptureSource::Camera);
+        encoder.encode(&picture(number), Taken { at, source }).unwrap();
+    }
+    drop(encoder);
+    let mut units = Vec::new();
+    let mut reader = ByteStream::new(AccessUnits::new(h264::Format::default(), Ending::NextUnit));
+    reader.push(&stream.lock().unwrap(), |unit| units.push(unit));
+    reader.paused(|unit| units.push(unit));
+    let frame = |(number, unit): (i64, annexb::AccessUnit)| Frame {
+        track: TrackIndex(0),
+        time: MediaTime::new(number * 90_000 / i64::from(PICTURES), Timescale::VIDEO),
+        capture: Capture {
+            at: clock.wall(),
+            source: CaptureSource::Arrival,
+        },
+        keyframe: unit.keyframe,
+        format: unit.format,
+        data: unit.data,
+    };
+    (0..).zip(units).map(frame).collect()
+}
+
+/// Looks at frames as they come, and says how often something began and ended, and where the last was.
+fn watch(looker: &mut Looker, frames: &[Frame], clock: &SimClock) -> Vec<(WallTime, Event)> {
+    let mut told = Vec::new();
+    let mut note = |seen: Seen| {
+        for event in &seen.events {
+            let (Event::Began { at, .. } | Event::Second { at, .. } | Event::Ended { at, .. }) = event;
+            told.push((seen.wall_of(*at), event.clone()));
+        }
+    };
+    for frame in frames {
+        clock.advance_ms(1_000 / u64::from(PICTURES));
+        looker
+            .look([(frame, clock.now())], clock)
+            .into_iter()
+            .for_each(&mut note);
+    }
+    looker.interrupt().into_iter().for_each(&mut note);
+    told
+}
+
+#[test]
+fn what_moves_is_seen_when_it_does() {
+    let clock = SimClock::new();
+    let frames = frames(&clock);
+    for (mode, decoded, looks) in [(Mode::Full, 240, 120), (Mode::Thrifty, 24, 24)] {
+        let mut looker = Looker::new(mode, motion::Settings::default());
+        let begun = clock.wall();
+        let told = watch(&mut looker, &frames, &clock);
+        let counts = looker.counts();
+        assert_eq!((counts.decoded, counts.failures, counts.late), (decoded, 0, 0));
+        assert!(counts.looks.abs_diff(looks) <= 1, "{counts:?}");
+        let of = |is: fn(&Event) -> bool| -> Vec<f64> {
+            let found = told.iter().filter(|(_, event)| is(event));
+            found.map(|(at, _)| at.micros_since(begun) as f64 / 1e6).collect()
+        };
+        let began = of(|event| matches!(event, Event::Began { .. }));
+        let ended = of(|event| matches!(event, Event::Ended { .. }));
+        let ([began], [ended]) = (&began[..], &ended[..]) else {
+            panic!("{mode}: {told:?}")
+        };
+        assert!(
+            (11.5..14.5).contains(began) && (14.5..17.5).contains(ended),
+            "{mode}: {began} to {ended}"
+        );
+    }
+}
+
+#[test]
+fn who_is_behind_goes_on_at_a_keyframe_and_says_so() {
+    let clock = SimClock::new();
+    let frames = frames(&clock);
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default());
+    watch(&mut looker, &frames[..15], &clock);
+    assert_eq!(looker.counts().decoded, 15);
+    // Published long ago: what is no keyframe is left out, also what follows it and is on time.
+    let long_ago = clock.now();
+    clock.advance(LATE + Duration::from_millis(1));
+    looker.look(frames[15..18].iter().map(|frame| (frame, long_ago)), &clock);
+    looker.look([(&frames[18], clock.now())], &clock);
+    assert_eq!(
+        (looker.counts().decoded, looker.counts().late),
+        (15, 0),
+        "it had been interrupted"
+    );
+    looker.look([(&frames[20], clock.now()), (&frames[21], clock.now())], &clock);
+    assert_eq!(looker.counts().decoded, 17);
+    looker.look([(&frames[22], long_ago), (&frames[23], clock.now())], &clock);
+    assert_eq!((looker.counts().decoded, looker.counts().late), (17, 2));
+    // What the hub left out counts as well.
+    looker.look([(&frames[30], clock.now())], &clock);
+    looker.skip(5);
+    looker.look([(&frames[36], clock.now()), (&frames[40], clock.now())], &clock);
+    assert_eq!((looker.counts().decoded, looker.counts().late), (19, 8));
+}
+
+#[test]
+fn damage_is_not_being_late() {
+    let clock = SimClock::new();
+    let mut frames = frames(&clock);
+    let whole = frames[5].data.clone();
+    // The length of its unit is more than there is of it.
+    frames[5].data = whole.slice(..whole.len() / 2);
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default());
+    watch(&mut looker, &frames[..30], &clock);
+    let counts = looker.counts();
+    assert_eq!(counts.late, 0);
+    assert!(
+        counts.decoded >= 25 && counts.decoded + counts.failures <= 30,
+        "{counts:?}"
+    );
+    // Sound and what is not H.264 are passed over.
+    let mut other = frames[40].clone();
+    other.track = TrackIndex(1);
+    looker.look([(&frames[30], clock.now()), (&other, clock.now())], &clock);
+    assert_eq!(looker.counts().decoded, counts.decoded + 1);
+}

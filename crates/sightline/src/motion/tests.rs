@@ -1,0 +1,156 @@
+//! Streams of a hub whose publishers say what moves in front of them.
+
+use media::hub::{Limits, Publisher};
+use testkit::publishing::publish;
+use testkit::stream::{Settings as Pattern, Video};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::events::{Heard, Listener, What};
+use crate::record::service;
+use crate::shutdown::{self, Trigger};
+use crate::source::Supervisor;
+
+struct Stage {
+    detector: Arc<Detector>,
+    hub: Hub,
+    listener: Listener,
+    _trigger: Trigger,
+}
+
+impl Stage {
+    fn new(toml: &str) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let hub = Hub::new(Limits::default());
+        let streams = Supervisor::without_sources(&hub, &clock);
+        let events = Arc::clone(streams.events());
+        let listener = events.listen(None);
+        let (trigger, stop) = shutdown::channel();
+        let world = service::World {
+            hub: hub.clone(),
+            streams,
+            events: Arc::clone(&events),
+            clock: Arc::clone(&clock),
+            zone: || jiff::tz::TimeZone::UTC,
+        };
+        let start = || Err("nothing is recorded here".to_owned());
+        let world = World {
+            hub: hub.clone(),
+            recordings: Recordings::new(world, Arc::new(start), stop.clone()),
+            events,
+            clock,
+        };
+        let detector = Detector::new(world, stop);
+        let settings: settings::Settings = toml::from_str(toml).unwrap();
+        detector.set(&settings.motion, &settings.stream);
+        tokio::spawn(Arc::clone(&detector).run());
+        Self {
+            detector,
+            hub,
+            listener,
+            _trigger: trigger,
+        }
+    }
+
+    fn publish(&self, stream: &str) -> Publisher {
+        let mut video = Video::new(Pattern::default());
+        let mut publisher = publish(&self.hub, &name(stream), vec![video.track()], &SystemClock);
+        let frame = video.next_frame(SystemClock.wall());
+        publisher.publish(frame, SystemClock.now()).unwrap();
+        publisher
+    }
+
+    /// The next that is told of motion.
+    async fn hears(&mut self) -> (String, Option<bool>) {
+        loop {
+            let heard = tokio::time::timeout(Duration::from_secs(20), self.listener.next()).await;
+            let Heard::Event(event) = heard.expect("motion is told") else {
+                panic!("events are kept")
+            };
+            if let What::Motion(motion) = &event.what {
+                assert_eq!((motion.by, motion.area), ("publisher", None));
+                return (event.what.kind().to_string(), motion.ended.map(|at| at >= motion.began));
+            }
+        }
+    }
+}
+
+fn name(stream: &str) -> StreamName {
+    stream.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_publisher_says_of_its_camera_is_told() {
+    let mut stage = Stage::new("[stream.yard.motion]\nenabled = false\n");
+    let _publishers = [stage.publish("door"), stage.publish("yard")];
+    let (door, yard) = (name("door"), name("yard"));
+    // Streams that are not there, and those of which nobody wants to hear.
+    stage.detector.told(&name("cellar"), true, 1.0);
+    stage.detector.told(&yard, true, 1.0);
+    stage.detector.told(&door, false, 0.0);
+    stage.detector.told(&door, true, f32::NAN);
+    stage.detector.told(&door, true, 0.25);
+    assert_eq!(stage.hears().await, ("motion.began".to_owned(), None));
+    let report = stage.detector.report(&door).unwrap();
+    assert_eq!((report.by, report.state), (Some(By::Publisher), State::Looking));
+    assert!(report.now.is_moving);
+    stage.detector.told(&door, false, 0.0);
+    assert_eq!(stage.hears().await, ("motion.ended".to_owned(), Some(true)));
+    assert!(stage.detector.report(&yard).is_none() && stage.detector.reports().len() == 1);
+    // One that says nothing any more has ended it, too.
+    stage.detector.told(&door, true, 0.5);
+    assert_eq!(stage.hears().await.0, "motion.began");
+    assert_eq!(stage.hears().await, ("motion.ended".to_owned(), Some(true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn motion_that_goes_on_has_ended_with_the_program() {
+    let mut stage = Stage::new("");
+    let _publisher = stage.publish("door");
+    stage.detector.told(&name("door"), true, 0.5);
+    assert_eq!(stage.hears().await.0, "motion.began");
+    stage.detector.end().await;
+    assert_eq!(stage.hears().await.0, "motion.ended");
+    stage.detector.told(&name("door"), true, 0.5);
+    assert!(stage.detector.reports().is_empty());
+}
+
+/// What cannot be decoded is no reason to end: it is looked at again at its next keyframe.
+#[tokio::test(flavor = "multi_thread")]
+async fn noise_is_looked_at_and_nothing_is_seen() {
+    let stage = Stage::new("[motion]\nenabled = true\n");
+    let _publisher = stage.publish("door");
+    let begun = SystemClock.now();
+    loop {
+        let report = stage.detector.report(&name("door"));
+        if report.is_some_and(|report| report.counts.failures + report.counts.decoded > 0) {
+            break;
+        }
+        assert!(SystemClock.now() - begun < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!stage.detector.report(&name("door")).unwrap().now.is_moving);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_streams_are_decoded_than_may_be() {
+    let stage = Stage::new("[motion]\nenabled = true\n");
+    let _publishers: Vec<Publisher> = (0..MAX_DECODED + 2)
+        .map(|number| stage.publish(&format!("door{number}")))
+        .collect();
+    let begun = SystemClock.now();
+    loop {
+        let reports = stage.detector.reports();
+        let decoded = reports.iter().filter(|report| report.by == Some(By::Server)).count();
+        let unable = reports.iter().filter(|report| report.state == State::Unable).count();
+        assert!(decoded <= MAX_DECODED);
+        if (decoded, unable) == (MAX_DECODED, 2) {
+            break;
+        }
+        assert!(
+            SystemClock.now() - begun < Duration::from_secs(20),
+            "{decoded} and {unable}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
