@@ -14,8 +14,6 @@ use protocol::rtsp::url::{InvalidUrl, Url};
 use super::authority::{Directory, Domain};
 use super::destination::ForwardUrl;
 use super::hook::Hook;
-use super::motion::{self, Share};
-use super::record::FreeSpace;
 use super::seconds::{Seconds, SegmentTime};
 use super::socket_url::SocketUrl;
 use super::stream_key::StreamKey;
@@ -554,9 +552,9 @@ text_settings! {
     HookUrl as "webhook URL" [] "a URL such as \"https://example.com/hooks/camera\"";
     Mode as "mode of recording" [] "a mode of recording such as \"continuous\"";
     Times as "time of the week" [] "times of the week such as \"mon-fri 08:00-18:00\"";
-    motion::Mode as "mode of motion" [] "a mode of motion such as \"full\"";
-    Share as "part of a picture" [] "a part of a picture such as \"0.2%\"";
-    FreeSpace as "part of a disk" [] "a part of the disk such as \"5%\"";
+    super::motion::Mode as "mode of motion" [] "a mode of motion such as \"full\"";
+    super::motion::Share as "part of a picture" [] "a part of a picture such as \"0.2%\"";
+    super::record::FreeSpace as "part of a disk" [] "a part of the disk such as \"5%\"";
     EventWord as "event" [] "a kind of event such as \"stream.available\"";
 }
 
