@@ -9,6 +9,7 @@
 pub mod camera;
 pub mod decode;
 pub mod encode;
+pub mod jpeg;
 pub mod last_words;
 pub mod motion;
 pub mod overlay;

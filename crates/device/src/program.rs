@@ -4,7 +4,7 @@
 //! long it is waited for, which are its owner's to decide; the sources of cameras, which wait on threads of theirs (`source::child`).
 
 use std::io;
-use std::process::{ChildStderr, ChildStdout, Command, ExitStatus};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 
 /// A running program. Dropping it kills all that is in its process group.
 ///
@@ -38,7 +38,7 @@ mod unix {
 
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-    use super::{Ask, ChildStderr, ChildStdout, Command, ExitStatus, Program, io};
+    use super::{Ask, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Program, io};
 
     impl Program {
         /// Starts it, without input, its messages for us.
@@ -46,7 +46,21 @@ mod unix {
         /// # Errors
         /// When there is no such program, or it may not be started.
         pub fn start(mut command: Command) -> io::Result<Self> {
-            command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+            command.stdin(Stdio::null());
+            Self::spawn(command)
+        }
+
+        /// Starts it, its input and its messages for us.
+        ///
+        /// # Errors
+        /// When there is no such program, or it may not be started.
+        pub fn start_with_input(mut command: Command) -> io::Result<Self> {
+            command.stdin(Stdio::piped());
+            Self::spawn(command)
+        }
+
+        fn spawn(mut command: Command) -> io::Result<Self> {
+            command.stderr(Stdio::piped()).process_group(0);
             #[cfg(target_os = "linux")]
             {
                 let us = rustix::process::getpid();
@@ -63,6 +77,11 @@ mod unix {
             }
             let process = command.spawn()?;
             Ok(Self { process, status: None })
+        }
+
+        /// Its standard input, if it was started with one and that was not taken yet.
+        pub fn take_input(&mut self) -> Option<ChildStdin> {
+            self.process.stdin.take()
         }
 
         /// Its standard output, if that was piped and not taken yet.
@@ -123,6 +142,16 @@ impl Program {
             io::ErrorKind::Unsupported,
             "programs as sources exist on Unix only",
         ))
+    }
+
+    /// Always an error.
+    pub fn start_with_input(command: Command) -> io::Result<Self> {
+        Self::start(command)
+    }
+
+    /// Cannot be called.
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
+        match self.never {}
     }
 
     /// Cannot be called.

@@ -1,15 +1,17 @@
-//! From H.264 back to pictures, for those who look: the receiver's window, snapshots, motion, tests.
+//! From H.264 back to pictures, for those who look: the receiver's window, snapshots, motion, tests. Of H.265 single keyframes, by FFmpeg.
 //!
-//! Belongs here: the [`Decoder`] that never trusts a stream, output in the order of presentation, starting again after errors.
+//! Belongs here: the [`Decoder`] that never trusts a stream, output in the order of presentation, starting again after errors; one [`keyframe`] alone.
 //! Does not belong here: the third-party decoder (`rusty`, behind this), drawing into what comes out ([`crate::overlay`]),
 //! pacing.
 //!
 //! Streams come from strangers. Sizes are checked before memory is taken, and a panic of the third-party decoder ends its state,
 //! not ours: that decoder is safe Rust throughout, so that a panic is the worst that can come of it.
 
+mod child;
 mod pixels;
 mod reorder;
 mod rusty;
+mod still;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use media::{Capture, Format, Frame, MediaTime, annexb};
 pub use self::pixels::to_bgra;
 use self::reorder::Reorder;
 use self::rusty::Rusty;
+pub use self::still::{StillError, keyframe};
 
 use crate::picture::Picture;
 

@@ -14,7 +14,7 @@ pub mod file;
     not(target_os = "linux"),
     expect(dead_code, reason = "only the kernel's cameras send it")
 )]
-mod jpeg;
+pub(crate) mod jpeg;
 pub mod libcamera;
 mod pixels;
 mod probe;
