@@ -41,6 +41,7 @@ pub mod shutdown;
 pub mod source;
 pub mod state;
 pub mod status;
+pub mod stills;
 pub mod tls;
 pub mod top;
 pub mod trust;
