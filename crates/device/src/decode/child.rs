@@ -18,11 +18,17 @@ use crate::program::Program;
 #[derive(Debug)]
 pub(super) struct Failed(pub(super) String);
 
-/// The first picture of a stream of that format (as FFmpeg calls it) in Annex B, of that size.
-pub(super) fn picture(ffmpeg: &Path, format: &str, stream: &[u8], size: (u32, u32)) -> Result<Picture, Failed> {
+/// The picture behind so many of a stream of that format (as FFmpeg calls it) in Annex B, of that size.
+pub(super) fn picture(
+    ffmpeg: &Path,
+    format: &str,
+    stream: &[u8],
+    size: (u32, u32),
+    behind: usize,
+) -> Result<Picture, Failed> {
     let mut picture = Picture::black(size.0, size.1).ok_or_else(|| Failed("not a size of a picture".to_owned()))?;
     let mut command = Command::new(ffmpeg);
-    command.args(arguments(format, size)).stdout(Stdio::piped());
+    command.args(arguments(format, size, behind)).stdout(Stdio::piped());
     let raw = run(command, stream, picture.as_bytes().len())?;
     let mut rest = &raw[..];
     for plane in picture.planes_mut() {
@@ -36,8 +42,9 @@ pub(super) fn picture(ffmpeg: &Path, format: &str, stream: &[u8], size: (u32, u3
 }
 
 /// Its output is what a [`Picture`] is, whatever depth, sampling, range and colours the stream has.
-fn arguments(format: &str, (width, height): (u32, u32)) -> Vec<OsString> {
-    let scale = format!("scale={width}:{height}:flags=area:out_color_matrix=bt601:out_range=tv");
+fn arguments(format: &str, (width, height): (u32, u32), behind: usize) -> Vec<OsString> {
+    let scale =
+        format!("select=gte(n\\,{behind}),scale={width}:{height}:flags=area:out_color_matrix=bt601:out_range=tv");
     // One thread: a frame alone is not decoded sooner by more, and this is to be out of the way of those who watch.
     let words = [
         "-hide_banner",

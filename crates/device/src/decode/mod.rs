@@ -22,7 +22,7 @@ use media::{Capture, Format, Frame, MediaTime, annexb};
 pub use self::pixels::to_bgra;
 use self::reorder::Reorder;
 use self::rusty::Rusty;
-pub use self::still::{StillError, keyframe};
+pub use self::still::{StillError, keyframe, shown};
 
 use crate::picture::Picture;
 

@@ -50,17 +50,22 @@ fn coded(codec: &str, size: &str, options: &str) -> (Vec<Frame>, Vec<u8>) {
     let expected = ffmpeg(&format!(
         "-f {format} -i {file} -frames:v 1 -pix_fmt yuv420p -f rawvideo -"
     ));
-    let (stream, mut units) = (std::fs::read(file).unwrap(), Vec::new());
+    let stream = std::fs::read(file).unwrap();
+    (units(format, &stream), expected)
+}
+
+fn units(format: &str, stream: &[u8]) -> Vec<Frame> {
+    let mut units = Vec::new();
     if format == "hevc" {
         let mut reader = ByteStream::new(h265::AccessUnits::new(h265::Format::default(), Ending::NextUnit));
-        reader.push(&stream, |unit| units.push(unit));
+        reader.push(stream, |unit| units.push(unit));
         reader.paused(|unit| units.push(unit));
     } else {
         let mut reader = ByteStream::new(h264::AccessUnits::new(h264::Format::default(), Ending::NextUnit));
-        reader.push(&stream, |unit| units.push(unit));
+        reader.push(stream, |unit| units.push(unit));
         reader.paused(|unit| units.push(unit));
     }
-    (units.into_iter().map(frame).collect(), expected)
+    units.into_iter().map(frame).collect()
 }
 
 /// The worst of the planes.
@@ -112,6 +117,58 @@ fn a_keyframe_of_ten_bits_is_a_picture_of_eight() {
     );
     let psnr = psnr(&keyframe(&frames[0], program().as_deref()).unwrap(), &expected);
     assert!(psnr > 45.0, "{psnr} dB");
+}
+
+/// Each picture of a stream with B-frames, as FFmpeg decodes it; between them that in front; in front of all the first.
+#[test]
+fn the_picture_that_is_shown_at_an_instant() {
+    for (codec, options, at_least) in [
+        ("libx264", "-bf 3 -g 100 -x264-params b-pyramid=normal", 90.0),
+        ("libx265", "-bf 3 -x265-params log-level=none", 50.0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.mp4");
+        let file = file.to_str().unwrap();
+        ffmpeg(&format!(
+            "-f lavfi -i testsrc2=size=320x180:rate=25 -frames:v 12 -pix_fmt yuv420p -c:v {codec} {options} {file}"
+        ));
+        let name = if codec == "libx265" { "hevc" } else { "h264" };
+        let stream = ffmpeg(&format!("-i {file} -c copy -bsf:v {name}_mp4toannexb -f {name} -"));
+        let expected = ffmpeg(&format!("-i {file} -pix_fmt yuv420p -f rawvideo -"));
+        let expected: Vec<&[u8]> = expected.chunks_exact(320 * 180 * 3 / 2).collect();
+        let times = std::process::Command::new("ffprobe")
+            .args("-v error -show_entries packet=pts -of csv=p=0".split(' ').chain([file]))
+            .output()
+            .unwrap();
+        let times = String::from_utf8(times.stdout).unwrap();
+        let times: Vec<i64> = times
+            .lines()
+            .map(|line| line.trim_end_matches(',').parse().unwrap())
+            .collect();
+        let mut sorted = times.clone();
+        sorted.sort_unstable();
+        let mut frames = units(name, &stream);
+        for (frame, time) in frames.iter_mut().zip(&times) {
+            let number = sorted.binary_search(time).unwrap() as i64;
+            frame.time = MediaTime::new(3_600 * number, Timescale::VIDEO);
+        }
+        for (number, expected) in expected.iter().enumerate() {
+            for off in [0, 3_599] {
+                let at = MediaTime::new(3_600 * number as i64 + off, Timescale::VIDEO);
+                let (picture, time) = shown(&frames, at, program().as_deref()).unwrap();
+                assert_eq!(time.ticks(), 3_600 * number as i64);
+                let psnr = psnr(&picture, expected);
+                assert!(psnr > at_least, "{codec} {number}: {psnr} dB");
+            }
+        }
+        let before = MediaTime::new(-1, Timescale::VIDEO);
+        assert_eq!(shown(&frames, before, program().as_deref()).unwrap().1.ticks(), 0);
+        assert!(matches!(
+            shown(&frames[1..], before, None),
+            Err(StillError::NoKeyframe { .. })
+        ));
+        assert!(matches!(shown(&[], before, None), Err(StillError::NoKeyframe { .. })));
+    }
 }
 
 #[test]
