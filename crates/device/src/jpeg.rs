@@ -1,6 +1,6 @@
 //! Pictures as JPEG files: snapshots, previews, the tiles of a filmstrip.
 //!
-//! Belongs here: making a picture smaller and writing it. Does not belong here: reading JPEG, which cameras deliver ([`crate::source`]); where pictures come from
+//! Belongs here: making a picture smaller and writing it, reading what was written so. Does not belong here: JPEG as cameras deliver it ([`crate::source`]); where pictures come from
 //! ([`crate::decode`]); a clock, files.
 //!
 //! A JPEG (JFIF) holds YCbCr of full range, a [`Picture`] that of limited range: planes are stretched and written as they are, without a detour by RGB, and colour keeps
@@ -8,8 +8,9 @@
 
 use jpeg_encoder::{EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
 
-use crate::picture::Picture;
 use crate::picture::scale::Scaler;
+use crate::picture::{Picture, Pool};
+use crate::source::jpeg::Decoder;
 
 /// How a JPEG is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +53,9 @@ pub enum Error {
     /// What the encoder found wrong.
     #[error("the picture cannot be written as JPEG: {0}")]
     Encoder(#[from] EncodingError),
+    /// What is to be read is no JPEG, or a damaged one.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// A picture as JPEG, made smaller where the shape says so: each pixel is the mean of what it covers.
@@ -59,17 +63,26 @@ pub enum Error {
 /// # Errors
 /// Where the encoder refuses it, which no picture of ours is known to make it do.
 pub fn encode(picture: &Picture, shape: Shape) -> Result<Vec<u8>, Error> {
-    let (width, height) = shape.size_of(picture.width(), picture.height());
-    let smaller = if (width, height) == (picture.width(), picture.height()) {
-        None
-    } else {
-        Picture::black(width, height)
-    };
-    let smaller = smaller.map(|mut smaller| {
-        Scaler::default().scale(picture, &mut smaller);
-        smaller
-    });
+    let size = shape.size_of(picture.width(), picture.height());
+    let is_smaller = size != (picture.width(), picture.height());
+    let smaller = is_smaller.then(|| scaled(picture, size)).flatten();
     write(smaller.as_ref().unwrap_or(picture), shape.quality)
+}
+
+/// A picture in another size: each pixel is the mean of what it covers. `None` for sizes that [`Picture::black`] refuses.
+pub fn scaled(picture: &Picture, (width, height): (u32, u32)) -> Option<Picture> {
+    let mut scaled = Picture::black(width, height)?;
+    Scaler::default().scale(picture, &mut scaled);
+    Some(scaled)
+}
+
+/// A JPEG as a picture.
+///
+/// # Errors
+/// [`Error::Broken`]. Whatever the bytes are, nothing worse comes of them.
+pub fn decode(jpeg: &[u8]) -> Result<Picture, Error> {
+    let decoded = Decoder::default().decode(jpeg, &Pool::default());
+    decoded.map_err(|broken| Error::Broken(broken.to_string()))
 }
 
 fn write(picture: &Picture, quality: u8) -> Result<Vec<u8>, Error> {

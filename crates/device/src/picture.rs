@@ -84,6 +84,40 @@ impl Picture {
         [y, u, v]
     }
 
+    /// Puts another picture onto this one, its corner at these pixels from the left and the top. What does not fit is left out; odd places are the even ones in front of them.
+    pub fn put(&mut self, (x, y): (u32, u32), other: &Self) {
+        self.copy((x, y), other, (0, 0), (other.width, other.height));
+    }
+
+    /// The part of this picture that begins there and has this size. `None` where it reaches out of the picture, and for sizes that [`Picture::black`] refuses.
+    pub fn part(&self, (x, y): (u32, u32), (width, height): (u32, u32)) -> Option<Self> {
+        let is_within = |begin: u32, length: u32, of: u32| begin.checked_add(length).is_some_and(|end| end <= of);
+        if !is_within(x, width, self.width) || !is_within(y, height, self.height) {
+            return None;
+        }
+        let mut part = Self::black(width, height)?;
+        part.copy((0, 0), self, (x, y), (width, height));
+        Some(part)
+    }
+
+    /// Copies as much of a part of another picture as there is room for.
+    fn copy(&mut self, to: (u32, u32), other: &Self, from: (u32, u32), size: (u32, u32)) {
+        let widths = (self.width as usize, other.width as usize);
+        for ((plane, source), scale) in self.planes_mut().into_iter().zip(other.planes()).zip([1, 2, 2]) {
+            let scaled = |n: u32| n as usize / 2 * 2 / scale;
+            let rows = plane.chunks_exact_mut(widths.0 / scale).skip(scaled(to.1));
+            let sources = source.chunks_exact(widths.1 / scale).skip(scaled(from.1));
+            for (row, source) in rows.zip(sources).take(scaled(size.1)) {
+                let row = row.get_mut(scaled(to.0)..).unwrap_or_default();
+                let source = source.get(scaled(from.0)..).unwrap_or_default();
+                let length = scaled(size.0).min(row.len()).min(source.len());
+                if let (Some(row), Some(source)) = (row.get_mut(..length), source.get(..length)) {
+                    row.copy_from_slice(source);
+                }
+            }
+        }
+    }
+
     /// The planes Y, U, V, to draw into.
     pub fn planes_mut(&mut self) -> [&mut [u8]; 3] {
         let luma = self.width as usize * self.height as usize;
@@ -223,6 +257,33 @@ mod tests {
     }
 
     proptest! {
+        /// What is put somewhere is found there, and nothing else changes; wherever that is.
+        #[test]
+        fn parts_are_what_was_put_there(at in (0_u32..80, 0_u32..80), size in (8_u32..30, 8_u32..30)) {
+            let (at, size) = ((at.0 * 2, at.1 * 2), (size.0 * 2, size.1 * 2));
+            let mut small = Picture::black(size.0, size.1).unwrap();
+            for (plane, value) in small.planes_mut().into_iter().zip(1_u8..) {
+                plane.iter_mut().zip(0_u8..=255).for_each(|(pixel, n)| *pixel = n.wrapping_mul(7) | value);
+            }
+            let mut large = Picture::black(100, 100).unwrap();
+            large.put(at, &small);
+            let is_within = at.0 + size.0 <= 100 && at.1 + size.1 <= 100;
+            prop_assert_eq!(large.part(at, size), is_within.then(|| small.clone()));
+            if is_within {
+                large.put(at, &Picture::black(size.0, size.1).unwrap());
+                prop_assert_eq!(large, Picture::black(100, 100).unwrap());
+            }
+        }
+
+        #[test]
+        fn no_place_panics(at: (u32, u32), from: (u32, u32), size: (u32, u32)) {
+            let mut picture = Picture::black(32, 16).unwrap();
+            let other = Picture::black(64, 64).unwrap();
+            picture.put(at, &other);
+            let _ = other.part(from, size);
+            let _ = other.part((from.0 % 80, from.1 % 80), (size.0 % 80, size.1 % 80));
+        }
+
         #[test]
         fn frame_rates_never_panic(frames: u32, seconds: u32, n: u64) {
             if let Some(rate) = FrameRate::new(frames, seconds) {

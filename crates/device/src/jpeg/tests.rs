@@ -1,8 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::picture::{FrameRate, Pool};
-use crate::source::jpeg::Decoder;
+use crate::picture::FrameRate;
 use crate::source::test_pattern::{Pattern, Scene};
 
 fn scene(width: u32, height: u32) -> Picture {
@@ -13,7 +12,7 @@ fn scene(width: u32, height: u32) -> Picture {
 }
 
 fn decoded(jpeg: &[u8]) -> Picture {
-    Decoder::default().decode(jpeg, &Pool::default()).unwrap()
+    decode(jpeg).unwrap()
 }
 
 /// Of all three planes.
