@@ -17,8 +17,135 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use server::{Server, files};
-use support::{PATIENCE, tool};
+use support::{PATIENCE, Process, h264_of_ffmpeg, sightline, tool};
+
+/// A server with a state folder that outlives it.
+struct Server {
+    process: Process,
+    rtsp_port: u64,
+    http_port: u64,
+    token: String,
+}
+
+impl Server {
+    fn start(state: &Path, record: &[(&str, &str)]) -> Self {
+        let mut command = sightline();
+        command.args(["serve", "--log", "json", "--state-dir"]).arg(state);
+        for name in ["RTSP_PORT", "RTSP_RTP_PORT", "RTSP_RTCP_PORT"] {
+            command.env(format!("SIGHTLINE_{name}"), "0");
+        }
+        command.envs(record.iter().copied()).current_dir(state);
+        let mut process = Process::start(&mut command);
+        process.collect_stdout();
+        let (rtsp_port, http_port) = process.wait_for("listening", |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            Some((event.get("rtsp_port")?.as_u64()?, event.get("http_port")?.as_u64()?))
+        });
+        support::all_settings_known(&process);
+        let tokens = std::fs::read(state.join("tokens.json")).unwrap();
+        let tokens: Value = serde_json::from_slice(&tokens).unwrap();
+        Self {
+            process,
+            rtsp_port,
+            http_port,
+            token: tokens["admin"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// FFmpeg, which publishes a picture and a tone for so many seconds.
+    fn publish(&self, name: &str, seconds: u32) -> Process {
+        self.publish_from("testsrc=size=320x240:rate=30", name, seconds)
+    }
+
+    fn publish_from(&self, picture: &str, name: &str, seconds: u32) -> Process {
+        let mut command = tool("ffmpeg");
+        command
+            .args("-nostdin -v warning -re -f lavfi -i".split(' '))
+            .arg(picture);
+        command.args("-re -f lavfi -i sine=frequency=440:sample_rate=48000".split(' '));
+        command.args(h264_of_ffmpeg(30).split(' '));
+        command.args(format!("-c:a aac -ac 1 -pix_fmt yuv420p -t {seconds}").split(' '));
+        command.args("-f rtsp -rtsp_transport tcp".split(' '));
+        Process::start(command.arg(format!("rtsp://127.0.0.1:{}/{name}", self.rtsp_port)))
+    }
+
+    /// What the API answers: status and body.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut command = tool("curl");
+        command.args(["-s", "-w", "\n%{http_code}", "-X", method]);
+        command.arg("-H").arg(format!("Authorization: Bearer {}", self.token));
+        if !body.is_empty() {
+            command.args(["-H", "Content-Type: application/json", "-d", body]);
+        }
+        let url = format!("http://127.0.0.1:{}/api/v1{path}", self.http_port);
+        let output = command.arg(url).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = text.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// Waits until a stream is recorded so.
+    fn wait_for_state(&self, stream: &str, state: &str) {
+        let begun = Instant::now();
+        loop {
+            let (_, answer) = self.ask("GET", &format!("/streams/{stream}"), "");
+            if answer["recording"]["state"] == state {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {state}: {answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// SIGTERM, and what it takes.
+    fn end(self) {
+        self.process.signal(Signal::TERM);
+        let (status, said) = self.process.finish();
+        assert!(status.success(), "{said:#?}");
+        let late = said.iter().find(|line| line.contains("not on the disk in time"));
+        assert_eq!(late, None);
+    }
+}
+
+/// All files of recordings below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    files_called(folder, "mp4")
+}
+
+fn files_called(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files_called(&path, extension));
+        } else if path.extension().is_some_and(|known| known == extension) {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+/// How alike two pictures are that FFmpeg reads, the second being the first of those behind so many seconds of a file; in dB.
+fn psnr(picture: &Path, file: &Path, at_s: &str) -> f64 {
+    let mut command = tool("ffmpeg");
+    command
+        .args(["-nostdin", "-i"])
+        .arg(picture)
+        .args(["-ss", at_s, "-i"])
+        .arg(file);
+    let graph = "[0:v]scale=320:240:in_range=pc:out_range=tv,format=yuv420p[a];[1:v]format=yuv420p[b];[a][b]psnr";
+    command.args(["-lavfi", graph, "-frames:v", "1", "-f", "null", "-"]);
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let average = told
+        .split("average:")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
+    average
+        .and_then(|average| average.parse().ok())
+        .unwrap_or_else(|| panic!("{told}"))
+}
 
 /// What ffprobe counts in a file: pictures, frames of sound, seconds.
 fn probe(file: &Path) -> (u64, u64, f64) {
@@ -94,6 +221,85 @@ fn after_a_kill_the_file_is_cut_to_what_is_whole_and_recording_goes_on() {
     let index = rusqlite::Connection::open(state.path().join("recordings.sqlite")).unwrap();
     let known = index.query_row("SELECT count(*) FROM segment", [], |row| row.get::<_, i64>(0));
     assert_eq!(known, Ok(2), "the index has both");
+}
+
+#[test]
+fn pictures_of_what_is_live_and_recorded_and_strips_that_go_with_their_files() {
+    let state = tempfile::tempdir().unwrap();
+    let record = [("ENABLED", "true"), ("SEGMENT", "2s"), ("FILMSTRIP", "true")];
+    let record = record.map(|(key, value)| (format!("SIGHTLINE_RECORD_{key}"), value));
+    let record: Vec<(&str, &str)> = record.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    let server = Server::start(state.path(), &record);
+    // A strip is no more than a 32nd of its file, so there have to be some bytes.
+    let publisher = server.publish_from("testsrc=size=320x240:rate=30,noise=alls=20:allf=t", "door", 60);
+    server.wait_for_state("door", "recording");
+    let picture = state.path().join("a.jpg");
+    let get = |path: &str| {
+        let begun = Instant::now();
+        let mut command = tool("curl");
+        command
+            .args(["-s", "-w", "%{http_code}", "--oauth2-bearer", &server.token, "-o"])
+            .arg(&picture);
+        let output = command
+            .arg(format!("http://127.0.0.1:{}/api/v1{path}", server.http_port))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "200", "{path}");
+        begun.elapsed()
+    };
+    let took = get("/streams/door/snapshot.jpg?width=160");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(probe_size(&picture), "160x120");
+
+    // A strip beside each of three files.
+    let (folder, begun) = (state.path().join("recordings/door"), Instant::now());
+    while files_called(&folder, "strip").len() < 3 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", files(&folder));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let listed = loop {
+        let (status, listed) = server.ask("GET", "/recordings?camera=door&files=1&start=0", "");
+        if status == 200 && listed["recordings"].as_array().is_some_and(|files| files.len() >= 3) {
+            break listed;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{listed}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let (first, third) = (&listed["recordings"][0], &listed["recordings"][2]);
+    let start = first["start"].as_str().unwrap();
+    get(&format!("/recordings/door/frame.jpg?at={start}&quality=95"));
+    let psnr = psnr(&picture, &files(&folder)[0], "0");
+    assert!(psnr > 30.0, "{psnr} dB");
+    let range = format!("start={start}&end={}", third["end"].as_str().unwrap());
+    let (status, strip) = server.ask("GET", &format!("/recordings/door/strip.json?{range}"), "");
+    assert_eq!(
+        (status, &strip["kept"], &strip["tiles"][0]["at"]),
+        (200, &true.into(), &start.into()),
+        "{strip}"
+    );
+
+    let before = files(&folder);
+    let (status, answer) = server.ask("DELETE", &format!("/recordings/{}", first["id"].as_str().unwrap()), "");
+    assert!(status < 300, "{answer}");
+    let strip = before[0].with_extension("strip");
+    while before[0].exists() || strip.exists() {
+        assert!(begun.elapsed() < PATIENCE * 2, "it is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.end();
+    drop(publisher);
+    // None without its file.
+    for strip in files_called(&folder, "strip") {
+        assert!(strip.with_extension("mp4").exists(), "{}", strip.display());
+    }
+}
+
+/// What ffprobe says of a picture.
+fn probe_size(picture: &Path) -> String {
+    let mut command = tool("ffprobe");
+    command.args("-v error -show_entries stream=width,height -of csv=p=0:s=x".split(' '));
+    let output = command.arg(picture).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl Page {
         }
         self.webhooks(shared);
         self.recordings(shared);
-        self.motion(shared);
+        self.stills(shared);
         let panics = shared.panics.load(Relaxed);
         self.single(
             "sightline_http_panics_total",
@@ -203,37 +203,14 @@ impl Page {
         }
     }
 
-    fn motion(&mut self, shared: &Shared) {
-        let reports = shared.settings.motion.reports();
-        let name = "sightline_motion_streams";
-        self.family(name, "gauge", "Streams in which motion is looked for, by how that is");
-        for state in motion::State::ALL {
-            let count = reports.iter().filter(|report| report.state == state).count();
-            self.sample(name, &[("state", state.word())], count);
-        }
-        let moving = reports.iter().filter(|report| report.now.is_moving).count();
-        let name = "sightline_motion_moving";
-        self.single(name, "gauge", "Streams in which something moves", moving);
-        let counts = shared.settings.motion.totals();
+    fn stills(&mut self, shared: &Shared) {
+        let totals = shared.settings.stills.totals();
         for (what, help, value) in [
-            (
-                "looks",
-                "Pictures of streams that were looked at for motion",
-                counts.looks,
-            ),
-            ("decoded", "Frames that were decoded to look for motion", counts.decoded),
-            (
-                "failures",
-                "Frames that could not be decoded to look for motion",
-                counts.failures,
-            ),
-            (
-                "late",
-                "Frames that were not looked at for motion since the machine is too slow",
-                counts.late,
-            ),
+            ("asked", "Newest pictures of streams that were asked for", totals.asked),
+            ("decoded", "Keyframes that were decoded for them", totals.decoded),
+            ("failed", "Keyframes that could not be decoded", totals.failed),
         ] {
-            self.single(&format!("sightline_motion_{what}_total"), "counter", help, value);
+            self.single(&format!("sightline_stills_{what}_total"), "counter", help, value);
         }
     }
 

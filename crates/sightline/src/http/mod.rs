@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), the metrics (`metrics`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -23,6 +23,7 @@ mod openapi;
 mod pages;
 mod paths;
 mod peer;
+mod picture;
 mod problem;
 mod range;
 mod recordings;
@@ -58,6 +59,7 @@ use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::status;
+use crate::stills::Stills;
 use crate::tls::Certificates;
 use crate::webhooks::Webhooks;
 use entrance::{Cors, Entrance};
@@ -95,8 +97,8 @@ pub struct Settings {
     pub gate: Gate,
     /// What is recorded.
     pub library: Arc<Library>,
-    /// What of it was made a file of its own.
-    pub exports: Arc<Exports>,
+    /// The newest pictures of streams.
+    pub stills: Stills,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.

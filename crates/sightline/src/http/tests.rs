@@ -13,6 +13,7 @@ mod pages;
 mod recordings;
 mod routes;
 mod socket;
+mod stills;
 mod v3;
 mod webrtc;
 
@@ -189,14 +190,7 @@ impl World {
             live: live(&state),
             gate: net::Gate::default(),
             library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None)),
-            exports: wishes.exports.clone().unwrap_or_else(|| {
-                Exports::new(
-                    || None,
-                    Arc::clone(&told),
-                    Arc::clone(&wishes.clock),
-                    crate::clock::zone,
-                )
-            }),
+            stills: Stills::new(Arc::clone(&wishes.clock)),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));

@@ -1,7 +1,7 @@
 //! Recordings on disk.
 //!
 //! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), what disks are to them ([`storage`]), who writes them
-//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]), finding and playing them ([`library`], [`play`]), exports ([`export`]). Does not belong
+//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]), finding and playing them ([`library`], [`play`]), small pictures of them to look through ([`strip`], [`filmstrip`]). Does not belong
 //! here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
 //!
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
@@ -10,7 +10,7 @@ pub mod camera;
 pub mod check;
 pub mod clock;
 mod disk;
-pub mod export;
+pub mod filmstrip;
 pub mod index;
 pub mod library;
 pub(crate) mod lock;
@@ -24,6 +24,7 @@ pub mod segment;
 pub mod service;
 pub mod sink;
 pub mod storage;
+pub mod strip;
 pub mod trigger;
 
 /// The folder of recordings, in the state folder, where none is set.

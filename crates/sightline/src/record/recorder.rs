@@ -102,6 +102,8 @@ pub struct KeepOne {
     pub keep_events: Option<Duration>,
     /// How many bytes.
     pub quota_bytes: Option<u64>,
+    /// Filmstrips are made of it, which take a part of that.
+    pub has_strips: bool,
 }
 
 /// What is to be free on a disk.

@@ -3,9 +3,11 @@
 //! Belongs here: what people, events and metrics are told. Does not belong here: texts of log lines, the names of metrics.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::StreamName;
+use media::recording::Fragments;
 
 use super::index::{self, Ended, SegmentId};
 use super::retention;
@@ -172,6 +174,10 @@ pub enum Notice {
         duration_90k: i64,
         /// How large.
         bytes: u64,
+        /// How much of that stands in front of its fragments.
+        head_bytes: u32,
+        /// Where those are.
+        fragments: Arc<Fragments>,
     },
     /// A run ended: nothing comes behind its last file.
     Ended {

@@ -22,7 +22,10 @@ use media::recording::{
 };
 
 use super::storage::{File, Storage};
-pub use recover::{Looked, Looking, Recovered, Recovery, recover};
+use super::strip;
+
+/// Bytes that are read at a time when a file is looked through.
+const READ_BYTES: usize = 256 << 10;
 
 /// What could not be done, with which file.
 #[derive(Debug, thiserror::Error)]
@@ -255,8 +258,21 @@ impl<F: File> Segment<F> {
 /// # Errors
 /// Of the storage.
 pub fn sweep<S: Storage>(storage: &S, folder: &Path) -> io::Result<usize> {
-    let listed = storage.list(folder)?.into_iter();
-    let leftovers: Vec<PathBuf> = listed.filter(|path| is_leftover(path)).collect();
+    let is_leftover = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.starts_with('.') && name.ends_with(LEFTOVER)
+    };
+    let mut files = storage.list(folder)?;
+    files.sort_unstable();
+    // What was made of a file that is gone.
+    let is_orphan = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == strip::EXTENSION)
+            && files.binary_search(&path.with_extension("mp4")).is_err()
+    };
+    let leftovers: Vec<PathBuf> = (files.iter())
+        .filter(|path| is_leftover(path) || is_orphan(path))
+        .cloned()
+        .collect();
     leftovers.iter().try_for_each(|path| storage.remove(path))?;
     Ok(leftovers.len())
 }

@@ -15,6 +15,7 @@ use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
+use crate::stills::Stills;
 use crate::tls::Certificates;
 use crate::webhooks::Webhooks;
 use crate::{http, random, rtsp, status, webrtc};
@@ -148,7 +149,7 @@ impl Making<'_> {
                 let recordings = Arc::clone(self.recordings);
                 Library::new(move || recordings.recorder())
             },
-            exports: Arc::clone(self.exports),
+            stills: Stills::new(Arc::clone(&self.program.clock)),
         }
     }
 }

@@ -11,6 +11,7 @@ mod forwards;
 mod motion;
 mod recording;
 mod sessions;
+mod snapshot;
 mod sources;
 mod streams;
 mod system;
@@ -142,6 +143,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: sessions::of_stream,
         },
         about: Some(&sessions::OF_STREAM),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/streams/{name}/snapshot.jpg",
+        target: Target::Stream {
+            action: Action::View,
+            handler: snapshot::snapshot,
+        },
+        about: Some(&snapshot::SNAPSHOT),
     },
     Route {
         verb: Verb::Post,

@@ -124,7 +124,7 @@ pub(super) async fn clip_of(ask: &Ask, caller: &Caller, camera: StreamName) -> R
 }
 
 /// For how long a clip that ends then may be kept by whoever asked: one whose end may still be recorded is another a moment later.
-fn life_s(ask: &Ask, end_90k: i64) -> Option<u64> {
+pub(super) fn life_s(ask: &Ask, end_90k: i64) -> Option<u64> {
     let is_over = end_90k.saturating_add(LONGEST_FILE_90K) < now(&ask.shared);
     is_over.then_some(LIFE_S)
 }
@@ -391,7 +391,7 @@ fn list(camera: &StreamName, range: std::ops::Range<i64>, listed: &Listed, token
 }
 
 /// How long media may be kept: a file never changes, and is shown an hour longer than it is there.
-const LIFE_S: u64 = 3_600;
+pub(super) const LIFE_S: u64 = 3_600;
 /// As every answer's, but that a browser may show it.
 const POLICY: &str = "default-src 'none'; media-src 'self'; frame-ancestors 'none'";
 /// What a file may be asked to begin at: behind a list, whose first and last file may be a day long.

@@ -11,7 +11,7 @@ mod exports;
 mod list;
 mod media;
 mod mediamtx;
-mod motion;
+mod stills;
 
 use std::fmt;
 use std::ops::Range;
@@ -28,6 +28,7 @@ use url::form_urlencoded;
 use super::openapi::Parameter;
 use super::paths::Params;
 use super::peer::Peer;
+use super::picture;
 use super::problem::Problem;
 use super::routes::{Call, Route, Target, Verb, stream_name};
 use super::{Shared, api};
@@ -110,12 +111,30 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         verb: Verb::Get,
-        path: "/api/v1/recordings/{name}/motion",
+        path: "/api/v1/recordings/{name}/frame.jpg",
         target: Target::Stream {
             action: Action::View,
-            handler: motion::intensity,
+            handler: stills::frame,
         },
-        about: Some(&motion::INTENSITY),
+        about: Some(&stills::FRAME),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/recordings/{name}/strip.jpg",
+        target: Target::Stream {
+            action: Action::View,
+            handler: stills::strip,
+        },
+        about: Some(&stills::STRIP),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/recordings/{name}/strip.json",
+        target: Target::Stream {
+            action: Action::View,
+            handler: stills::strip_json,
+        },
+        about: Some(&stills::STRIP_JSON),
     },
     Route {
         verb: Verb::Get,
@@ -501,13 +520,7 @@ fn problem(error: &Error) -> Problem {
             error.to_string(),
             "ask for less at a time",
         ),
-        Error::Growing => busy(Problem::new(
-            StatusCode::CONFLICT,
-            "being-recorded",
-            "It is being recorded",
-            "what is being recorded is deleted when its file is whole",
-            "ask again in a minute, or end the recording first",
-        )),
+        Error::NoPicture(why) => picture::none(why.clone()),
         Error::Protected => Problem::new(
             StatusCode::CONFLICT,
             "protected",

@@ -84,6 +84,7 @@ async fn every_route_and_every_role() {
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
     dashboard GET /api/v1/streams/zerolatency/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/streams/zerolatency/snapshot.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard POST /api/v1/streams/zerolatency/recording: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/streams/zerolatency/recording: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
@@ -97,7 +98,9 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/motion: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/frame.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/strip.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/strip.json: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard PUT /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401

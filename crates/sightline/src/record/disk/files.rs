@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::StreamName;
@@ -351,6 +352,8 @@ impl<P: Place> Disk<P> {
             start_90k: row.start_90k,
             duration_90k: row.duration_90k,
             bytes: row.bytes,
+            head_bytes: row.head_bytes,
+            fragments: Arc::new(Fragments::read(&table).unwrap_or_default()),
         });
         let run = Run {
             id: row.run,

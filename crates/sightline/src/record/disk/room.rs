@@ -12,10 +12,11 @@ use media::StreamName;
 
 use super::super::index::{self, Change, SegmentId};
 use super::super::queue::SinkId;
+use super::super::recorder::KeepOne;
 use super::super::report::{DELETED, LeftOut, Notice, State};
 use super::super::retention::{self, Why};
 use super::super::storage::{Place, Room, Storage as _, Volume as _};
-use super::stuck::Stuck;
+use super::super::strip;
 use super::{AGAIN_EVERY, Disk, path_of, text_of};
 
 /// What is being deleted.
@@ -159,7 +160,7 @@ impl<P: Place> Disk<P> {
                     bytes,
                     keep: one.keep,
                     keep_events: one.keep_events,
-                    quota_bytes: one.quota_bytes.filter(|_| !is_adopting),
+                    quota_bytes: one.quota_bytes.map(|quota| quota_of(one, quota)),
                 }
             })
             .collect();
@@ -173,7 +174,13 @@ impl<P: Place> Disk<P> {
         let usage = retention::Usage {
             cameras: &cameras,
             storages: &[storage],
-            quota_bytes: keep.quota_total_bytes.filter(|_| !is_adopting),
+            quota_bytes: keep.quota_total_bytes.map(|quota| {
+                let all = keep.cameras.values().chain([&keep.others]);
+                match all.into_iter().any(|one| one.has_strips) {
+                    true => strip::without_strips(quota),
+                    false => quota,
+                }
+            }),
         };
         let now = self.carried.at(self.clocks.clock.now());
         let plan = retention::plan(&self.reader, &usage, now)?;
@@ -289,6 +296,14 @@ impl<P: Place> Disk<P> {
             Ok(()) => self.deleting.stuck.worked(),
             Err(_) => {}
         }
+        // Behind it, never in front: see `filmstrip`. A kill in between leaves the row, and this is done again.
+        let removed = strip::beside(path).map(|beside| attached.volume.remove(&beside));
+        match removed {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                return self.failing(&format!("deleting the filmstrip of {}", path.display()), &error);
+            }
+            _ => {}
+        }
         self.deleting.folder = Some(folder.to_owned());
         self.deleting.removed.push(row.id);
         let Some(why) = why else { return };
@@ -347,6 +362,14 @@ impl<P: Place> Disk<P> {
     /// How the storage is called in the index.
     pub(super) fn text(&self) -> String {
         text_of(self.place.path())
+    }
+}
+
+/// What of a quota is for segments.
+fn quota_of(one: &KeepOne, quota_bytes: u64) -> u64 {
+    match one.has_strips {
+        true => strip::without_strips(quota_bytes),
+        false => quota_bytes,
     }
 }
 

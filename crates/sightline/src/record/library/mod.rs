@@ -10,7 +10,7 @@
 pub(crate) mod made;
 pub(super) mod opening;
 mod sending;
-mod view;
+mod stills;
 
 use std::io;
 use std::ops::Range;
@@ -30,7 +30,7 @@ use super::play::{self, Plan};
 use super::recorder::{AskError, Recorder};
 use opening::{Places, Slot};
 pub use sending::{Mark, Media, Sending};
-use view::View;
+pub use stills::{AskedStrip, MAX_STRIP_90K, Shown, ShownStrip};
 
 /// Why something was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,9 @@ pub enum Error {
     /// A segment that is protected is not deleted.
     #[error("it is protected")]
     Protected,
+    /// What is recorded there gives no picture.
+    #[error("{0}")]
+    NoPicture(String),
     /// The program ends.
     #[error("the program ends")]
     Ending,
@@ -93,6 +96,7 @@ pub struct Library {
     readers: Mutex<Vec<Reader>>,
     questions: Semaphore,
     sending: Arc<Semaphore>,
+    stills: stills::Turns,
 }
 
 impl std::fmt::Debug for Library {
@@ -121,6 +125,7 @@ impl Library {
             readers: Mutex::default(),
             questions: Semaphore::new(MAX_QUESTIONS),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
+            stills: stills::Turns::default(),
         })
     }
 

@@ -1,14 +1,15 @@
 //! From a row of the index to an open file.
 
 use std::fs::File;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use media::recording::{Found, Head, Header, MAX_HEAD_BYTES};
 
 use super::Error;
 use crate::record::index::{Reader, Segment, StorageId};
-use crate::record::storage::{File as _, open_below};
+use crate::record::storage::File as _;
+use crate::record::strip::{self, Strip};
 
 /// Where storages are.
 pub(in crate::record) struct Places(Vec<(StorageId, String)>);
@@ -29,6 +30,29 @@ impl Places {
             path: segment.path.clone(),
             file: None,
         })
+    }
+
+    /// The strip beside a file, where there is one that holds.
+    pub(super) fn strip(&self, segment: &Segment) -> Option<Strip> {
+        let slot = self.slot(segment).ok()?;
+        let path = strip::beside(Path::new(&slot.path))?;
+        let file = open_below(&slot.root, path.to_str()?).ok()?;
+        let mut bytes = Vec::new();
+        file.take(strip::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
+        Strip::read(&bytes).ok()
+    }
+
+    /// Opens a file, and looks that it is the one; what stands in front of its fragments.
+    pub(super) fn open_head(&self, segment: &Segment) -> Result<(File, Vec<u8>), Error> {
+        let (file, _) = self.open(segment)?;
+        let mut head = vec![0; (segment.head_bytes as usize).min(MAX_HEAD_BYTES)];
+        let read = strip::read_exactly(&file, 0, &mut head);
+        let slot = self.slot(segment)?;
+        read.map_err(|error| Error::File {
+            path: slot.root.join(&slot.path),
+            error,
+        })?;
+        Ok((file, head))
     }
 
     /// Opens a file, and looks that it is the one.

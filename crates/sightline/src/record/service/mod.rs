@@ -24,7 +24,8 @@ use media::{Clock, StreamName, WallTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::camera::{ClipIsOpen, Pause};
+use super::camera::ClipIsOpen;
+use super::filmstrip;
 use super::name::{Clip, InvalidClip};
 use super::recorder::{AskError, Keep, Recorder};
 use crate::config::settings;
@@ -185,6 +186,14 @@ impl Recordings {
         let (recorder, is_new) = self.place.open(self.world.clock.now()).await?;
         if is_new {
             tokio::spawn(place::tell(recorder.clone(), Arc::clone(&self.world.events)));
+            let service = Arc::downgrade(self);
+            let wants = move |camera: &StreamName| {
+                let service = service.upgrade();
+                service.is_some_and(|service| service.tables().plan(camera).record.filmstrip)
+            };
+            if let Err(error) = filmstrip::start(&recorder, Arc::clone(&self.world.clock), wants) {
+                tracing::warn!(reason = %error, "no filmstrips are made: there is no thread for it");
+            }
             self.set_keep();
         }
         Some(recorder)

@@ -144,6 +144,7 @@ fn keep_one(record: &settings::Record) -> KeepOne {
         keep: span(record.keep.0),
         keep_events: span(record.keep_events.0),
         quota_bytes: some(record.quota.0),
+        has_strips: record.filmstrip,
     }
 }
 

@@ -1,0 +1,236 @@
+use std::time::Duration;
+
+use device::picture::Picture;
+use media::Frame;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::record::filmstrip::{self, Finished};
+use crate::record::library::made::{Made, NOON_90K, pictures};
+
+const SECOND_90K: i64 = 90_000;
+
+fn door() -> StreamName {
+    "door".parse().unwrap()
+}
+
+fn shape(max_width: Option<u16>) -> Shape {
+    Shape { max_width, quality: 95 }
+}
+
+/// Eight seconds in files of three, of a keyframe each second; ten seconds of nothing; two more.
+fn made() -> (Made, Vec<Frame>) {
+    let made = Made::new();
+    let (track, frames) = pictures(8, 25, "320x180");
+    let file = Duration::from_secs(3);
+    made.record("door", NOON_90K, std::slice::from_ref(&track), frames.clone(), file);
+    made.record(
+        "door",
+        NOON_90K + 18 * SECOND_90K,
+        &[track],
+        frames.clone().into_iter().take(50),
+        file,
+    );
+    (made, frames)
+}
+
+/// The picture of a number, decoded by itself.
+fn decoded(frames: &[Frame], number: usize) -> Picture {
+    let group = &frames[number / 25 * 25..];
+    decode::shown(group, frames[number].time, None).unwrap().0
+}
+
+/// Of brightness.
+fn psnr(one: &Picture, other: &Picture) -> f64 {
+    assert_eq!((one.width(), one.height()), (other.width(), other.height()));
+    let pairs = one.planes()[0].iter().zip(other.planes()[0]);
+    let sum: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    10.0 * (255.0 * 255.0 / (sum / one.planes()[0].len() as f64).max(1e-9)).log10()
+}
+
+#[tokio::test]
+async fn the_picture_of_an_instant_is_exactly_that() {
+    let (made, frames) = made();
+    let library = made.library();
+    // Keyframes, those between, the last of a file and the first of the next, and an instant between two.
+    for (number, off_90k) in [
+        (0, 0),
+        (1, 0),
+        (24, 3_599),
+        (25, 0),
+        (74, 0),
+        (75, 0),
+        (76, 1_800),
+        (199, 0),
+    ] {
+        let at_90k = NOON_90K + 3_600 * number as i64;
+        let shown = library.shown(door(), at_90k + off_90k, shape(None)).await.unwrap();
+        assert_eq!(
+            (shown.at_90k, shown.is_exact, shown.size),
+            (at_90k, true, (320, 180)),
+            "{number}"
+        );
+        let picture = jpeg::decode(&shown.jpeg).unwrap();
+        let same = psnr(&picture, &decoded(&frames, number));
+        let others =
+            [number.saturating_sub(1), (number + 1).min(199)].map(|other| psnr(&picture, &decoded(&frames, other)));
+        assert!(same > 30.0, "{number}: {same} dB");
+        assert!(
+            others
+                .iter()
+                .zip([0, 199])
+                .all(|(other, end)| number == end || *other < same),
+            "{number}: {others:?}"
+        );
+    }
+    let small = library.shown(door(), NOON_90K, shape(Some(160))).await.unwrap();
+    assert_eq!(small.size, (160, 90));
+}
+
+#[tokio::test]
+async fn where_nothing_is_recorded_there_is_no_picture() {
+    let (made, _) = made();
+    let library = made.library();
+    for at in [
+        NOON_90K - 1,
+        NOON_90K + 8 * SECOND_90K + 4_000,
+        NOON_90K + 60 * SECOND_90K,
+    ] {
+        assert!(
+            matches!(library.shown(door(), at, shape(None)).await, Err(Error::Nothing)),
+            "{at}"
+        );
+    }
+    let nobody = library.shown("yard".parse().unwrap(), NOON_90K, shape(None)).await;
+    assert!(matches!(nobody, Err(Error::Nothing)));
+    let asked = AskedStrip {
+        range_90k: NOON_90K - 90_000..NOON_90K,
+        width: 64,
+        tiles: 10,
+    };
+    assert!(matches!(library.strip(door(), asked).await, Err(Error::Nothing)));
+}
+
+#[tokio::test]
+async fn of_too_many_frames_the_keyframe_is_shown() {
+    let made = Made::new();
+    let (track, frames) = pictures(13, 1_000, "64x48");
+    made.record("door", NOON_90K, &[track], frames, Duration::from_secs(60));
+    let library = made.library();
+    let last = library
+        .shown(door(), NOON_90K + 299 * 3_600, shape(None))
+        .await
+        .unwrap();
+    assert_eq!((last.at_90k, last.is_exact), (NOON_90K + 299 * 3_600, true));
+    let beyond = library
+        .shown(door(), NOON_90K + 300 * 3_600, shape(None))
+        .await
+        .unwrap();
+    assert_eq!((beyond.at_90k, beyond.is_exact), (NOON_90K, false));
+}
+
+fn minute(tiles: usize) -> AskedStrip {
+    AskedStrip {
+        range_90k: NOON_90K..NOON_90K + 60 * SECOND_90K,
+        width: 160,
+        tiles,
+    }
+}
+
+#[tokio::test]
+async fn a_strip_shows_the_keyframes_of_its_time() {
+    let (made, frames) = made();
+    let library = made.library();
+    let shown = library.strip(door(), minute(60)).await.unwrap();
+    let seconds: Vec<i64> = (0..8).chain(18..20).collect();
+    let expected: Vec<i64> = seconds.iter().map(|second| NOON_90K + second * SECOND_90K).collect();
+    assert_eq!((&shown.at_90k, shown.is_kept), (&expected, false));
+    assert_eq!(
+        (shown.strip.width, shown.strip.height, shown.strip.columns()),
+        (160, 90, 10)
+    );
+    for ((_, tile), second) in shown.strip.tiles(|_| true).unwrap().iter().zip(seconds) {
+        let keyframe = if second < 18 { second } else { second - 18 };
+        let picture = jpeg::scaled(&decoded(&frames, 25 * keyframe as usize), (160, 90)).unwrap();
+        let psnr = psnr(tile, &picture);
+        assert!(psnr > 24.0, "{second}: {psnr} dB");
+    }
+    // Fewer, as evenly as they come; each that was asked for at the most.
+    let few = library.strip(door(), minute(4)).await.unwrap();
+    assert_eq!(few.at_90k, [NOON_90K, NOON_90K + 18 * SECOND_90K]);
+    let beginning = AskedStrip {
+        range_90k: NOON_90K..NOON_90K + 8 * SECOND_90K,
+        ..minute(4)
+    };
+    let few = library.strip(door(), beginning).await.unwrap();
+    assert_eq!(few.at_90k, [0, 2, 4, 6].map(|second| NOON_90K + second * SECOND_90K));
+    let long = AskedStrip {
+        range_90k: NOON_90K..NOON_90K + MAX_STRIP_90K + 1,
+        ..minute(4)
+    };
+    assert!(matches!(library.strip(door(), long).await, Err(Error::TooLong { .. })));
+}
+
+/// Keeps the strip of each file.
+fn keep_all(made: &Made) -> usize {
+    let reader = made.recorder.reader().unwrap();
+    let segments = reader.segments(&door(), 0..i64::MAX / 4, None, 100).unwrap().items;
+    let kept = segments.iter().map(|segment| {
+        let fragments = media::recording::Fragments::read(&reader.fragments(segment.id).unwrap()).unwrap();
+        let finished = Finished {
+            path: std::path::Path::new(&segment.path),
+            head_bytes: segment.head_bytes,
+            bytes: segment.bytes,
+            fragments: &fragments,
+        };
+        filmstrip::keep(&made.root(), &finished, &SystemClock).unwrap()
+    });
+    kept.filter(|kept| *kept).count()
+}
+
+#[tokio::test]
+async fn strips_that_are_kept_are_taken_and_one_that_is_torn_is_made_again() {
+    let (made, _) = made();
+    assert_eq!(keep_all(&made), 4);
+    let library = made.library();
+    let shown = library.strip(door(), minute(60)).await.unwrap();
+    // How many there are depends on how fast this machine decodes: one of each file at the least.
+    assert!(
+        shown.is_kept && (4..=10).contains(&shown.at_90k.len()),
+        "{:?}",
+        shown.at_90k
+    );
+    assert!(shown.at_90k.iter().all(|at| (at - NOON_90K) % SECOND_90K == 0));
+    for file in crate::record::filmstrip::tests::strips(&made.root()) {
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    }
+    let shown = library.strip(door(), minute(60)).await.unwrap();
+    assert!(!shown.is_kept && shown.at_90k.len() == 10);
+}
+
+/// Whoever asks for many at once waits, and is told when too many do.
+#[tokio::test]
+async fn so_many_wait_and_no_more() {
+    let (made, _) = made();
+    let library = made.library();
+    let turn = Arc::clone(&library.stills.pictures).acquire_owned().await.unwrap();
+    let asked: Vec<_> = (0..MAX_WAITING)
+        .map(|_| {
+            let library = Arc::clone(&library);
+            tokio::spawn(async move { library.shown(door(), NOON_90K, shape(None)).await })
+        })
+        .collect();
+    while library.stills.places.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = library.shown(door(), NOON_90K, shape(None)).await;
+    assert!(
+        matches!(refused, Err(Error::Busy { limit: MAX_WAITING, .. })),
+        "{refused:?}"
+    );
+    drop(turn);
+    for asked in asked {
+        asked.await.unwrap().unwrap();
+    }
+}
