@@ -65,7 +65,7 @@ pub fn start(
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "filmstrips are made too slowly: some are left out")
+                    tracing::debug!(missed, "filmstrips are made too slowly: some are left out");
                 }
                 Err(RecvError::Closed) => return,
             }

@@ -194,12 +194,14 @@ fn made(files: &Files, places: &Places, asked: &AskedStrip) -> Result<ShownStrip
     let spots = spots(files, &asked.range_90k, most);
     for (number, (segment, _)) in files.iter().enumerate() {
         let spots: Vec<&Spot> = spots.iter().filter(|spot| spot.file == number).collect();
+        if spots.is_empty() {
+            continue;
+        }
         let kept = places
             .strip(segment)
             .filter(|strip| u32::from(strip.width) >= u32::from(asked.width).min(u32::from(strip::KEPT_WIDTH)));
         match kept {
             Some(strip) => kept_tiles(&strip, segment, &spots, &mut tiles),
-            None if spots.is_empty() => {}
             None => {
                 is_kept = false;
                 let (file, head) = places.open_head(segment)?;
