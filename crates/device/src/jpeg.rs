@@ -126,7 +126,7 @@ impl<'a> ImageBuffer for Rows<'a> {
 }
 
 /// 16 to 235 as 0 to 255.
-fn full_luma(pixel: u8) -> u8 {
+pub(crate) fn full_luma(pixel: u8) -> u8 {
     // 255 / 219 in 256ths. At most 65,390.
     let above = u16::from(pixel.saturating_sub(16).min(219));
     ((above * 298 + 128) >> 8) as u8

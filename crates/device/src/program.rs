@@ -60,7 +60,16 @@ mod unix {
         }
 
         fn spawn(mut command: Command) -> io::Result<Self> {
-            command.stderr(Stdio::piped()).process_group(0);
+            command.stderr(Stdio::piped());
+            Self::start_as_told(command)
+        }
+
+        /// Starts it with the inputs and outputs that the command says.
+        ///
+        /// # Errors
+        /// When there is no such program, or it may not be started.
+        pub fn start_as_told(mut command: Command) -> io::Result<Self> {
+            command.process_group(0);
             #[cfg(target_os = "linux")]
             {
                 let us = rustix::process::getpid();
@@ -146,6 +155,11 @@ impl Program {
 
     /// Always an error.
     pub fn start_with_input(command: Command) -> io::Result<Self> {
+        Self::start(command)
+    }
+
+    /// Always an error.
+    pub fn start_as_told(command: Command) -> io::Result<Self> {
         Self::start(command)
     }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use media::h264::{self, SliceType};
 use media::{Capture, Format, Frame, MediaTime, annexb};
 
-pub use self::pixels::to_bgra;
+pub use self::pixels::{to_bgr, to_bgra, to_grey};
 use self::reorder::Reorder;
 use self::rusty::Rusty;
 pub use self::still::{StillError, keyframe, shown};

@@ -1,16 +1,50 @@
-//! Decoded pictures as the pixels of a screen.
+//! Decoded pictures as the pixels of a screen, and as programs that look at them want them.
 
-use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
+use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgr, yuv420_to_bgra};
 
+use crate::jpeg::full_luma;
 use crate::picture::Picture;
 
 /// Replaces `out` by the picture's pixels, four bytes each: blue, green, red, 255; rows without gaps.
 pub fn to_bgra(picture: &Picture, out: &mut Vec<u8>) {
+    let row_bytes = picture.width() * 4;
+    out.resize(row_bytes as usize * picture.height() as usize, 255);
+    // It refuses planes that do not fit the sizes, which a `Picture` cannot have.
+    let converted = yuv420_to_bgra(
+        &planar(picture),
+        out,
+        row_bytes,
+        YuvRange::Limited,
+        YuvStandardMatrix::Bt601,
+    );
+    debug_assert!(converted.is_ok(), "{converted:?}");
+}
+
+/// The same without the fourth byte: what OpenCV calls BGR.
+pub fn to_bgr(picture: &Picture, out: &mut Vec<u8>) {
+    let row_bytes = picture.width() * 3;
+    out.resize(row_bytes as usize * picture.height() as usize, 0);
+    let converted = yuv420_to_bgr(
+        &planar(picture),
+        out,
+        row_bytes,
+        YuvRange::Limited,
+        YuvStandardMatrix::Bt601,
+    );
+    debug_assert!(converted.is_ok(), "{converted:?}");
+}
+
+/// Replaces `out` by the picture's brightness, a byte a pixel from 0 (black) to 255 (white).
+pub fn to_grey(picture: &Picture, out: &mut Vec<u8>) {
+    let [luma, ..] = picture.planes();
+    out.clear();
+    out.extend(luma.iter().map(|pixel| full_luma(*pixel)));
+}
+
+fn planar(picture: &Picture) -> YuvPlanarImage<'_, u8> {
     let (width, height) = (picture.width(), picture.height());
-    let row_bytes = width * 4;
-    out.resize(row_bytes as usize * height as usize, 255);
     let [y_plane, u_plane, v_plane] = picture.planes();
-    let image = YuvPlanarImage {
+    YuvPlanarImage {
         y_plane,
         y_stride: width,
         u_plane,
@@ -19,10 +53,7 @@ pub fn to_bgra(picture: &Picture, out: &mut Vec<u8>) {
         v_stride: width / 2,
         width,
         height,
-    };
-    // It refuses planes that do not fit the sizes, which a `Picture` cannot have.
-    let converted = yuv420_to_bgra(&image, out, row_bytes, YuvRange::Limited, YuvStandardMatrix::Bt601);
-    debug_assert!(converted.is_ok(), "{converted:?}");
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +81,19 @@ mod tests {
         let [blue, green, red, alpha] = at(4, 8);
         assert!(red > 245 && green < 12 && blue < 12, "{:?}", at(4, 8));
         assert_eq!((at(28, 8), alpha), ([0, 0, 0, 255], 255));
+        let mut three = Vec::new();
+        to_bgr(&picture, &mut three);
+        let without_alpha: Vec<u8> = pixels.chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect();
+        assert!(three == without_alpha);
+    }
+
+    #[test]
+    fn grey_is_of_full_range() {
+        let mut picture = Picture::black(16, 16).unwrap();
+        picture.planes_mut()[0][..5].copy_from_slice(&[0, 16, 126, 235, 255]);
+        let mut grey = vec![7; 3];
+        to_grey(&picture, &mut grey);
+        assert_eq!(grey.len(), 256);
+        assert_eq!(grey[..6], [0, 0, 128, 255, 255, 0]);
     }
 }

@@ -20,7 +20,10 @@ use super::{Captured, Description, Error, Kind, Open, Opening, Source, Taken, an
 use crate::picture::FrameRate;
 
 mod elementary;
+mod film;
 mod mp4;
+
+pub use film::{Coded, Film};
 
 /// Access units read ahead: enough to see how far presentation runs behind decoding (at most 16 pictures, H.264 §A.3.1) and what the frame rate is.
 const LOOK_AHEAD: usize = 40;

@@ -103,6 +103,12 @@ pub fn complete(head: &[u8], fragments: &Fragments, first_shown_90k: u32) -> Res
     })
 }
 
+/// Whether a head, all in front of the first fragment, says that its file was finished: it tells how long that is.
+pub fn is_complete(head: &[u8]) -> bool {
+    let name_at = head.len().checked_sub(ROOM_BYTES + DURATION_ROOM.len() - 4);
+    name_at.and_then(|at| head.get(at..at + 4)) == Some(b"mehd")
+}
+
 /// How a box `free` begins.
 pub(super) fn free_head(bytes: usize) -> [u8; 8] {
     let [a, b, c, d] = (bytes as u32).to_be_bytes();

@@ -185,7 +185,9 @@ fn a_head_without_room_is_left_alone() {
     assert_eq!(complete(&[&[0][..], &head].concat(), &fragments, 0), Err(NoRoom::Taken));
     let completion = complete(&head, &fragments, 0).unwrap();
     patch(&mut head, &completion.contents);
+    assert!(!is_complete(&head) && !is_complete(&head[..100]));
     patch(&mut head, &completion.names);
+    assert!(is_complete(&head));
     assert_eq!(complete(&head, &fragments, 0), Err(NoRoom::Taken));
 }
 
