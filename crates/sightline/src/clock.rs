@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::tz::TimeZone;
-use media::{Clock, WallTime};
+use media::{Capture, CaptureSource, Clock, WallTime};
 
 /// [`Clock`] over the operating system's monotonic and real-time clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +36,18 @@ pub fn wall_at(clock: &dyn Clock, at: Instant) -> WallTime {
     WallTime::from_unix_micros(wall.unix_micros().saturating_add(ahead).saturating_sub(ago))
 }
 
+/// When a picture was taken, by our clock: that of a camera may be in another year, and then it is when it came.
+pub fn captured(clock: &dyn Clock, capture: Capture, published: Instant) -> Capture {
+    let arrived = wall_at(clock, published);
+    if (0..PLAUSIBLE_US).contains(&arrived.micros_since(capture.at)) {
+        return capture;
+    }
+    Capture {
+        at: arrived,
+        source: CaptureSource::Arrival,
+    }
+}
+
 /// Whether the system says that wall time is that of the world, by what systemd's time synchronisation leaves behind. Where something else does it, it is not known: then
 /// recordings age by the time that the machine runs, and are kept the longer.
 pub fn is_synchronised() -> bool {
@@ -63,6 +75,8 @@ pub fn zone() -> TimeZone {
     zone
 }
 
+/// A capture time that is further from the arrival is that of a camera whose clock is wrong.
+const PLAUSIBLE_US: i64 = 5_000_000;
 /// Where a system says which time zone it is in, in the form of RFC 8536.
 const LOCAL_TIME: &str = "/etc/localtime";
 /// There once the clock was set by systemd-timesyncd(8) since the start of the machine.
@@ -87,6 +101,21 @@ mod tests {
         let at = jiff::Timestamp::from_second(1_750_000_000).unwrap();
         for at in [at, at + Duration::from_secs(180 * 86_400)] {
             assert_eq!(zone().to_offset(at), TimeZone::system().to_offset(at));
+        }
+    }
+
+    #[test]
+    fn a_camera_in_another_year_is_dated_by_our_clock() {
+        let clock = testkit::clock::SimClock::new();
+        let (now, wall) = (clock.now(), clock.wall());
+        let capture = Capture {
+            at: wall.offset_micros(-30_000),
+            source: CaptureSource::SenderReport,
+        };
+        assert_eq!(captured(&clock, capture, now), capture);
+        for wrong in [WallTime::from_unix_micros(0), wall.offset_micros(1_000_000)] {
+            let told = captured(&clock, Capture { at: wrong, ..capture }, now);
+            assert_eq!((told.at, told.source), (wall, CaptureSource::Arrival));
         }
     }
 

@@ -11,8 +11,10 @@ mod config;
 mod connect;
 mod doctor;
 mod flags;
+mod frames;
 mod old;
 mod password;
+mod process;
 mod publish;
 mod receive;
 mod record;
@@ -65,7 +67,8 @@ enum Command {
     Receive(receive::Receive),
     Relay(relay::Relay),
     Record(record::Record),
-    State(state::State),
+    Frames(frames::Frames),
+    Process(process::Process),
     Config(config::Config),
     Cameras(cameras::Cameras),
     Doctor(doctor::Doctor),
@@ -95,7 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Receive(receive) => receive.run(),
         Command::Relay(relay) => relay.run(),
         Command::Record(record) => record.run(),
-        Command::State(state) => state.run(),
+        Command::Frames(frames) => frames.run(),
+        Command::Process(process) => process.run(),
         Command::Config(config) => config.run(),
         Command::Cameras(cameras) => cameras.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -140,13 +144,15 @@ fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
 }
 
 fn documented() -> clap::Command {
-    let sets: [(&str, &[&[Flag]]); 6] = [
+    let sets: [(&str, &[&[Flag]]); 8] = [
         ("up", up::Flags::FLAGS),
         ("serve", serve::Flags::FLAGS),
         ("publish", publish::Flags::FLAGS),
         ("receive", receive::Flags::FLAGS),
         ("relay", relay::Flags::FLAGS),
         ("record", record::Flags::FLAGS),
+        ("frames", frames::Flags::FLAGS),
+        ("process", process::Flags::FLAGS),
     ];
     flags::document(Cli::command(), &sets)
 }

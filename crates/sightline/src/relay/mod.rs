@@ -15,7 +15,7 @@ mod queue;
 mod record;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod words;
 mod writer;
 
@@ -288,7 +288,7 @@ impl Feed {
 }
 
 /// So that streams end whose cameras do not come back.
-async fn keep_time(hub: &Hub, clock: &dyn Clock) {
+pub(crate) async fn keep_time(hub: &Hub, clock: &dyn Clock) {
     loop {
         let now = clock.now();
         let next = hub.poll(now).map_or(POLL, |next| next.saturating_duration_since(now));

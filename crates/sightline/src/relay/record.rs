@@ -12,13 +12,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use media::hub::Entry;
 use media::recording::{Cutter, Fragment, Fragments, Head, Limits, Start, Told};
-use media::{Capture, CaptureSource, Clock, StreamName, Track};
+use media::{Clock, StreamName, Track};
 
 use super::age;
 use super::brake::Brake;
 use super::plan::Output;
 use super::writer::{Figures, Writer};
-use crate::clock::{wall_at, zone};
+use crate::clock::{captured, zone};
 use crate::record::name;
 use crate::record::segment::{self, Failed, Finished, Recovered, Segment, Step};
 use crate::record::storage::{Storage, System};
@@ -35,8 +35,6 @@ const LOOKED_THROUGH: usize = 3;
 const MOST_KNOWN: usize = 50_000;
 /// A keyframe that comes a little early begins a file: cameras are not exact.
 const EARLY: Duration = Duration::from_millis(250);
-/// A capture time that is further from the arrival is that of a camera whose clock is wrong.
-const PLAUSIBLE_US: i64 = 5_000_000;
 
 /// Records one camera.
 pub(super) struct Recorder {
@@ -276,18 +274,6 @@ impl Recorder {
         }
     }
 
-    /// When a picture was taken, by our clock: that of a camera may be in another year.
-    fn capture(&self, capture: Capture, published: Instant) -> Capture {
-        let arrived = wall_at(&*self.clock, published);
-        if (0..PLAUSIBLE_US).contains(&arrived.micros_since(capture.at)) {
-            return capture;
-        }
-        Capture {
-            at: arrived,
-            source: CaptureSource::Arrival,
-        }
-    }
-
     /// What a process that was killed left.
     fn recover(&mut self) -> io::Result<()> {
         let leftovers = segment::sweep(self.storage()?, Path::new(""))?;
@@ -391,7 +377,7 @@ impl Writer for Recorder {
 
     fn frame(&mut self, entry: &Entry) {
         let mut frame = entry.frame.clone();
-        frame.capture = self.capture(frame.capture, entry.published);
+        frame.capture = captured(&*self.clock, frame.capture, entry.published);
         let Some(cutter) = &mut self.cutter else { return };
         if let Err(error) = cutter.frame(frame, &mut self.fragments) {
             self.figures.left_out.add(1);

@@ -18,7 +18,7 @@ pub(super) fn tracks() -> Arc<[Track]> {
 }
 
 /// So many pictures as a hub gives them, 30 a second, a keyframe every ten.
-pub(super) fn entries(count: usize) -> Vec<Arc<Entry>> {
+pub(crate) fn entries(count: usize) -> Vec<Arc<Entry>> {
     Camera::new(Settings::default()).frames(count)
 }
 

@@ -96,21 +96,6 @@ fn other_parameter_sets_begin_a_file() {
 }
 
 #[test]
-fn a_camera_in_another_year_is_named_by_our_clock() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut camera = Camera::new(Settings::default());
-    let recorder = recorder(folder.path(), &camera, None);
-    let entry = camera.frames(1).remove(0);
-    let capture = entry.frame.capture;
-    assert_eq!(recorder.capture(capture, entry.published), capture);
-    for wrong_us in [0, camera.clock.wall().unix_micros() + 1_000_000] {
-        let at = media::WallTime::from_unix_micros(wrong_us);
-        let told = recorder.capture(Capture { at, ..capture }, entry.published);
-        assert_eq!((told.at, told.source), (capture.at, CaptureSource::Arrival));
-    }
-}
-
-#[test]
 fn old_recordings_go_and_nothing_else_does() {
     let folder = tempfile::tempdir().unwrap();
     let camera = Camera::new(Settings::default());
