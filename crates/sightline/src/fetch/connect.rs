@@ -4,8 +4,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
@@ -15,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
+use super::outgoing::Outgoing;
 use super::{CONNECT_TIMEOUT, FetchError, Origin};
 use crate::trust::Verifier;
 
@@ -26,7 +25,7 @@ const MAX_HEADERS: usize = 100;
 /// See the module. It ends when it is dropped.
 pub(super) struct Connection {
     pub(super) origin: Origin,
-    pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) sender: SendRequest<Outgoing>,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     /// For a request before.
@@ -71,7 +70,7 @@ impl Connection {
     /// The head of the answer.
     pub(super) async fn ask(
         &mut self,
-        request: http::Request<Full<Bytes>>,
+        request: http::Request<Outgoing>,
     ) -> Result<http::Response<Incoming>, FetchError> {
         self.is_used = true;
         let asked = self.sender.send_request(request).await;
@@ -147,7 +146,7 @@ async fn secure(
     })
 }
 
-async fn shake_hands<T>(origin: &Origin, io: T) -> Result<(SendRequest<Full<Bytes>>, AbortHandle), FetchError>
+async fn shake_hands<T>(origin: &Origin, io: T) -> Result<(SendRequest<Outgoing>, AbortHandle), FetchError>
 where
     T: Read + Write + Unpin + Send + 'static,
 {

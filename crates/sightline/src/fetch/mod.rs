@@ -10,12 +10,14 @@
 
 mod addresses;
 mod connect;
+mod outgoing;
 mod response;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,13 +26,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use http::{Method, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 pub use addresses::public;
 use connect::Connection;
+use outgoing::Outgoing;
 pub use response::Response;
 
 use crate::secret::redacted_url;
@@ -64,6 +66,7 @@ pub struct Client {
     policy: Policy,
     kept: Arc<Kept>,
     verifier: OnceLock<Result<Verifier, String>>,
+    bytes_per_second: Option<NonZeroU64>,
 }
 
 /// One question.
@@ -207,6 +210,16 @@ impl Client {
             policy,
             kept: Arc::default(),
             verifier: OnceLock::new(),
+            bytes_per_second: None,
+        }
+    }
+
+    /// The same, which sends the body of a request no faster than this.
+    #[must_use]
+    pub fn paced(self, bytes_per_second: Option<NonZeroU64>) -> Self {
+        Self {
+            bytes_per_second,
+            ..self
         }
     }
 
@@ -273,14 +286,14 @@ impl Client {
             if connection.sender.ready().await.is_err() {
                 continue;
             }
-            match connection.ask(written(request)?).await {
+            match connection.ask(self.written(request)?).await {
                 Ok(answer) => return Ok(self.response(request, connection, answer)),
                 Err(_) if may_repeat => break,
                 Err(error) => return Err(error),
             }
         }
         let mut connection = self.connect(origin).await?;
-        let answer = connection.ask(written(request)?).await?;
+        let answer = connection.ask(self.written(request)?).await?;
         Ok(self.response(request, connection, answer))
     }
 
@@ -307,6 +320,35 @@ impl Client {
             connection,
             Arc::clone(&self.kept),
         )
+    }
+
+    /// A request as hyper has it.
+    fn written(&self, request: &Request) -> Result<http::Request<Outgoing>, FetchError> {
+        let url = &request.url;
+        let unusable = || FetchError::Url(shown(url));
+        let mut written = http::Request::new(Outgoing::new(request.body.clone(), self.bytes_per_second));
+        *written.method_mut() = request.method.clone();
+        *written.uri_mut() = (url[Position::BeforePath..Position::AfterQuery].parse()).map_err(|_| unusable())?;
+        let headers = written.headers_mut();
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| unusable())?);
+        headers.insert(USER_AGENT, HeaderValue::from_static("sightline"));
+        if !url.username().is_empty() || url.password().is_some() {
+            let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+            let pair = [
+                decoded(url.username()),
+                b":".to_vec(),
+                decoded(url.password().unwrap_or_default()),
+            ];
+            let basic = format!("Basic {}", STANDARD.encode(pair.concat()));
+            let mut basic = HeaderValue::from_str(&basic).map_err(|_| unusable())?;
+            basic.set_sensitive(true);
+            headers.insert(AUTHORIZATION, basic);
+        }
+        for (name, value) in &request.headers {
+            headers.insert(name, value.clone());
+        }
+        Ok(written)
     }
 }
 
@@ -374,35 +416,6 @@ fn address(url: &Url) -> String {
 /// A URL without what may be a credential.
 fn shown(url: &Url) -> String {
     redacted_url(&url[..Position::AfterPath])
-}
-
-/// A request as hyper has it.
-fn written(request: &Request) -> Result<http::Request<Full<Bytes>>, FetchError> {
-    let url = &request.url;
-    let unusable = || FetchError::Url(shown(url));
-    let mut written = http::Request::new(Full::new(request.body.clone()));
-    *written.method_mut() = request.method.clone();
-    *written.uri_mut() = (url[Position::BeforePath..Position::AfterQuery].parse()).map_err(|_| unusable())?;
-    let headers = written.headers_mut();
-    let host = &url[Position::BeforeHost..Position::AfterPort];
-    headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| unusable())?);
-    headers.insert(USER_AGENT, HeaderValue::from_static("sightline"));
-    if !url.username().is_empty() || url.password().is_some() {
-        let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
-        let pair = [
-            decoded(url.username()),
-            b":".to_vec(),
-            decoded(url.password().unwrap_or_default()),
-        ];
-        let basic = format!("Basic {}", STANDARD.encode(pair.concat()));
-        let mut basic = HeaderValue::from_str(&basic).map_err(|_| unusable())?;
-        basic.set_sensitive(true);
-        headers.insert(AUTHORIZATION, basic);
-    }
-    for (name, value) in &request.headers {
-        headers.insert(name, value.clone());
-    }
-    Ok(written)
 }
 
 /// Where an answer sends us.
