@@ -66,7 +66,6 @@ fn what_to_do_next_is_said() {
             2,
             "tip: cameras, files and test pictures are named with --source",
         ),
-        (&["upload"], 2, "tip: this version does not have it yet"),
         (&["relay"], 2, "there is nothing to relay: set CAMERA_IP"),
         (
             &["up", "--bitrate", "0"],

@@ -24,6 +24,7 @@ mod state;
 mod status_line;
 mod top;
 mod up;
+mod upload;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -67,8 +68,7 @@ enum Command {
     Receive(receive::Receive),
     Relay(relay::Relay),
     Record(record::Record),
-    Frames(frames::Frames),
-    Process(process::Process),
+    Upload(upload::Upload),
     Config(config::Config),
     Cameras(cameras::Cameras),
     Doctor(doctor::Doctor),
@@ -98,8 +98,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Receive(receive) => receive.run(),
         Command::Relay(relay) => relay.run(),
         Command::Record(record) => record.run(),
-        Command::Frames(frames) => frames.run(),
-        Command::Process(process) => process.run(),
+        Command::Upload(upload) => upload.run(),
         Command::Config(config) => config.run(),
         Command::Cameras(cameras) => cameras.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -134,9 +133,6 @@ fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
         {
             "cameras, files and test pictures are named with --source: v4l2:/dev/video0, libcamera, test, file:PATH, exec:COMMAND"
         }
-        ErrorKind::InvalidSubcommand if context(ContextKind::InvalidSubcommand) == "upload" => {
-            "this version does not have it yet; `sightline record` records a camera"
-        }
         _ => return error,
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
@@ -144,15 +140,14 @@ fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
 }
 
 fn documented() -> clap::Command {
-    let sets: [(&str, &[&[Flag]]); 8] = [
+    let sets: [(&str, &[&[Flag]]); 7] = [
         ("up", up::Flags::FLAGS),
         ("serve", serve::Flags::FLAGS),
         ("publish", publish::Flags::FLAGS),
         ("receive", receive::Flags::FLAGS),
         ("relay", relay::Flags::FLAGS),
         ("record", record::Flags::FLAGS),
-        ("frames", frames::Flags::FLAGS),
-        ("process", process::Flags::FLAGS),
+        ("upload", upload::Flags::FLAGS),
     ];
     flags::document(Cli::command(), &sets)
 }

@@ -28,6 +28,7 @@ pub mod socket_url;
 pub mod stream_key;
 pub mod stream_source;
 pub mod units;
+pub mod upload;
 pub mod url_template;
 pub mod webhook;
 

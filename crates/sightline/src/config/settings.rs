@@ -10,7 +10,9 @@ mod client;
 mod motion;
 mod record;
 mod relay;
+mod s3;
 mod tls;
+mod upload;
 mod user;
 mod webhook;
 
@@ -35,7 +37,9 @@ pub use client::{DisplayMode, Publish, Receive, Transport};
 pub use motion::{Motion, MotionOfStream};
 pub use record::{Record, RecordOfStream};
 pub use relay::Relay;
+pub use s3::S3;
 pub use tls::{Acme, AcmeChallenge, Tls};
+pub use upload::Upload;
 pub use user::User;
 pub use webhook::Webhook;
 
@@ -79,8 +83,11 @@ pub struct Settings {
     pub stream: BTreeMap<StreamKey, Stream>,
     /// Recordings on a disk of this machine.
     pub record: Record,
-    /// Motion in front of cameras.
-    pub motion: Motion,
+    /// Where S3 is, for uploads and for the archive of recordings. A bucket stands where something is put into it: "s3://bucket/prefix".
+    pub s3: S3,
+    /// Snapshots that are uploaded to S3 or into a folder, one table for each, with a name of its own: [upload.door]. A server (`up`, `serve`) does it for those with a
+    /// stream, `sightline upload` for those with a source.
+    pub upload: BTreeMap<Name, Upload>,
     /// A server that is told what happens, one table for each, with a name of its own: [webhook.alerts]. Each event is POSTed to it as JSON, signed
     /// after the Standard Webhooks specification.
     pub webhook: BTreeMap<Name, Webhook>,

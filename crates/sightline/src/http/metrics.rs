@@ -26,7 +26,7 @@ use crate::machine;
 use crate::motion;
 use crate::record::report::{LeftOut, StorageReport};
 use crate::record::service as record;
-use crate::webhooks;
+use crate::{upload, webhooks};
 
 const METRICS: Operation = Operation::gives("Counters and delays for Prometheus", "text/plain; version=0.0.4");
 
@@ -161,7 +161,7 @@ impl Page {
         }
         self.webhooks(shared);
         self.recordings(shared);
-        self.stills(shared);
+        self.uploads(shared);
         let panics = shared.panics.load(Relaxed);
         self.single(
             "sightline_http_panics_total",
@@ -288,9 +288,57 @@ impl Page {
         }
     }
 
-    fn recording_counters(&mut self, counters: &[(&str, &str, u64)]) {
-        for (what, help, value) in counters {
-            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
+    /// All together: which there are is for whoever reads the settings.
+    fn uploads(&mut self, shared: &Shared) {
+        let archived = shared.settings.library.archive_report();
+        for (what, help, value) in [
+            ("files", "Recordings that went to the archive", archived.files),
+            ("bytes", "Bytes of recordings that went to the archive", archived.bytes),
+        ] {
+            self.single(&format!("sightline_archive_{what}_total"), "counter", help, value);
+        }
+        let is_failing = u8::from(archived.trouble.is_some());
+        self.single(
+            "sightline_archive_failing",
+            "gauge",
+            "Whether recordings cannot be archived",
+            is_failing,
+        );
+        let reports = shared
+            .settings
+            .uploads
+            .as_ref()
+            .map(|uploads| uploads.reports())
+            .unwrap_or_default();
+        let sum = |value: fn(&upload::Report) -> u64| reports.iter().map(value).sum::<u64>();
+        let name = "sightline_upload_snapshots_total";
+        self.family(name, "counter", "Snapshots to be uploaded, by what became of them");
+        for (state, count) in [
+            ("sent", sum(|report| report.sent)),
+            ("missed", sum(|report| report.missed)),
+            ("dropped", sum(|report| report.dropped)),
+            ("deleted", sum(|report| report.deleted)),
+        ] {
+            self.sample(name, &[("state", state)], count);
+        }
+        for (what, help, value) in [
+            (
+                "waiting",
+                "Snapshots that wait to be sent",
+                sum(|report| report.waiting as u64),
+            ),
+            (
+                "waiting_bytes",
+                "Snapshots that wait to be sent, in bytes",
+                sum(|report| report.waiting_bytes),
+            ),
+            (
+                "failing",
+                "Uploads that cannot send",
+                sum(|report| u64::from(report.trouble.is_some())),
+            ),
+        ] {
+            self.single(&format!("sightline_upload_{what}"), "gauge", help, value);
         }
     }
 

@@ -61,6 +61,7 @@ use crate::source::Supervisor;
 use crate::status;
 use crate::stills::Stills;
 use crate::tls::Certificates;
+use crate::upload::Uploads;
 use crate::webhooks::Webhooks;
 use entrance::{Cors, Entrance};
 use listener::Listener;
@@ -89,8 +90,8 @@ pub struct Settings {
     pub webhooks: Arc<Webhooks>,
     /// What records streams.
     pub recordings: Arc<Recordings>,
-    /// What looks for motion.
-    pub motion: Arc<Detector>,
+    /// What uploads snapshots, where anything does.
+    pub uploads: Option<Arc<Uploads>>,
     /// The settings that the API shows and changes.
     pub live: Arc<Live>,
     /// What newcomers come through.

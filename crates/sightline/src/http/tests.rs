@@ -186,11 +186,10 @@ impl World {
             forwards: Arc::clone(&forwards),
             webhooks: Arc::clone(&webhooks),
             recordings: Arc::clone(&recordings),
-            motion,
+            uploads: None,
             live: live(&state),
             gate: net::Gate::default(),
-            library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None)),
-            stills: Stills::new(Arc::clone(&wishes.clock)),
+            library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None, None)),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));

@@ -49,10 +49,7 @@ const RETENTION: &str = "RETENTION";
 pub fn camera(environment: &Environment, token: Option<&Secret>) -> Option<Result<Camera, Vec<String>>> {
     let is_meant = [IP, URL, MODE].iter().any(|name| environment.get(name).is_some());
     is_meant.then(|| {
-        let mut words = Words {
-            environment,
-            wrong: Vec::new(),
-        };
+        let mut words = Words::new(environment);
         let relay = words.relay(token);
         if !words.wrong.is_empty() {
             return Err(words.wrong);
@@ -80,12 +77,27 @@ fn word_of(key: &str) -> &'static str {
     }
 }
 
-struct Words<'a> {
+/// Words of one environment, and what is wrong with those that were read.
+pub(crate) struct Words<'a> {
     environment: &'a Environment,
-    wrong: Vec<String>,
+    /// A line for each, with the word and where it stands.
+    pub(crate) wrong: Vec<String>,
 }
 
 impl<'a> Words<'a> {
+    /// Without anything wrong.
+    pub(crate) fn new(environment: &'a Environment) -> Self {
+        Self {
+            environment,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// Whether they name a camera.
+    pub(crate) fn name_a_camera(&self) -> bool {
+        [IP, URL].iter().any(|name| self.get(name).is_some())
+    }
+
     fn relay(&mut self, token: Option<&Secret>) -> Relay {
         let mut relay = Relay {
             source: self.source(),
@@ -104,7 +116,8 @@ impl<'a> Words<'a> {
         relay
     }
 
-    fn source(&mut self) -> Option<SourceList> {
+    /// Where the camera is.
+    pub(crate) fn source(&mut self) -> Option<SourceList> {
         if let Some(url) = self.get(URL) {
             if !["rtsp://", "rtsps://"].iter().any(|scheme| begins(url, scheme)) {
                 self.refuse(
@@ -192,7 +205,8 @@ impl<'a> Words<'a> {
         folder
     }
 
-    fn read<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Option<T> {
+    /// A word that is a value of this type; `None`: it is not there, or wrong.
+    pub(crate) fn read<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Option<T> {
         let text = self.get(name)?;
         self.read_as(name, text)
     }
@@ -207,13 +221,14 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn refuse(&mut self, name: &'static str, why: impl Display) {
+    /// Something is wrong with a word.
+    pub(crate) fn refuse(&mut self, name: &'static str, why: impl Display) {
         let line = format!("{}: {why}", self.called(name));
         self.wrong.push(line);
     }
 
     /// The word and where it stands.
-    fn called(&self, name: &str) -> String {
+    pub(crate) fn called(&self, name: &str) -> String {
         match self.environment.from(name) {
             Some(from) => Origin::Variable {
                 name: name.to_owned(),
@@ -224,8 +239,8 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// systemd hands out a `.env` of ours with the comments behind the values.
-    fn get(&self, name: &str) -> Option<&'a str> {
+    /// What a word says. systemd hands out a `.env` of ours with the comments behind the values.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
         let value = self.environment.get(name)?;
         let value = value.split_once(" #").map_or(value, |(value, _)| value).trim();
         Some(value).filter(|value| !value.is_empty())

@@ -12,6 +12,7 @@ mod servers;
 mod sockets;
 pub(crate) mod status;
 mod systemd;
+mod uploading;
 mod urls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -180,14 +181,17 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let streams = streams(program, &hub, &wanted, Arc::clone(&lowers), &shutdown);
     let forwards = forwards(program, &hub, &shutdown);
     let webhooks = webhooks(program, &streams, &shutdown);
-    let (recordings, exports) = recording::recordings(program, &streams, &shutdown);
+    let recordings = recording::recordings(program, &streams, &shutdown);
+    let archive = uploading::archive(program, &recordings);
+    let uploads = uploading::uploads(program, &streams, &shutdown);
     let making = Making {
         program,
         streams: &streams,
         forwards: &forwards,
         webhooks: &webhooks,
         recordings: &recordings,
-        shutdown: &shutdown,
+        archive: &archive,
+        uploads: &uploads,
         auth: &auth,
         certificates: &certificates,
         live: &live,
@@ -221,7 +225,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         tokio::spawn(Arc::clone(&forwards).run()),
         tokio::spawn(Arc::clone(&webhooks).run()),
         tokio::spawn(Arc::clone(&recordings).run()),
-        tokio::spawn(Arc::clone(&services.motion).run()),
+        tokio::spawn(Arc::clone(&uploads).run()),
         tokio::spawn(systemd::keep_awake(shutdown.clone())),
         tokio::spawn(certificates.run(shutdown.clone())),
     ];
@@ -235,7 +239,9 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
         () = following => Ok(()),
-        done = watch_cameras(program, ports, &auth, &hub, &services, &mut cameras) => done,
+        never = uploading::follow(program, &live, &uploads) => match never {},
+        never = uploading::follow_archive(program, &live, &archive, &shutdown) => match never {},
+        done = watch_cameras(program, ports, &auth, &hub, &services.status, &mut cameras) => done,
     };
     say_goodbye(restart, &hls, &events);
     tick.abort();

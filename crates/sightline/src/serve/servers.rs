@@ -10,13 +10,14 @@ use crate::config::live::Live;
 use crate::forward::Forwarder;
 use crate::motion::Detector;
 use crate::net::Gate;
-use crate::record::export::Exports;
+use crate::record::archive::Archive;
 use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::stills::Stills;
 use crate::tls::Certificates;
+use crate::upload::Uploads;
 use crate::webhooks::Webhooks;
 use crate::{http, random, rtsp, status, webrtc};
 
@@ -31,7 +32,8 @@ pub(super) struct Making<'a> {
     pub(super) forwards: &'a Arc<Forwarder>,
     pub(super) webhooks: &'a Arc<Webhooks>,
     pub(super) recordings: &'a Arc<Recordings>,
-    pub(super) shutdown: &'a Shutdown,
+    pub(super) archive: &'a Arc<Archive>,
+    pub(super) uploads: &'a Arc<Uploads>,
     pub(super) auth: &'a Arc<Auth>,
     pub(super) certificates: &'a Arc<Certificates>,
     pub(super) live: &'a Arc<Live>,
@@ -142,12 +144,12 @@ impl Making<'_> {
             forwards: Arc::clone(self.forwards),
             webhooks: Arc::clone(self.webhooks),
             recordings: Arc::clone(self.recordings),
-            motion: Arc::clone(motion),
+            uploads: Some(Arc::clone(self.uploads)),
             live: Arc::clone(self.live),
             gate: self.gate.clone(),
             library: {
                 let recordings = Arc::clone(self.recordings);
-                Library::new(move || recordings.recorder())
+                Library::new(move || recordings.recorder(), Some(Arc::clone(self.archive)))
             },
             stills: Stills::new(Arc::clone(&self.program.clock)),
         }

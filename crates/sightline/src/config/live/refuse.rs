@@ -13,7 +13,27 @@ use super::{Refused, Why};
 pub(super) fn by_http(before: &Settings, after: &Settings) -> Result<(), Refused> {
     programs(before, after)?;
     relays(before, after)?;
+    uploads(before, after)?;
     reach(before, after)
+}
+
+/// Uploads write into folders and buckets, and show the keys of this machine to the server that is named.
+fn uploads(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    let message = "where uploads and the archive go is not taken by HTTP, or whoever has the admin's token could write into any folder and have our keys shown anywhere; write it into the settings file";
+    let news = after.upload.iter();
+    let news = news.filter(|(name, upload)| before.upload.get(*name) != Some(*upload));
+    let keys = news.map(|(name, _)| format!("upload.{name}"));
+    let s3 = (before.s3 != after.s3).then(|| "s3".to_owned());
+    let archive = (before.record.archive != after.record.archive).then(|| "record.archive".to_owned());
+    let problems: Vec<Problem> = keys
+        .chain(s3)
+        .chain(archive)
+        .map(|key| problem(None, &key, message))
+        .collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::new(Why::Reach, problems)),
+    }
 }
 
 /// A relay writes into folders and asks whatever it is told to, as whoever starts it.

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::record::{FreeSpace, Weekly};
-use crate::config::units::{Bytes, Span};
+use crate::config::units::{Bitrate, Bytes, Span};
+use crate::config::upload::S3Place;
 use crate::record::trigger::Mode;
 
 /// Recordings on a disk of this machine.
@@ -47,9 +48,14 @@ pub struct Record {
     pub sync_interval: Span,
     /// Record sound too.
     pub audio: bool,
-    /// Make small pictures of what was recorded, for looking through it fast, beside each file: at most a hundredth of a processor core a stream and a 33rd of its
-    /// quota. Without it they are made when somebody asks for them.
-    pub filmstrip: bool,
+    /// Where recordings go when they are old enough, such as "s3://bucket/recordings": then they are deleted here. The server and the keys of S3 stand in [s3]. What is
+    /// protected stays. Left out: nowhere. Not changed by HTTP.
+    #[schemars(example = "s3://bucket/recordings")]
+    pub archive: Option<S3Place>,
+    /// How old a recording is when it goes to the archive. What keep or a quota takes before is not archived.
+    pub archive_after: Span,
+    /// How fast recordings go to the archive at the most, so that viewers have the rest of the line: bits per second.
+    pub archive_rate: Bitrate,
 }
 
 impl Default for Record {
@@ -70,7 +76,9 @@ impl Default for Record {
             free: FreeSpace::Percent(5),
             sync_interval: seconds(5),
             audio: true,
-            filmstrip: false,
+            archive: None,
+            archive_after: seconds(86_400),
+            archive_rate: Bitrate::from_kbps(16_000),
         }
     }
 }
@@ -140,6 +148,9 @@ impl Record {
             quota_total: self.quota_total,
             free: self.free,
             sync_interval: self.sync_interval,
+            archive: self.archive.clone(),
+            archive_after: self.archive_after,
+            archive_rate: self.archive_rate,
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::http::answer::json;
 use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, sees};
-use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId, State};
+use crate::record::archive::Archived;
+use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId};
 use crate::record::library::{Error, Library};
 
 pub(super) const LIST: Operation = Operation {
@@ -72,8 +73,35 @@ pub(super) const RELEASE: Operation = Operation {
 #[derive(Serialize, JsonSchema)]
 struct Recordings {
     recordings: Vec<Recording>,
+    /// What went to the archive and is deleted here; not played by this server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    archived: Vec<ArchivedRange>,
     /// Where to ask for the rest; null: that is all.
     next: Option<String>,
+}
+
+/// What is archived without a gap.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ArchivedRange {
+    /// RFC 3339.
+    start: String,
+    end: String,
+    duration_ms: i64,
+    size_bytes: u64,
+    files: u64,
+}
+
+impl From<Archived> for ArchivedRange {
+    fn from(archived: Archived) -> Self {
+        let range = archived.range_90k;
+        Self {
+            start: rfc3339(range.start),
+            end: rfc3339(range.end),
+            duration_ms: ms(range.end.saturating_sub(range.start)),
+            size_bytes: archived.bytes,
+            files: archived.files,
+        }
+    }
 }
 
 /// What is recorded without a gap, or a file.
@@ -118,7 +146,16 @@ async fn listed(ask: &Ask, camera: &StreamName) -> Result<Response, Problem> {
     let resolution_ms = query.number("resolution_ms", 0..MAX_RESOLUTION_MS)?.unwrap_or(0);
     let runs = library.runs(camera.clone(), range.clone(), 90 * resolution_ms).await;
     let runs = runs.map_err(|error| problem(&error))?;
-    let recordings = runs.runs.into_iter().map(|run| {
+    // Those behind the end of this answer come with the next.
+    let until = range.start..runs.next_90k.unwrap_or(range.end);
+    let archived = library.archived(camera.clone(), until, 90 * resolution_ms).await;
+    let (archived, next_archived) = archived.map_err(|error| problem(&error))?;
+    let next_90k = [runs.next_90k, next_archived].into_iter().flatten().min();
+    let told = runs
+        .runs
+        .into_iter()
+        .filter(|run| next_90k.is_none_or(|next| run.start_90k < next));
+    let recordings = told.map(|run| {
         let range = run.start_90k..run.end_90k;
         let hls = format!(
             "/api/v1/recordings/{}/index.m3u8?start={}&end={}",
@@ -135,10 +172,13 @@ async fn listed(ask: &Ask, camera: &StreamName) -> Result<Response, Problem> {
         }
     });
     let recordings = recordings.collect();
-    let next = runs
-        .next_90k
-        .map(|next| asked_again(camera, next..range.end, &format!("&resolution_ms={resolution_ms}")));
-    Ok(json(&Recordings { recordings, next }))
+    let archived = archived.into_iter().map(ArchivedRange::from).collect();
+    let next = next_90k.map(|next| asked_again(camera, next..range.end, &format!("&resolution_ms={resolution_ms}")));
+    Ok(json(&Recordings {
+        recordings,
+        archived,
+        next,
+    }))
 }
 
 /// `after`: behind the file of this number, which begins where the range does.
@@ -167,7 +207,11 @@ async fn files(
     let next = page
         .next
         .map(|(start, SegmentId(number))| asked_again(camera, start..range.end, &format!("&files=1&after={number}")));
-    Ok(json(&Recordings { recordings, next }))
+    Ok(json(&Recordings {
+        recordings,
+        archived: Vec::new(),
+        next,
+    }))
 }
 
 fn asked_again(camera: &StreamName, range: Range<i64>, more: &str) -> String {

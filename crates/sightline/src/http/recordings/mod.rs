@@ -481,7 +481,7 @@ fn problem(error: &Error) -> Problem {
             error.to_string(),
             "remove some first",
         ),
-        Error::Index(_) => busy(Problem::new(
+        Error::Index(_) | Error::Archive(_) => busy(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "index-unusable",
             "The index of recordings cannot be used",

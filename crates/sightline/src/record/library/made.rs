@@ -62,7 +62,7 @@ impl Made {
 
     pub(crate) fn library(&self) -> Arc<Library> {
         let recorder = self.recorder.clone();
-        Library::new(move || Some(recorder.clone()))
+        Library::new(move || Some(recorder.clone()), None)
     }
 
     /// Records frames as one run that begins then, in files of so long.

@@ -22,13 +22,15 @@ use media::recording::{Fragments, Header};
 use protocol::hls::vod;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
+use super::archive::{self, Archive, Archived};
 use super::index::{
     self, CameraTimes, Change, Event, EventId, Index, Page, Protected, ProtectedId, Reader, Runs, Segment, SegmentId,
     State,
 };
 use super::play::{self, Plan};
 use super::recorder::{AskError, Recorder};
-use opening::{Places, Slot};
+pub(in crate::record) use opening::Places;
+use opening::Slot;
 pub use sending::{Mark, Media, Sending};
 pub use stills::{AskedStrip, MAX_STRIP_90K, Shown, ShownStrip};
 
@@ -73,9 +75,9 @@ pub enum Error {
     /// A segment that is protected is not deleted.
     #[error("it is protected")]
     Protected,
-    /// What is recorded there gives no picture.
-    #[error("{0}")]
-    NoPicture(String),
+    /// What is archived cannot be asked for.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
     /// The program ends.
     #[error("the program ends")]
     Ending,
@@ -96,7 +98,7 @@ pub struct Library {
     readers: Mutex<Vec<Reader>>,
     questions: Semaphore,
     sending: Arc<Semaphore>,
-    stills: stills::Turns,
+    archive: Option<Arc<Archive>>,
 }
 
 impl std::fmt::Debug for Library {
@@ -118,15 +120,46 @@ pub struct Listed {
 }
 
 impl Library {
-    /// Of what a recorder has, for as long as there is one.
-    pub fn new(recorder: impl Fn() -> Option<Recorder> + Send + Sync + 'static) -> Arc<Self> {
+    /// Of what a recorder has, for as long as there is one, and of what it archived.
+    pub fn new(
+        recorder: impl Fn() -> Option<Recorder> + Send + Sync + 'static,
+        archive: Option<Arc<Archive>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             recorder: Box::new(recorder),
             readers: Mutex::default(),
             questions: Semaphore::new(MAX_QUESTIONS),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
-            stills: stills::Turns::default(),
+            archive,
         })
+    }
+
+    /// How archiving goes.
+    pub fn archive_report(&self) -> archive::Report {
+        self.archive
+            .as_ref()
+            .map(|archive| archive.report())
+            .unwrap_or_default()
+    }
+
+    /// What of a range is archived and not here any more, as [`archive::Catalogue::ranges`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn archived(
+        self: &Arc<Self>,
+        camera: StreamName,
+        range_90k: Range<i64>,
+        resolution_90k: i64,
+    ) -> Result<(Vec<Archived>, Option<i64>), Error> {
+        let Some(archive) = self.archive.clone() else {
+            return Ok((Vec::new(), None));
+        };
+        self.ask(move |_| match archive.catalogue()? {
+            Some(catalogue) => Ok(catalogue.ranges(&camera, &range_90k, resolution_90k)?),
+            None => Ok((Vec::new(), None)),
+        })
+        .await
     }
 
     /// Whether there is an index: something is recorded, or was.
@@ -485,7 +518,10 @@ impl Library {
     }
 }
 
-fn all_protected(reader: &Reader, camera: &StreamName) -> Result<Vec<(ProtectedId, Protected)>, Error> {
+pub(in crate::record) fn all_protected(
+    reader: &Reader,
+    camera: &StreamName,
+) -> Result<Vec<(ProtectedId, Protected)>, Error> {
     let (mut all, mut behind) = (Vec::new(), None);
     loop {
         let page = reader.protected(Some(camera), behind)?;

@@ -1,0 +1,275 @@
+//! S3: objects in a bucket, of AWS or of a server that speaks as it does.
+//!
+//! Belongs here: how a bucket is reached ([`access`]), what is asked of it ([`Bucket`]), what went wrong with it in words ([`Failed`]). Does not belong here: what is
+//! put there and when ([`crate::upload`], [`crate::record::archive`]), when it is tried again (their policy).
+//!
+//! `object_store` signs requests and reads answers; it asks by our own client of HTTP ([`asking`]), so the same addresses, limits and certificates hold as
+//! everywhere. It tries nothing again by itself: who asks knows what else waits.
+
+mod access;
+mod asking;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error as _;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::multipart::{MultipartStore as _, PartId};
+use object_store::path::Path;
+use object_store::{
+    Attribute, Attributes, ObjectStore as _, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload,
+    RetryConfig,
+};
+
+pub use access::{Access, NoAccess};
+use asking::{Connector, Refused};
+pub use pace::Pace;
+
+use crate::fetch::FetchError;
+
+/// A bucket, and who asks for what is in it.
+pub struct Bucket {
+    store: AmazonS3,
+    name: String,
+}
+
+/// Why something was not done. The text names the peer's fault, and no credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failed {
+    /// What kind of fault it is, by which it is tried again.
+    pub kind: Kind,
+    /// For people.
+    pub detail: String,
+}
+
+/// By whose doing it may go another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By itself: the network, a server that is busy.
+    Passing,
+    /// A person has to change something: credentials, rights, the name of the bucket.
+    Lasting,
+    /// What is asked for is not there.
+    Missing,
+}
+
+/// An object that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its whole name.
+    pub key: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// What the server says of its contents.
+    pub etag: Option<String>,
+}
+
+/// A part that the server has: what it called it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part(pub String);
+
+/// The least length of a part but the last, in bytes, by the rules of S3.
+pub const LEAST_PART_BYTES: usize = 5 << 20;
+
+impl Bucket {
+    /// Opens nothing: the first question does. `bytes_per_second`: how fast is sent at the most.
+    ///
+    /// # Errors
+    /// What is set cannot be used.
+    pub fn new(access: &Access, bucket: &str, bytes_per_second: Option<NonZeroU64>) -> Result<Self, Failed> {
+        let connector = Connector::new(access.trust(), bytes_per_second);
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_region(&access.region)
+            .with_access_key_id(&access.key_id)
+            .with_secret_access_key(access.secret_key.expose())
+            .with_virtual_hosted_style_request(access.virtual_hosted)
+            .with_disable_bulk_delete(true)
+            .with_http_connector(connector)
+            .with_retry(RetryConfig {
+                max_retries: 0,
+                retry_timeout: Duration::ZERO,
+                ..RetryConfig::default()
+            });
+        if let Some(token) = &access.session_token {
+            builder = builder.with_token(token.expose());
+        }
+        if let Some(endpoint) = &access.endpoint {
+            builder = builder
+                .with_endpoint(endpoint.as_str().trim_end_matches('/'))
+                .with_allow_http(endpoint.scheme() == "http");
+        }
+        let store = builder.build().map_err(|error| Failed {
+            kind: Kind::Lasting,
+            detail: format!("the bucket {bucket} cannot be used: {error}"),
+        })?;
+        Ok(Self {
+            store,
+            name: bucket.to_owned(),
+        })
+    }
+
+    /// Puts an object, in place of what has the name.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn put(&self, key: &str, bytes: Bytes, content_type: &'static str) -> Result<(), Failed> {
+        let options = PutOptions {
+            attributes: of_type(content_type),
+            ..PutOptions::default()
+        };
+        let put = self.store.put_opts(&self.path(key)?, bytes.into(), options).await;
+        put.map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    /// What is said of an object; `None`: it is not there.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn head(&self, key: &str) -> Result<Option<Object>, Failed> {
+        match self.store.head(&self.path(key)?).await {
+            Ok(meta) => Ok(Some(Object {
+                key: meta.location.to_string(),
+                bytes: meta.size,
+                etag: meta.e_tag,
+            })),
+            Err(error) => match self.failed(&error) {
+                Failed {
+                    kind: Kind::Missing, ..
+                } => Ok(None),
+                failed => Err(failed),
+            },
+        }
+    }
+
+    /// The objects in a folder, and in those below it, each handed to `visit`.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn list(&self, folder: &str, mut visit: impl FnMut(Object)) -> Result<(), Failed> {
+        let mut listed = self.store.list(Some(&self.path(folder)?));
+        while let Some(meta) = listed.try_next().await.map_err(|error| self.failed(&error))? {
+            visit(Object {
+                key: meta.location.to_string(),
+                bytes: meta.size,
+                etag: meta.e_tag,
+            });
+        }
+        Ok(())
+    }
+
+    /// Deletes an object. One that is not there is deleted.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn delete(&self, key: &str) -> Result<(), Failed> {
+        let deleted = self.store.delete(&self.path(key)?).await;
+        match deleted.map_err(|error| self.failed(&error)) {
+            Err(Failed {
+                kind: Kind::Missing, ..
+            }) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Begins an object that is sent in parts. Gives the number by which the server knows it.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn begin(&self, key: &str, content_type: &'static str) -> Result<String, Failed> {
+        let options = PutMultipartOptions {
+            attributes: of_type(content_type),
+            ..PutMultipartOptions::default()
+        };
+        let begun = self.store.create_multipart_opts(&self.path(key)?, options).await;
+        begun.map_err(|error| self.failed(&error))
+    }
+
+    /// Sends a part, in place of what the server has of this number; from 0.
+    ///
+    /// # Errors
+    /// [`Failed`]; [`Kind::Missing`]: the server does not know this upload any more.
+    pub async fn part(&self, key: &str, upload: &str, number: usize, bytes: Bytes) -> Result<Part, Failed> {
+        let payload = PutPayload::from(bytes);
+        let put = self
+            .store
+            .put_part(&self.path(key)?, &upload.to_owned(), number, payload)
+            .await;
+        put.map(|part| Part(part.content_id))
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Makes an object of its parts, in this order.
+    ///
+    /// # Errors
+    /// [`Failed`]; [`Kind::Missing`]: the server does not know this upload any more.
+    pub async fn complete(&self, key: &str, upload: &str, parts: &[Part]) -> Result<Option<String>, Failed> {
+        let parts = parts.iter().map(|part| PartId {
+            content_id: part.0.clone(),
+        });
+        let completed = self
+            .store
+            .complete_multipart(&self.path(key)?, &upload.to_owned(), parts.collect())
+            .await;
+        completed.map(|put| put.e_tag).map_err(|error| self.failed(&error))
+    }
+
+    /// Has the server forget the parts of an upload.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn abort(&self, key: &str, upload: &str) -> Result<(), Failed> {
+        let aborted = self.store.abort_multipart(&self.path(key)?, &upload.to_owned()).await;
+        match aborted.map_err(|error| self.failed(&error)) {
+            Err(Failed {
+                kind: Kind::Missing, ..
+            }) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn path(&self, key: &str) -> Result<Path, Failed> {
+        Path::parse(key).map_err(|error| Failed {
+            kind: Kind::Lasting,
+            detail: format!("{key:?} cannot be the name of an object: {error}"),
+        })
+    }
+
+    /// In words: what our client met, or what the server answered.
+    fn failed(&self, error: &object_store::Error) -> Failed {
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if let Some(refused) = error.downcast_ref::<Refused>() {
+                return refused.in_words(&self.name);
+            }
+            if let Some(error) = error.downcast_ref::<FetchError>() {
+                let lasting = matches!(error, FetchError::Certificate { .. } | FetchError::Url(_));
+                return Failed {
+                    kind: if lasting { Kind::Lasting } else { Kind::Passing },
+                    detail: error.to_string(),
+                };
+            }
+            cause = error.source();
+        }
+        Failed {
+            kind: Kind::Passing,
+            detail: format!("S3 does not answer as it should: {}", short(&error.to_string())),
+        }
+    }
+}
+
+fn of_type(content_type: &'static str) -> Attributes {
+    Attributes::from_iter([(Attribute::ContentType, content_type)])
+}
+
+/// What a peer says, as far as it is worth a line.
+fn short(text: &str) -> String {
+    let line: String = text.chars().take(300).collect();
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
