@@ -39,7 +39,7 @@ pub struct Plan {
 /// Where snapshots go, and by whose leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum To {
-    S3(S3Place, Access),
+    S3(S3Place, Box<Access>),
     Folder(PathBuf),
 }
 
@@ -85,7 +85,7 @@ impl Plan {
         } = table;
         let to = match &upload.to {
             Some(UploadTarget::S3(place)) => match Access::of(common.s3, common.environment) {
-                Ok(access) => To::S3(place.clone(), access),
+                Ok(access) => To::S3(place.clone(), Box::new(access)),
                 Err(no_access) => return Err(no_access.0),
             },
             Some(UploadTarget::Folder(folder)) => To::Folder(folder.clone()),
@@ -132,6 +132,9 @@ pub(super) fn of_server(settings: &Settings, common: &Common<'_>) -> Vec<(Stream
     tables.collect()
 }
 
+/// Streams that are fetched.
+pub type Streams = BTreeMap<StreamKey, Stream>;
+
 /// Tables, and what the keys of each are called where people wrote them.
 pub type Tables<'a> = BTreeMap<StreamName, (settings::Upload, &'a dyn Fn(&str) -> String)>;
 
@@ -139,10 +142,7 @@ pub type Tables<'a> = BTreeMap<StreamName, (settings::Upload, &'a dyn Fn(&str) -
 ///
 /// # Errors
 /// All that is wrong, a line for each.
-pub fn with_sources(
-    uploads: &Tables<'_>,
-    common: &Common<'_>,
-) -> Result<(Vec<Plan>, BTreeMap<StreamKey, Stream>), Vec<String>> {
+pub fn with_sources(uploads: &Tables<'_>, common: &Common<'_>) -> Result<(Vec<Plan>, Streams), Vec<String>> {
     let (mut plans, mut streams, mut wrong) = (Vec::new(), BTreeMap::new(), Vec::new());
     for (name, (upload, called)) in uploads {
         let table = Table {
