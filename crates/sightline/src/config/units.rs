@@ -1,7 +1,6 @@
 //! Values with their unit, as words: `40ms`, `800k`, `16MiB`, `640x480`, `29.97`.
 //!
-//! Belongs here: types that read such a word, refuse it with a sentence that says what was meant, and write it back. One macro
-//! makes each of them a setting (serde, JSON Schema). Does not belong here: which settings exist ([`super::settings`]).
+//! Belongs here: types that read such a word, refuse it with a sentence that says what was meant, and write it back. One macro makes each of them a setting (serde, JSON Schema). Does not belong here: which settings exist ([`super::settings`]).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -458,8 +457,7 @@ fn split_unit(text: &str) -> (&str, &str) {
     (number, unit.trim_start())
 }
 
-/// `number × factor`, exact, where `number` has at most a few decimals. `None` when it is no number, negative, too large, or not whole
-/// after scaling.
+/// `number × factor`, exact, where `number` has at most a few decimals. `None` when it is no number, negative, too large, or not whole after scaling.
 fn scaled(number: &str, factor: u64) -> Option<u64> {
     let number = number.replace('_', "");
     let (whole, decimals) = number.split_once('.').unwrap_or((&number, ""));

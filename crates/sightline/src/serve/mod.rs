@@ -173,7 +173,6 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     } = given;
     let settings = &program.loaded.settings;
     let live = Live::new(program.loaded.clone());
-    let limits = Limits::new(settings);
     let clock = Arc::clone(&program.clock);
     let hub = Hub::new(settings.limits.for_hub(machine::memory_share()));
     let wanted = wanted_cameras(program);
@@ -195,16 +194,12 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         auth: &auth,
         certificates: &certificates,
         live: &live,
-        limits,
+        limits: Limits::new(settings),
         gate: restart.gate(),
     };
     let (servers, services) = making.servers(sockets)?;
     let ports = servers.ports;
-    let host = settings
-        .server
-        .host
-        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| own_address(address.0));
-    streams.publish_at(SocketAddr::new(host, ports.rtsp), Arc::clone(&auth));
+    publish_here(settings, &streams, &auth, ports.rtsp);
     let events = Arc::clone(streams.events());
     let hooks = Hooks::new(Arc::clone(&live), hub.clone(), Arc::clone(&clock), ports.rtsp);
     let standby = standby(&live, wanted.clone(), &hub, Arc::clone(&clock));
@@ -239,15 +234,22 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
         () = following => Ok(()),
-        never = uploading::follow(program, &live, &uploads) => match never {},
-        never = uploading::follow_archive(program, &live, &archive, &shutdown) => match never {},
+        never = uploading::follow(program, &live, &uploads, &archive, &shutdown) => match never {},
         done = watch_cameras(program, ports, &auth, &hub, &services.status, &mut cameras) => done,
     };
     say_goodbye(restart, &hls, &events);
     tick.abort();
-    let told = shutdown.is_requested();
-    end(&hub, &events, &services, cameras, tasks, told).await;
+    end(&hub, &events, &recordings, cameras, tasks, shutdown.is_requested()).await;
     done
+}
+
+/// Where programs that give streams reach us.
+fn publish_here(settings: &Settings, streams: &Supervisor, auth: &Arc<Auth>, port: u16) {
+    let host = settings
+        .server
+        .host
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| own_address(address.0));
+    streams.publish_at(SocketAddr::new(host, port), Arc::clone(auth));
 }
 
 /// How long recordings may take to reach the disk: less than the program has for its end.

@@ -32,7 +32,7 @@ pub(super) fn uploads(program: &Program, streams: &Arc<Supervisor>, shutdown: &S
 }
 
 /// Begins what is set, and follows it.
-pub(super) async fn follow(program: &Program, live: &Live, uploads: &Uploads) -> Infallible {
+async fn follow_uploads(program: &Program, live: &Live, uploads: &Uploads) -> Infallible {
     let mut parts = live.part(|settings| (settings.upload.clone(), settings.s3.clone()));
     let settings = &program.loaded.settings;
     let mut now = (settings.upload.clone(), settings.s3.clone());
@@ -78,6 +78,21 @@ async fn set(program: &Program, settings: &Settings, uploads: &Uploads) -> Vec<S
     uploads.set(settings, &common).await
 }
 
+/// Both.
+pub(super) async fn follow(
+    program: &Program,
+    live: &Live,
+    uploads: &Uploads,
+    archive: &Arc<Archive>,
+    shutdown: &Shutdown,
+) -> Infallible {
+    let (never, _) = tokio::join!(
+        follow_uploads(program, live, uploads),
+        follow_archive(program, live, archive, shutdown)
+    );
+    never
+}
+
 /// What is in the archive, in the state folder.
 const CATALOGUE: &str = "archive.sqlite";
 
@@ -94,12 +109,7 @@ pub(super) fn archive(program: &Program, recordings: &Arc<Recordings>) -> Arc<Ar
 }
 
 /// Archives what is set, and follows it.
-pub(super) async fn follow_archive(
-    program: &Program,
-    live: &Live,
-    archive: &Arc<Archive>,
-    shutdown: &Shutdown,
-) -> Infallible {
+async fn follow_archive(program: &Program, live: &Live, archive: &Arc<Archive>, shutdown: &Shutdown) -> Infallible {
     let wishes = |settings: &Settings| (settings.record.clone(), settings.s3.clone());
     let mut parts = live.part(wishes);
     let mut now = wishes(&program.loaded.settings);
