@@ -58,6 +58,8 @@ struct Chosen {
 /// Why a file did not go.
 enum Why {
     Failed(Failed),
+    /// The disk does not give it.
+    Unreadable(String),
     /// It is not what was recorded.
     Unfit(String),
 }
@@ -76,7 +78,17 @@ impl From<Error> for Why {
 
 impl From<io::Error> for Why {
     fn from(error: io::Error) -> Self {
-        Self::Failed(passing(format!("a recording cannot be read: {error}")))
+        Self::Unreadable(format!("a recording cannot be read: {error}"))
+    }
+}
+
+/// Where it is not known what was protected, nothing goes until a person has looked.
+fn keeps_nothing_back(recorder: &Recorder) -> Result<(), Failed> {
+    match recorder.report().keeps_all {
+        true => Err(passing(
+            "not all that was protected is known, so nothing is deleted until a person has looked".to_owned(),
+        )),
+        false => Ok(()),
     }
 }
 
@@ -117,18 +129,26 @@ impl Work {
         let Some(recorder) = (self.archive.world.recorder)() else {
             return Ok(false);
         };
+        keeps_nothing_back(&recorder)?;
         let Some(Chosen { segment, file }) = self.choose(&recorder).await? else {
             return Ok(false);
         };
         match self.send(&segment, Arc::new(file)).await {
             Ok(()) => {}
             Err(Why::Failed(failed)) => return Err(failed),
+            Err(Why::Unreadable(why)) => {
+                // It is tried again, and others go meanwhile.
+                self.passed
+                    .insert(segment.camera.clone(), (segment.start_90k, segment.id));
+                return Err(passing(why));
+            }
             Err(Why::Unfit(why)) => {
                 tracing::error!(stream = %segment.camera, path = segment.path, "a recording is not archived and stays here: {why}");
                 self.unfit.insert(segment.id);
                 return Ok(true);
             }
         }
+        keeps_nothing_back(&recorder)?;
         self.discard(recorder, &segment).await?;
         self.goes_on(&segment);
         Ok(true)
@@ -334,7 +354,7 @@ fn look(
         oldest = first.or(oldest);
     }
     let Some(segment) = oldest else { return Ok(None) };
-    let places = Places::of(&reader).map_err(|error| error.to_string())?;
+    let places = Places::of(recorder, &reader).map_err(|error| error.to_string())?;
     // What is on a disk that is away is looked for again, and keeps nobody else waiting.
     match places.open(&segment) {
         Ok((file, _)) => Ok(Some(Chosen { segment, file })),
