@@ -73,16 +73,23 @@ impl Present {
         }
     }
 
-    /// The next that is to go; [`Present::gone`] when it has.
-    pub(super) fn surplus(&self, keep: Keep) -> Option<i64> {
+    /// The next that is to go; [`Present::gone`] when it has. `sent`: the one that was sent last. What is dated behind it, since a clock was ahead once, counts for nothing.
+    pub(super) fn surplus(&self, keep: Keep, sent: i64) -> Option<i64> {
         let oldest = *self.seconds.front()?;
+        let known = self.seconds.partition_point(|second| *second <= sent);
         // The newest stays, whatever is set.
-        if self.seconds.len() < 2 {
+        if known < 2 {
             return None;
         }
+        let behind = self.seconds.iter().skip(known - 1);
+        let behind_s: i64 = behind
+            .clone()
+            .zip(behind.skip(1))
+            .map(|(one, next)| step(*one, *next))
+            .sum();
         let keep_s = i64::try_from(keep.age.as_secs()).unwrap_or(i64::MAX);
-        let is_old = !keep.age.is_zero() && self.age_s > keep_s;
-        let is_one_too_many = keep.count > 0 && self.seconds.len() as u64 > keep.count;
+        let is_old = !keep.age.is_zero() && self.age_s.saturating_sub(behind_s) > keep_s;
+        let is_one_too_many = keep.count > 0 && known as u64 > keep.count;
         (is_old || is_one_too_many).then_some(oldest)
     }
 
@@ -109,11 +116,27 @@ mod tests {
 
     fn all_gone(present: &mut Present, keep: Keep) -> Vec<i64> {
         let mut gone = Vec::new();
-        while let Some(second) = present.surplus(keep) {
+        while let Some(second) = present.surplus(keep, i64::MAX) {
             gone.push(second);
             present.gone();
         }
         gone
+    }
+
+    /// A clock was a year ahead once: what was sent then takes nothing away with it.
+    #[test]
+    fn what_is_dated_in_the_future_counts_for_nothing() {
+        let now = 20_000 * DAY;
+        let mut present = Present::of(vec![now - 60, now, now + 365 * DAY, now + 366 * DAY]);
+        assert_eq!(present.surplus(days(3), now), None);
+        let two = Keep {
+            age: Duration::ZERO,
+            count: 2,
+        };
+        assert_eq!(present.surplus(two, now), None);
+        present.add(now + 60);
+        assert_eq!(present.surplus(days(3), now + 60), None);
+        assert_eq!(present.surplus(two, now + 60), Some(now - 60));
     }
 
     fn days(days: u64) -> Keep {
@@ -164,10 +187,13 @@ mod tests {
         let present = Present::of((0..MOST as i64 + 5).collect());
         assert!(present.is_cut && present.seconds.len() == MOST);
         assert_eq!(
-            present.surplus(Keep {
-                count: 10,
-                ..Keep::default()
-            }),
+            present.surplus(
+                Keep {
+                    count: 10,
+                    ..Keep::default()
+                },
+                i64::MAX
+            ),
             Some(0),
             "the oldest are known"
         );

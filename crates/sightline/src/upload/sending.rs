@@ -200,7 +200,7 @@ impl Sending {
             present.add(sent);
         }
         for _ in 0..MOST_DELETED {
-            let Some(second) = present.surplus(self.plan.keep) else {
+            let Some(second) = present.surplus(self.plan.keep, sent) else {
                 return;
             };
             if let Err(failed) = self.store.delete(second).await {
