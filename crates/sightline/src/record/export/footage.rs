@@ -5,7 +5,9 @@ use std::ops::Range;
 use media::StreamName;
 use media::recording::{Fragments, Row};
 
-use crate::record::index::{self, MAX_PAGE, Reader, Segment};
+use crate::record::index::{self, Segment};
+use crate::record::library::view::View;
+use crate::record::play::{self, Once};
 
 /// Files of an export: a month of minutes.
 pub(super) const MAX_FILES: usize = 50_000;
@@ -42,34 +44,36 @@ pub(super) enum Error {
     TooManyFiles,
 }
 
-/// The files of a camera that have a part in a range, in order. Of what was recorded twice, as the clock was set back, that which was recorded last.
+/// The files of a camera that have a part in a range, in order, also those that are being recorded, as far as they are. Of what was recorded twice, as the clock was set back, that
+/// which was recorded last.
 ///
 /// # Errors
 /// [`Error`].
-pub(super) fn find(reader: &Reader, camera: &StreamName, range_90k: Range<i64>) -> Result<Vec<Footage>, Error> {
-    let (mut files, mut behind) = (Vec::new(), None);
-    loop {
-        let page = reader.segments(camera, range_90k.clone(), behind, MAX_PAGE)?;
-        for segment in page.items {
-            if files.len() == MAX_FILES {
-                return Err(Error::TooManyFiles);
-            }
-            // A table that cannot be believed is none.
-            let table = Fragments::read(&reader.fragments(segment.id)?).unwrap_or_default();
-            take(segment, &table, &range_90k, &mut files);
-        }
-        behind = page.next;
-        if behind.is_none() {
-            return Ok(files);
-        }
-    }
+pub(super) fn find(view: &View<'_>, camera: &StreamName, range_90k: Range<i64>) -> Result<Vec<Footage>, Error> {
+    let known = view.files_up_to(camera, &range_90k, MAX_FILES)?;
+    Ok(chosen(&known.ok_or(Error::TooManyFiles)?, &range_90k))
 }
 
-/// The next file, where it has something to add.
-fn take(segment: Segment, table: &Fragments, range_90k: &Range<i64>, files: &mut Vec<Footage>) {
+fn chosen(known: &[(Segment, Fragments)], range_90k: &Range<i64>) -> Vec<Footage> {
+    let mut files = Vec::new();
+    for Once { file, from_90k } in play::once(known.iter().map(|(segment, _)| segment), range_90k.start) {
+        if let Some((segment, table)) = known.get(file) {
+            take(segment.clone(), table, (from_90k, range_90k), &mut files);
+        }
+    }
+    files
+}
+
+/// The next file, where it has something to add: from the instant on at which those before it end, if that is not its beginning.
+fn take(segment: Segment, table: &Fragments, (from_90k, range_90k): (i64, &Range<i64>), files: &mut Vec<Footage>) {
     let since = |at_90k: i64| at_90k.saturating_sub(segment.start_90k);
     let within = table.within(since(range_90k.start)..since(range_90k.end));
-    let rows: Vec<Row> = table.iter().skip(within.start).take(within.len()).collect();
+    let rows = table.iter().skip(within.start).take(within.len());
+    let is_shown = |row: &Row| {
+        let begins_90k = row.begins_90k.cast_signed().saturating_add(NEAR_90K);
+        from_90k <= segment.start_90k || (row.keyframe && begins_90k >= since(from_90k))
+    };
+    let rows: Vec<Row> = rows.skip_while(|row| !is_shown(row)).collect();
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         return;
     };
@@ -124,7 +128,8 @@ mod tests {
             drift_90k: 0,
             state: State::Whole,
             ended: None,
-            age_end_90k: 0,
+            // The clock was set before each run.
+            age_end_90k: (start_s + i64::from(seconds) + 100 * run.cast_signed()) * 90_000,
             is_age_sure: true,
         };
         (segment, table)
@@ -132,11 +137,7 @@ mod tests {
 
     /// Run, beginning, number of fragments and whether it continues, of each.
     fn taken(files: &[(Segment, Fragments)], range_s: Range<i64>) -> Vec<(u64, i64, usize, bool)> {
-        let mut taken = Vec::new();
-        let range = range_s.start * 90_000..range_s.end * 90_000;
-        for (segment, table) in files {
-            take(segment.clone(), table, &range, &mut taken);
-        }
+        let taken = chosen(files, &(range_s.start * 90_000..range_s.end * 90_000));
         let short = |it: &Footage| (it.segment.run, it.start_90k() / 90_000, it.rows.len(), it.continues);
         taken.iter().map(short).collect()
     }
@@ -163,6 +164,17 @@ mod tests {
         assert_eq!(taken(&files, 0..30), [(3, 12, 4, false)]);
         let files = [file(2, 0, 10), file(1, 5, 10), file(2, 10, 10)];
         assert_eq!(taken(&files, 0..30), [(2, 0, 10, false), (2, 10, 10, true)]);
+    }
+
+    /// Who records by hand what is recorded anyway takes nothing out of an export.
+    #[test]
+    fn what_is_recorded_twice_at_a_time_is_taken_once() {
+        let mut files = [file(1, 0, 10), file(2, 5, 20), file(1, 10, 10)];
+        for (segment, _) in &mut files {
+            segment.age_end_90k = segment.end_90k();
+        }
+        let expected = [(1, 0, 10, false), (1, 10, 10, true), (2, 20, 5, false)];
+        assert_eq!(taken(&files, 0..30), expected);
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub struct Exports {
 struct Known {
     folder: PathBuf,
     exports: BTreeMap<u64, Entry>,
+    /// The last number that was given: that of one that was deleted is not given again, while somebody may still be at it.
+    last: u64,
 }
 
 struct Entry {
@@ -225,7 +227,9 @@ impl Exports {
                     limit_bytes,
                 });
             }
-            let number = known.exports.keys().next_back().map_or(1, |last| last + 1);
+            // What cannot be read keeps its number.
+            let is_free = |number: &u64| !known.folder.join(state::told(*number)).exists();
+            let number = (known.last + 1..).find(is_free).unwrap_or(u64::MAX);
             let file = known.name(&wish, &(self.zone)()).ok_or(Error::TooMany {
                 what: "files of that name",
                 limit: state::MAX_NAMES,
@@ -233,6 +237,7 @@ impl Exports {
             let export = Export::new(number, file, wish, now);
             state::write(&known.folder, &export)?;
             known.exports.insert(number, Entry::new(export.clone()));
+            known.last = number;
             Ok(export)
         })?;
         self.news.notify_all();
@@ -248,7 +253,6 @@ impl Exports {
             let entry = known.of(camera, number)?;
             entry.job.is_cancelled.store(true, Ordering::Relaxed);
             let export = entry.told();
-            // First what tells of it: a file without is swept.
             state::remove(&known.folder, &export)?;
             known.exports.remove(&number);
             Ok(export)
@@ -281,6 +285,7 @@ impl Exports {
         let folder = root.join(FOLDER);
         let exports = state::read(&folder)?;
         Ok(Known {
+            last: exports.iter().map(|export| export.number).max().unwrap_or(0),
             folder,
             exports: exports
                 .into_iter()

@@ -198,7 +198,8 @@ pub(super) fn write(folder: &Path, export: &Export) -> io::Result<()> {
 
 /// Removes an export and what is known of it. What is not there is removed already.
 pub(super) fn remove(folder: &Path, export: &Export) -> io::Result<()> {
-    for name in [told(export.number), export.file.clone()] {
+    // What tells of it last: a file that nothing tells of would stay for ever.
+    for name in [export.file.clone(), told(export.number)] {
         remove_file(&folder.join(name))?;
     }
     files::sync_folder(&folder.join("."))
@@ -289,7 +290,7 @@ fn known(path: &Path, number: u64) -> Result<Export, String> {
     }
 }
 
-fn told(number: u64) -> String {
+pub(super) fn told(number: u64) -> String {
     format!(".{number}.json")
 }
 

@@ -9,7 +9,7 @@ use super::plan::{self, Plan, Wanted};
 use super::write::{self, Stop};
 use super::{Error, Export, Exports, Job, Known, State, footage, limit_bytes, root_of, state};
 use crate::events::{self, What};
-use crate::record::library::opening::Places;
+use crate::record::library::view::View;
 use crate::record::recorder::Recorder;
 use crate::record::storage::{Place as _, Root, Volume as _};
 
@@ -112,6 +112,7 @@ impl Exports {
         let root = root_of(recorder).ok_or(Stop::NotWanted)?;
         let folder = root.join(super::FOLDER);
         let mut progress = Progress::new(self, taken);
+        wait_until_known(recorder, &mut progress)?;
         let mut plan = planned(export, recorder, &mut progress)?;
         self.check(export, recorder, plan.bytes)?;
         let part = folder.join(state::part(export.number, crate::random::bits()));
@@ -184,11 +185,38 @@ impl Exports {
     }
 }
 
+/// What a kill took from the index is looked for after a start, beside all else: it is waited for, but not for years of it.
+fn wait_until_known(recorder: &Recorder, progress: &mut Progress<'_>) -> Result<(), Stop> {
+    let because = |error: &dyn std::fmt::Display| Stop::Because(error.to_string());
+    let begun = Instant::now();
+    while begun.elapsed() < KNOWN_WITHIN {
+        let index = recorder.index().ok_or(Stop::NotWanted)?;
+        index.flush().map_err(|error| because(&error))?;
+        let reader = recorder.reader().map_err(|error| because(&error))?;
+        let mut is_known = true;
+        for (storage, _) in reader.storages().map_err(|error| because(&error))? {
+            is_known &= reader.adopting(&storage).map_err(|error| because(&error))?.is_none();
+        }
+        if is_known {
+            break;
+        }
+        drop((index, reader));
+        progress.at(0)?;
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+/// How long what is looked through after a start is waited for: a day of a camera takes 15 s on a hard disk.
+const KNOWN_WITHIN: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 fn planned(export: &Export, recorder: &Recorder, progress: &mut Progress<'_>) -> Result<Plan, Stop> {
     let because = |error: &dyn std::fmt::Display| Stop::Because(error.to_string());
     let reader = recorder.reader().map_err(|error| because(&error))?;
-    let found = footage::find(&reader, &export.camera, export.asked_90k.clone()).map_err(|error| because(&error))?;
-    let places = Places::of(&reader).map_err(|error| because(&error))?;
+    let view = View::new(&reader, recorder);
+    let found = footage::find(&view, &export.camera, export.asked_90k.clone()).map_err(|error| because(&error))?;
+    let places = view.places().map_err(|error| because(&error))?;
     let fragments: u64 = found.iter().map(|footage| footage.rows.len() as u64).sum();
     let wanted = Wanted {
         range_90k: export.asked_90k.clone(),
