@@ -161,7 +161,17 @@ fn finish_held(folder: &Path) -> Result<Option<PathBuf>, Error> {
         fs::rename(entry.path(), folder.join(entry.file_name())).map_err(of_file)?;
     }
     files::sync_folder(&staged).map_err(of_file)?;
-    fs::remove_dir_all(&staged).map_err(of_file)?;
+    // Removed under a name that no start takes for a state: a kill in the midst of it would leave one without its marker, or without its files.
+    let staging = folder.join(STAGING);
+    match fs::remove_dir_all(&staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
+        _ => {}
+    }
+    fs::rename(&staged, &staging)
+        .and_then(|()| files::sync_folder(&staged))
+        .map_err(of_file)?;
+    // What stays is removed by the next restore.
+    let _ = fs::remove_dir_all(&staging);
     Ok(aside)
 }
 
