@@ -258,6 +258,10 @@ impl Detector {
         {
             return;
         }
+        // A camera of this machine speaks for itself.
+        if self.cameras.get().is_some_and(|cameras| cameras.contains_key(stream)) {
+            return;
+        }
         let Some(entry) = self.entry(stream) else { return };
         *lock(&entry.said) = Some(self.world.clock.now());
         let permille = (intensity.clamp(0.0, 1.0) * 1_000.0).round() as u16;

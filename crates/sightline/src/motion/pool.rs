@@ -54,7 +54,9 @@ fn threads() -> usize {
 fn work(waiting: &Mutex<Receiver<Job>>) {
     // On Linux of this thread alone. Whatever comes of it, it works.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    if rustix::process::getpriority_process(None).is_ok_and(|now| now < NICENESS) {
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+    }
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };

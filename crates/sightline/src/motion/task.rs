@@ -327,6 +327,10 @@ impl Task {
                 }
             }
         }
+        // One that was left out, or of a watch before this one, may have said that it ended.
+        if !seen.now.is_moving && self.teller.is_open() {
+            self.teller.ended(world, seen.wall, (None, None)).await;
+        }
         self.now = seen.now;
     }
 

@@ -72,7 +72,7 @@ impl Reader {
                 let begins_90k = minute.saturating_mul(MINUTE_90K).saturating_add(second * SECOND_90K);
                 let from_90k = begins_90k.saturating_sub(range_90k.start);
                 let to_90k = from_90k.saturating_add(SECOND_90K - 1);
-                if to_90k < 0 {
+                if to_90k < 0 || begins_90k >= range_90k.end {
                     continue;
                 }
                 let step = |at_90k: i64| usize::try_from(at_90k.max(0) / step_90k).unwrap_or(usize::MAX);
