@@ -15,16 +15,22 @@ use std::time::{Duration, Instant};
 use media::StreamName;
 use media::recording::Fragments;
 
-use super::index::{Change, Segment, SegmentId, State};
+use super::index::{Change, Segment, SegmentId, State, StorageId};
 use super::sink::Piece;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Growing(Mutex<BTreeMap<SegmentId, File>>);
+pub(super) struct Growing {
+    files: Mutex<BTreeMap<SegmentId, File>>,
+    /// Where storages are, as it was told last: at the beginning the index does not know that either.
+    places: Mutex<BTreeMap<StorageId, String>>,
+}
 
 impl fmt::Debug for Growing {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_tuple("Growing").field(&self.lock().len()).finish()
+        to.debug_tuple("Growing")
+            .field(&self.lock().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,8 +46,19 @@ impl Growing {
     pub(super) fn tell(&self, change: &Change, now: Instant) {
         match change {
             Change::Segment(segment, table) => self.segment(segment, table, now),
+            Change::Storage { uuid, path } => {
+                let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+                places.insert(*uuid, path.clone());
+            }
             Change::Gone(id) => {
                 self.lock().remove(id);
+            }
+            Change::Moved { camera, run, by_90k } => {
+                let mut files = self.lock();
+                let moved = files.values_mut().map(|file| &mut file.segment);
+                for segment in moved.filter(|segment| segment.run == *run && segment.camera == *camera) {
+                    segment.start_90k = segment.start_90k.saturating_add(*by_90k);
+                }
             }
             _ => {}
         }
@@ -102,6 +119,12 @@ impl Growing {
         found
     }
 
+    /// Where the storages are that were told.
+    pub(super) fn places(&self) -> Vec<(StorageId, String)> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().map(|(uuid, path)| (*uuid, path.clone())).collect()
+    }
+
     /// Those of all cameras.
     pub(super) fn all(&self) -> Vec<Segment> {
         let files = self.lock();
@@ -110,7 +133,7 @@ impl Growing {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SegmentId, File>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -290,6 +290,12 @@ impl Recorder {
         self.shared.said.keep().free.floor_bytes(room)
     }
 
+    /// Whether the thread of the disk ended, and nobody stopped it.
+    fn has_failed(&self) -> bool {
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// What happens from now on. Who does not take it in time is told how much was missed; nobody waits for it.
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.shared.said.notices()
@@ -306,6 +312,11 @@ impl Recorder {
     /// Files of a camera that have a part in a range and that the index may not know yet: to be asked before it is.
     pub(super) fn growing(&self, camera: &StreamName, range_90k: &Range<i64>) -> Vec<(Segment, Fragments)> {
         self.shared.said.growing.of(camera, range_90k)
+    }
+
+    /// Where storages are that the index may not know yet.
+    pub(super) fn places(&self) -> Vec<(StorageId, String)> {
+        self.shared.said.growing.places()
     }
 
     /// The like of all cameras.

@@ -23,9 +23,7 @@ use media::recording::{
 
 use super::storage::{File, Storage};
 use super::strip;
-
-/// Bytes that are read at a time when a file is looked through.
-const READ_BYTES: usize = 256 << 10;
+pub use recover::{Looked, Looking, Recovered, Recovery, recover};
 
 /// What could not be done, with which file.
 #[derive(Debug, thiserror::Error)]
@@ -258,10 +256,6 @@ impl<F: File> Segment<F> {
 /// # Errors
 /// Of the storage.
 pub fn sweep<S: Storage>(storage: &S, folder: &Path) -> io::Result<usize> {
-    let is_leftover = |path: &PathBuf| {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        name.starts_with('.') && name.ends_with(LEFTOVER)
-    };
     let mut files = storage.list(folder)?;
     files.sort_unstable();
     // What was made of a file that is gone.
@@ -273,7 +267,13 @@ pub fn sweep<S: Storage>(storage: &S, folder: &Path) -> io::Result<usize> {
         .filter(|path| is_leftover(path) || is_orphan(path))
         .cloned()
         .collect();
-    leftovers.iter().try_for_each(|path| storage.remove(path))?;
+    for path in &leftovers {
+        match storage.remove(path) {
+            // Whoever was making it has ended with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
     Ok(leftovers.len())
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod made;
 pub(super) mod opening;
 mod sending;
 mod stills;
+pub(super) mod view;
 
 use std::io;
 use std::ops::Range;
@@ -33,6 +34,7 @@ pub(in crate::record) use opening::Places;
 use opening::Slot;
 pub use sending::{Mark, Media, Sending};
 pub use stills::{AskedStrip, MAX_STRIP_90K, Shown, ShownStrip};
+use view::View;
 
 /// Why something was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,9 @@ pub enum Error {
     /// A segment that is protected is not deleted.
     #[error("it is protected")]
     Protected,
+    /// What is recorded there gives no picture.
+    #[error("{0}")]
+    NoPicture(String),
     /// What is archived cannot be asked for.
     #[error(transparent)]
     Archive(#[from] archive::Error),
@@ -98,6 +103,7 @@ pub struct Library {
     readers: Mutex<Vec<Reader>>,
     questions: Semaphore,
     sending: Arc<Semaphore>,
+    stills: stills::Turns,
     archive: Option<Arc<Archive>>,
 }
 
@@ -130,6 +136,7 @@ impl Library {
             readers: Mutex::default(),
             questions: Semaphore::new(MAX_QUESTIONS),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
+            stills: stills::Turns::default(),
             archive,
         })
     }
@@ -340,16 +347,12 @@ impl Library {
         self.ask(move |view| {
             let files = view.files(&camera, &range_90k)?;
             let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
-            let mut shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start)
-                .into_iter()
-                .peekable();
-            let files = files
-                .into_iter()
-                .enumerate()
-                .filter_map(|(number, (segment, fragments))| {
-                    let once = shown.next_if(|once| once.file == number)?;
-                    Some((segment, fragments, once.from_90k))
-                });
+            let shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start);
+            let mut files: Vec<Option<(Segment, Fragments)>> = files.into_iter().map(Some).collect();
+            let files = shown.into_iter().filter_map(|once| {
+                let (segment, fragments) = files.get_mut(once.file)?.take()?;
+                Some((segment, fragments, once.from_90k))
+            });
             Ok(Listed {
                 files: files.collect(),
                 grows,
@@ -387,7 +390,7 @@ impl Library {
                 .max();
             files.retain(|(segment, _)| run.map_or(shown.contains(&segment.run), |run| segment.run == run));
             let chosen = play::choose(&files, range_90k);
-            let places = Places::of(reader)?;
+            let places = view.places()?;
             let (mut opened, mut headers, mut gone) = (Vec::new(), Vec::new(), None);
             let mut missing = 0;
             for chosen in &chosen {
@@ -440,7 +443,7 @@ impl Library {
         let permit = self.may_send()?;
         self.ask(move |view| {
             let (segment, fragments) = view.file(&camera, id, by_90k != 0)?;
-            let places = Places::of(view)?;
+            let places = view.places()?;
             let (file, header) = places.open(&segment)?;
             let mut slot = places.slot(&segment)?;
             slot.file = Some(file);

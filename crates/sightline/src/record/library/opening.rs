@@ -8,15 +8,19 @@ use media::recording::{Found, Head, Header, MAX_HEAD_BYTES};
 
 use super::Error;
 use crate::record::index::{Reader, Segment, StorageId};
-use crate::record::storage::File as _;
+use crate::record::recorder::Recorder;
+use crate::record::storage::{File as _, open_below};
 use crate::record::strip::{self, Strip};
 
 /// Where storages are.
 pub(in crate::record) struct Places(Vec<(StorageId, String)>);
 
 impl Places {
-    pub(in crate::record) fn of(reader: &Reader) -> Result<Self, Error> {
-        Ok(Self(reader.storages()?))
+    /// As the recorder told it last, else as the index knows it.
+    pub(in crate::record) fn of(recorder: &Recorder, reader: &Reader) -> Result<Self, Error> {
+        let mut places = recorder.places();
+        places.extend(reader.storages()?);
+        Ok(Self(places))
     }
 
     pub(in crate::record) fn slot(&self, segment: &Segment) -> Result<Slot, Error> {

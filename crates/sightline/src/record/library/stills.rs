@@ -15,7 +15,7 @@ use media::{MediaTime, StreamName, Timescale};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::opening::Places;
-use super::{Error, Files, Library, Media, files_of};
+use super::{Error, Files, Library, Media};
 use crate::record::index::Segment;
 use crate::record::strip::{self, MAX_TILES, Reading, Strip};
 use crate::stills::ffmpeg;
@@ -117,7 +117,7 @@ impl Library {
         }
         let turn = self.stills.of(&self.stills.strips).await?;
         let range_90k = asked.range_90k.clone();
-        let found = self.ask(move |reader| Ok((files_of(reader, &camera, range_90k)?, Places::of(reader)?)));
+        let found = self.ask(move |view| Ok((view.files(&camera, &range_90k)?, view.places()?)));
         let (files, places) = found.await?;
         let made = tokio::task::spawn_blocking(move || {
             let made = made(&files, &places, &asked);
@@ -234,7 +234,7 @@ fn made(files: &Files, places: &Places, asked: &AskedStrip) -> Result<ShownStrip
                 quality: strip::QUALITY,
             };
             let size = shape.size_of(tile.width(), tile.height());
-            Some((since(at), jpeg::scaled(&tile, size)?))
+            Some((since(at), tile.scaled(size.0, size.1)?))
         })
         .collect();
     let strip = Strip::of(&tiles, strip::QUALITY).map_err(|error| no_picture(&error))?;

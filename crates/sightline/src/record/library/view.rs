@@ -7,12 +7,13 @@ use std::ops::{Deref, Range};
 use media::StreamName;
 use media::recording::Fragments;
 
+use super::opening::Places;
 use super::{Error, Files, MAX_FILES};
 use crate::record::index::{self, CameraTimes, Page, Reader, Runs, Segment, SegmentId, State};
 use crate::record::recorder::Recorder;
 
 /// One who reads the index, and asks the recorder before.
-pub(super) struct View<'a> {
+pub(in crate::record) struct View<'a> {
     reader: &'a Reader,
     recorder: &'a Recorder,
 }
@@ -26,8 +27,13 @@ impl Deref for View<'_> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(reader: &'a Reader, recorder: &'a Recorder) -> Self {
+    pub(in crate::record) fn new(reader: &'a Reader, recorder: &'a Recorder) -> Self {
         Self { reader, recorder }
+    }
+
+    /// Where storages are.
+    pub(in crate::record) fn places(&self) -> Result<Places, Error> {
+        Places::of(self.recorder, self.reader)
     }
 
     /// When each camera that has recordings has them.
@@ -91,7 +97,7 @@ impl<'a> View<'a> {
     }
 
     /// The table of a segment; an empty one where it has none that can be believed.
-    fn table(&self, segment: &Segment) -> Result<Fragments, Error> {
+    fn table(&self, segment: &Segment) -> Result<Fragments, index::Error> {
         let table = self.reader.fragments(segment.id)?;
         Ok(Fragments::read(&table).unwrap_or_default())
     }
@@ -121,6 +127,21 @@ impl<'a> View<'a> {
 
     /// The files that have a part in a range, up to [`MAX_FILES`], by where they begin.
     pub(super) fn files(&self, camera: &StreamName, range_90k: &Range<i64>) -> Result<Files, Error> {
+        let too_long = Error::TooLong {
+            what: "a range",
+            asked: format!("more than {MAX_FILES} files"),
+            limit: "so many files",
+        };
+        self.files_up_to(camera, range_90k, MAX_FILES)?.ok_or(too_long)
+    }
+
+    /// The same of another number. `None`: there are more.
+    pub(in crate::record) fn files_up_to(
+        &self,
+        camera: &StreamName,
+        range_90k: &Range<i64>,
+        limit: usize,
+    ) -> Result<Option<Files>, index::Error> {
         let growing = self.recorder.growing(camera, range_90k);
         let (mut files, mut behind) = (Files::new(), None);
         loop {
@@ -128,12 +149,8 @@ impl<'a> View<'a> {
                 .reader
                 .segments(camera, range_90k.clone(), behind, index::MAX_PAGE)?;
             for segment in page.items {
-                if files.len() == MAX_FILES {
-                    return Err(Error::TooLong {
-                        what: "a range",
-                        asked: format!("more than {MAX_FILES} files"),
-                        limit: "so many files",
-                    });
+                if files.len() == limit {
+                    return Ok(None);
                 }
                 let fragments = self.table(&segment)?;
                 files.push((segment, fragments));
@@ -149,26 +166,11 @@ impl<'a> View<'a> {
             }
         }
         files.sort_by_key(|(file, _)| (file.start_90k, file.id));
-        Ok(files)
-    }
-
-    /// The file of an instant. Of several the one whose recording was begun last.
-    pub(super) fn at(&self, camera: &StreamName, at_90k: i64) -> Result<Option<(Segment, Fragments)>, Error> {
-        let growing = self.recorder.growing(camera, &(at_90k..at_90k.saturating_add(1)));
-        let known = self.reader.at(camera, at_90k)?;
-        let known = known.map(|(segment, table)| (segment, Fragments::read(&table).unwrap_or_default()));
-        let mut found = known;
-        for (file, fragments) in growing {
-            let is_later = found.as_ref().is_none_or(|(known, _)| known.run < file.run);
-            if is_later && self.is_new(&file, [].iter())? {
-                found = Some((file, fragments));
-            }
-        }
-        Ok(found)
+        Ok(Some(files))
     }
 
     /// Whether a file is not among these, and was not deleted meanwhile.
-    fn is_new<'b>(&self, file: &Segment, mut known: impl Iterator<Item = &'b Segment>) -> Result<bool, Error> {
+    fn is_new<'b>(&self, file: &Segment, mut known: impl Iterator<Item = &'b Segment>) -> Result<bool, index::Error> {
         if known.any(|known| known.id == file.id) {
             return Ok(false);
         }

@@ -25,7 +25,7 @@ struct Shown {
 }
 
 /// Which of these files of a camera, by where they begin, show everything once from an instant on. Of two recordings of the same time that is the one that was begun first, for as
-/// long as it goes on: so what was told of one that grows stays so.
+/// long as it goes on, in the order in which they are shown: so what was told of one that grows stays so.
 pub fn once<'a>(files: impl Iterator<Item = &'a Segment>, since_90k: i64) -> Vec<Once> {
     let files: Vec<&Segment> = files.collect();
     let mut order: Vec<usize> = (0..files.len()).collect();
@@ -38,14 +38,20 @@ pub fn once<'a>(files: impl Iterator<Item = &'a Segment>, since_90k: i64) -> Vec
             State::Open => i64::MAX,
             _ => segment.end_90k(),
         };
-        let begins_90k = segment.start_90k.max(since_90k);
-        let others = shown.iter().filter(|other| {
-            other.run != segment.run
-                && other.apart_90k.abs_diff(apart_90k(segment)) <= SAME_90K
-                && other.range_90k.contains(&begins_90k)
-        });
-        let from_90k = others.map(|other| other.range_90k.end).max();
-        let from_90k = from_90k.unwrap_or(segment.start_90k);
+        let is_same =
+            |other: &&Shown| other.run != segment.run && other.apart_90k.abs_diff(apart_90k(segment)) <= SAME_90K;
+        let shown_until_90k = |at_90k: i64| {
+            let others = shown.iter().filter(is_same);
+            let others = others.filter(|other| other.range_90k.contains(&at_90k));
+            others.map(|other| other.range_90k.end).max()
+        };
+        let mut from_90k = segment.start_90k;
+        let mut until_90k = shown_until_90k(segment.start_90k.max(since_90k));
+        // Where one ends another may go on.
+        while let Some(end_90k) = until_90k {
+            from_90k = end_90k;
+            until_90k = shown_until_90k(end_90k);
+        }
         if from_90k >= end_90k {
             continue;
         }
@@ -62,7 +68,7 @@ pub fn once<'a>(files: impl Iterator<Item = &'a Segment>, since_90k: i64) -> Vec
             }),
         }
     }
-    found.sort_by_key(|once| once.file);
+    found.sort_by_key(|once| (once.from_90k, once.file));
     found
 }
 
@@ -117,11 +123,12 @@ mod tests {
     #[case::one_after_the_other(&[(1, 0, 60, 0), (1, 60, 120, 0), (2, 200, 260, 0)], &[(0, 0), (1, 60), (2, 200)])]
     #[case::by_hand_meanwhile(&[(1, 0, 60, 0), (2, 20, 50, 0), (1, 60, 120, 0)], &[(0, 0), (2, 60)])]
     #[case::across_its_files(&[(1, 0, 60, 0), (2, 20, 110, 0), (1, 60, 120, 0)], &[(0, 0), (2, 60)])]
-    #[case::it_goes_on_alone(&[(1, 0, 60, 0), (2, 20, 500, 0), (1, 60, 120, 0)], &[(0, 0), (1, 120), (2, 60)])]
+    #[case::it_goes_on_alone(&[(1, 0, 60, 0), (2, 20, 500, 0), (1, 60, 120, 0)], &[(0, 0), (2, 60), (1, 120)])]
     #[case::both_grow(&[(1, 0, 60, 0), (2, 20, GROWS, 0), (1, 60, GROWS, 0)], &[(0, 0), (2, 60)])]
     #[case::by_hand_first(&[(1, 0, 90, 0), (2, 20, 80, 0), (2, 80, 140, 0)], &[(0, 0), (2, 90)])]
     #[case::the_clock_was_set_back(&[(1, 0, 60, 0), (2, 20, 80, 40)], &[(0, 0), (1, 20)])]
     #[case::a_part_of_it_was_deleted(&[(1, 0, 60, 0), (2, 70, 80, 0), (1, 120, 180, 0)], &[(0, 0), (1, 70), (2, 120)])]
+    #[case::three_at_a_time(&[(1, 0, 60, 0), (2, 30, 100, 0), (3, 40, 120, 0)], &[(0, 0), (1, 60), (2, 100)])]
     #[case::nothing(&[], &[])]
     fn each_time_is_shown_once(#[case] files: &[Short], #[case] expected: &[(usize, i64)]) {
         let files: Vec<Segment> = files.iter().copied().map(segment).collect();

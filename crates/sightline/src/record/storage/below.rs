@@ -48,7 +48,9 @@ fn joined(root: &Path, path: &str) -> io::Result<PathBuf> {
 
 fn steps(path: &str) -> io::Result<Vec<&str>> {
     let steps: Vec<&str> = path.split(['/', std::path::MAIN_SEPARATOR]).collect();
-    let is_safe = |step: &&str| !step.is_empty() && *step != "." && *step != ".." && !step.contains(['\0', ':']);
+    // A colon is a drive or another stream of a file on Windows, and a sign like others elsewhere.
+    let is_name = |step: &str| !(step.contains('\0') || cfg!(windows) && step.contains(':'));
+    let is_safe = |step: &&str| !step.is_empty() && *step != "." && *step != ".." && is_name(step);
     match steps.iter().all(is_safe) {
         true => Ok(steps),
         false => Err(io::Error::new(

@@ -151,7 +151,7 @@ async fn a_strip_shows_the_keyframes_of_its_time() {
     );
     for ((_, tile), second) in shown.strip.tiles(|_| true).unwrap().iter().zip(seconds) {
         let keyframe = if second < 18 { second } else { second - 18 };
-        let picture = jpeg::scaled(&decoded(&frames, 25 * keyframe as usize), (160, 90)).unwrap();
+        let picture = decoded(&frames, 25 * keyframe as usize).scaled(160, 90).unwrap();
         let psnr = psnr(tile, &picture);
         assert!(psnr > 24.0, "{second}: {psnr} dB");
     }
