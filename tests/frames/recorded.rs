@@ -150,7 +150,7 @@ fn a_command_that_fails_is_tried_again_and_what_hangs_is_ended() {
             "--settled",
             "0s",
             "--timeout",
-            "500ms",
+            "5s",
             "--attempts",
             "2",
             "--every",

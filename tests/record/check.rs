@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::probe;
+use super::server::{Server, files};
 use super::support::{PATIENCE, sightline};
-use super::{Server, files, probe};
 
 const RECORD: [(&str, &str); 2] = [("SIGHTLINE_RECORD_ENABLED", "true"), ("SIGHTLINE_RECORD_SEGMENT", "2s")];
 
@@ -52,6 +53,15 @@ fn bytes_of(folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
         .collect()
 }
 
+/// Until so many files of two seconds are finished, and another is begun.
+fn wait_for_files(state: &Path, count: usize) {
+    let begun = Instant::now();
+    while files(&state.join("recordings")).len() <= count {
+        assert!(begun.elapsed() < PATIENCE, "no {count} files");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_check_finds_what_differs_and_a_repair_mends_it() {
     let state = tempfile::tempdir().unwrap();
@@ -67,7 +77,7 @@ fn a_check_finds_what_differs_and_a_repair_mends_it() {
         refused.status.code() == Some(1) && said.contains("records with this state folder"),
         "{said}"
     );
-    std::thread::sleep(Duration::from_secs(6));
+    wait_for_files(state, 4);
     server.end();
     drop(publisher);
     assert_eq!(check(state, &["--deep"]), (0, BTreeMap::new()));

@@ -49,8 +49,14 @@ impl Server {
 
     /// FFmpeg, which publishes a picture and a tone for so many seconds.
     pub(crate) fn publish(&self, name: &str, seconds: u32) -> Process {
+        self.publish_from("testsrc=size=320x240:rate=30", name, seconds)
+    }
+
+    pub(crate) fn publish_from(&self, picture: &str, name: &str, seconds: u32) -> Process {
         let mut command = tool("ffmpeg");
-        command.args("-nostdin -v warning -re -f lavfi -i testsrc=size=320x240:rate=30".split(' '));
+        command
+            .args("-nostdin -v warning -re -f lavfi -i".split(' '))
+            .arg(picture);
         command.args("-re -f lavfi -i sine=frequency=440:sample_rate=48000".split(' '));
         command.args(h264_of_ffmpeg(30).split(' '));
         command.args(format!("-c:a aac -ac 1 -pix_fmt yuv420p -t {seconds}").split(' '));
@@ -98,12 +104,16 @@ impl Server {
 
 /// All files of recordings below a folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    files_called(folder, "mp4")
+}
+
+pub(crate) fn files_called(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "mp4") {
+            all.extend(files_called(&path, extension));
+        } else if path.extension().is_some_and(|known| known == extension) {
             all.push(path);
         }
     }

@@ -33,13 +33,15 @@ fn snapshots_reach_a_bucket_and_wait_while_it_is_away() {
     assert!(head.to_ascii_lowercase().contains("content-type: image/jpeg"), "{head}");
     assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]) && jpeg.len() > 2_000);
     // The server goes; what is taken meanwhile waits on the disk, over a kill too.
-    let before = s3.keys();
+    let mut before = s3.keys();
     s3.kill();
     let spool = folder.path().join("state/uploads/camera");
     wait_until("what waits", &process, || files(&spool).len() >= 3);
     assert_eq!(events(&process, "cannot connect to 127.0.0.1").len(), 1, "said once");
     process.kill();
     let waited = files(&spool);
+    // What arrived, while its answer did not, is sent again.
+    before.retain(|key| !waited.iter().any(|file| key.ends_with(file)));
     let s3 = S3::start(Some(s3.port));
     let process = upload(folder.path(), &[], &[]);
     wait_until("what waited", &process, || {
@@ -135,10 +137,18 @@ fn a_server_uploads_its_streams_and_deletes_what_is_its_own_alone() {
     for key in foreign {
         assert!(keys.contains(&key.replace("%20", " ")), "{key}: {keys:?}");
     }
-    wait_until("a few stay", process, || files(&folder).len() == 4);
-    let there = files(&folder);
+    // One is being written now and then.
+    let mut there = Vec::new();
+    wait_until("a few stay", process, || {
+        there = files(&folder);
+        there.retain(|file| !file.ends_with(".new"));
+        there.len() == 4
+    });
     assert_eq!(there[0], "2020-01-01/mine.jpg", "{there:?}");
-    assert!(there[1].ends_with("Z.jpg") && !there[1].contains("2020"), "{there:?}");
+    assert!(
+        there[1].ends_with("Z.jpg") && !there[1].starts_with("2020-"),
+        "{there:?}"
+    );
     let jpeg = fs::read(folder.join(&there[3])).unwrap();
     assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]));
     assert!(!root.path().join("never").exists(), "it is not the day for it");

@@ -72,8 +72,7 @@ fn a_smaller_one_is_the_same_picture() {
     };
     let back = decoded(&encode(&picture, shape).unwrap());
     assert_eq!((back.width(), back.height()), (320, 180));
-    let mut smaller = Picture::black(320, 180).unwrap();
-    Scaler::default().scale(&picture, &mut smaller);
+    let smaller = picture.scaled(320, 180).unwrap();
     let psnr = psnr(&smaller, &back);
     assert!(psnr > 33.0, "{psnr} dB");
 }
