@@ -8,7 +8,6 @@
 
 use jpeg_encoder::{EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
 
-use crate::picture::scale::Scaler;
 use crate::picture::{Picture, Pool};
 use crate::source::jpeg::Decoder;
 
@@ -65,15 +64,8 @@ pub enum Error {
 pub fn encode(picture: &Picture, shape: Shape) -> Result<Vec<u8>, Error> {
     let size = shape.size_of(picture.width(), picture.height());
     let is_smaller = size != (picture.width(), picture.height());
-    let smaller = is_smaller.then(|| scaled(picture, size)).flatten();
+    let smaller = is_smaller.then(|| picture.scaled(size.0, size.1)).flatten();
     write(smaller.as_ref().unwrap_or(picture), shape.quality)
-}
-
-/// A picture in another size: each pixel is the mean of what it covers. `None` for sizes that [`Picture::black`] refuses.
-pub fn scaled(picture: &Picture, (width, height): (u32, u32)) -> Option<Picture> {
-    let mut scaled = Picture::black(width, height)?;
-    Scaler::default().scale(picture, &mut scaled);
-    Some(scaled)
 }
 
 /// A JPEG as a picture.

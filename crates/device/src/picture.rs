@@ -84,6 +84,40 @@ impl Picture {
         [y, u, v]
     }
 
+    /// Puts another picture onto this one, its corner at these pixels from the left and the top. What does not fit is left out; odd places are the even ones in front of them.
+    pub fn put(&mut self, (x, y): (u32, u32), other: &Self) {
+        self.copy((x, y), other, (0, 0), (other.width, other.height));
+    }
+
+    /// The part of this picture that begins there and has this size. `None` where it reaches out of the picture, and for sizes that [`Picture::black`] refuses.
+    pub fn part(&self, (x, y): (u32, u32), (width, height): (u32, u32)) -> Option<Self> {
+        let is_within = |begin: u32, length: u32, of: u32| begin.checked_add(length).is_some_and(|end| end <= of);
+        if !is_within(x, width, self.width) || !is_within(y, height, self.height) {
+            return None;
+        }
+        let mut part = Self::black(width, height)?;
+        part.copy((0, 0), self, (x, y), (width, height));
+        Some(part)
+    }
+
+    /// Copies as much of a part of another picture as there is room for.
+    fn copy(&mut self, to: (u32, u32), other: &Self, from: (u32, u32), size: (u32, u32)) {
+        let widths = (self.width as usize, other.width as usize);
+        for ((plane, source), scale) in self.planes_mut().into_iter().zip(other.planes()).zip([1, 2, 2]) {
+            let scaled = |n: u32| n as usize / 2 * 2 / scale;
+            let rows = plane.chunks_exact_mut(widths.0 / scale).skip(scaled(to.1));
+            let sources = source.chunks_exact(widths.1 / scale).skip(scaled(from.1));
+            for (row, source) in rows.zip(sources).take(scaled(size.1)) {
+                let row = row.get_mut(scaled(to.0)..).unwrap_or_default();
+                let source = source.get(scaled(from.0)..).unwrap_or_default();
+                let length = scaled(size.0).min(row.len()).min(source.len());
+                if let (Some(row), Some(source)) = (row.get_mut(..length), source.get(..length)) {
+                    row.copy_from_slice(source);
+                }
+            }
+        }
+    }
+
     /// The same picture in another size: smaller, each pixel is the mean of what it covers; larger, pixels are repeated. `None` for sizes that
     /// [`Picture::black`] refuses.
     pub fn scaled(&self, width: u32, height: u32) -> Option<Self> {

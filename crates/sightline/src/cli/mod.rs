@@ -68,6 +68,9 @@ enum Command {
     Receive(receive::Receive),
     Relay(relay::Relay),
     Record(record::Record),
+    State(state::State),
+    Frames(frames::Frames),
+    Process(process::Process),
     Upload(upload::Upload),
     Config(config::Config),
     Cameras(cameras::Cameras),
@@ -98,6 +101,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Receive(receive) => receive.run(),
         Command::Relay(relay) => relay.run(),
         Command::Record(record) => record.run(),
+        Command::State(state) => state.run(),
+        Command::Frames(frames) => frames.run(),
+        Command::Process(process) => process.run(),
         Command::Upload(upload) => upload.run(),
         Command::Config(config) => config.run(),
         Command::Cameras(cameras) => cameras.run(),
@@ -140,13 +146,15 @@ fn with_tip(mut error: clap::Error, command: Option<&OsString>) -> clap::Error {
 }
 
 fn documented() -> clap::Command {
-    let sets: [(&str, &[&[Flag]]); 7] = [
+    let sets: [(&str, &[&[Flag]]); 9] = [
         ("up", up::Flags::FLAGS),
         ("serve", serve::Flags::FLAGS),
         ("publish", publish::Flags::FLAGS),
         ("receive", receive::Flags::FLAGS),
         ("relay", relay::Flags::FLAGS),
         ("record", record::Flags::FLAGS),
+        ("frames", frames::Flags::FLAGS),
+        ("process", process::Flags::FLAGS),
         ("upload", upload::Flags::FLAGS),
     ];
     flags::document(Cli::command(), &sets)

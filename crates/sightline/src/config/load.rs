@@ -23,7 +23,7 @@ use super::stream_source::{EXEC, StreamSource, is_command, wrong_places};
 use super::suggest;
 use super::units::{Name, Source};
 use super::webhook::{self, HookUrl};
-use super::{account, destination, record, upload};
+use super::{account, destination, motion, record, upload};
 use crate::secret::{REDACTED, redacted_url};
 
 /// What settings are made from.
@@ -497,6 +497,7 @@ fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Proble
         webhook::wrong(settings),
         account::wrong(settings),
         record::wrong(settings),
+        motion::wrong(settings),
         upload::wrong(settings),
     ];
     for (key, message) in wrong.into_iter().flatten() {

@@ -83,6 +83,8 @@ pub struct Settings {
     pub stream: BTreeMap<StreamKey, Stream>,
     /// Recordings on a disk of this machine.
     pub record: Record,
+    /// Motion in front of cameras.
+    pub motion: Motion,
     /// Where S3 is, for uploads and for the archive of recordings. A bucket stands where something is put into it: "s3://bucket/prefix".
     pub s3: S3,
     /// Snapshots that are uploaded to S3 or into a folder, one table for each, with a name of its own: [upload.door]. A server (`up`, `serve`) does it for those with a

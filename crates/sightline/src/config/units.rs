@@ -17,7 +17,6 @@ use super::seconds::{Seconds, SegmentTime};
 use super::socket_url::SocketUrl;
 use super::stream_key::StreamKey;
 use super::stream_source::StreamSource;
-use super::upload::{S3Place, UploadTarget};
 use super::url_template::RtspUrl;
 use super::webhook::{EventWord, HookUrl, SigningSecret};
 use crate::auth::{Network, Password, Streams};
@@ -551,9 +550,11 @@ text_settings! {
     HookUrl as "webhook URL" [] "a URL such as \"https://example.com/hooks/camera\"";
     Mode as "mode of recording" [] "a mode of recording such as \"continuous\"";
     Times as "time of the week" [] "times of the week such as \"mon-fri 08:00-18:00\"";
-    FreeSpace as "part of a disk" [] "a part of the disk such as \"5%\"";
-    UploadTarget as "place for uploads" [] "a place such as \"s3://bucket/prefix\" or a folder";
-    S3Place as "place in S3" [] "a place such as \"s3://bucket/prefix\"";
+    super::motion::Mode as "mode of motion" [] "a mode of motion such as \"full\"";
+    super::motion::Share as "part of a picture" [] "a part of a picture such as \"0.2%\"";
+    super::record::FreeSpace as "part of a disk" [] "a part of the disk such as \"5%\"";
+    super::upload::UploadTarget as "place for uploads" [] "a place such as \"s3://bucket/prefix\" or a folder";
+    super::upload::S3Place as "place in S3" [] "a place such as \"s3://bucket/prefix\"";
     EventWord as "event" [] "a kind of event such as \"stream.available\"";
 }
 

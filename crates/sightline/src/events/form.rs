@@ -7,7 +7,7 @@ use media::StreamName;
 use media::hub::EndReason;
 use serde::Serialize;
 
-use super::{Connection, Event, ExportStep, Parting, Peer, What};
+use super::{Connection, Event, Export, ExportStep, Motion, Parting, Peer, What};
 
 /// How much somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,14 +181,8 @@ impl Event {
                 reason: recording.reason.clone(),
                 ..form
             },
-            What::Motion(motion) => Form {
-                began: Some(motion.began.to_rfc3339()),
-                lasted_ms: motion.ended.map(|at| at.micros_since(motion.began).max(0) / 1_000),
-                area: motion.area.map(Area::from),
-                score: motion.score,
-                by: Some(motion.by),
-                ..form
-            },
+            What::Export(export) => form.with_export(export),
+            What::Motion(motion) => form.with_motion(motion),
             What::Opened(connection) => form.with_connection(connection, whole),
             What::Closed(closed) => Form {
                 lasted_ms: Some(self.at.micros_since(closed.since).max(0) / 1_000),
@@ -223,6 +217,7 @@ impl What {
             Self::Source(source) => Some(&source.stream),
             Self::LoginRefused(login) => login.stream.as_ref(),
             Self::Recording(recording) => recording.stream.as_ref(),
+            Self::Export(export) => Some(&export.stream),
             Self::Motion(motion) => Some(&motion.stream),
             Self::SettingsChanged { .. }
             | Self::SettingsRefused { .. }
@@ -235,6 +230,31 @@ impl What {
 }
 
 impl<'a> Form<'a> {
+    fn with_export(self, export: &'a Export) -> Self {
+        Self {
+            export: Some(&export.id),
+            percent: match export.step {
+                ExportStep::Progress(percent) => Some(percent),
+                ExportStep::Started | ExportStep::Ended => None,
+            },
+            state: Some(export.state),
+            file: Some(&export.file),
+            reason: export.reason.clone(),
+            ..self
+        }
+    }
+
+    fn with_motion(self, motion: &'a Motion) -> Self {
+        Self {
+            began: Some(motion.began.to_rfc3339()),
+            lasted_ms: motion.ended.map(|at| at.micros_since(motion.began).max(0) / 1_000),
+            area: motion.area.map(Area::from),
+            score: motion.score,
+            by: Some(motion.by),
+            ..self
+        }
+    }
+
     fn with_connection(self, connection: &'a Connection, whole: bool) -> Self {
         Self {
             connection: Some(connection.id),

@@ -39,6 +39,12 @@ pub enum Kind {
     RecordingPaused,
     /// It ended.
     RecordingEnded,
+    /// An export is being made.
+    ExportStarted,
+    /// It got on.
+    ExportProgress,
+    /// It is there, or failed.
+    ExportEnded,
     /// Something moves in front of a camera.
     MotionBegan,
     /// Nothing does any more.
@@ -51,7 +57,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::StreamAvailable,
         Self::StreamUnavailable,
         Self::PublisherJoined,
@@ -67,6 +73,9 @@ impl Kind {
         Self::RecordingStarted,
         Self::RecordingPaused,
         Self::RecordingEnded,
+        Self::ExportStarted,
+        Self::ExportProgress,
+        Self::ExportEnded,
         Self::MotionBegan,
         Self::MotionEnded,
         Self::ConnectionOpened,
@@ -91,6 +100,9 @@ impl Kind {
             Self::RecordingStarted => "recording.started",
             Self::RecordingPaused => "recording.paused",
             Self::RecordingEnded => "recording.ended",
+            Self::ExportStarted => "export.started",
+            Self::ExportProgress => "export.progress",
+            Self::ExportEnded => "export.ended",
             Self::MotionBegan => "motion.began",
             Self::MotionEnded => "motion.ended",
             Self::ConnectionOpened => "connection.opened",
@@ -140,6 +152,11 @@ impl What {
                 Step::Started => Kind::RecordingStarted,
                 Step::Paused => Kind::RecordingPaused,
                 Step::Ended => Kind::RecordingEnded,
+            },
+            Self::Export(export) => match export.step {
+                ExportStep::Started => Kind::ExportStarted,
+                ExportStep::Progress(_) => Kind::ExportProgress,
+                ExportStep::Ended => Kind::ExportEnded,
             },
             Self::Motion(motion) => match motion.ended {
                 None => Kind::MotionBegan,

@@ -87,6 +87,8 @@ pub enum What {
     LoginRefused(Box<Login>),
     /// A recording begins, waits or ends.
     Recording(Box<Recording>),
+    /// An export begins, gets on or ends.
+    Export(Box<Export>),
     /// Something moves in front of a camera, or does not any more.
     Motion(Box<Motion>),
     /// An RTSP connection is there; nothing is known of it yet. Not all are told ([`crate::rtsp`] says how many).

@@ -161,6 +161,8 @@ impl Page {
         }
         self.webhooks(shared);
         self.recordings(shared);
+        self.motion(shared);
+        self.stills(shared);
         self.uploads(shared);
         let panics = shared.panics.load(Relaxed);
         self.single(
@@ -200,6 +202,40 @@ impl Page {
             ),
         ] {
             self.single(&format!("sightline_webhook_{what}_total"), "counter", help, value);
+        }
+    }
+
+    fn motion(&mut self, shared: &Shared) {
+        let reports = shared.settings.motion.reports();
+        let name = "sightline_motion_streams";
+        self.family(name, "gauge", "Streams in which motion is looked for, by how that is");
+        for state in motion::State::ALL {
+            let count = reports.iter().filter(|report| report.state == state).count();
+            self.sample(name, &[("state", state.word())], count);
+        }
+        let moving = reports.iter().filter(|report| report.now.is_moving).count();
+        let name = "sightline_motion_moving";
+        self.single(name, "gauge", "Streams in which something moves", moving);
+        let counts = shared.settings.motion.totals();
+        for (what, help, value) in [
+            (
+                "looks",
+                "Pictures of streams that were looked at for motion",
+                counts.looks,
+            ),
+            ("decoded", "Frames that were decoded to look for motion", counts.decoded),
+            (
+                "failures",
+                "Frames that could not be decoded to look for motion",
+                counts.failures,
+            ),
+            (
+                "late",
+                "Frames that were not looked at for motion since the machine is too slow",
+                counts.late,
+            ),
+        ] {
+            self.single(&format!("sightline_motion_{what}_total"), "counter", help, value);
         }
     }
 
@@ -285,6 +321,12 @@ impl Page {
         self.family(name, "counter", "Fragments of recordings that were not written, by why");
         for (why, count) in LeftOut::ALL.iter().zip(counters.left_out) {
             self.sample(name, &[("reason", why.name())], count);
+        }
+    }
+
+    fn recording_counters(&mut self, counters: &[(&str, &str, u64)]) {
+        for (what, help, value) in counters {
+            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
         }
     }
 

@@ -90,6 +90,8 @@ pub struct Settings {
     pub webhooks: Arc<Webhooks>,
     /// What records streams.
     pub recordings: Arc<Recordings>,
+    /// What looks for motion.
+    pub motion: Arc<Detector>,
     /// What uploads snapshots, where anything does.
     pub uploads: Option<Arc<Uploads>>,
     /// The settings that the API shows and changes.
@@ -98,6 +100,8 @@ pub struct Settings {
     pub gate: Gate,
     /// What is recorded.
     pub library: Arc<Library>,
+    /// What of it was made a file of its own.
+    pub exports: Arc<Exports>,
     /// The newest pictures of streams.
     pub stills: Stills,
 }

@@ -187,9 +187,23 @@ impl World {
             webhooks: Arc::clone(&webhooks),
             recordings: Arc::clone(&recordings),
             uploads: None,
+            motion,
             live: live(&state),
             gate: net::Gate::default(),
-            library: wishes.library.clone().unwrap_or_else(|| Library::new(|| None, None)),
+            library: wishes.library.clone().unwrap_or_else(|| {
+                let recordings = Arc::clone(&recordings);
+                Library::new(move || recordings.recorder(), None)
+            }),
+            exports: wishes.exports.clone().unwrap_or_else(|| {
+                let recordings = Arc::clone(&recordings);
+                Exports::new(
+                    move || recordings.recorder(),
+                    Arc::clone(&told),
+                    Arc::clone(&wishes.clock),
+                    crate::clock::zone,
+                )
+            }),
+            stills: Stills::new(Arc::clone(&wishes.clock)),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));

@@ -1,7 +1,8 @@
 //! Recordings on disk.
 //!
 //! Belongs here: files of fragmented MP4 that survive a kill and a power cut ([`segment`]), what disks are to them ([`storage`]), who writes them
-//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]), finding and playing them ([`library`], [`play`]), sending them to S3 ([`archive`]). Does not belong
+//! ([`recorder`]), which frames of a camera ([`camera`]) and which cameras ([`service`]), finding and playing them ([`library`], [`play`]), small pictures of them to look through ([`strip`], [`filmstrip`]), exports ([`export`]), sending them to S3 ([`archive`]), holding
+//! them against their index ([`check`]). Does not belong
 //! here: the bytes of head and seals ([`media::recording`]), fragments ([`media::fmp4`]), what `sightline receive` saves, which encodes again.
 //!
 //! The plan for all of it, and why it is as it is: `docs/design/recorder.md`.
@@ -11,7 +12,9 @@ pub mod camera;
 pub mod check;
 pub mod clock;
 mod disk;
+pub mod export;
 pub mod filmstrip;
+mod growing;
 pub mod index;
 pub mod library;
 pub(crate) mod lock;

@@ -68,7 +68,7 @@ impl Strip {
             let corner = (number % columns * width, number / columns * height);
             if (tile.width(), tile.height()) == (width, height) {
                 sheet.put(corner, tile);
-            } else if let Some(tile) = jpeg::scaled(tile, (width, height)) {
+            } else if let Some(tile) = tile.scaled(width, height) {
                 sheet.put(corner, &tile);
             }
         }
@@ -218,7 +218,7 @@ impl<F: File> Reading<'_, F> {
                 quality: 0,
             };
             let (width, height) = shape.size_of(picture.width(), picture.height());
-            jpeg::scaled(&picture, (width, height.min(u32::from(MAX_SIDE))))
+            picture.scaled(width, height.min(u32::from(MAX_SIDE)))
         }))
     }
 }

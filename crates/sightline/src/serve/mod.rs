@@ -34,6 +34,7 @@ use crate::events::{Events, What};
 use crate::forward::{self, Forwarder};
 use crate::hls::Hls;
 use crate::hooks::Hooks;
+use crate::record::export::Exports;
 use crate::shutdown::{self, End, Shutdown};
 use crate::source::{self, Supervisor};
 use crate::state::{self, Folder, Place};
@@ -180,7 +181,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let streams = streams(program, &hub, &wanted, Arc::clone(&lowers), &shutdown);
     let forwards = forwards(program, &hub, &shutdown);
     let webhooks = webhooks(program, &streams, &shutdown);
-    let recordings = recording::recordings(program, &streams, &shutdown);
+    let (recordings, exports) = recording::recordings(program, &streams, &shutdown);
     let archive = uploading::archive(program, &recordings);
     let uploads = uploading::uploads(program, &streams, &shutdown);
     let making = Making {
@@ -189,6 +190,8 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         forwards: &forwards,
         webhooks: &webhooks,
         recordings: &recordings,
+        exports: &exports,
+        shutdown: &shutdown,
         archive: &archive,
         uploads: &uploads,
         auth: &auth,
@@ -202,7 +205,6 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     publish_here(settings, &streams, &auth, ports.rtsp);
     let events = Arc::clone(streams.events());
     let hooks = Hooks::new(Arc::clone(&live), hub.clone(), Arc::clone(&clock), ports.rtsp);
-    let standby = standby(&live, wanted.clone(), &hub, Arc::clone(&clock));
     let hls = servers.http.hls();
     if let Some(predecessor) = predecessor
         && !predecessor.turn(&shutdown).await.map_err(Error::Turn)?
@@ -214,12 +216,13 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         tokio::spawn(Arc::clone(&services.status).run(shutdown.clone())),
         tokio::spawn(servers.http.run(shutdown.clone())),
         tokio::spawn(Arc::clone(&services.webrtc).run(shutdown.clone())),
-        tokio::spawn(standby.run(shutdown.clone())),
+        tokio::spawn(standby(&live, wanted.clone(), &hub, Arc::clone(&clock)).run(shutdown.clone())),
         tokio::spawn(hooks.run(events.listen(None))),
         tokio::spawn(Arc::clone(&streams).run()),
         tokio::spawn(Arc::clone(&forwards).run()),
         tokio::spawn(Arc::clone(&webhooks).run()),
         tokio::spawn(Arc::clone(&recordings).run()),
+        tokio::spawn(Arc::clone(&services.motion).run()),
         tokio::spawn(Arc::clone(&uploads).run()),
         tokio::spawn(systemd::keep_awake(shutdown.clone())),
         tokio::spawn(certificates.run(shutdown.clone())),
@@ -235,11 +238,11 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         () = shutdown.requested() => Ok(()),
         () = following => Ok(()),
         never = uploading::follow(program, &live, &uploads, &archive, &shutdown) => match never {},
-        done = watch_cameras(program, ports, &auth, &hub, &services.status, &mut cameras) => done,
+        done = watch_cameras(program, ports, &auth, &hub, &services, &mut cameras) => done,
     };
     say_goodbye(restart, &hls, &events);
     tick.abort();
-    end(&hub, &events, &recordings, cameras, tasks, shutdown.is_requested()).await;
+    end(&hub, &events, &services, cameras, tasks, shutdown.is_requested()).await;
     done
 }
 
@@ -278,7 +281,7 @@ fn begin(program: &Program, live: &Live, services: &Services, exports: Arc<Expor
     services.forwards.set(&settings.stream);
     services.recordings.set(&settings.record, &settings.stream);
     services.motion.set(&settings.motion, &settings.stream);
-    recording::open_what_is_there(program, &services.recordings);
+    recording::open_what_is_there(program, &services.recordings, exports);
 }
 
 /// Ends everything. Tasks that a signal has told to end are waited for; without one they are broken off.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::motion::{self, Detector};
+use crate::record::export::Exports;
 use crate::record::recorder::{self, Recorder};
 use crate::record::service::{self, Recordings};
 use crate::record::{FOLDER, INDEX};
@@ -13,11 +14,6 @@ use crate::source::Supervisor;
 use crate::state::{self, Folder};
 
 use super::{Program, state_place};
-
-/// The folder of recordings, in the state folder, where none is set.
-const FOLDER: &str = "recordings";
-/// The index of them, in the state folder.
-const INDEX: &str = "recordings.sqlite";
 
 /// What records streams, and what makes exports of that.
 pub(super) fn recordings(
@@ -70,8 +66,16 @@ pub(super) fn motion(
     Detector::new(world, shutdown.clone())
 }
 
-/// What was recorded once can be played, whether anything is recorded now or not.
-pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>) {
+/// What is made of recordings to be kept.
+fn exports(program: &Program, streams: &Arc<Supervisor>, recordings: &Arc<Recordings>) -> Arc<Exports> {
+    let recordings = Arc::clone(recordings);
+    let events = Arc::clone(streams.events());
+    let clock = Arc::clone(&program.clock);
+    Exports::new(move || recordings.recorder(), events, clock, crate::clock::zone)
+}
+
+/// What was recorded once can be played, whether anything is recorded now or not; and exports that were not finished go on.
+pub(super) fn open_what_is_there(program: &Program, recordings: &Arc<Recordings>, exports: Arc<Exports>) {
     let folder = state::default_place(&state_place(program), &program.environment);
     let index = folder.map(|folder: PathBuf| folder.join(INDEX));
     if index.is_ok_and(|index| index.exists()) {

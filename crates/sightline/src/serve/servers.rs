@@ -11,6 +11,7 @@ use crate::forward::Forwarder;
 use crate::motion::Detector;
 use crate::net::Gate;
 use crate::record::archive::Archive;
+use crate::record::export::Exports;
 use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
@@ -32,6 +33,8 @@ pub(super) struct Making<'a> {
     pub(super) forwards: &'a Arc<Forwarder>,
     pub(super) webhooks: &'a Arc<Webhooks>,
     pub(super) recordings: &'a Arc<Recordings>,
+    pub(super) exports: &'a Arc<Exports>,
+    pub(super) shutdown: &'a Shutdown,
     pub(super) archive: &'a Arc<Archive>,
     pub(super) uploads: &'a Arc<Uploads>,
     pub(super) auth: &'a Arc<Auth>,
@@ -144,6 +147,7 @@ impl Making<'_> {
             forwards: Arc::clone(self.forwards),
             webhooks: Arc::clone(self.webhooks),
             recordings: Arc::clone(self.recordings),
+            motion: Arc::clone(motion),
             uploads: Some(Arc::clone(self.uploads)),
             live: Arc::clone(self.live),
             gate: self.gate.clone(),
@@ -151,6 +155,7 @@ impl Making<'_> {
                 let recordings = Arc::clone(self.recordings);
                 Library::new(move || recordings.recorder(), Some(Arc::clone(self.archive)))
             },
+            exports: Arc::clone(self.exports),
             stills: Stills::new(Arc::clone(&self.program.clock)),
         }
     }

@@ -264,7 +264,8 @@ pub fn ffmpeg() -> Option<PathBuf> {
 }
 
 fn ffmpeg_in(path: Option<&OsStr>) -> Option<PathBuf> {
-    let candidates = std::env::split_paths(path?).map(|folder| folder.join("ffmpeg"));
+    let name = format!("ffmpeg{}", std::env::consts::EXE_SUFFIX);
+    let candidates = std::env::split_paths(path?).map(|folder| folder.join(&name));
     // Relative ones would mean another program in another folder.
     candidates
         .filter(|candidate| candidate.is_absolute())

@@ -34,6 +34,7 @@ use crate::random;
 use crate::s3::{Bucket, Pace};
 use crate::shutdown::{self, End, Shutdown, Trigger};
 use crate::source::{self, Supervisor};
+use crate::stills;
 use plan::{Common, Plan, To};
 pub use sending::Report;
 use sending::{Sending, Shared};
@@ -41,7 +42,6 @@ use spool::Spool;
 pub use spool::Unusable;
 use store::Store;
 use taking::Taking;
-pub use taking::ffmpeg;
 
 /// What uploads need.
 pub struct World {
@@ -285,7 +285,7 @@ async fn upload(program: &Program, shutdown: Shutdown) -> Result<(), Error> {
         clock: Arc::clone(clock),
         zone: crate::clock::zone,
         random: random::bits,
-        ffmpeg: ffmpeg(),
+        ffmpeg: stills::ffmpeg(),
     };
     let uploads = Uploads::new(world, shutdown.clone());
     streams.set(&program.streams);

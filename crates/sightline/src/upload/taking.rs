@@ -2,7 +2,7 @@
 //!
 //! Belongs here: when one is due ([`Due`]), of which picture it is, making a JPEG of it. Does not belong here: where it waits and goes ([`super::sending`]).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -176,14 +176,6 @@ async fn newest(stream: &Arc<Stream>, clock: &dyn Clock) -> Option<Arc<Entry>> {
 fn picture(entry: &Entry, max_width: Option<u16>, quality: u8, ffmpeg: Option<&Path>) -> Result<Vec<u8>, String> {
     let picture = keyframe(&entry.frame, ffmpeg).map_err(|error| error.to_string())?;
     jpeg::encode(&picture, Shape { max_width, quality }).map_err(|error| error.to_string())
-}
-
-/// The FFmpeg on the `PATH`, which decodes what is not H.264.
-pub fn ffmpeg() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let name = format!("ffmpeg{}", std::env::consts::EXE_SUFFIX);
-    let mut found = std::env::split_paths(&path).map(|folder| folder.join(&name));
-    found.find(|file| file.is_absolute() && file.is_file())
 }
 
 #[cfg(test)]

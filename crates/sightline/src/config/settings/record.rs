@@ -48,6 +48,9 @@ pub struct Record {
     pub sync_interval: Span,
     /// Record sound too.
     pub audio: bool,
+    /// Make small pictures of what was recorded, for looking through it fast, beside each file: at most a hundredth of a processor core a stream and a 33rd of its
+    /// quota. Without it they are made when somebody asks for them.
+    pub filmstrip: bool,
     /// Where recordings go when they are old enough, such as "s3://bucket/recordings": then they are deleted here. The server and the keys of S3 stand in [s3]. What is
     /// protected stays. Left out: nowhere. Not changed by HTTP.
     #[schemars(example = "s3://bucket/recordings")]
@@ -76,6 +79,7 @@ impl Default for Record {
             free: FreeSpace::Percent(5),
             sync_interval: seconds(5),
             audio: true,
+            filmstrip: false,
             archive: None,
             archive_after: seconds(86_400),
             archive_rate: Bitrate::from_kbps(16_000),

@@ -16,7 +16,7 @@ use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, sees};
 use crate::record::archive::Archived;
-use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId};
+use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId, State};
 use crate::record::library::{Error, Library};
 
 pub(super) const LIST: Operation = Operation {

@@ -11,6 +11,7 @@ mod exports;
 mod list;
 mod media;
 mod mediamtx;
+mod motion;
 mod stills;
 
 use std::fmt;
@@ -108,6 +109,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: media::playlist,
         },
         about: Some(&media::LIST),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/recordings/{name}/motion",
+        target: Target::Stream {
+            action: Action::View,
+            handler: motion::intensity,
+        },
+        about: Some(&motion::INTENSITY),
     },
     Route {
         verb: Verb::Get,
@@ -520,6 +530,13 @@ fn problem(error: &Error) -> Problem {
             error.to_string(),
             "ask for less at a time",
         ),
+        Error::Growing => busy(Problem::new(
+            StatusCode::CONFLICT,
+            "being-recorded",
+            "It is being recorded",
+            "what is being recorded is deleted when its file is whole",
+            "ask again in a minute, or end the recording first",
+        )),
         Error::NoPicture(why) => picture::none(why.clone()),
         Error::Protected => Problem::new(
             StatusCode::CONFLICT,

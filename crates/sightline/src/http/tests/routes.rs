@@ -8,6 +8,8 @@ use super::super::answer::json;
 use super::super::routes::{Answer, Call, DASHBOARD, PLAYERS, Port, Route, Target, Verb};
 use super::*;
 use crate::auth::Action;
+use crate::record::export::Exports;
+use crate::record::library::made::Made;
 
 /// Everybody there can be: what they show, and from where.
 const CALLERS: [(&str, &str, &str); 8] = [
@@ -24,7 +26,21 @@ const CALLERS: [(&str, &str, &str); 8] = [
 /// Each route once more for every new one: who may use it is read here, not only in the table.
 #[tokio::test]
 async fn every_route_and_every_role() {
-    let world = World::new();
+    // Of a recorder in which nothing is: how far the one that is told to record got is no matter here.
+    let (made, clock) = (Made::new(), Arc::new(SimClock::default()));
+    let recorder = made.recorder.clone();
+    let events = crate::events::Events::new(&Hub::new(Limits::default()), clock.clone());
+    let exports = Exports::new(
+        move || Some(recorder.clone()),
+        events,
+        clock,
+        || jiff::tz::TimeZone::UTC,
+    );
+    let world = World::with(Wishes {
+        library: Some(made.library()),
+        exports: Some(exports),
+        ..Wishes::default()
+    });
     let _publisher = world.publish("zerolatency", None);
     world.with_account("anna", "of-one", "zerolatency");
     let mut table = String::new();
@@ -91,28 +107,29 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/publishers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/viewers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/publishers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 403 near 503 loopback 401
-    dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency@7/media: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/frame.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/strip.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/strip.json: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard PUT /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
-    dashboard DELETE /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings/events?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard POST /api/v1/recordings/events: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
+    dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/motion: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/frame.jpg: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/strip.jpg: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/strip.json: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard PUT /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/recordings/events?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard POST /api/v1/recordings/events: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard POST /api/v1/exports: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
-    dashboard GET /api/v1/exports: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 403 near 503 loopback 401
-    dashboard GET /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /api/v1/exports/zerolatency@7/media: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard DELETE /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 503 account 403 near 403 loopback 401
-    dashboard GET /list?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
-    dashboard GET /get?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/exports: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard GET /api/v1/exports/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard DELETE /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /list?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard GET /get?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
     dashboard GET /v3/paths/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /v3/paths/get/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /v3/rtspsessions/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401

@@ -14,8 +14,8 @@ use media::{MediaTime, StreamName, Timescale, WallTime};
 use super::super::clock::unix_90k;
 use super::super::index::{self, Change, Ended, MAX_PAGE, SegmentId, StorageId};
 use super::super::report::{LeftOut, Notice, State};
-use super::super::segment::{self, Recovered};
-use super::super::storage::{Place, Storage as _, Volume as _};
+use super::super::segment::{self, Recovered, Recovery};
+use super::super::storage::{File, Place, Storage, Volume as _, is_of_file_system};
 use super::super::strip;
 use super::files::{completed, within_time};
 use super::{Disk, FileOf, path_of};
@@ -364,36 +364,27 @@ impl<P: Place> Disk<P> {
         }
     }
 
-    /// The files of ours in a folder of which the index knows nothing, in order of time. What never got its name is removed.
-    fn unknown(&self, folder: &Path, known: &BTreeSet<String>) -> Result<VecDeque<PathBuf>, String> {
-        let text = |error: io::Error| error.to_string();
-        let Some(attached) = &self.attached else {
-            return Ok(VecDeque::new());
-        };
-        let (Some(camera), Some(day)) = (folder.parent().and_then(camera_of), date_of(folder)) else {
-            return Ok(VecDeque::new());
-        };
-        match segment::sweep(&attached.volume, folder) {
-            // It went with the last of its files that were to be deleted.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
-            swept => swept.map_err(text)?,
-        };
-        let mut told = self.paths(&camera, day).map_err(|error| error.to_string())?;
-        // Asked last: what became garbage in between stands in both.
-        let garbage = self.garbage(attached.uuid).map_err(|error| error.to_string())?;
-        told.extend(garbage.into_iter().map(|row| row.path));
-        let mut unknown = Vec::new();
-        for path in attached.volume.list(folder).map_err(text)? {
-            let Some(name) = path.to_str() else { continue };
-            if told.contains(name) || known.contains(name) || attached.made.contains(&path) {
-                continue;
-            }
-            let is_strip = path.extension().is_some_and(|extension| extension == strip::EXTENSION);
-            if name.len() > index::MAX_PATH_BYTES || is_strip {
-                continue;
-            }
-            if let Some(head) = segment::identify(&attached.volume, &path).map_err(text)? {
-                unknown.push((head.start, head.run, head.number, path));
+    /// All is looked through. What could not be read is looked for at the next start.
+    fn adopted(&mut self, adoption: &Adoption<FileOf<P>>) {
+        let Tally {
+            whole,
+            damaged,
+            removed,
+        } = adoption.found;
+        if whole + damaged + removed > 0 {
+            self.shared.notice(Notice::Recovered {
+                whole,
+                damaged,
+                removed,
+            });
+        }
+        let Some(attached) = &mut self.attached else { return };
+        attached.made.clear();
+        let storage = attached.uuid;
+        if !adoption.has_failed {
+            self.found.is_new = false;
+            if adoption.numbers.end > 0 {
+                self.tell(Change::Adopting { storage, first: None });
             }
         }
     }
@@ -425,7 +416,8 @@ impl<P: Place> Disk<P> {
             let Some(name) = path.to_str().filter(|name| name.len() <= index::MAX_PATH_BYTES) else {
                 continue;
             };
-            let is_told = told.values().any(|paths: &BTreeSet<String>| paths.contains(name));
+            let is_strip = path.extension().is_some_and(|extension| extension == strip::EXTENSION);
+            let is_told = is_strip || told.values().any(|paths: &BTreeSet<String>| paths.contains(name));
             if is_told || garbage.contains(name) || adoption.known.contains(name) || attached.made.contains(&path) {
                 continue;
             }

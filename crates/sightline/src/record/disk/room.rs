@@ -17,6 +17,7 @@ use super::super::report::{DELETED, LeftOut, Notice, State};
 use super::super::retention::{self, Why};
 use super::super::storage::{Place, Room, Storage as _, Volume as _};
 use super::super::strip;
+use super::stuck::Stuck;
 use super::{AGAIN_EVERY, Disk, path_of, text_of};
 
 /// What is being deleted.
@@ -160,7 +161,9 @@ impl<P: Place> Disk<P> {
                     bytes,
                     keep: one.keep,
                     keep_events: one.keep_events,
-                    quota_bytes: one.quota_bytes.map(|quota| quota_of(one, quota)),
+                    quota_bytes: (one.quota_bytes)
+                        .filter(|_| !is_adopting)
+                        .map(|quota| quota_of(one, quota)),
                 }
             })
             .collect();
@@ -174,7 +177,7 @@ impl<P: Place> Disk<P> {
         let usage = retention::Usage {
             cameras: &cameras,
             storages: &[storage],
-            quota_bytes: keep.quota_total_bytes.map(|quota| {
+            quota_bytes: keep.quota_total_bytes.filter(|_| !is_adopting).map(|quota| {
                 let all = keep.cameras.values().chain([&keep.others]);
                 match all.into_iter().any(|one| one.has_strips) {
                     true => strip::without_strips(quota),

@@ -245,6 +245,13 @@ pub enum Change {
     },
     /// An event as it is now. Of more than [`MAX_EVENTS`] the oldest go.
     Event(Event),
+    /// A storage is looked through for files that are not known, at the next start too; told before [`Change::Storage`], so that no kill comes in between.
+    Adopting {
+        /// Which.
+        storage: StorageId,
+        /// The first of the numbers that were kept for them ([`Index::keep_segments`]); `None`: it was looked through to its end.
+        first: Option<SegmentId>,
+    },
     /// What moved in a minute: of each second the most that was told. Of more than [`MAX_INTENSITIES`] minutes those that were told first go.
     Intensity {
         /// The stream.
@@ -276,7 +283,12 @@ impl Change {
             Self::Storage { path, .. } => path.len(),
             Self::Segment(segment, fragments) => segment.path.len() + fragments.len(),
             Self::Event(event) => event.kind.len() + event.data.len(),
-            Self::Intensity { .. } | Self::Gone(_) | Self::Moved { .. } | Self::Carried { .. } | Self::Sure { .. } => 0,
+            Self::Intensity { .. }
+            | Self::Gone(_)
+            | Self::Moved { .. }
+            | Self::Adopting { .. }
+            | Self::Carried { .. }
+            | Self::Sure { .. } => 0,
         }
     }
 }

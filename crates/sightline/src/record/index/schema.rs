@@ -314,6 +314,38 @@ fn format(connection: &Connection, path: &Path, known: u32) -> Result<u32, Error
     }
 }
 
+/// That a file has the format of this version. An older one is brought to it by who writes.
+pub(super) fn expect_newest(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let known = MIGRATIONS.len() as u32;
+    match format(connection, path, known)? {
+        found if found == known => Ok(()),
+        found => Err(Error::Older {
+            path: path.to_owned(),
+            found,
+            known,
+        }),
+    }
+}
+
+/// A copy in one file, which does not say that it was closed in order.
+pub(super) fn copy_of_its_own(connection: &Connection, to: &Path) -> Result<(), Error> {
+    copy(connection, to, to)?;
+    let changed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .and_then(|connection| {
+            // In one file, without a log beside it.
+            connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+            connection.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
+            connection.close().map_err(|(_, error)| error)
+        });
+    if changed.is_err() {
+        for part in ["", "-wal", "-shm", "-journal"] {
+            // There may be none.
+            let _ = fs::remove_file(beside(to, part));
+        }
+    }
+    changed.map_err(|error| Error::of(to, &error))
+}
+
 /// Each in one transaction, of an empty file all. Before the first a copy is made of what is there: with it, the version before can be started again. The copy of the time before
 /// goes when all is done.
 fn migrate(connection: &mut Connection, path: &Path, from: u32, migrations: &[&str]) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use super::adopting;
 use super::ballast::Ballast;
 use super::event::{EventIds, has_event, put_event, trim_events};
 use super::intensity::{put_intensity, trim_intensities};
-use super::moved::moved;
+use super::moved::{self, moved};
 use super::protect::{self, Ranges};
 use super::read;
 use super::span::{Known, extend, known, settle};
@@ -90,6 +90,9 @@ impl Store {
                 "DELETE FROM age WHERE by_90k IS NOT NULL AND NOT EXISTS (SELECT 1 FROM segment WHERE age = age.id AND segment.age > 0)",
                 [],
             )?;
+            if !adopting::is_any(transaction)? {
+                moved::forget(transaction)?;
+            }
             let was_clean = read::meta(transaction, CLEAN)? != Some(0) && !has_open(transaction)?;
             set(transaction, CLEAN, 0)?;
             let known = known.max(read::meta(transaction, FIRST)?.unwrap_or(1));
@@ -277,6 +280,7 @@ fn apply(connection: &Connection, change: &Change, events: &EventIds) -> Outcome
         Change::Gone(id) => gone(connection, *id),
         Change::Moved { camera, run, by_90k } => moved(connection, camera, *run, *by_90k, events),
         Change::Event(event) => put_event(connection, event),
+        Change::Adopting { storage, first } => adopting::put(connection, storage, *first),
         Change::Intensity {
             camera,
             minute,

@@ -24,7 +24,7 @@ use media::{Clock, StreamName, WallTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::camera::ClipIsOpen;
+use super::camera::{ClipIsOpen, Pause};
 use super::filmstrip;
 use super::name::{Clip, InvalidClip};
 use super::recorder::{AskError, Keep, Recorder};

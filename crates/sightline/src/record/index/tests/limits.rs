@@ -334,6 +334,31 @@ fn a_look_at_very_many_spans_is_taken_in_turns() {
     assert_eq!((told.runs.len(), told.next_90k), (1, Some(2_000_000)));
 }
 
+/// Storages of which it is remembered that they are looked through, as many as there may be; and what begins has numbers behind what is found.
+#[test]
+fn storages_that_are_looked_through_are_limited() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    let numbers = index.keep_segments();
+    assert_eq!((numbers.start, index.next_segment().0), (1, numbers.end));
+    let first = Some(SegmentId(numbers.start));
+    let told = |number: usize, first| Change::Adopting {
+        storage: (number as u128).to_be_bytes(),
+        first,
+    };
+    for number in 0..=MAX_STORAGES {
+        index.write(told(number, first)).unwrap();
+    }
+    index.write(told(0, None)).unwrap();
+    index.flush().unwrap();
+    assert_eq!(index.health().refused, 1);
+    let reader = index.reader().unwrap();
+    assert_eq!(reader.adopting(&0_u128.to_be_bytes()).unwrap(), None);
+    assert_eq!(reader.adopting(&1_u128.to_be_bytes()).unwrap(), Some(numbers.clone()));
+    drop((reader, index));
+    assert_eq!(open(&path).next_segment().0, numbers.end, "nothing was found yet");
+}
+
 #[test]
 fn the_oldest_minutes_of_motion_go() {
     let (_folder, path) = folder();
