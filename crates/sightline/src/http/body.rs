@@ -1,13 +1,44 @@
 //! Reading what a request brings, up to a size and for a while.
+//!
+//! Belongs here: its length, its time, what it is said to be. Does not belong here: what is in it.
 
 use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::problem::Problem;
+
+/// What JSON is called.
+pub(super) const JSON: &[&str] = &["application/json"];
+
+/// The whole body of a request that is to bring JSON, and says so by one of these types. `takes`: what this path takes, for people.
+///
+/// # Errors
+/// A problem with 415, or as [`read`].
+pub(super) async fn json(
+    headers: &HeaderMap,
+    body: Body,
+    (types, takes): (&[&str], &str),
+    max_bytes: usize,
+    patience: Duration,
+) -> Result<Bytes, Problem> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if !types.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "wrong-type",
+            "Unsupported media type",
+            format!("this path takes {takes} as JSON"),
+            "send it with `Content-Type: application/json`",
+        ));
+    }
+    read(body, max_bytes, patience).await
+}
 
 /// The whole body.
 ///

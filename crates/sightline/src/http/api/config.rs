@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum_core::response::{IntoResponse as _, Response};
-use http::header::CONTENT_TYPE;
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -20,6 +19,8 @@ use crate::http::openapi::{Anything, Content, Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call};
 
+/// RFC 7396 has a name of its own for what is merged.
+const TYPES: &[&str] = &["application/json", "application/merge-patch+json"];
 /// Longest body.
 const MAX_BYTES: usize = 64 << 10;
 /// Most keys that are changed at once: the text of the file is read anew for each.
@@ -174,30 +175,13 @@ async fn read(call: Call) -> Result<(Asked, Map<String, Json>), Problem> {
     let asked = Asked::new(&call);
     let patience = call.shared.settings.patience.body;
     let (Parts { headers, .. }, body) = call.request.into_parts();
-    if !is_json(&headers) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong-type",
-            "Unsupported media type",
-            "this path takes settings as JSON",
-            "send it with `Content-Type: application/json`",
-        ));
-    }
-    let bytes = body::read(body, MAX_BYTES, patience).await?;
+    let takes = (TYPES, "settings");
+    let bytes = body::json(&headers, body, takes, MAX_BYTES, patience).await?;
     match serde_json::from_slice(&bytes) {
         Ok(Json::Object(object)) => Ok((asked, object)),
         Ok(_) => Err(not_settings("it is JSON, but no object")),
         Err(error) => Err(not_settings(&error.to_string())),
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    matches!(
-        kind.as_deref(),
-        Some("application/json" | "application/merge-patch+json")
-    )
 }
 
 fn not_settings(why: &str) -> Problem {

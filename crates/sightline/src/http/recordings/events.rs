@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum_core::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use media::StreamName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -166,18 +165,8 @@ async fn told(call: Call) -> Result<Response, Problem> {
     let shared = Arc::clone(&call.shared);
     let (now, patience) = (now(&call.shared), call.shared.settings.patience.body);
     let (parts, content) = call.request.into_parts();
-    let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    if kind.as_deref() != Some("application/json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong-type",
-            "Unsupported media type",
-            "this path takes an event as JSON",
-            "send it with `Content-Type: application/json`",
-        ));
-    }
-    let bytes = body::read(content, MAX_BYTES, patience).await?;
+    let takes = (body::JSON, "an event");
+    let bytes = body::json(&parts.headers, content, takes, MAX_BYTES, patience).await?;
     let told: Told = serde_json::from_slice(&bytes).map_err(|error| bad_query(error.to_string()))?;
     let mut event = event_of(told, now)?;
     // First what cannot be had later: an index may be slow, or broken.

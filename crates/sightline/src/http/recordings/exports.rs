@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use media::StreamName;
 use schemars::JsonSchema;
@@ -325,18 +325,8 @@ async fn ordered(call: Call, caller: &Caller) -> Result<Response, Problem> {
 async fn read(call: Call) -> Result<Wanted, Problem> {
     let patience = call.shared.settings.patience.body;
     let (parts, content) = call.request.into_parts();
-    let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    if kind.as_deref() != Some("application/json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong-type",
-            "Unsupported media type",
-            "this path takes what is to be exported as JSON",
-            "send it with `Content-Type: application/json`",
-        ));
-    }
-    let bytes = body::read(content, MAX_BYTES, patience).await?;
+    let takes = (body::JSON, "what is to be exported");
+    let bytes = body::json(&parts.headers, content, takes, MAX_BYTES, patience).await?;
     serde_json::from_slice(&bytes).map_err(|error| bad_query(error.to_string()))
 }
 
