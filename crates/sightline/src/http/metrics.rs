@@ -192,17 +192,18 @@ impl Page {
             waiting,
         );
         let totals = shared.settings.webhooks.totals();
-        for (what, help, value) in [
-            ("events", "Events that servers were told", totals.told),
-            ("events_lost", "Events that servers will never be told", totals.lost),
-            (
-                "failures",
-                "Attempts to tell servers of events that failed",
-                totals.failures,
-            ),
-        ] {
-            self.single(&format!("sightline_webhook_{what}_total"), "counter", help, value);
-        }
+        self.counters(
+            "sightline_webhook",
+            &[
+                ("events", "Events that servers were told", totals.told),
+                ("events_lost", "Events that servers will never be told", totals.lost),
+                (
+                    "failures",
+                    "Attempts to tell servers of events that failed",
+                    totals.failures,
+                ),
+            ],
+        );
     }
 
     fn motion(&mut self, shared: &Shared) {
@@ -217,37 +218,39 @@ impl Page {
         let name = "sightline_motion_moving";
         self.single(name, "gauge", "Streams in which something moves", moving);
         let counts = shared.settings.motion.totals();
-        for (what, help, value) in [
-            (
-                "looks",
-                "Pictures of streams that were looked at for motion",
-                counts.looks,
-            ),
-            ("decoded", "Frames that were decoded to look for motion", counts.decoded),
-            (
-                "failures",
-                "Frames that could not be decoded to look for motion",
-                counts.failures,
-            ),
-            (
-                "late",
-                "Frames that were not looked at for motion since the machine is too slow",
-                counts.late,
-            ),
-        ] {
-            self.single(&format!("sightline_motion_{what}_total"), "counter", help, value);
-        }
+        self.counters(
+            "sightline_motion",
+            &[
+                (
+                    "looks",
+                    "Pictures of streams that were looked at for motion",
+                    counts.looks,
+                ),
+                ("decoded", "Frames that were decoded to look for motion", counts.decoded),
+                (
+                    "failures",
+                    "Frames that could not be decoded to look for motion",
+                    counts.failures,
+                ),
+                (
+                    "late",
+                    "Frames that were not looked at for motion since the machine is too slow",
+                    counts.late,
+                ),
+            ],
+        );
     }
 
     fn stills(&mut self, shared: &Shared) {
         let totals = shared.settings.stills.totals();
-        for (what, help, value) in [
-            ("asked", "Newest pictures of streams that were asked for", totals.asked),
-            ("decoded", "Keyframes that were decoded for them", totals.decoded),
-            ("failed", "Keyframes that could not be decoded", totals.failed),
-        ] {
-            self.single(&format!("sightline_stills_{what}_total"), "counter", help, value);
-        }
+        self.counters(
+            "sightline_stills",
+            &[
+                ("asked", "Newest pictures of streams that were asked for", totals.asked),
+                ("decoded", "Keyframes that were decoded for them", totals.decoded),
+                ("failed", "Keyframes that could not be decoded", totals.failed),
+            ],
+        );
     }
 
     /// By stream they would be as many as there are streams; the API has them.
@@ -262,31 +265,34 @@ impl Page {
             self.sample("sightline_recordings", &[("state", state.word())], count);
         }
         let counts = totals.counts;
-        self.recording_counters(&[
-            ("files", "Files of recordings that were begun", counts.files),
-            (
-                "files_refused",
-                "Files of recordings that were not begun, since there would have been too many",
-                counts.files_refused,
-            ),
-            ("fragments", "Fragments of recordings that were cut", counts.fragments),
-            ("bytes", "Bytes of recordings that were cut", counts.bytes),
-            (
-                "fragments_lost",
-                "Fragments of recordings that are in no file",
-                counts.lost_fragments,
-            ),
-            (
-                "frames_left_out",
-                "Frames that were read to be recorded and are in no fragment",
-                counts.left_out_frames,
-            ),
-            (
-                "frames_missed",
-                "Frames to be recorded that were gone before they were read",
-                counts.missed_frames,
-            ),
-        ]);
+        self.counters(
+            "sightline_recording",
+            &[
+                ("files", "Files of recordings that were begun", counts.files),
+                (
+                    "files_refused",
+                    "Files of recordings that were not begun, since there would have been too many",
+                    counts.files_refused,
+                ),
+                ("fragments", "Fragments of recordings that were cut", counts.fragments),
+                ("bytes", "Bytes of recordings that were cut", counts.bytes),
+                (
+                    "fragments_lost",
+                    "Fragments of recordings that are in no file",
+                    counts.lost_fragments,
+                ),
+                (
+                    "frames_left_out",
+                    "Frames that were read to be recorded and are in no fragment",
+                    counts.left_out_frames,
+                ),
+                (
+                    "frames_missed",
+                    "Frames to be recorded that were gone before they were read",
+                    counts.missed_frames,
+                ),
+            ],
+        );
         let Some(recorder) = shared.settings.recordings.recorder() else {
             return;
         };
@@ -309,14 +315,17 @@ impl Page {
             self.single(&format!("sightline_recording_{what}_bytes"), "gauge", &help, value);
         }
         let counters = report.counters;
-        self.recording_counters(&[
-            ("written_bytes", "Bytes of recordings that were written", counters.bytes),
-            (
-                "failures",
-                "Times that the disk of recordings failed",
-                counters.failures,
-            ),
-        ]);
+        self.counters(
+            "sightline_recording",
+            &[
+                ("written_bytes", "Bytes of recordings that were written", counters.bytes),
+                (
+                    "failures",
+                    "Times that the disk of recordings failed",
+                    counters.failures,
+                ),
+            ],
+        );
         let name = "sightline_recording_left_out_total";
         self.family(name, "counter", "Fragments of recordings that were not written, by why");
         for (why, count) in LeftOut::ALL.iter().zip(counters.left_out) {
@@ -324,21 +333,16 @@ impl Page {
         }
     }
 
-    fn recording_counters(&mut self, counters: &[(&str, &str, u64)]) {
-        for (what, help, value) in counters {
-            self.single(&format!("sightline_recording_{what}_total"), "counter", help, value);
-        }
-    }
-
     /// All together: which there are is for whoever reads the settings.
     fn uploads(&mut self, shared: &Shared) {
         let archived = shared.settings.library.archive_report();
-        for (what, help, value) in [
-            ("files", "Recordings that went to the archive", archived.files),
-            ("bytes", "Bytes of recordings that went to the archive", archived.bytes),
-        ] {
-            self.single(&format!("sightline_archive_{what}_total"), "counter", help, value);
-        }
+        self.counters(
+            "sightline_archive",
+            &[
+                ("files", "Recordings that went to the archive", archived.files),
+                ("bytes", "Bytes of recordings that went to the archive", archived.bytes),
+            ],
+        );
         let is_failing = u8::from(archived.trouble.is_some());
         self.single(
             "sightline_archive_failing",
@@ -381,6 +385,13 @@ impl Page {
             ),
         ] {
             self.single(&format!("sightline_upload_{what}"), "gauge", help, value);
+        }
+    }
+
+    /// Counters whose names begin and end alike: what stands between, its help, its value.
+    fn counters(&mut self, prefix: &str, counters: &[(&str, &str, u64)]) {
+        for (what, help, value) in counters {
+            self.single(&format!("{prefix}_{what}_total"), "counter", help, value);
         }
     }
 
