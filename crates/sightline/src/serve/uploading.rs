@@ -26,7 +26,6 @@ pub(super) fn uploads(program: &Program, streams: &Arc<Supervisor>, shutdown: &S
         clock: Arc::clone(&program.clock),
         zone: crate::clock::zone,
         random: random::bits,
-        ffmpeg: crate::stills::ffmpeg(),
     };
     Uploads::new(world, shutdown.clone())
 }

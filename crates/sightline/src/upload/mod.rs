@@ -17,7 +17,6 @@ pub mod words;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +33,6 @@ use crate::random;
 use crate::s3::{Bucket, Pace};
 use crate::shutdown::{self, End, Shutdown, Trigger};
 use crate::source::{self, Supervisor};
-use crate::stills;
 use plan::{Common, Plan, To};
 pub use sending::Report;
 use sending::{Sending, Shared};
@@ -53,8 +51,6 @@ pub struct World {
     pub zone: fn() -> TimeZone,
     /// Unpredictable numbers.
     pub random: fn() -> u64,
-    /// What decodes H.265.
-    pub ffmpeg: Option<PathBuf>,
 }
 
 /// All uploads of the program.
@@ -285,7 +281,6 @@ async fn upload(program: &Program, shutdown: Shutdown) -> Result<(), Error> {
         clock: Arc::clone(clock),
         zone: crate::clock::zone,
         random: random::bits,
-        ffmpeg: stills::ffmpeg(),
     };
     let uploads = Uploads::new(world, shutdown.clone());
     streams.set(&program.streams);

@@ -2,7 +2,6 @@
 //!
 //! Belongs here: when one is due ([`Due`]), of which picture it is, making a JPEG of it. Does not belong here: where it waits and goes ([`super::sending`]).
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use super::plan::Plan;
 use super::{Shared, World};
 use crate::record::trigger::Schedule;
 use crate::shutdown::Shutdown;
+use crate::stills;
 
 /// How long the first keyframe of a stream that just began is waited for.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
@@ -147,8 +147,8 @@ impl Taking {
                 return Ok(None);
             }
         }
-        let (width, quality, ffmpeg) = (self.plan.max_width, self.plan.quality, self.world.ffmpeg.clone());
-        let made = tokio::task::spawn_blocking(move || picture(&entry, width, quality, ffmpeg.as_deref()));
+        let (width, quality) = (self.plan.max_width, self.plan.quality);
+        let made = tokio::task::spawn_blocking(move || picture(&entry, width, quality));
         let jpeg = made.await.map_err(|error| error.to_string())??;
         self.last = Some((second, number));
         // So that the next is not older than need be.
@@ -173,8 +173,8 @@ async fn newest(stream: &Arc<Stream>, clock: &dyn Clock) -> Option<Arc<Entry>> {
     }
 }
 
-fn picture(entry: &Entry, max_width: Option<u16>, quality: u8, ffmpeg: Option<&Path>) -> Result<Vec<u8>, String> {
-    let picture = keyframe(&entry.frame, ffmpeg).map_err(|error| error.to_string())?;
+fn picture(entry: &Entry, max_width: Option<u16>, quality: u8) -> Result<Vec<u8>, String> {
+    let picture = keyframe(&entry.frame, stills::ffmpeg().as_deref()).map_err(|error| error.to_string())?;
     jpeg::encode(&picture, Shape { max_width, quality }).map_err(|error| error.to_string())
 }
 
