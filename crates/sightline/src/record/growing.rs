@@ -41,6 +41,13 @@ struct File {
     told: Option<Instant>,
 }
 
+impl File {
+    /// There is something in it.
+    fn is_found(&self) -> bool {
+        self.segment.duration_90k > 0
+    }
+}
+
 impl Growing {
     /// What the index is told.
     pub(super) fn tell(&self, change: &Change, now: Instant) {
@@ -106,7 +113,7 @@ impl Growing {
         let files = self.lock();
         let is_asked_for = |file: &&File| {
             file.segment.camera == *camera
-                && file.segment.duration_90k > 0
+                && file.is_found()
                 && file.segment.start_90k < range_90k.end
                 && file.segment.end_90k() > range_90k.start
         };
@@ -119,6 +126,15 @@ impl Growing {
         found
     }
 
+    /// The file of a camera that has this number.
+    pub(super) fn file(&self, camera: &StreamName, id: SegmentId) -> Option<(Segment, Fragments)> {
+        let files = self.lock();
+        let file = files
+            .get(&id)
+            .filter(|file| file.is_found() && file.segment.camera == *camera)?;
+        Some((file.segment.clone(), file.fragments.clone()))
+    }
+
     /// Where the storages are that were told.
     pub(super) fn places(&self) -> Vec<(StorageId, String)> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +144,7 @@ impl Growing {
     /// Those of all cameras.
     pub(super) fn all(&self) -> Vec<Segment> {
         let files = self.lock();
-        let files = files.values().filter(|file| file.segment.duration_90k > 0);
+        let files = files.values().filter(|file| file.is_found());
         files.map(|file| file.segment.clone()).collect()
     }
 

@@ -314,6 +314,11 @@ impl Recorder {
         self.shared.said.growing.of(camera, range_90k)
     }
 
+    /// One of them, by its number.
+    pub(super) fn growing_file(&self, camera: &StreamName, id: SegmentId) -> Option<(Segment, Fragments)> {
+        self.shared.said.growing.file(camera, id)
+    }
+
     /// Where storages are that the index may not know yet.
     pub(super) fn places(&self) -> Vec<(StorageId, String)> {
         self.shared.said.growing.places()

@@ -79,7 +79,8 @@ impl<'a> View<'a> {
         id: SegmentId,
         with_fragments: bool,
     ) -> Result<(Segment, Fragments), Error> {
-        let growing = self.recorder.growing(camera, &ALL);
+        // Asked before the index, in which it may be a moment later.
+        let growing = self.recorder.growing_file(camera, id);
         match self.reader.segment(id)? {
             Some(segment) if segment.state.is_kept() && segment.camera == *camera => {
                 let fragments = match with_fragments {
@@ -89,10 +90,7 @@ impl<'a> View<'a> {
                 Ok((segment, fragments))
             }
             Some(segment) if segment.state != State::Open => Err(Error::Nothing),
-            _ => {
-                let mut growing = growing.into_iter();
-                growing.find(|(file, _)| file.id == id).ok_or(Error::Nothing)
-            }
+            _ => growing.ok_or(Error::Nothing),
         }
     }
 
@@ -178,5 +176,3 @@ impl<'a> View<'a> {
         Ok(row.is_none_or(|row| row.state != State::Garbage))
     }
 }
-
-const ALL: Range<i64> = i64::MIN..i64::MAX;
