@@ -28,7 +28,7 @@ mod upload;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -239,6 +239,26 @@ struct ConfigFile {
     /// state folder's, the first that is there; SIGHTLINE_CONFIG]
     #[arg(long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The file whose words the environment is laid over.
+#[derive(Debug, clap::Args)]
+struct EnvFile {
+    /// File with the words below; what the environment says wins over it
+    #[arg(long = "env-file", value_name = "FILE", default_value = ".env")]
+    env_file: PathBuf,
+}
+
+impl EnvFile {
+    /// What both say. The usual file need not be there.
+    fn environment(&self) -> Result<Environment, Failure> {
+        let file = &self.env_file;
+        if file != Path::new(".env") && !file.is_file() {
+            let file = file.display();
+            return Err(Failure::Usage(format!("--env-file: there is no file {file}")));
+        }
+        Ok(Environment::of_process_over(file))
+    }
 }
 
 /// Which state folder is meant, for commands that look at one without a server.

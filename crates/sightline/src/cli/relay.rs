@@ -1,13 +1,13 @@
 //! `sightline relay`: cameras sent on, written as HLS, recorded.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::flags::{FlagSet, SettingFlags};
-use super::{COMMON_FLAGS, ConfigFile, Failure, Ready, connect, flags, start_log};
-use crate::config::{Environment, Wanted};
+use super::{COMMON_FLAGS, ConfigFile, EnvFile, Failure, Ready, connect, flags, start_log};
+use crate::config::Wanted;
 use crate::machine;
 use crate::relay::{self, Camera, Program, plan, words};
 
@@ -15,9 +15,8 @@ use crate::relay::{self, Camera, Program, plan, words};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Relay {
-    /// File with the words below; what the environment says wins over it
-    #[arg(long = "env-file", value_name = "FILE", default_value = ".env")]
-    env_file: PathBuf,
+    #[command(flatten)]
+    env_file: EnvFile,
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
@@ -56,15 +55,11 @@ impl FlagSet for Flags {
 
 impl Relay {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let is_default = self.env_file == Path::new(".env");
-        if !is_default && !self.env_file.is_file() {
-            let file = self.env_file.display();
-            return Err(Failure::Usage(format!("--env-file: there is no file {file}")));
-        }
+        let environment = self.env_file.environment()?;
         let is_named = self.config.config.is_some();
         let ready = start_log(Wanted {
             file: self.config.config,
-            environment: Environment::of_process_over(&self.env_file),
+            environment,
             flags: self.flags.given().to_vec(),
             ..Wanted::default()
         })?;

@@ -1,16 +1,15 @@
 //! `sightline upload`: snapshots of a camera, to S3 or into a folder.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use media::StreamName;
 
 use super::flags::{FlagSet, SettingFlags, flag};
-use super::{COMMON_FLAGS, ConfigFile, Failure, Ready, connect, flags, start_log};
+use super::{COMMON_FLAGS, ConfigFile, EnvFile, Failure, Ready, connect, flags, start_log};
 use crate::config::units::Name;
-use crate::config::{Environment, Loaded, Origin, Wanted, settings};
+use crate::config::{Loaded, Origin, Wanted, settings};
 use crate::machine;
 use crate::relay::plan::source_with;
 use crate::state;
@@ -21,9 +20,8 @@ use crate::upload::{self, NotStarted, Program, words};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Upload {
-    /// File with the words below; what the environment says wins over it
-    #[arg(long = "env-file", value_name = "FILE", default_value = ".env")]
-    env_file: PathBuf,
+    #[command(flatten)]
+    env_file: EnvFile,
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
@@ -88,16 +86,12 @@ impl FlagSet for Flags {
 
 impl Upload {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let is_default = self.env_file == Path::new(".env");
-        if !is_default && !self.env_file.is_file() {
-            let file = self.env_file.display();
-            return Err(Failure::Usage(format!("--env-file: there is no file {file}")));
-        }
+        let environment = self.env_file.environment()?;
         let is_named = self.config.config.is_some();
         let has_flags = self.flags.given().iter().any(|flag| flag.key.starts_with("upload."));
         let ready = start_log(Wanted {
             file: self.config.config,
-            environment: Environment::of_process_over(&self.env_file),
+            environment,
             flags: self.flags.given().to_vec(),
             camera: NAME.parse().ok(),
             ..Wanted::default()
