@@ -1,36 +1,34 @@
 //! Decoded pictures as the pixels of a screen, and as programs that look at them want them.
 
-use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgr, yuv420_to_bgra};
+use yuv::{YuvError, YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgr, yuv420_to_bgra};
 
 use crate::jpeg::full_luma;
 use crate::picture::Picture;
 
 /// Replaces `out` by the picture's pixels, four bytes each: blue, green, red, 255; rows without gaps.
 pub fn to_bgra(picture: &Picture, out: &mut Vec<u8>) {
-    let row_bytes = picture.width() * 4;
-    out.resize(row_bytes as usize * picture.height() as usize, 255);
-    // It refuses planes that do not fit the sizes, which a `Picture` cannot have.
-    let converted = yuv420_to_bgra(
-        &planar(picture),
-        out,
-        row_bytes,
-        YuvRange::Limited,
-        YuvStandardMatrix::Bt601,
-    );
-    debug_assert!(converted.is_ok(), "{converted:?}");
+    convert(picture, 4, yuv420_to_bgra, out);
 }
 
 /// The same without the fourth byte: what OpenCV calls BGR.
 pub fn to_bgr(picture: &Picture, out: &mut Vec<u8>) {
-    let row_bytes = picture.width() * 3;
+    convert(picture, 3, yuv420_to_bgr, out);
+}
+
+/// How the library converts: into these bytes, of rows so long.
+type Convert = fn(&YuvPlanarImage<'_, u8>, &mut [u8], u32, YuvRange, YuvStandardMatrix) -> Result<(), YuvError>;
+
+fn convert(picture: &Picture, pixel_bytes: u32, convert: Convert, out: &mut Vec<u8>) {
+    let row_bytes = picture.width() * pixel_bytes;
     out.resize(row_bytes as usize * picture.height() as usize, 0);
-    let converted = yuv420_to_bgr(
+    let converted = convert(
         &planar(picture),
         out,
         row_bytes,
         YuvRange::Limited,
         YuvStandardMatrix::Bt601,
     );
+    // It refuses planes that do not fit the sizes, which a `Picture` cannot have.
     debug_assert!(converted.is_ok(), "{converted:?}");
 }
 
