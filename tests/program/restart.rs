@@ -318,8 +318,9 @@ fn programs_that_it_runs_get_no_sockets() {
         for file in ["a.pid", "b.pid"].map(|name| line.place(name)) {
             let pid = number_in(&file);
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+            // What it opens and closes itself while it begins, its libraries, may be gone by now; what it was given is not.
             let open: Vec<_> = descriptors
-                .map(|entry| fs::read_link(entry.unwrap().path()).unwrap())
+                .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
                 .collect();
             let sockets = open.iter().filter(|link| link.to_string_lossy().starts_with("socket:"));
             assert_eq!(sockets.count(), 0, "{open:?}");
