@@ -101,6 +101,8 @@ export class Stage {
     const context = await browser.newContext({ viewport: { width: 1_280, height: 800 }, ...options });
     this.atEnd(() => context.close().catch(() => {}));
     const page = await context.newPage();
+    // A request that is answered on its behalf at this moment is nobody's any more.
+    this.atEnd(() => page.unrouteAll({ behavior: 'ignoreErrors' }).catch(() => {}));
     page.complaints = [];
     page.on('pageerror', (error) => page.complaints.push(`error: ${error.message}`));
     page.on('console', (message) => {
