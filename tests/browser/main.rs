@@ -29,4 +29,5 @@ scenarios! {
     publish: a_camera_of_the_browser;
     hls: plays_near_the_edge_without_standing_still, goes_on_when_the_publisher_returns, changes_down_where_the_way_narrows,
         the_page_changes_down_and_up_with_the_way;
+    recorded: a_gap_is_leapt;
 }
