@@ -13,10 +13,9 @@ mod republish;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use support::{PATIENCE, Process, Server, h264_of_ffmpeg, sightline, tool};
+use support::{Process, Server, h264_of_ffmpeg, sightline, tool};
+pub(crate) use support::{events, wait_until};
 
 /// As cameras have them: in a URL, in a shell and in a `.env` file it is another each time.
 pub(crate) const PASSWORD: &str = "p@ss w#rd/1$%";
@@ -97,22 +96,6 @@ pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Process {
 pub(crate) fn relay(folder: &Path, words: &str) -> Process {
     fs::write(folder.join(".env"), words).unwrap();
     start(folder, &["relay"])
-}
-
-pub(crate) fn wait_until(what: &str, process: &Process, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < 2 * PATIENCE, "{what}: {:#?}", process.said());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Its log's events with this text.
-pub(crate) fn events(process: &Process, text: &str) -> Vec<Value> {
-    let said = process.said();
-    let events = said.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let has = |event: &Value| event["event"].as_str().is_some_and(|said| said.contains(text));
-    events.filter(has).collect()
 }
 
 /// The files of a folder whose name ends so, by name.

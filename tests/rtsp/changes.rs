@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Process, Server, counting_ffmpeg, publish_with_ffmpeg, tool};
+use crate::support::{Process, Server, counting_ffmpeg, publish_with_ffmpeg, tool, wait_until};
 
 /// When each frame is to be shown, in ticks of 90 kHz, as FFmpeg reads them.
 fn times(pipe: ChildStdout) -> Arc<Mutex<Vec<i64>>> {
@@ -24,14 +24,6 @@ fn times(pipe: ChildStdout) -> Arc<Mutex<Vec<i64>>> {
         }
     });
     times
-}
-
-fn wait_until(what: &str, server: &Server, done: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: {:#?}", server.process.said());
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// As editors do: a new file in the place of the old one.
@@ -71,7 +63,7 @@ fn who_plays_another_stream_sees_no_gap() {
     ]);
     let mut viewer = Process::start(command.args("-c copy -flush_packets 1 -f framecrc -".split(' ')));
     let seen = times(viewer.stdout());
-    wait_until("no frames", &server, || seen.lock().unwrap().len() > 10);
+    wait_until("no frames", &server.process, || seen.lock().unwrap().len() > 10);
     // Before, it was given a burst.
     let (begun, first) = (Instant::now(), seen.lock().unwrap().len());
 
@@ -104,13 +96,15 @@ fn who_plays_another_stream_sees_no_gap() {
     let fetched = format!("[stream.c]\nsource = \"{source}\"\n");
     let text = format!("# mine\n[stream.b]\nalways_available = true\n[log]\nlevel = \"debug\"\n{fetched}");
     replace(&file, &text);
-    wait_until("no other level", &server, || changes(&server).len() == 5);
+    wait_until("no other level", &server.process, || changes(&server).len() == 5);
     server.wait_for_event("source runs", "c");
     replace(
         &file,
         "# mine\n[log]\nlevel = \"debug\"\n[server]\nadvertise = [\"x\"]\n",
     );
-    wait_until("the table is still there", &server, || changes(&server).len() == 10);
+    wait_until("the table is still there", &server.process, || {
+        changes(&server).len() == 10
+    });
     // Nobody publishes it and no slate is shown: its viewer is let go.
     let (status, said) = other.finish();
     assert!(status.success(), "{said:?}");
@@ -118,7 +112,7 @@ fn who_plays_another_stream_sees_no_gap() {
     // Not in place: for a moment the file would be empty, and may be read.
     replace(&file, "# mine\n[limits]\nstreams = 1\n");
     server.process.signal(Signal::HUP);
-    wait_until("not read", &server, || changes(&server).len() == 13);
+    wait_until("not read", &server.process, || changes(&server).len() == 13);
     let mut one_more = tool("ffmpeg");
     one_more.args("-nostdin -v error -f lavfi -i testsrc -c:v libx264 -t 1 -f rtsp".split(' '));
     let (status, said) = Process::start(one_more.arg(server.url("d"))).finish();

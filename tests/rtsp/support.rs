@@ -360,13 +360,8 @@ impl Server {
 
     /// The log's lines with this event text and stream, oldest first.
     pub(crate) fn events(&self, text: &str, stream: &str) -> Vec<Value> {
-        let of_stream = |event: &Value| {
-            let said = event.get("event").and_then(Value::as_str);
-            said.is_some_and(|said| said.contains(text)) && event.get("stream").and_then(Value::as_str) == Some(stream)
-        };
-        let said = self.process.said();
-        let events = said.iter().filter_map(|line| serde_json::from_str(line).ok());
-        events.filter(of_stream).collect()
+        let of_stream = |event: &Value| event["stream"] == stream;
+        events(&self.process, text).into_iter().filter(of_stream).collect()
     }
 }
 
@@ -380,6 +375,23 @@ pub(crate) fn all_settings_known(process: &Process) {
 /// A baseline H.264 encoder of FFmpeg's that delays nothing, with a GOP of `gop` frames.
 pub(crate) fn h264_of_ffmpeg(gop: u32) -> String {
     format!("-c:v libx264 -preset ultrafast -tune zerolatency -profile:v baseline -g {gop}")
+}
+
+/// Waits until it is so; shows what the process said where it does not come.
+pub(crate) fn wait_until(what: &str, process: &Process, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < 2 * PATIENCE, "{what}: {:#?}", process.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The log's lines with this event text, oldest first.
+pub(crate) fn events(process: &Process, text: &str) -> Vec<Value> {
+    let said = process.said();
+    let events = said.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let has = |event: &Value| event["event"].as_str().is_some_and(|said| said.contains(text));
+    events.filter(has).collect()
 }
 
 /// An FFmpeg that publishes a test picture with a GOP of `gop` frames until it is dropped.

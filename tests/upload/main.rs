@@ -14,10 +14,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{PATIENCE, Process, Server, sightline};
+use support::{Process, Server, sightline};
+pub(crate) use support::{events, wait_until};
 
 pub(crate) use s3::S3;
 
@@ -99,22 +99,6 @@ pub(crate) fn upload(folder: &Path, arguments: &[&str], variables: &[(&str, &str
     let mut process = Process::start(command.envs(variables.iter().copied()));
     process.collect_stdout();
     process
-}
-
-pub(crate) fn wait_until(what: &str, process: &Process, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < 2 * PATIENCE, "{what}: {:#?}", process.said());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Its log's events with this text.
-pub(crate) fn events(process: &Process, text: &str) -> Vec<Value> {
-    let said = process.said();
-    let events = said.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let has = |event: &Value| event["event"].as_str().is_some_and(|said| said.contains(text));
-    events.filter(has).collect()
 }
 
 /// All files below a folder, from there on.

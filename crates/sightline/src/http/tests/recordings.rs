@@ -197,19 +197,21 @@ async fn what_is_recorded_twice_is_played_once() {
     let by_hand = all.into_iter().skip(50).take(75);
     made.record("house/door", NOON_90K + 2 * SECOND_90K, tracks, by_hand, file);
     let world = world(&made);
-    let pictures = async |path: &str| {
-        let arguments = format!(
-            "-v error -nostdin -i {} -map 0:v -c copy -f framehash -",
-            url(&world, path)
-        );
-        let said = program("ffmpeg", arguments).await;
-        said.lines().filter(|line| !line.starts_with('#')).count()
-    };
     let list =
         "/api/v1/recordings/house%2Fdoor/index.m3u8?start=2026-11-22T12:00:00Z&end=2026-11-22T13:00:00Z&token=v-token";
-    assert_eq!(pictures(list).await, 200);
+    assert_eq!(shown(&world, list).await, 200);
     let clip = "/api/v1/recordings/house%2Fdoor/clip.mp4?start=2026-11-22T12:00:03Z&duration=100&token=v-token";
-    assert_eq!(pictures(clip).await, 125);
+    assert_eq!(shown(&world, clip).await, 125);
+}
+
+/// How many pictures FFmpeg finds there.
+async fn shown(world: &World, path: &str) -> usize {
+    let arguments = format!(
+        "-v error -nostdin -i {} -map 0:v -c copy -f framehash -",
+        url(world, path)
+    );
+    let said = program("ffmpeg", arguments).await;
+    said.lines().filter(|line| !line.starts_with('#')).count()
 }
 
 /// The last minute is found and played while it is written, and stays so until the index has it.
@@ -251,16 +253,8 @@ async fn what_is_being_recorded_is_played() {
         "there is more of it soon"
     );
     // As far as it is written, and of a list whole pieces alone.
-    let pictures = async |path: &str| {
-        let arguments = format!(
-            "-v error -nostdin -i {} -map 0:v -c copy -f framehash -",
-            url(&world, path)
-        );
-        let said = program("ffmpeg", arguments).await;
-        said.lines().filter(|line| !line.starts_with('#')).count()
-    };
     let clip = "/api/v1/recordings/house%2Fdoor/clip.mp4?start=2026-11-22T12:00:30Z&duration=100&token=v-token";
-    assert_eq!(pictures(clip).await, 200);
+    assert_eq!(shown(&world, clip).await, 200);
     let list =
         "/api/v1/recordings/house%2Fdoor/index.m3u8?start=2026-11-22T12:00:30Z&end=2026-11-22T13:00:00Z&token=v-token";
     let text = world.get(list, &[]).await.text;
@@ -274,7 +268,7 @@ async fn what_is_being_recorded_is_played() {
     assert!(whole.starts_with(&text.replace("EVENT", "VOD")), "{text}{whole}");
     assert_eq!(whole.matches("#EXTINF").count(), 2, "{whole}");
     assert!(whole.contains("ENDLIST"), "{whole}");
-    assert_eq!(pictures(list).await, 200);
+    assert_eq!(shown(&world, list).await, 200);
     let reply = world.ask("127.0.0.1:5000", Method::DELETE, &path, &[ADMIN]).await;
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
     let told = world
