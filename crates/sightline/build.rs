@@ -37,18 +37,24 @@ fn link(crates: &Path) -> io::Result<()> {
         return Ok(());
     }
     let list = fs::read_to_string(crates.join(LIST))?;
-    let names = list.lines().filter(|line| !line.starts_with('#'));
     // A name with a hash at its end is followed by nothing, or by what the optimiser added; so is one of C, after a dot.
-    let sections = names.map(|name| match name.starts_with('_') {
+    let section = |name: &str| match name.starts_with('_') {
         true if name.ends_with('*') => format!("      .text.{name}\n"),
         true => format!("      .text.{name}*\n"),
         false => format!("      .text.{name} .text.{name}.*\n"),
-    });
-    let sections: String = sections.collect();
+    };
+    // What one pair of brackets holds lies as the linker meets it; so each part of the list, below a line of its own, has one.
+    let parts = list
+        .split('#')
+        .map(|part| part.lines().skip(1).map(section).collect::<String>());
+    let parts: String = parts
+        .filter(|sections| !sections.is_empty())
+        .map(|sections| format!("    *(\n{sections}    )\n"))
+        .collect();
     let script = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("start.ld");
     fs::write(
         &script,
-        format!("SECTIONS {{\n  .text.start : {{\n    *(\n{sections}    )\n  }}\n}}\nINSERT BEFORE .text;\n"),
+        format!("SECTIONS {{\n  .text.start : {{\n{parts}  }}\n}}\nINSERT BEFORE .text;\n"),
     )?;
     println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
     if glibc().is_some_and(|version| version >= RELATIVE_RELOCATIONS) {
