@@ -31,6 +31,8 @@ pub(super) struct Task {
     camera: Camera,
     clip: Option<Clip>,
     reader: Option<Reader>,
+    /// Whose frames those of the reader are ([`media::hub::Entry::publisher`]).
+    publisher: Option<u64>,
     /// The stream is there, and as many read it as may.
     finds_no_room: bool,
     frames: Vec<Arc<Come>>,
@@ -65,6 +67,7 @@ impl Task {
             camera,
             clip: None,
             reader: None,
+            publisher: None,
             finds_no_room: false,
             frames: Vec::new(),
             since: None,
@@ -221,6 +224,7 @@ impl Task {
                 self.finds_no_room = false;
                 self.camera.tracks(&stream.tracks());
                 self.reader = Some(reader);
+                self.publisher = None;
                 self.give(&frames);
             }
             // It is tried again with each look, and told once.
@@ -272,6 +276,14 @@ impl Task {
     fn give(&mut self, frames: &[Arc<Come>]) {
         let clock = &self.service.world.clock;
         for come in frames {
+            // The stream's clock goes on while one publisher is gone and the next is not there yet; nothing was recorded of that time.
+            if self
+                .publisher
+                .replace(come.publisher)
+                .is_some_and(|last| last != come.publisher)
+            {
+                self.camera.interrupt();
+            }
             let came = Now {
                 monotonic: come.published,
                 wall: clock.wall_at(come.published),

@@ -146,6 +146,23 @@ async fn what_comes_is_recorded_and_complete_at_the_end() {
     assert_eq!(world.hears().await.0, "recording.ended");
 }
 
+/// The stream's clock bridges the time between two publishers, and a picture of the first would last for as long.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_publisher_begins_another_run() {
+    let mut world = World::new("[record]\nenabled = true");
+    let (mut first, mut video) = world.publish("door");
+    feed(&mut first, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.started");
+    first.close(SystemClock.now());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (mut second, mut video) = world.publish("door");
+    feed(&mut second, &mut video, 45);
+    assert_eq!(world.hears().await.0, "recording.ended");
+    assert_eq!(world.hears().await.0, "recording.started");
+    let files = world.ends().await;
+    assert_eq!(files.len(), 2, "{files:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn by_hand_with_a_name_and_without() {
     let mut world = World::new("");
