@@ -329,7 +329,9 @@ impl<P: Place> Disk<P> {
     }
 
     /// Makes durable what was written.
+    /// All of them begin before the first is waited for: file systems with a journal put the lengths of all into one commit then, and not of each into one of its own.
     fn sync(&mut self) {
+        self.writers.values().for_each(Writer::start_sync);
         let sinks: Vec<SinkId> = self.writers.keys().copied().collect();
         for sink in sinks {
             self.sync_one(sink);

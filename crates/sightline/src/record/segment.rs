@@ -145,6 +145,19 @@ impl<F: File> Segment<F> {
         Ok(())
     }
 
+    /// Whether something was written that is not durable.
+    pub fn has_news(&self) -> bool {
+        self.durable.fragments != self.sealer.whole().fragments
+    }
+
+    /// Lets the system begin with what [`Segment::sync`] waits for.
+    pub fn start_sync(&self) {
+        if self.failed.is_none() {
+            let [begin, end] = [&self.durable, self.sealer.whole()].map(|whole| self.head_bytes + whole.bytes);
+            self.file.start_sync(begin..end);
+        }
+    }
+
     /// Makes what was written durable.
     ///
     /// # Errors

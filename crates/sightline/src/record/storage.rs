@@ -12,6 +12,7 @@ mod system;
 mod system;
 
 use std::io::{self, IoSlice, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::index::StorageId;
@@ -70,6 +71,9 @@ pub trait File {
 
     /// Cuts it to this length.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Lets the system begin to write these bytes, of which [`File::sync`] waits until they are durable. Where the system cannot be asked nothing happens.
+    fn start_sync(&self, bytes: Range<u64>);
 
     /// Its bytes and its length are durable when this returns. After an error nobody knows which are, and asking again does not help: Linux says once
     /// that it could not write, and drops what it could not.
@@ -236,6 +240,18 @@ impl File for std::fs::File {
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)
     }
+
+    /// `sync_file_range` is in no crate that is here without `unsafe`. Linux begins to write what is dirty of pages that are said not to be needed, too, and takes
+    /// none away that is not written yet (`generic_fadvise` in mm/fadvise.c).
+    #[cfg(target_os = "linux")]
+    fn start_sync(&self, bytes: Range<u64>) {
+        if let Some(length) = std::num::NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+            _ = rustix::fs::fadvise(self, bytes.start, Some(length), rustix::fs::Advice::DontNeed);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn start_sync(&self, _: Range<u64>) {}
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()

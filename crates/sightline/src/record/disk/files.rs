@@ -56,6 +56,14 @@ struct Run {
 }
 
 impl<F: File> Writer<F> {
+    /// Lets the system begin with what is not durable.
+    pub(super) fn start_sync(&self) {
+        let segment = self.open.as_ref().map(|open| &open.segment);
+        if let Some(segment) = segment.filter(|segment| segment.has_news()) {
+            segment.start_sync();
+        }
+    }
+
     pub(super) fn new(camera: StreamName, now: Instant) -> Self {
         Self {
             camera,
@@ -263,7 +271,7 @@ impl<P: Place> Disk<P> {
             return;
         };
         let Some(open) = &mut writer.open else { return };
-        if open.segment.durable().fragments == open.segment.written().fragments {
+        if !open.segment.has_news() {
             return;
         }
         let synchronised = open.segment.sync();

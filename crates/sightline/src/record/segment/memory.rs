@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -379,6 +380,9 @@ impl File for Open {
         self.0.0.borrow_mut().contents[self.1].written.truncate(bytes as usize);
         Ok(())
     }
+
+    /// What it begins may be done or not, as without it.
+    fn start_sync(&self, _: Range<u64>) {}
 
     fn sync(&mut self) -> io::Result<()> {
         let may = self.0.operation();
