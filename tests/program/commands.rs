@@ -1,6 +1,6 @@
 //! What old scripts type goes on working.
 
-use crate::support::free_port;
+use crate::support::{Process, free_port};
 use crate::{port, run, start, stderr, wait_for_event};
 
 /// Wrong use: exit code 2, and what to write instead.
@@ -43,6 +43,31 @@ fn flags_of_the_old_publisher_are_answered_with_a_notice() {
     );
     wait_for_event(&mut process, "--ffmpeg-path is no longer needed: FFmpeg is not used");
     port(&mut process);
+}
+
+#[test]
+fn what_is_recorded_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = |process: &mut Process| {
+        process.wait_for("what is recorded", |line| {
+            line.trim().strip_prefix("Records   ").map(str::to_owned)
+        })
+    };
+    let mut process = start(folder.path(), &["up", "--source", "test"], &[]);
+    assert_eq!(records(&mut process), "nothing; `--record` keeps a week of all streams");
+    drop(process);
+    let place = folder.path().join("kept");
+    let arguments = ["up", "--source", "test", "--record", "--record-path"];
+    let arguments = [&arguments[..], &[place.to_str().unwrap()]].concat();
+    let mut process = start(folder.path(), &arguments, &[]);
+    assert_eq!(
+        records(&mut process),
+        format!("all streams, kept 7d, in {}", place.display())
+    );
+    process.wait_for("recording begins", |line| {
+        line.contains("recording begins").then_some(())
+    });
+    assert!(place.join("zerolatency").is_dir());
 }
 
 /// The number is the same by UDP and TCP.

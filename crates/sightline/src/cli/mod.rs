@@ -230,6 +230,8 @@ const SERVER_FLAGS: &[Flag] = &[
     flag("--webrtc-port", "webrtc.port", "PORT"),
     flag("--ice-port", "webrtc.ice_port", "PORT"),
     flag("--state-dir", "server.state_dir", "DIR"),
+    switch("--record", "record.enabled", "true"),
+    flag("--record-path", "record.path", "DIR"),
 ];
 
 /// Where the settings file is, for commands that read one.

@@ -27,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   sightline up
   sightline up --source test --size 1280x720 --fps 60 --bitrate 4M
   sightline up --source v4l2:/dev/video0 --no-overlay
+  sightline up --record                a week of it on the disk, found by time
   sightline up --open                  no credentials, for a network of friends
   sightline up --token secret --log json";
 

@@ -9,7 +9,7 @@ use qrcode::render::unicode::Dense1x2;
 use device::camera::Status;
 
 use super::urls::{self, Place};
-use super::{Ports, Program};
+use super::{Ports, Program, recording};
 use crate::auth::{Auth, Mode, Role};
 use crate::camera::Camera;
 
@@ -46,6 +46,7 @@ impl CameraLine {
 pub(super) struct Banner {
     cameras: Vec<CameraLine>,
     access: String,
+    records: String,
     open: Vec<(String, &'static str)>,
     watch: Vec<(String, &'static str)>,
     /// The first stream by the protocols of browsers.
@@ -84,6 +85,7 @@ impl Banner {
         let for_phone = for_phone.map(|place| open(place).0);
         Self {
             access: access(auth),
+            records: recording::line(program),
             open: places.iter().map(open).collect(),
             watch,
             in_browser: in_browser.unwrap_or_default(),
@@ -112,6 +114,7 @@ impl Banner {
             row(&mut text, "", &format!("({})", camera.why));
         }
         row(&mut text, "Access", &self.access);
+        row(&mut text, "Records", &self.records);
         row(&mut text, "Settings", &self.settings);
         text.push('\n');
         rows(&mut text, "Open", &self.open);
@@ -202,6 +205,7 @@ mod tests {
                 })
                 .collect(),
             access: "RTSP is free on this machine".to_owned(),
+            records: "all streams, kept 7d, in recordings".to_owned(),
             open: vec![("http://192.168.1.5:8000/?token=secret".to_owned(), "local network")],
             watch: vec![
                 (
@@ -244,6 +248,7 @@ mod tests {
           Camera    zerolatency: test pattern, 640×480@30, openh264
                     (no camera was found)
           Access    RTSP is free on this machine
+          Records   all streams, kept 7d, in recordings
           Settings  sightline.toml
 
           Open      http://192.168.1.5:8000/?token=secret  local network

@@ -8,12 +8,43 @@ use crate::motion::{self, Detector};
 use crate::record::export::Exports;
 use crate::record::recorder::{self, Recorder};
 use crate::record::service::{self, Recordings};
+use crate::record::trigger::Mode;
 use crate::record::{FOLDER, INDEX};
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::state::{self, Folder};
 
 use super::{Program, state_place};
+
+/// For people: what is recorded, where to and for how long.
+pub(super) fn line(program: &Program) -> String {
+    let settings = &program.loaded.settings;
+    let record = &settings.record;
+    let named = settings
+        .stream
+        .iter()
+        .filter(|(_, stream)| stream.record.enabled == Some(true));
+    let named: Vec<String> = named.map(|(key, _)| key.to_string()).collect();
+    let what = match (record.enabled, &named[..]) {
+        (true, _) => "all streams".to_owned(),
+        (false, []) => return "nothing; `--record` keeps a week of all streams".to_owned(),
+        (false, named) => named.join(", "),
+    };
+    let mode = match record.mode {
+        Mode::Continuous => String::new(),
+        mode => format!(", mode {mode}"),
+    };
+    let keep = match record.keep.0.is_zero() {
+        true => "for ever".to_owned(),
+        false => record.keep.to_string(),
+    };
+    let folder = record.path.clone().map_or_else(
+        || state::default_place(&state_place(program), &program.environment).map(|state| state.join(FOLDER)),
+        Ok,
+    );
+    let folder = folder.map_or_else(|_| FOLDER.to_owned(), |folder| folder.display().to_string());
+    format!("{what}{mode}, kept {keep}, in {folder}")
+}
 
 /// What records streams, and what makes exports of that.
 pub(super) fn recordings(
