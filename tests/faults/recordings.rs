@@ -269,3 +269,33 @@ fn nothing_is_recorded_beneath_a_mount_point() {
     drop(sink);
     assert!(recorder.stop(Duration::from_secs(30)));
 }
+
+/// A backup that replaces a state would take the disk with it that is mounted there: nothing is moved, whatever lies on the disk.
+#[test]
+fn a_disk_in_a_state_folder_is_not_put_aside() {
+    use sightline::state::backup::{self, Error};
+    let mut disk = Disk::new();
+    let state = disk.folder.path().join("state");
+    std::fs::create_dir_all(state.join("media/disk")).unwrap();
+    std::fs::write(state.join("tokens.json"), "of now").unwrap();
+    let tar = disk.folder.path().join("backup.tar");
+    backup::write(&state, &tar, "1.2.3", SystemClock.wall()).unwrap();
+    disk.unmount();
+    let image = disk.folder.path().join("image").display().to_string();
+    let own = disk.folder.path().join("elsewhere");
+    std::fs::create_dir(&own).unwrap();
+    // A disk, and a folder of the same disk.
+    for source in [format!("-o loop {image}"), format!("--bind {}", own.display())] {
+        system("mount", &format!("{source} {}", state.join("media/disk").display()));
+        let refused = backup::restore(&state, &tar, true);
+        system("umount", &state.join("media/disk").display().to_string());
+        match refused {
+            Err(Error::Holds { path, folder, .. }) => {
+                assert_eq!((path, folder), (state.join("media/disk"), state.join("media")));
+            }
+            other => panic!("{source}: {other:?}"),
+        }
+        assert_eq!(std::fs::read_to_string(state.join("tokens.json")).unwrap(), "of now");
+    }
+    backup::restore(&state, &tar, true).unwrap();
+}

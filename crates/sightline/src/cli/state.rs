@@ -110,7 +110,12 @@ fn restore(file: &std::path::Path, folder: StateFolder, replace: bool) -> Result
 
 fn failure(error: Error) -> Failure {
     match error {
-        Error::Exists(_) | Error::NotEmpty { .. } | Error::Nothing(_) => Failure::Usage(error.to_string()),
+        Error::Exists(_)
+        | Error::NotEmpty { .. }
+        | Error::Nothing(_)
+        | Error::Within { .. }
+        | Error::Holds { .. }
+        | Error::InTheWay(_) => Failure::Usage(error.to_string()),
         error => Failure::running(error),
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! The file holds secrets in the clear, as the folder does: it is for its owner alone.
 
+mod movable;
 mod restore;
 mod tar;
 
@@ -123,6 +124,36 @@ pub enum Error {
     /// A server uses the folder.
     #[error("a server is running with {}: stop it first", .0.display())]
     InUse(PathBuf),
+    /// A backup would be part of what the next one holds.
+    #[error(
+        "{} lies in the state folder {}, and the next backup would hold this one; name a file elsewhere, best on another disk",
+        path.display(), folder.display()
+    )]
+    Within {
+        /// The file.
+        path: PathBuf,
+        /// The state folder.
+        folder: PathBuf,
+    },
+    /// What would be put aside holds more than a state, or does not go with it.
+    #[error(
+        "{} {what}, and --replace would move it away; nothing was changed. Bring it out of {} first, or restore into another folder with --state-dir",
+        path.display(), folder.display()
+    )]
+    Holds {
+        /// What is in the state folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+        /// What of the state folder would be moved.
+        folder: PathBuf,
+    },
+    /// A file of the backup has the name of something that stays.
+    #[error(
+        "{} is no state and stays where it is, and the backup holds something of this name; nothing was changed. Give it another name, or restore into another folder with --state-dir",
+        .0.display()
+    )]
+    InTheWay(PathBuf),
 }
 
 impl Error {
@@ -147,6 +178,10 @@ pub fn write(folder: &Path, to: &Path, version: &str, now: WallTime) -> Result<W
     if found.is_empty() && !index.is_file() {
         return Err(Error::Nothing(folder.to_owned()));
     }
+    if is_within(folder, to) {
+        let (path, folder) = (to.to_owned(), folder.to_owned());
+        return Err(Error::Within { path, folder });
+    }
     let [unfinished, copy] = ["", ".index"].map(|part| {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         to.with_file_name(format!(".{name}.{}{part}", std::process::id()))
@@ -167,6 +202,14 @@ pub fn write(folder: &Path, to: &Path, version: &str, now: WallTime) -> Result<W
         let _ = fs::remove_file(leftover);
     }
     named
+}
+
+/// Whether a file would lie in a folder, or below it, whatever links lead there. A folder that is not there says so when it is written into.
+fn is_within(folder: &Path, file: &Path) -> bool {
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = fs::canonicalize(above.unwrap_or(Path::new(".")));
+    let folder = fs::canonicalize(folder);
+    above.is_ok_and(|above| folder.is_ok_and(|folder| above.starts_with(folder)))
 }
 
 fn write_unfinished(

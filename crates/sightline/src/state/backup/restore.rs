@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::folder::{IN_USE, make_private_folder};
-use super::{ASIDE, Backup, Error, Manifest, STAGED, STAGING, is_kept};
+use super::{ASIDE, Backup, Error, Manifest, STAGED, STAGING, is_kept, movable};
 use crate::files;
 use crate::record::INDEX;
 use crate::record::index::{self, Reader};
@@ -55,6 +55,7 @@ fn restore_into(folder: &Path, backup: &mut Backup, replace: bool) -> Result<Res
             what: what.clone(),
         });
     }
+    movable::look(folder, &before, &backup.manifest)?;
     let staging = folder.join(STAGING);
     let laid_out = lay_out(&staging, backup);
     let named = laid_out.and_then(|()| {

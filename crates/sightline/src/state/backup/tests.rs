@@ -168,6 +168,80 @@ fn a_state_that_is_there_is_put_aside_and_recordings_stay() {
     assert_eq!(rig.backup().manifest.files.len(), 4);
 }
 
+/// However deep recordings lie in what is no folder of theirs by its name: they are not moved away, nor is anything else.
+#[test]
+fn recordings_in_the_midst_of_a_state_are_not_moved() {
+    let rig = Rig::new();
+    rig.backup();
+    let place = rig.state().join("media/disk-1/recordings");
+    fs::create_dir_all(place.join("door")).unwrap();
+    fs::write(place.join("door/a.mp4"), "recorded").unwrap();
+    fs::write(place.join(MARK), "x").unwrap();
+    let before = files(&rig.state());
+    let refused = restore(&rig.state(), &rig.tar(), true).unwrap_err();
+    let Error::Holds { path, folder, .. } = &refused else {
+        panic!("{refused}")
+    };
+    assert_eq!((path, folder), (&place, &rig.state().join("media")));
+    assert!(refused.to_string().contains("--state-dir"), "{refused}");
+    let mut after = files(&rig.state());
+    after.remove(IN_USE);
+    assert!(after == before, "{:?}", after.keys());
+    // Somebody did as told.
+    fs::rename(rig.state().join("media"), rig.base.path().join("media")).unwrap();
+    restore(&rig.state(), &rig.tar(), true).unwrap();
+}
+
+/// What stays where it is has the name of something that is brought back.
+#[test]
+fn what_stays_is_not_written_over() {
+    let rig = Rig::new();
+    for (folder, replace) in [(rig.state(), true), (rig.other(), false)] {
+        fs::create_dir_all(folder.join("disk")).unwrap();
+        fs::write(folder.join("disk").join(MARK), "recorded").unwrap();
+        forged(&rig.tar(), &["fine", "disk/x"], |_| {});
+        let before = files(&folder);
+        let refused = restore(&folder, &rig.tar(), replace).unwrap_err();
+        assert!(
+            matches!(&refused, Error::InTheWay(path) if *path == folder.join("disk")),
+            "{refused}"
+        );
+        let mut after = files(&folder);
+        after.remove(IN_USE);
+        assert!(after == before, "{:?}", after.keys());
+    }
+}
+
+/// Each would hold all before it.
+#[test]
+fn a_backup_is_not_written_into_what_it_holds() {
+    let rig = Rig::new();
+    let before = files(&rig.state());
+    let mut places = vec![
+        rig.state().join("backup.tar"),
+        rig.state().join("acme/old/backup.tar"),
+        rig.state().join("recordings/backup.tar"),
+        rig.state().join("acme/../backup.tar"),
+    ];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(rig.state().join("acme"), rig.base.path().join("link")).unwrap();
+        places.push(rig.base.path().join("link/backup.tar"));
+    }
+    for place in places {
+        let refused = write(&rig.state(), &place, "1.2.3", NOW).unwrap_err();
+        assert!(
+            matches!(refused, Error::Within { .. }),
+            "{}: {refused}",
+            place.display()
+        );
+    }
+    assert!(files(&rig.state()) == before);
+    // Beside it is elsewhere, though it begins alike.
+    fs::create_dir(rig.base.path().join("state-backups")).unwrap();
+    write(&rig.state(), &rig.base.path().join("state-backups/1.tar"), "1.2.3", NOW).unwrap();
+}
+
 /// Recordings alone are no state: a new machine has its disk first.
 #[test]
 fn a_folder_with_recordings_alone_is_empty() {
