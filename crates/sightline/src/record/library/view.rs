@@ -100,7 +100,7 @@ impl<'a> View<'a> {
         Ok(Fragments::read(&table).unwrap_or_default())
     }
 
-    /// As [`Reader::segments`]; what the index does not know yet stands on the last page.
+    /// As [`Reader::segments`]; what the index does not know yet stands where it belongs by its beginning.
     pub(super) fn page(
         &self,
         camera: &StreamName,
@@ -111,14 +111,19 @@ impl<'a> View<'a> {
         let mut page = self
             .reader
             .segments(camera, range_90k.clone(), behind, index::MAX_PAGE)?;
-        if page.next.is_none() {
-            let is_behind = |file: &Segment| behind.is_none_or(|behind| (file.start_90k, file.id) > behind);
-            for (file, _) in growing {
-                if is_behind(&file) && self.is_new(&file, page.items.iter())? {
-                    page.items.push(file);
-                }
+        let place = |file: &Segment| (file.start_90k, file.id);
+        for (file, _) in growing {
+            let is_behind = behind.is_none_or(|behind| place(&file) > behind);
+            // Else it stands on a later page.
+            let is_here = page.next.is_none_or(|next| place(&file) < next);
+            if is_behind && is_here && self.is_new(&file, page.items.iter())? {
+                page.items.push(file);
             }
-            page.items.sort_by_key(|file| (file.start_90k, file.id));
+        }
+        page.items.sort_by_key(place);
+        if page.items.len() > index::MAX_PAGE {
+            page.items.truncate(index::MAX_PAGE);
+            page.next = page.items.last().map(place);
         }
         Ok(page)
     }
@@ -174,5 +179,71 @@ impl<'a> View<'a> {
         }
         let row = self.reader.segment(file.id)?;
         Ok(row.is_none_or(|row| row.state != State::Garbage))
+    }
+}
+
+const ALL: Range<i64> = i64::MIN..i64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::record::index::{Change, MAX_PAGE, Segment, SegmentId, State};
+    use crate::record::library::made::{Made, NOON_90K, STORAGE};
+
+    const MINUTE_90K: i64 = 60 * 90_000;
+
+    /// Whole files of a minute each, which need not be there to be listed.
+    fn minutes(made: &Made, count: i64) {
+        for number in 0..count {
+            let segment = Segment {
+                id: made.index.next_segment(),
+                camera: "door".parse().unwrap(),
+                storage: STORAGE,
+                path: format!("door/2026-11-22/{number}.mp4"),
+                run: 1,
+                start_90k: NOON_90K + number * MINUTE_90K,
+                duration_90k: MINUTE_90K,
+                bytes: 1_000,
+                head_bytes: 700,
+                crc: 0,
+                drift_90k: 0,
+                state: State::Whole,
+                ended: None,
+                age_end_90k: NOON_90K,
+                is_age_sure: true,
+            };
+            made.index.write(Change::Segment(segment, Vec::new())).unwrap();
+        }
+        made.index.flush().unwrap();
+    }
+
+    /// Wherever it begins among thousands, and where a page is full without it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_being_recorded_stands_on_the_page_where_it_belongs() {
+        let made = Made::new();
+        minutes(&made, 2_300);
+        let begins = [-1, 500, 999, 1_000, 2_299, 2_400].map(|number| NOON_90K + number * MINUTE_90K + MINUTE_90K / 2);
+        let sinks = begins.map(|start_90k| made.begin("door", start_90k, 2));
+        let (mut found, mut behind) = (Vec::new(), None);
+        loop {
+            let library = made.library();
+            let page = library
+                .segments("door".parse().unwrap(), 0..i64::MAX, behind)
+                .await
+                .unwrap();
+            assert!(page.items.len() <= MAX_PAGE, "{}", page.items.len());
+            found.extend(page.items);
+            behind = page.next;
+            if behind.is_none() {
+                break;
+            }
+        }
+        let ids: BTreeSet<SegmentId> = found.iter().map(|file| file.id).collect();
+        assert_eq!((found.len(), ids.len()), (2_306, 2_306));
+        assert!(found.is_sorted_by_key(|file| (file.start_90k, file.id)));
+        let grow = found.iter().filter(|file| file.state == State::Open);
+        assert!(grow.map(|file| file.start_90k).eq(begins));
+        drop(sinks);
     }
 }
