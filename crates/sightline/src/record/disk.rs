@@ -50,6 +50,8 @@ pub(super) struct Found {
     pub(super) sync: Duration,
     /// What was to be removed at the end of the time before is.
     pub(super) removes: bool,
+    /// Unpredictable bits.
+    pub(super) random: fn() -> u64,
 }
 
 /// What others see of a disk.

@@ -234,6 +234,7 @@ impl Recorder {
             create: settings.create.then_some(new_number as fn() -> StorageId),
             sync: settings.sync,
             removes: true,
+            random: crate::random::bits,
         };
         let place = Root(settings.root);
         let disk = Disk::new(

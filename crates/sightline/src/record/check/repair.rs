@@ -273,6 +273,7 @@ fn adopt(
         create: None,
         sync: EVERY,
         removes: false,
+        random: crate::random::bits,
     };
     let place = Root(what.root.clone());
     let mut disk = Disk::new(place, found, clocks.clone(), queue, Arc::clone(index), shared)?;

@@ -679,7 +679,7 @@ fn a_rebuild_that_was_interrupted_goes_on() {
     let before = figures(&rig.rows());
     super::super::index::put_aside(&rig.index()).unwrap();
     let index = rig.open();
-    let first = SegmentId(index.keep_segments().start);
+    let first = SegmentId(index.keep_segments(0).start);
     index
         .write(Change::Adopting {
             storage: STORAGE,

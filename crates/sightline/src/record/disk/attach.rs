@@ -168,7 +168,7 @@ impl<P: Place> Disk<P> {
             Some(numbers) => numbers,
             None if folders.is_empty() && !has_failed => 0..0,
             None => {
-                let numbers = self.index.keep_segments();
+                let numbers = self.index.keep_segments((self.found.random)());
                 let first = Some(SegmentId(numbers.start));
                 self.tell(Change::Adopting { storage: uuid, first });
                 numbers

@@ -72,6 +72,15 @@ struct Rig {
     folder: tempfile::TempDir,
 }
 
+/// Others each time, and the same in each run of a test.
+fn random() -> u64 {
+    thread_local!(static STATE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+    STATE.with(|state| {
+        state.set(state.get() + 1_000_003);
+        state.get()
+    })
+}
+
 fn camera(name: &str) -> StreamName {
     name.parse().unwrap()
 }
@@ -106,6 +115,7 @@ impl Rig {
             create: None,
             sync: Duration::from_secs(5),
             removes: true,
+            random,
         };
         let clocks = Clocks {
             clock: Arc::new(clock.clone()),

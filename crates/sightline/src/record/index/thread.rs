@@ -221,8 +221,14 @@ impl Index {
     }
 
     /// Numbers for files that are found: lower than all that are given out from now on. [`Change::Adopting`] keeps them from start to start.
-    pub fn keep_segments(&self) -> Range<i64> {
-        let first = self.shared.next_segment.fetch_add(adopting::BLOCK, Ordering::Relaxed);
+    ///
+    /// They begin somewhere behind those that were given out before, as far as `random` says: what is found may be of an index that is lost, and the numbers of its runs, which stand in heads of
+    /// files, are not to be given to other runs.
+    pub fn keep_segments(&self, random: u64) -> Range<i64> {
+        let apart = (random & adopting::APART).cast_signed();
+        let taken = apart.saturating_add(adopting::BLOCK);
+        let before = self.shared.next_segment.fetch_add(taken, Ordering::Relaxed);
+        let first = before.saturating_add(apart);
         first..first.saturating_add(adopting::BLOCK)
     }
 
@@ -405,7 +411,9 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let ended = self.commit().and_then(|()| self.store.end());
+        // Nobody can ask for another any more.
+        let next_segment = self.shared.next_segment.load(Ordering::Relaxed);
+        let ended = self.commit().and_then(|()| self.store.end(next_segment));
         if let Err(error) = ended {
             schema::mark_damage(&self.path, &error);
             tracing::warn!("the last changes were not written: {error}");

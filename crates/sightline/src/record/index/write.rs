@@ -106,10 +106,12 @@ impl Store {
         })
     }
 
-    /// Says that it was closed in order, where nothing is open.
-    pub(super) fn end(&mut self) -> Result<(), Error> {
+    /// Says that it was closed in order, where nothing is open, and which number the next segment gets: those that were given out stand in heads of files, as numbers of runs,
+    /// whether there are rows of them or not.
+    pub(super) fn end(&mut self, next_segment: i64) -> Result<(), Error> {
         self.write_durably(|transaction| {
             let is_clean = !has_open(transaction)?;
+            set(transaction, FIRST, next_segment)?;
             set(transaction, CLEAN, i64::from(is_clean))
         })
     }

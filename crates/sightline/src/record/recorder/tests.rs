@@ -207,6 +207,7 @@ fn what_is_deleted_is_removed_by_whoever_writes() {
         create: None,
         sync: Duration::from_secs(5),
         removes: true,
+        random: || 0,
     };
     let queue = Queue::new(Arc::clone(&clocks.clock));
     let (index, told) = (Arc::new(opened.index), Arc::clone(&said));

@@ -347,3 +347,21 @@ fn no_run_has_the_number_of_one_that_a_kill_ended() {
     let runs: BTreeSet<u64> = rows.iter().map(|row| row.run).collect();
     assert_eq!((rows.len(), runs.len()), (4, 4), "{rows:#?}");
 }
+
+/// Each index that is made anew finds the files of all before it.
+#[test]
+fn no_run_has_the_number_of_one_of_an_index_that_was_lost() {
+    let mut rig = Rig::new();
+    for _ in 0..4 {
+        let mut source = Source::new(&rig, "door");
+        source.file(&mut rig, 1).unwrap();
+        drop(source);
+        rig = rig.without_index();
+        rig.work();
+        rig.clock.advance(Duration::from_secs(5));
+    }
+    let rows = rig.rows("door");
+    let runs: BTreeSet<u64> = rows.iter().map(|row| row.run).collect();
+    assert_eq!((rows.len(), runs.len()), (4, 4), "{rows:#?}");
+    assert!(rows.windows(2).all(|pair| pair[0].id < pair[1].id), "{rows:#?}");
+}

@@ -299,6 +299,25 @@ fn a_start_finds_what_was_left_over() {
 }
 
 /// What is open was being written when somebody closed the index: its file has to be looked at.
+/// They stand in heads of files, whether anything was told of them or not.
+#[test]
+fn no_number_is_given_twice_though_nothing_was_told_of_it() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    let numbers = index.keep_segments(1_000);
+    assert_eq!(numbers.start, 1_001);
+    let last = [(); 3].map(|()| index.next_segment().0)[2];
+    assert_eq!(last, numbers.end + 2);
+    index.close().unwrap();
+    let Opened { index, was_clean, .. } = Index::open(&path, NEVER).unwrap();
+    assert!(was_clean);
+    assert_eq!(index.next_segment().0, last + 1);
+    // What is found stands in front of what begins, however far apart.
+    let again = index.keep_segments(u64::MAX);
+    assert!(again.start > last + 1 && again.end == index.next_segment().0);
+    assert!(again.end < 1 << 40, "it does not use them up: {again:?}");
+}
+
 #[test]
 fn it_is_never_clean_while_something_is_open() {
     let (_folder, path) = folder();
