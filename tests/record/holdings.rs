@@ -127,14 +127,15 @@ fn listed(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries.map(|entry| entry.unwrap().path())
 }
 
-/// Waits until each file has its row, each row its file, and neither is under way: what a start makes of what a kill left.
-pub(crate) fn settled(state: &Path, root: &Path, tell_index: impl Fn()) -> BTreeMap<PathBuf, Row> {
+/// Waits until each file has its row, each row its file, and neither is under way: what a start makes of what a kill left. `tell_index`: whether the server is done with starting.
+pub(crate) fn settled(state: &Path, root: &Path, tell_index: impl Fn() -> bool) -> BTreeMap<PathBuf, Row> {
     let begun = Instant::now();
     loop {
-        tell_index();
+        let has_started = tell_index();
         let rows = rows(state, root);
         let there = everything(root);
-        if let Ok(rows) = &rows
+        if has_started
+            && let Ok(rows) = &rows
             && rows.values().all(|row| row.state == WHOLE)
             && rows.keys().eq(&there)
         {
@@ -146,16 +147,17 @@ pub(crate) fn settled(state: &Path, root: &Path, tell_index: impl Fn()) -> BTree
     rows(state, root).unwrap()
 }
 
-/// What waits to be written to the index, ten seconds at the most, is written before somebody is answered that a range is protected.
-pub(crate) fn tell_index(server: &Server) {
+/// What waits to be written to the index, ten seconds at the most, is written before somebody is answered that a range is protected. Not where the server is still starting.
+pub(crate) fn tell_index(server: &Server) -> bool {
     let path = "/recordings/protected/house%2Fnobody@1000000-2000000";
     let (status, answer) = server.ask("PUT", path, "");
     if answer["code"] == "recording-starting" {
-        return;
+        return false;
     }
     assert!((200..300).contains(&status), "{answer}");
     let (status, answer) = server.ask("DELETE", path, "");
     assert!((200..300).contains(&status), "{answer}");
+    true
 }
 
 /// What was found of files that were looked at once: they do not change any more.

@@ -1,11 +1,12 @@
 //! What a disk does: files of many cameras, one operation after the other, since a disk has one arm.
 //!
 //! Belongs here: what is done when, with what waits ([`super::queue`]): beginning and ending files ([`files`]), what is deleted and when recording pauses
-//! ([`room`], [`stuck`]), what is done when a disk comes ([`attach`]). Does not belong here: one file ([`super::segment`]), what is to be deleted
+//! ([`room`], [`stuck`]), what is done when a disk comes ([`attach`], [`adopt`]). Does not belong here: one file ([`super::segment`]), what is to be deleted
 //! ([`super::retention`]).
 //!
 //! A machine that is told what to do and when to look; so a test steps through it without a thread, on any [`Place`].
 
+mod adopt;
 mod attach;
 mod dateless;
 mod files;
@@ -28,8 +29,9 @@ use super::queue::{Job, Popped, Queue, SinkId, What};
 use super::recorder::{Clocks, Keep};
 use super::report::{Counters, LeftOut, Notice, State, StorageReport};
 use super::storage::{Place, Storage};
-pub(super) use attach::Looking;
-use attach::{Adoption, Attached};
+use adopt::Adoption;
+pub(super) use adopt::Looking;
+use attach::Attached;
 use dateless::Dateless;
 use files::Writer;
 pub(super) use files::completed;

@@ -1,24 +1,20 @@
-//! A disk comes: what a crash left on it is looked through, and what the index does not know of it is found. A disk goes.
+//! A disk comes: what a crash left on it is looked through, and it is known where to look for what the index does not know ([`super::adopt`]). A disk goes.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use jiff::civil::Date;
-use media::recording::Head;
-use media::{MediaTime, StreamName, Timescale, WallTime};
+use media::StreamName;
 
 use super::super::clock::unix_90k;
-use super::super::index::{self, Change, Ended, MAX_PAGE, SegmentId, StorageId};
-use super::super::report::{LeftOut, Notice, State};
-use super::super::segment::{self, Recovered, Recovery};
-use super::super::storage::{File, Place, Storage, Volume as _, is_of_file_system};
-use super::super::strip;
-use super::files::{completed, within_time};
-use super::{Disk, FileOf, path_of};
+use super::super::index::{self, Change, Ended, SegmentId, StorageId};
+use super::super::report::{LeftOut, State};
+use super::super::segment::{self, Recovered};
+use super::super::storage::{Place, Storage, Volume as _, is_of_file_system};
+use super::adopt::{Adoption, Tally};
+use super::files::completed;
+use super::{Disk, path_of};
 
 /// A disk that is there.
 pub(super) struct Attached<V: Storage> {
@@ -30,25 +26,6 @@ pub(super) struct Attached<V: Storage> {
     pub(super) made: BTreeSet<PathBuf>,
 }
 
-/// What is still to be looked through.
-pub(super) struct Adoption<F> {
-    /// Folders of days, the oldest first.
-    folders: VecDeque<PathBuf>,
-    /// Files of one of them.
-    files: VecDeque<PathBuf>,
-    /// One of them that is being read.
-    reading: Option<(PathBuf, Recovery<F>)>,
-    /// Paths of rows that are in no range of time.
-    known: BTreeSet<String>,
-    /// For what is found; none where nothing is to be.
-    numbers: Range<i64>,
-    found: Tally,
-    /// Bytes that were read of them.
-    bytes: u64,
-    /// Something could not be read: it is looked for at the next start.
-    has_failed: bool,
-}
-
 /// Which folders may hold files that the index does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
@@ -58,43 +35,6 @@ enum Look {
     Newest,
     /// None: it was closed in order.
     None,
-}
-
-/// How far that has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::record) struct Looking {
-    /// Folders of days that are left.
-    pub(in crate::record) folders: u64,
-    /// Files that the index did not know.
-    pub(in crate::record) files: u64,
-    /// Bytes of those that were read.
-    pub(in crate::record) bytes: u64,
-    /// Something could not be read, and was left out.
-    pub(in crate::record) has_failed: bool,
-}
-
-impl<F: File> Adoption<F> {
-    pub(super) fn progress(&self) -> Looking {
-        let Tally {
-            whole,
-            damaged,
-            removed,
-        } = self.found;
-        Looking {
-            folders: self.folders.len() as u64,
-            files: whole + damaged + removed,
-            bytes: self.bytes,
-            has_failed: self.has_failed,
-        }
-    }
-}
-
-/// What became of files.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    whole: u64,
-    damaged: u64,
-    removed: u64,
 }
 
 impl<P: Place> Disk<P> {
@@ -175,6 +115,8 @@ impl<P: Place> Disk<P> {
             }
         };
         self.tell(Change::Storage { uuid, path: text });
+        // What is looked up while files are taken in is there then, and whoever checks knows that they are. What cannot be written now waits, and is told by the health of the index.
+        let _ = self.index.flush();
         if let Some(attached) = &mut self.attached {
             attached.adoption = Some(Adoption {
                 folders,
@@ -183,6 +125,7 @@ impl<P: Place> Disk<P> {
                 reading: None,
                 numbers,
                 found,
+                ages: BTreeMap::new(),
                 bytes: 0,
                 has_failed,
             });
@@ -214,7 +157,7 @@ impl<P: Place> Disk<P> {
         Ok((known, tally))
     }
 
-    fn garbage_paths(&self, uuid: StorageId) -> Result<BTreeSet<String>, String> {
+    pub(super) fn garbage_paths(&self, uuid: StorageId) -> Result<BTreeSet<String>, String> {
         let garbage = self.garbage(uuid).map_err(|error| error.to_string())?;
         Ok(garbage.into_iter().map(|row| row.path).collect())
     }
@@ -254,10 +197,20 @@ impl<P: Place> Disk<P> {
             ended: is_last.then_some(Ended::Killed),
             ..row
         };
-        self.tell_recovered(row, recovered, tally);
+        // That of its beginning.
+        let age = (row.age_end_90k.saturating_sub(row.start_90k), row.is_age_sure);
+        self.tell_recovered(row, recovered, Some(age), tally);
     }
 
-    fn tell_recovered(&mut self, row: index::Segment, recovered: Recovered, tally: &mut Tally) {
+    /// `age`: how far the time of ages was from the one that people see when it was recorded, and whether it was sure. Where nobody knows, it is as old as this moment: no date is to be
+    /// believed.
+    pub(super) fn tell_recovered(
+        &mut self,
+        row: index::Segment,
+        recovered: Recovered,
+        age: Option<(i64, bool)>,
+        tally: &mut Tally,
+    ) {
         let (head_bytes, whole, table, behind_bytes, state) = match recovered {
             Recovered::Whole {
                 head_bytes,
@@ -286,11 +239,20 @@ impl<P: Place> Disk<P> {
             ..row
         };
         let (row, table) = completed(row, &table.unwrap_or_default(), &whole, None);
+        let now_90k = unix_90k(self.carried.at(self.clocks.clock.now()));
+        let (age_end_90k, is_age_sure) = match age {
+            // A kill sets that time back by as much as was not kept of it.
+            Some((apart_90k, is_sure)) => {
+                let latest_90k = now_90k.saturating_add(UNKEPT_90K);
+                (row.end_90k().saturating_add(apart_90k).min(latest_90k), is_sure)
+            }
+            None => (now_90k, self.carried.is_sure()),
+        };
         let row = index::Segment {
             state,
             bytes: row.bytes.saturating_add(behind_bytes),
-            age_end_90k: unix_90k(self.carried.at(self.clocks.clock.now())),
-            is_age_sure: self.carried.is_sure(),
+            age_end_90k,
+            is_age_sure,
             ..row
         };
         self.tell(Change::Segment(row, table));
@@ -338,229 +300,30 @@ impl<P: Place> Disk<P> {
         found.sort_by_key(|day| date_of(day));
         (found.into(), has_failed)
     }
-
-    /// Takes one more file into the index that it does not know, or looks through one more folder for such.
-    pub(super) fn adopt_one(&mut self) {
-        let Some(attached) = &mut self.attached else { return };
-        let Some(mut adoption) = attached.adoption.take() else {
-            return;
-        };
-        let done = if let Some((path, recovery)) = adoption.reading.take() {
-            self.read_on(path, recovery, &mut adoption)
-        } else if let Some(path) = adoption.files.pop_front() {
-            self.begin_reading(&path, &mut adoption)
-        } else if let Some(folder) = adoption.folders.pop_front() {
-            self.unknown(&folder, &mut adoption)
-                .map_err(|error| format!("{}: {error}", folder.display()))
-        } else {
-            return self.adopted(&adoption);
-        };
-        adoption.has_failed |= done.is_err();
-        if let Some(attached) = &mut self.attached {
-            attached.adoption = Some(adoption);
-        }
-        if let Err(why) = done {
-            self.failing("looking through recordings", &why);
-        }
-    }
-
-    /// All is looked through. What could not be read is looked for at the next start.
-    fn adopted(&mut self, adoption: &Adoption<FileOf<P>>) {
-        let Tally {
-            whole,
-            damaged,
-            removed,
-        } = adoption.found;
-        if whole + damaged + removed > 0 {
-            self.shared.notice(Notice::Recovered {
-                whole,
-                damaged,
-                removed,
-            });
-        }
-        let Some(attached) = &mut self.attached else { return };
-        attached.made.clear();
-        let storage = attached.uuid;
-        if !adoption.has_failed {
-            self.found.is_new = false;
-            if adoption.numbers.end > 0 {
-                self.tell(Change::Adopting { storage, first: None });
-            }
-        }
-    }
-
-    /// Finds the files of ours in a folder of which the index knows nothing, in order of time. What never got its name is removed. What cannot be read hides
-    /// nothing else.
-    fn unknown(&self, folder: &Path, adoption: &mut Adoption<FileOf<P>>) -> Result<(), String> {
-        let Some(attached) = &self.attached else { return Ok(()) };
-        let (Some(camera), Some(date)) = (folder.parent().and_then(camera_of), date_of(folder)) else {
-            return Ok(());
-        };
-        let text = |error: io::Error| error.to_string();
-        let swept = match segment::sweep(&attached.volume, folder) {
-            // It went with the last of its files that were to be deleted.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            swept => swept.map_err(text),
-        };
-        let of_folder = (camera, number_of(date));
-        let mut told = BTreeMap::new();
-        told.insert(
-            of_folder.clone(),
-            self.paths(&of_folder).map_err(|error| error.to_string())?,
-        );
-        // Asked last: what became garbage in between stands in both.
-        let mut garbage = self.garbage_paths(attached.uuid)?;
-        let mut unknown = Vec::new();
-        let (mut unread, mut first) = (0_u32, None);
-        for path in attached.volume.list(folder).map_err(text)? {
-            let Some(name) = path.to_str().filter(|name| name.len() <= index::MAX_PATH_BYTES) else {
-                continue;
-            };
-            let is_strip = path.extension().is_some_and(|extension| extension == strip::EXTENSION);
-            let is_told = is_strip || told.values().any(|paths: &BTreeSet<String>| paths.contains(name));
-            if is_told || garbage.contains(name) || adoption.known.contains(name) || attached.made.contains(&path) {
-                continue;
-            }
-            let head = match segment::identify(&attached.volume, &path) {
-                Ok(Some(head)) => head,
-                Ok(None) => continue,
-                Err(error) => {
-                    unread += 1;
-                    first.get_or_insert_with(|| format!("{name}: {error}"));
-                    continue;
-                }
-            };
-            // Its row is where its head says, whatever its folder is called by now.
-            let started = self.started_90k(&head).map_err(|error| error.to_string())?;
-            let of_head = (head.camera, day_of(started));
-            if let Entry::Vacant(other) = told.entry(of_head) {
-                let paths = self.paths(other.key()).map_err(|error| error.to_string())?;
-                garbage = self.garbage_paths(attached.uuid)?;
-                if other.insert(paths).contains(name) || garbage.contains(name) {
-                    continue;
-                }
-            }
-            unknown.push((head.start, head.run, head.number, path));
-        }
-        unknown.sort_unstable();
-        adoption.files = unknown.into_iter().map(|(.., path)| path).collect();
-        match first {
-            Some(first) => Err(format!("{unread} files cannot be read, the first is {first}")),
-            None => swept.map(drop),
-        }
-    }
-
-    /// What the index knows of a camera around a day, whatever the time zone was.
-    fn paths(&self, (camera, day): &(StreamName, i64)) -> Result<BTreeSet<String>, index::Error> {
-        let from_90k = day.saturating_sub(2).saturating_mul(DAY_90K);
-        let range_90k = from_90k..from_90k.saturating_add(5 * DAY_90K);
-        let (mut found, mut behind) = (BTreeSet::new(), None);
-        loop {
-            let page = self.reader.segments(camera, range_90k.clone(), behind, MAX_PAGE)?;
-            found.extend(page.items.into_iter().map(|row| row.path));
-            behind = page.next;
-            if behind.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// When a file began: its head says so, but for what its run was moved by since.
-    fn started_90k(&self, head: &Head) -> Result<i64, index::Error> {
-        let moved_90k = self.reader.moved_90k(&head.camera, head.run)?;
-        Ok(within_time(start_90k(head.start).saturating_add(moved_90k)))
-    }
-
-    fn begin_reading(&mut self, path: &Path, adoption: &mut Adoption<FileOf<P>>) -> Result<(), String> {
-        let Some(attached) = &self.attached else { return Ok(()) };
-        let begun = Recovery::begin(&attached.volume, path);
-        match begun.map_err(|error| format!("{}: {error}", path.display()))? {
-            Some(recovery) => self.read_on(path.to_owned(), recovery, adoption),
-            None => Ok(()),
-        }
-    }
-
-    /// A file that the index does not know, a part of it at a time: fragments wait no longer than that takes.
-    fn read_on(
-        &mut self,
-        path: PathBuf,
-        mut recovery: Recovery<FileOf<P>>,
-        adoption: &mut Adoption<FileOf<P>>,
-    ) -> Result<(), String> {
-        let Some(attached) = &self.attached else { return Ok(()) };
-        let before = recovery.at();
-        let step = recovery.step(&attached.volume, STEP_BYTES);
-        adoption.bytes += recovery.at().saturating_sub(before);
-        match step.map_err(|error| format!("{}: {error}", path.display()))? {
-            None => adoption.reading = Some((path, recovery)),
-            Some(recovered) => self.adopt(&path, recovered, adoption)?,
-        }
-        Ok(())
-    }
-
-    fn adopt(&mut self, path: &Path, recovered: Recovered, adoption: &mut Adoption<FileOf<P>>) -> Result<(), String> {
-        let Some(attached) = &self.attached else { return Ok(()) };
-        let (Recovered::Whole { head, .. } | Recovered::Damaged { head, .. }) = &recovered else {
-            adoption.found.removed += u64::from(recovered == Recovered::Removed);
-            return Ok(());
-        };
-        let started = self.started_90k(head).map_err(|error| error.to_string())?;
-        let is_cut = matches!(recovered, Recovered::Whole { cut_bytes: 1.., .. });
-        let row = index::Segment {
-            id: adoption
-                .numbers
-                .next()
-                .map_or_else(|| self.index.next_segment(), SegmentId),
-            camera: head.camera.clone(),
-            storage: attached.uuid,
-            path: path.to_string_lossy().into_owned(),
-            run: head.run,
-            start_90k: started,
-            duration_90k: 0,
-            bytes: 0,
-            head_bytes: 0,
-            crc: 0,
-            drift_90k: 0,
-            state: index::State::Open,
-            ended: is_cut.then_some(Ended::Killed),
-            age_end_90k: 0,
-            is_age_sure: false,
-        };
-        self.tell_recovered(row, recovered, &mut adoption.found);
-        Ok(())
-    }
 }
 
-/// To the nearest tick: heads have microseconds, and so a segment that began where another ended does again.
-fn start_90k(start: WallTime) -> i64 {
-    let tick = |us: i64| MediaTime::new(us, MICROSECONDS).rescale(Timescale::VIDEO).ticks();
-    tick(start.unix_micros().saturating_add(HALF_TICK_US))
-}
-
-fn camera_of(folder: &Path) -> Option<StreamName> {
+pub(super) fn camera_of(folder: &Path) -> Option<StreamName> {
     let name = folder.file_name().filter(|name| !is_of_file_system(name))?.to_str()?;
     StreamName::from_str(&name.replace('+', "/")).ok()
 }
 
-fn date_of(folder: &Path) -> Option<Date> {
+pub(super) fn date_of(folder: &Path) -> Option<Date> {
     folder.file_name()?.to_str()?.parse().ok()
 }
 
 /// How many days after 1970 that is.
-fn number_of(date: Date) -> i64 {
+pub(super) fn number_of(date: Date) -> i64 {
     i64::from((date - jiff::civil::date(1970, 1, 1)).get_days())
 }
 
 /// On which of these days that is, of UTC.
-fn day_of(at_90k: i64) -> i64 {
+pub(super) fn day_of(at_90k: i64) -> i64 {
     at_90k.div_euclid(DAY_90K)
 }
 
 /// At the least. What a power cut can take of an index is what was told since its log was synchronised last: 4 MiB, hours of one camera; so the days since its
 /// newest row are looked through, and two before for the time zone.
 const DAYS_AFTER_CRASH: usize = 3;
-/// Read at a time of a file that the index does not know: 10 ms of a hard disk.
-const STEP_BYTES: usize = 1 << 20;
-const DAY_90K: i64 = 86_400 * 90_000;
-const HALF_TICK_US: i64 = 5;
-const MICROSECONDS: Timescale = Timescale::new(1_000_000).unwrap();
+/// How far the time of ages is set back by a kill at the most.
+const UNKEPT_90K: i64 = super::CARRIED_EVERY.as_secs().cast_signed() * 90_000;
+pub(super) const DAY_90K: i64 = 86_400 * 90_000;

@@ -184,13 +184,17 @@ impl<P: Place> Disk<P> {
                 created => break created?,
             }
         };
+        let start_90k = within_time(run.map_or_else(|| unix_90k(begin.start), |run| run.end_90k));
+        // What it begins with was seen a while ago: pictures in front of an event, a fragment, what waited.
+        let now = self.clocks.now();
+        let waited_90k = unix_90k(now.wall).saturating_sub(start_90k).clamp(0, LONGEST_WAIT_90K);
         let row = index::Segment {
             id,
             camera: head.camera,
             storage: head.storage,
             path: segment.path().to_string_lossy().into_owned(),
             run: head.run,
-            start_90k: within_time(run.map_or_else(|| unix_90k(begin.start), |run| run.end_90k)),
+            start_90k,
             duration_90k: 0,
             bytes: segment.bytes(),
             head_bytes: u32::try_from(segment.head_bytes()).unwrap_or(u32::MAX),
@@ -198,7 +202,7 @@ impl<P: Place> Disk<P> {
             drift_90k: 0,
             state: index::State::Open,
             ended: None,
-            age_end_90k: unix_90k(self.carried.at(self.clocks.clock.now())),
+            age_end_90k: unix_90k(self.carried.at(now.monotonic)).saturating_sub(waited_90k),
             is_age_sure: self.carried.is_sure(),
         };
         if run.is_none() {
@@ -467,6 +471,8 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 /// thirty fragments: three folders, two files and their names are made durable.
 pub(super) const MAX_FILES_A_MINUTE: u32 = 120;
 const MINUTE: Duration = Duration::from_secs(60);
+/// From the first picture of a file to its row, at the most: the longest pre-roll, the longest queue, and some. Clocks that are further apart say nothing of it.
+const LONGEST_WAIT_90K: i64 = 5 * 60 * 90_000;
 /// Until another file of a camera is begun whose last one failed; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

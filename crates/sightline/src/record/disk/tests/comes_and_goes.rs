@@ -290,3 +290,59 @@ fn a_renamed_folder_is_not_adopted_twice() {
         assert_eq!(rig.rows("a").len(), count, "{to}");
     }
 }
+
+/// By hand and anyway, at the same time; killed while one of them is written, and started again an hour later.
+#[test]
+fn what_was_recorded_twice_is_shown_once_after_a_kill_too() {
+    // When the index was written: with both begun; with the first file of the one that goes on.
+    for is_begun in [true, false] {
+        let mut rig = Rig::new();
+        let (mut all, mut by_hand) = (Source::new(&rig, "door"), Source::new(&rig, "door"));
+        // Pictures in front of what happened: they are older than their file.
+        all.at_90k = Some(unix_90k(rig.clock.wall()) - 20 * SECOND_90K);
+        all.begin().unwrap();
+        for number in 0..30 {
+            if number >= 20 {
+                rig.pass(Duration::from_secs(1));
+            }
+            all.fragment().unwrap();
+            rig.work();
+        }
+        all.end(None);
+        rig.work();
+        rig.index.flush().unwrap();
+        all.begin().unwrap();
+        by_hand.begin().unwrap();
+        rig.work();
+        if is_begun {
+            rig.index.flush().unwrap();
+        }
+        for _ in 0..8 {
+            rig.pass(Duration::from_secs(1));
+            all.fragment().unwrap();
+            by_hand.fragment().unwrap();
+            rig.work();
+        }
+        by_hand.end(Some(Ended::Stopped));
+        rig.work();
+        if is_begun {
+            rig.index.flush().unwrap();
+        }
+        rig.clock.advance(Duration::from_secs(3_600));
+        let mut rig = rig.restart(false);
+        rig.work();
+        let rows = rig.rows("door");
+        assert_eq!(rows.len(), 3, "{rows:#?}");
+        let apart = |row: &Segment| row.age_end_90k - row.end_90k();
+        // Where the index knew nothing of the one by hand, that is as old as its adoption.
+        let known = rows.iter().filter(|row| is_begun || row.run == rows[0].run);
+        let known: Vec<i64> = known.map(apart).collect();
+        assert_eq!(known.len(), if is_begun { 3 } else { 2 });
+        let (least, most) = (known.iter().min().unwrap(), known.iter().max().unwrap());
+        assert!(most - least < 2 * SECOND_90K, "{known:?}");
+        if is_begun {
+            let shown = super::super::super::play::once(rows.iter(), i64::MIN);
+            assert_eq!(shown.len(), 2, "{rows:#?}");
+        }
+    }
+}
