@@ -67,12 +67,15 @@ impl Disk {
 
     fn recorder(&self) -> Recorder {
         let settings = Settings::new(self.root(), self.folder.path().join("index.db"));
-        let clocks = Clocks {
-            clock: Arc::new(SystemClock),
-            zone: || TimeZone::UTC,
-            is_synchronised: || true,
-        };
-        Recorder::start(settings, clocks).unwrap()
+        Recorder::start(settings, clocks()).unwrap()
+    }
+}
+
+fn clocks() -> Clocks {
+    Clocks {
+        clock: Arc::new(SystemClock),
+        zone: || TimeZone::UTC,
+        is_synchronised: || true,
     }
 }
 
@@ -224,9 +227,12 @@ fn a_disk_of_recordings_that_is_full_holds_the_newest() {
     // Files and rows are of one mind.
     let recorder = disk.recorder();
     let told: u64 = rows(&recorder).iter().map(|row| row.bytes).sum();
-    let mark = sightline::record::storage::MARK;
-    let mark_bytes = std::fs::metadata(disk.root().join(mark)).unwrap().len();
-    assert_eq!(bytes_beneath(&disk.root()), told + mark_bytes);
+    let own = [sightline::record::storage::MARK, sightline::record::storage::LOCK];
+    let own_bytes: u64 = own
+        .map(|name| std::fs::metadata(disk.root().join(name)).unwrap().len())
+        .iter()
+        .sum();
+    assert_eq!(bytes_beneath(&disk.root()), told + own_bytes);
     assert!(recorder.stop(Duration::from_secs(30)));
 }
 
@@ -298,4 +304,25 @@ fn a_disk_in_a_state_folder_is_not_put_aside() {
         assert_eq!(std::fs::read_to_string(state.join("tokens.json")).unwrap(), "of now");
     }
     backup::restore(&state, &tar, true).unwrap();
+}
+
+/// What can be read alone is shown: it is nobody else's, though nothing in it can be locked anew.
+#[test]
+fn a_disk_that_turned_read_only_is_no_disk_of_another_server() {
+    let disk = Disk::new();
+    let recorder = disk.recorder();
+    let mut sink = recorder.sink(&camera());
+    assert!(file(&recorder, &mut *sink, SystemClock.wall()));
+    wait_for(|| rows(&recorder).len() == 1, "it is recorded");
+    drop(sink);
+    assert!(recorder.stop(Duration::from_secs(30)));
+    system("mount", &format!("-o remount,ro {}", disk.root().display()));
+    let recorder = disk.recorder();
+    assert!(
+        matches!(state(&recorder), State::Recording | State::Failing { .. }),
+        "{:?}",
+        state(&recorder)
+    );
+    assert_eq!(rows(&recorder).len(), 1);
+    assert!(recorder.stop(Duration::from_secs(30)));
 }

@@ -54,6 +54,8 @@ pub(super) struct Found {
     pub(super) removes: bool,
     /// Unpredictable bits.
     pub(super) random: fn() -> u64,
+    /// How long a process may take to end whose place this one takes.
+    pub(super) claim_within: Duration,
 }
 
 /// What others see of a disk.
@@ -368,7 +370,7 @@ impl<P: Place> Disk<P> {
         self.queue.hold_all(match state {
             State::Recording | State::Failing { .. } => None,
             State::Paused { .. } => Some(LeftOut::Full),
-            State::Away { .. } => Some(LeftOut::Away),
+            State::Away { .. } | State::InUse { .. } => Some(LeftOut::Away),
         });
         self.state = state.clone();
         self.shared.lock().0.state = state.clone();

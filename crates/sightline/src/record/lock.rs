@@ -1,6 +1,7 @@
-//! Who records: one process at a time for an index and its folder of recordings, whatever ports it serves.
+//! Who records: one process at a time for an index, and one for a folder of recordings, whatever ports they serve.
 //!
-//! Belongs here: the file that is locked beside the index. Does not belong here: how SQLite keeps its readers and writers apart.
+//! Belongs here: the file that is locked beside the index, and how files are locked ([`super::storage`] has one in the folder). Does not belong here: how SQLite keeps its readers and writers
+//! apart.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -54,30 +55,58 @@ impl Lock {
             Ok(file) => file,
             Err(error) => return Err(Refused::Failed { path, error }),
         };
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if begun.elapsed() < within => std::thread::sleep(LOOK_EVERY),
-                Err(TryLockError::WouldBlock) => {
-                    let by = holder(&mut file);
-                    return Err(Refused::Held { path, by });
-                }
-                // Not every file system can; there nobody is kept out.
-                Err(TryLockError::Error(error)) => {
-                    tracing::warn!(path = %path.display(), %error, "cannot be locked: see to it that no other server records with this state folder");
-                    break;
-                }
+        match lock_within(&file, within) {
+            Ok(true) => {}
+            Ok(false) => {
+                let by = holder(&mut file);
+                return Err(Refused::Held { path, by });
+            }
+            // Not every file system can; there nobody is kept out.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot be locked: see to it that no other server records with this state folder");
             }
         }
-        // For people; where its disk is full, they are not told which process it is.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        sign(&mut file);
         Ok(Self { _file: file })
     }
 }
 
-/// The process that the file names.
-fn holder(file: &mut File) -> Option<u32> {
+/// Locks a file for this process alone, and waits so long for another that has it. `false`: that has it still.
+///
+/// # Errors
+/// Its file system knows no locks.
+pub(super) fn lock_within(file: &File, within: Duration) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < within => std::thread::sleep(LOOK_EVERY),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Whether another process, or another opening of it, has a file locked.
+pub(super) fn is_held(file: &File) -> bool {
+    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    // Closing it does so, too.
+    let _ = file.unlock();
+    is_held
+}
+
+/// For people.
+pub(super) fn who(process: Option<u32>) -> String {
+    process.map_or_else(|| "another process".to_owned(), |process| format!("process {process}"))
+}
+
+/// Says in a file that is locked which process has it. For people: where its disk is full, they are not told.
+pub(super) fn sign(file: &mut File) {
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+}
+
+/// The process that a file names.
+pub(super) fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(MAX_TEXT_BYTES).read_to_string(&mut text).ok()?;
     text.trim_end().parse().ok()

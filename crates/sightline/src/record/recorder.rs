@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 use super::clock::Now;
 use super::disk::{Disk, Found, Shared};
 use super::index::{self, Index, Opened, Protected, ProtectedId, Reader, Segment, SegmentId, StorageId};
-use super::lock::{Lock, Refused};
+use super::lock::{Lock, Refused, who};
 use super::queue::{Popped, Queue};
 use super::report::{Notice, Report, State};
 use super::retention;
@@ -171,10 +171,6 @@ impl From<Refused> for StartError {
     }
 }
 
-fn who(process: Option<u32>) -> String {
-    process.map_or_else(|| "another process".to_owned(), |process| format!("process {process}"))
-}
-
 /// Why a question to the recorder has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -235,6 +231,7 @@ impl Recorder {
             sync: settings.sync,
             removes: true,
             random: crate::random::bits,
+            claim_within: LOCK_WITHIN,
         };
         let place = Root(settings.root);
         let disk = Disk::new(
@@ -289,6 +286,11 @@ impl Recorder {
     /// How much of a disk with so much room is to be free.
     pub fn floor_bytes(&self, room: Room) -> u64 {
         self.shared.said.keep().free.floor_bytes(room)
+    }
+
+    /// Whether another process records into the folder of recordings: nothing in it is ours to change.
+    pub(super) fn is_kept_out(&self) -> bool {
+        matches!(self.shared.said.told().0.state, State::InUse { .. })
     }
 
     /// Whether the thread of the disk ended, and nobody stopped it.

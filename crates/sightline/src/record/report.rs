@@ -60,6 +60,11 @@ pub enum State {
         /// What was found instead.
         why: String,
     },
+    /// Another process records into it. Nothing is written there; it goes on by itself when that has ended.
+    InUse {
+        /// Which folder, and what to do.
+        why: String,
+    },
     /// The last thing that was to be written or read there failed. It is tried again.
     Failing {
         /// What, and what the system says.
@@ -76,7 +81,7 @@ pub enum LeftOut {
     Failed,
     /// There is no room, and nothing may be deleted.
     Full,
-    /// The folder is not there.
+    /// The folder is not there, or another process records into it.
     Away,
     /// The recorder was stopped.
     Stopped,

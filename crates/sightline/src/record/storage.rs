@@ -14,8 +14,10 @@ mod system;
 use std::io::{self, IoSlice, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::index::StorageId;
+use super::lock;
 pub(in crate::record) use below::open_below;
 pub use system::System;
 
@@ -93,6 +95,24 @@ pub trait Volume: Storage {
     /// # Errors
     /// It cannot be told.
     fn room(&self) -> io::Result<Room>;
+
+    /// Keeps other processes from recording here, whatever index they have. Waits so long for the end of one that does.
+    ///
+    /// # Errors
+    /// [`Absent::InUse`], and [`Absent::Failed`] where the file cannot be opened that is locked.
+    fn claim(&self, within: Duration) -> Result<Claim, Absent>;
+}
+
+/// Nobody else records into a storage, until this is dropped or its process has ended, however it did. Where its file system knows no locks, nobody is kept out.
+#[derive(Debug)]
+pub struct Claim(#[expect(dead_code, reason = "it is locked as long as it is open")] Option<std::fs::File>);
+
+#[cfg(test)]
+impl Claim {
+    /// Of a disk that knows no locks.
+    pub(super) const fn of_nothing() -> Self {
+        Self(None)
+    }
 }
 
 /// The room of a disk, in bytes.
@@ -134,6 +154,17 @@ pub enum Absent {
     /// Its number cannot be read.
     #[error("{} is not what this program wrote into it; it holds the number of the folder of recordings", .0.display())]
     Unreadable(PathBuf),
+    /// Another process records into it, with an index of its own: each would adopt and delete the files of the other.
+    #[error(
+        "{} records into {} already ({LOCK} in it is locked); end it, or give this server a folder of its own (`record.path`)",
+        lock::who(*by), path.display()
+    )]
+    InUse {
+        /// Which.
+        path: PathBuf,
+        /// The number of the process, where it is known.
+        by: Option<u32>,
+    },
     /// The system refuses.
     #[error("{} cannot be used: {error}", path.display())]
     Failed {
@@ -162,7 +193,9 @@ impl Place for Root {
 
 /// The file in a root that says which storage it is: 32 hexadecimal digits.
 pub const MARK: &str = ".sightline-storage";
-/// What it is called until all of it is durable.
+/// The file in a root that is locked by who records there, and names the process. Another than the mark, since what is locked can be read by nobody on Windows and on shares of it.
+pub const LOCK: &str = ".sightline-lock";
+/// What the mark is called until all of it is durable.
 const NEW_MARK: &str = ".sightline-storage.new";
 
 fn mark_of(uuid: &StorageId) -> String {
@@ -184,7 +217,31 @@ pub(super) fn is_of_file_system(name: &std::ffi::OsStr) -> bool {
 
 /// What makes a folder no less empty: a file system put it there, or a start that was killed while it made a storage of it.
 fn is_nothing(name: &std::ffi::OsStr) -> bool {
-    is_of_file_system(name) || name == NEW_MARK
+    is_of_file_system(name) || name == NEW_MARK || name == LOCK
+}
+
+/// Locks the file of a folder that is locked by who records there. `None`: there is none.
+fn claim(path: &Path, file: io::Result<Option<std::fs::File>>, within: Duration) -> Result<Claim, Absent> {
+    let path = path.to_owned();
+    let mut file = match file {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Claim(None)),
+        Err(error) => return Err(Absent::Failed { path, error }),
+    };
+    match lock::lock_within(&file, within) {
+        Ok(true) => {
+            lock::sign(&mut file);
+            Ok(Claim(Some(file)))
+        }
+        Ok(false) => {
+            let by = lock::holder(&mut file);
+            Err(Absent::InUse { path, by })
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.join(LOCK).display(), %error, "cannot be locked: see to it that no other server records into this folder");
+            Ok(Claim(None))
+        }
+    }
 }
 
 impl File for std::fs::File {

@@ -14,7 +14,7 @@ use super::super::queue::Queue;
 use super::super::recorder::{Clocks, StartError};
 use super::super::report::State as DiskState;
 use super::super::segment::Looking;
-use super::super::storage::{Place as _, Root, open_below};
+use super::super::storage::{Claim, Place as _, Root, System, Volume as _, open_below};
 use super::{Error, Finding, Kind, Listener, Progress, Summary, What, check_beside};
 
 /// What is to be mended, as a check found it.
@@ -123,6 +123,10 @@ impl From<Refused> for Unmendable {
 /// [`Unmendable`].
 pub fn plan(what: &What, listener: &mut dyn Listener) -> Result<(Held, Plan, Summary), Unmendable> {
     let held = Held::take(&what.index)?;
+    // Another server may have it, with an index of its own. What cannot be looked at is said below.
+    if let Ok((volume, _)) = Root(what.root.clone()).look(None) {
+        drop(claim(&volume)?);
+    }
     let mut planning = Planning {
         listener,
         plan: Plan::default(),
@@ -135,6 +139,12 @@ pub fn plan(what: &What, listener: &mut dyn Listener) -> Result<(Held, Plan, Sum
         return Err(Unmendable::Away(absent.to_string()));
     }
     Ok((held, planning.plan, summary))
+}
+
+/// Nobody else records into the folder.
+fn claim(volume: &System) -> Result<Claim, Unmendable> {
+    let claimed = volume.claim(Duration::ZERO);
+    claimed.map_err(|absent| Unmendable::Away(absent.to_string()))
 }
 
 /// Nobody else has the index.
@@ -219,6 +229,7 @@ pub fn rebuild(what: &What, clocks: &Clocks, listener: &mut dyn Listener) -> Res
         .look(None)
         .map_err(|absent| Unmendable::Away(absent.to_string()))?;
     let held = Held::take(&what.index)?;
+    drop(claim(&volume)?);
     let went_on = index::was_put_aside(&what.index)?
         && index::Reader::of_file(&what.index).is_ok_and(|reader| matches!(reader.adopting(&uuid), Ok(Some(_))));
     let aside = match !went_on && what.index.exists() {
@@ -274,12 +285,11 @@ fn adopt(
         sync: EVERY,
         removes: false,
         random: crate::random::bits,
+        claim_within: Duration::ZERO,
     };
     let place = Root(what.root.clone());
     let mut disk = Disk::new(place, found, clocks.clone(), queue, Arc::clone(index), shared)?;
-    if let DiskState::Away { why } = disk.state() {
-        return Err(Unmendable::Away(why.clone()));
-    }
+    is_there(&disk)?;
     let folders = disk.looking().map_or(0, |looking| looking.folders);
     let mut last = Adopting::default();
     while let Some(looking) = disk.looking() {
@@ -297,9 +307,7 @@ fn adopt(
         }
         disk.tick();
     }
-    if let DiskState::Away { why } = disk.state() {
-        return Err(Unmendable::Away(why.clone()));
-    }
+    is_there(&disk)?;
     if let (true, DiskState::Failing { why }) = (last.has_failed, disk.state()) {
         done.failed.push(why.clone());
     }
@@ -307,6 +315,14 @@ fn adopt(
     disk.stop();
     index.flush()?;
     Ok(())
+}
+
+/// Whether its folder can be used.
+fn is_there(disk: &Disk<Root>) -> Result<(), Unmendable> {
+    match disk.state() {
+        DiskState::Away { why } | DiskState::InUse { why } => Err(Unmendable::Away(why.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a row say what its file is.

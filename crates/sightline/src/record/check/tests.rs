@@ -15,6 +15,7 @@ use super::super::index::{
 use super::super::name;
 use super::super::recorder::Clocks;
 use super::super::segment::Segment;
+use super::super::storage::LOCK;
 use super::*;
 use crate::clock::SystemClock;
 
@@ -105,7 +106,7 @@ impl Rig {
         self.root().join(&files[number])
     }
 
-    /// All files below the folder of recordings.
+    /// All files below the folder of recordings, but for the one that is locked.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.root()];
@@ -115,7 +116,7 @@ impl Rig {
                 let kind = fs::symlink_metadata(&path).unwrap();
                 if kind.is_dir() {
                     folders.push(path);
-                } else if kind.is_file() {
+                } else if kind.is_file() && !path.ends_with(LOCK) {
                     let name = path.strip_prefix(self.root()).unwrap().to_str().unwrap().to_owned();
                     found.insert(name, fs::read(&path).unwrap());
                 }

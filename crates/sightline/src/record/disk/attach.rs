@@ -11,7 +11,7 @@ use super::super::clock::unix_90k;
 use super::super::index::{self, Change, Ended, SegmentId, StorageId};
 use super::super::report::{LeftOut, State};
 use super::super::segment::{self, Recovered};
-use super::super::storage::{Place, Storage, Volume as _, is_of_file_system};
+use super::super::storage::{Absent, Claim, Place, Storage, Volume as _, is_of_file_system};
 use super::adopt::{Adoption, Tally};
 use super::files::completed;
 use super::{Disk, path_of};
@@ -19,6 +19,8 @@ use super::{Disk, path_of};
 /// A disk that is there.
 pub(super) struct Attached<V: Storage> {
     pub(super) volume: V,
+    /// Nobody else records there.
+    _claim: Claim,
     pub(super) uuid: StorageId,
     /// Files that the index may not know are looked for.
     pub(super) adoption: Option<Adoption<V::File>>,
@@ -70,13 +72,14 @@ impl<P: Place> Disk<P> {
         // A folder that was a storage and is empty now is a mount point without its disk.
         let is_known = told.iter().any(|(_, path)| *path == text);
         let new = self.found.create.filter(|_| !is_known).map(|number| number());
-        let (volume, uuid) = match self.place.look(new) {
+        let within = std::mem::take(&mut self.found.claim_within);
+        let claimed = self
+            .place
+            .look(new)
+            .and_then(|(volume, uuid)| Ok((volume.claim(within)?, volume, uuid)));
+        let (claim, volume, uuid) = match claimed {
             Ok(found) => found,
-            Err(absent) => {
-                return self.set_state(State::Away {
-                    why: absent.to_string(),
-                });
-            }
+            Err(absent) => return self.set_state(without(&absent)),
         };
         let is_unknown = told.iter().all(|(known, _)| *known != uuid);
         let kept = match self.reader.adopting(&uuid) {
@@ -85,6 +88,7 @@ impl<P: Place> Disk<P> {
         };
         self.attached = Some(Attached {
             volume,
+            _claim: claim,
             uuid,
             adoption: None,
             made: BTreeSet::new(),
@@ -299,6 +303,15 @@ impl<P: Place> Disk<P> {
         }
         found.sort_by_key(|day| date_of(day));
         (found.into(), has_failed)
+    }
+}
+
+/// How a folder is that cannot be used.
+fn without(absent: &Absent) -> State {
+    let why = absent.to_string();
+    match absent {
+        Absent::InUse { .. } => State::InUse { why },
+        _ => State::Away { why },
     }
 }
 

@@ -116,6 +116,7 @@ impl Rig {
             sync: Duration::from_secs(5),
             removes: true,
             random,
+            claim_within: Duration::ZERO,
         };
         let clocks = Clocks {
             clock: Arc::new(clock.clone()),

@@ -280,8 +280,11 @@ impl Exports {
     fn read(&self) -> Result<Known, Error> {
         let recorder = (self.recorder)().ok_or(Error::Off)?;
         let root = root_of(&recorder).ok_or(Error::Off)?;
-        // Nothing is made beneath a mount point whose disk is away.
+        // Nothing is made beneath a mount point whose disk is away, nor where another server makes its own.
         Root(root.clone()).look(None).map_err(|_| Error::Away)?;
+        if recorder.is_kept_out() {
+            return Err(Error::Away);
+        }
         let folder = root.join(FOLDER);
         let exports = state::read(&folder)?;
         Ok(Known {

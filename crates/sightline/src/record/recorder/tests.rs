@@ -208,6 +208,7 @@ fn what_is_deleted_is_removed_by_whoever_writes() {
         sync: Duration::from_secs(5),
         removes: true,
         random: || 0,
+        claim_within: Duration::ZERO,
     };
     let queue = Queue::new(Arc::clone(&clocks.clock));
     let (index, told) = (Arc::new(opened.index), Arc::clone(&said));
@@ -243,6 +244,48 @@ fn an_index_has_one_recorder() {
     drop(held);
     let second = start(settings(&folder));
     assert_eq!(rows(&second).len(), 1);
+    assert!(second.stop(Duration::from_secs(30)));
+}
+
+/// Two servers with state folders of their own, and one folder of recordings: the second says so, and records when the first has ended.
+#[test]
+fn a_folder_of_recordings_has_one_recorder() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Settings {
+        index_path: folder.path().join("other.db"),
+        ..settings(&folder)
+    };
+    let first = start(settings(&folder));
+    let mut sink = first.sink(&camera());
+    record(&first, &mut *sink);
+    let begun = Instant::now();
+    let second = start(other.clone());
+    assert!(
+        begun.elapsed() >= LOCK_WITHIN,
+        "as where a process takes the place of another"
+    );
+    let State::InUse { why } = second.report().storages[0].state.clone() else {
+        panic!("{:?}", second.report())
+    };
+    assert!(
+        why.contains("record.path") && second.is_kept_out() && !first.is_kept_out(),
+        "{why}"
+    );
+    let mut refused = second.sink(&camera());
+    wait_for("nothing is taken", || begin(&mut *refused, SystemClock.wall()).is_err());
+    assert!(rows(&second).is_empty(), "nothing is adopted");
+    drop(refused);
+    assert!(second.stop(Duration::from_secs(30)));
+    // One that ends meanwhile is waited for.
+    drop(sink);
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        first.stop(Duration::from_secs(30))
+    });
+    let second = start(other);
+    assert!(ending.join().unwrap());
+    assert_eq!(second.report().storages[0].state, State::Recording);
+    wait_for("it is found", || rows(&second).len() == 1);
     assert!(second.stop(Duration::from_secs(30)));
 }
 

@@ -9,8 +9,9 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::super::storage::{File, Room, Storage, Volume};
+use super::super::storage::{Absent, Claim, File, Room, Storage, Volume};
 
 /// What happens at an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ struct Inner {
     durable_folders: BTreeSet<PathBuf>,
     /// Another disk lies in its place, or none.
     is_away: bool,
+    /// Another process records there.
+    is_in_use: bool,
     /// What stands on it can be read, and not changed.
     is_read_only: bool,
     /// Of the disk; 0: no limit.
@@ -139,6 +142,11 @@ impl Memory {
         self.0.borrow_mut().is_away = is_away;
     }
 
+    /// Another process records there, or no longer.
+    pub(in crate::record) fn set_in_use(&self, is_in_use: bool) {
+        self.0.borrow_mut().is_in_use = is_in_use;
+    }
+
     /// It can be read alone, as after a fault of its file system, or no longer.
     pub(in crate::record) fn set_read_only(&self, is_read_only: bool) {
         self.0.borrow_mut().is_read_only = is_read_only;
@@ -197,6 +205,14 @@ impl Volume for Memory {
     fn room(&self) -> io::Result<Room> {
         self.operation()?;
         Ok(self.0.borrow().room())
+    }
+
+    fn claim(&self, _: Duration) -> Result<Claim, Absent> {
+        let path = PathBuf::from("/memory");
+        match self.0.borrow().is_in_use {
+            true => Err(Absent::InUse { path, by: None }),
+            false => Ok(Claim::of_nothing()),
+        }
     }
 }
 

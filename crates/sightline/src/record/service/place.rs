@@ -211,6 +211,7 @@ pub(super) const fn words(state: &State) -> Option<&'static str> {
         State::Recording => None,
         State::Paused { .. } => Some("the disk is full, and nothing may be deleted"),
         State::Away { .. } => Some("the folder of recordings is not there"),
+        State::InUse { .. } => Some("another server records into the folder of recordings"),
         State::Failing { .. } => Some("the disk fails"),
     }
 }
@@ -221,6 +222,9 @@ fn tell_state(path: &dyn std::fmt::Display, state: &State, events: &Events) {
         State::Paused { why } => tracing::error!(%path, reason = why, "recording waits for room"),
         State::Away { why } => {
             tracing::error!(%path, reason = why, "the folder of recordings is not there; recording goes on when it is back");
+        }
+        State::InUse { why } => {
+            tracing::error!(%path, reason = why, "nothing is recorded: another server records into the same folder");
         }
         State::Failing { why } => {
             tracing::error!(%path, reason = why, "the folder of recordings cannot be used; it is tried again");

@@ -6,12 +6,14 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::index::StorageId;
-use super::{Absent, MARK, NEW_MARK, Room, Storage, Volume, is_nothing, mark_of, read_mark};
+use super::super::lock;
+use super::{Absent, Claim, LOCK, MARK, NEW_MARK, Room, Storage, Volume, claim, is_nothing, mark_of, read_mark};
 
 /// Files of this machine.
 #[derive(Debug)]
@@ -70,6 +72,30 @@ impl System {
     fn mark(&self) -> io::Result<Option<Vec<u8>>> {
         let opened = rustix::fs::openat(&self.root, MARK, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         read_file(opened)
+    }
+
+    /// The file that is locked. `None`: there is none, and none can be made in a folder that nobody writes into, or on a disk that is full, which is no reason not to make room on it.
+    fn open_lock(&self) -> io::Result<Option<fs::File>> {
+        let open = |flags: OFlags| {
+            let opened = rustix::fs::openat(&self.root, LOCK, flags | IN_PLACE, Mode::from_raw_mode(0o666));
+            opened.map(|file| Some(fs::File::from(file)))
+        };
+        // One of another user is locked as well; NFS alone locks nothing that is not open to be written.
+        match open(OFlags::RDWR | OFlags::CREATE) {
+            Err(Errno::ROFS | Errno::NOSPC | Errno::DQUOT) => return Ok(None),
+            Err(Errno::ACCESS | Errno::PERM) => {}
+            opened => return Ok(opened?),
+        }
+        match open(OFlags::RDONLY) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Whether another process records here, as far as it is known.
+    pub fn is_in_use(&self) -> bool {
+        let opened = rustix::fs::openat(&self.root, LOCK, OFlags::RDONLY | IN_PLACE, Mode::empty());
+        opened.is_ok_and(|file| lock::is_held(&fs::File::from(file)))
     }
 
     fn is_empty(&self) -> io::Result<bool> {
@@ -152,6 +178,10 @@ impl Volume for System {
             free_bytes: told.f_bavail.saturating_mul(told.f_frsize),
             total_bytes: told.f_blocks.saturating_mul(told.f_frsize),
         })
+    }
+
+    fn claim(&self, within: Duration) -> Result<Claim, Absent> {
+        claim(&self.path, self.open_lock(), within)
     }
 }
 
@@ -237,6 +267,8 @@ fn here(path: &Path) -> &Path {
     }
 }
 
+/// Not passed on to other programs, and no link.
+const IN_PLACE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// Not to be read: a folder that may only be entered will do.
 #[cfg(target_os = "linux")]

@@ -4,9 +4,11 @@ use std::fs;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::index::StorageId;
-use super::{Absent, MARK, NEW_MARK, Room, Storage, Volume, is_nothing, mark_of, read_mark};
+use super::super::lock;
+use super::{Absent, Claim, LOCK, MARK, NEW_MARK, Room, Storage, Volume, claim, is_nothing, mark_of, read_mark};
 
 /// Files of this machine.
 #[derive(Clone, Debug)]
@@ -60,6 +62,11 @@ impl System {
         Ok(Self { root, uuid })
     }
 
+    /// Whether another process records here, as far as it is known.
+    pub fn is_in_use(&self) -> bool {
+        fs::File::open(self.root.join(LOCK)).is_ok_and(|file| lock::is_held(&file))
+    }
+
     fn at(&self, path: &Path) -> PathBuf {
         // Joined with an empty path a folder would be named with a slash at its end.
         if path.as_os_str().is_empty() {
@@ -106,6 +113,27 @@ impl Volume for System {
             free_bytes: u64::MAX,
             total_bytes: u64::MAX,
         })
+    }
+
+    fn claim(&self, within: Duration) -> Result<Claim, Absent> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.root.join(LOCK));
+        let file = match opened {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        };
+        claim(&self.root, file, within)
     }
 }
 

@@ -116,3 +116,33 @@ fn files_and_folders_of_the_system() {
     let room = system.room().unwrap();
     assert!(room.free_bytes <= room.total_bytes && room.total_bytes > 0);
 }
+
+/// Who records locks it, and the next does when that one has ended; it can be read and looked at all the same.
+#[test]
+fn one_records_into_a_storage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, _) = look(folder.path(), Some(NUMBER)).unwrap();
+    let (second, _) = look(folder.path(), None).unwrap();
+    assert!(!second.is_in_use());
+    let claim = first.claim(Duration::ZERO).unwrap();
+    assert!(second.is_in_use());
+    let refused = second.claim(Duration::from_millis(30)).unwrap_err();
+    let Absent::InUse { path, by } = &refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(path, folder.path());
+    // Windows lets nobody read what is locked.
+    assert!(*by == Some(std::process::id()) || cfg!(windows), "{by:?}");
+    let text = refused.to_string();
+    assert!(text.contains("already") && text.contains("record.path"), "{text}");
+    assert!(second.is_there().unwrap() && look(folder.path(), None).is_ok());
+    drop(first);
+    let waiting = std::thread::spawn(move || second.claim(Duration::from_secs(30)).map(drop));
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!waiting.is_finished());
+    drop(claim);
+    waiting.join().unwrap().unwrap();
+    // What is left of it makes a folder no less empty.
+    std::fs::remove_file(folder.path().join(MARK)).unwrap();
+    assert!(matches!(look(folder.path(), None), Err(Absent::Empty(_))));
+}

@@ -346,3 +346,29 @@ fn what_was_recorded_twice_is_shown_once_after_a_kill_too() {
         }
     }
 }
+
+/// Another server has an index of its own, and would take our files for what a crash has left.
+#[test]
+fn a_folder_that_another_records_into_is_not_written() {
+    let memory = Memory::default();
+    memory.set_in_use(true);
+    let mut rig = Rig::on(memory, tempfile::tempdir().unwrap(), SimClock::new());
+    let State::InUse { why } = rig.state() else {
+        panic!("{:?}", rig.state())
+    };
+    assert!(why.contains("already") && why.contains("record.path"), "{why}");
+    let mut source = Source::new(&rig, "a");
+    assert!(source.file(&mut rig, 1).is_err());
+    assert!(files(&rig.memory).is_empty() && rig.rows("a").is_empty());
+    rig.pass(Duration::from_secs(20));
+    assert!(matches!(rig.state(), State::InUse { .. }));
+    let said = rig.notices();
+    let states = said.iter().filter(|notice| matches!(notice, Notice::State { .. }));
+    assert!(states.count() <= 1, "it is said once: {said:?}");
+    // That one ends.
+    rig.memory.set_in_use(false);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.state(), State::Recording);
+    source.file(&mut rig, 1).unwrap();
+    assert_eq!(rig.rows("a").len(), 1);
+}
