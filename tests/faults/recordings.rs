@@ -326,3 +326,55 @@ fn a_disk_that_turned_read_only_is_no_disk_of_another_server() {
     assert_eq!(rows(&recorder).len(), 1);
     assert!(recorder.stop(Duration::from_secs(30)));
 }
+
+/// A file that cannot be read is said, and a rebuild is over even so: the next one begins anew, and a start does not look through all again.
+#[test]
+fn an_index_is_made_anew_without_what_cannot_be_read() {
+    use sightline::record::check::{self, What};
+    let disk = Disk::new();
+    let recorder = disk.recorder();
+    let mut sink = recorder.sink(&camera());
+    for start in seconds().take(3) {
+        assert!(file(&recorder, &mut *sink, start));
+    }
+    drop(sink);
+    wait_for(|| rows(&recorder).len() == 3, "it is recorded");
+    let first = disk.root().join(&rows(&recorder)[0].path).display().to_string();
+    assert!(recorder.stop(Duration::from_secs(30)));
+    let what = What {
+        root: disk.root(),
+        index: disk.folder.path().join("index.db"),
+        deep: false,
+    };
+    // Nothing of it can be changed, so it cannot be opened as recordings are.
+    system("chattr", &format!("+i {first}"));
+    for _ in 0..2 {
+        let (rebuilt, _) = check::rebuild(&what, &clocks(), &mut Silent).unwrap();
+        assert!(!rebuilt.went_on && rebuilt.aside.is_some(), "{rebuilt:?}");
+        let [why] = &rebuilt.done.failed[..] else {
+            panic!("{rebuilt:?}")
+        };
+        assert!(why.contains("1 files cannot be read"), "{why}");
+    }
+    system("chattr", &format!("-i {first}"));
+    let (held, plan, summary) = check::plan(&what, &mut Silent).unwrap();
+    assert_eq!((plan.files, summary.differences()), (1, 1), "{summary:?}");
+    let (done, summary) = check::repair(&what, held, &plan, &clocks(), &mut Silent).unwrap();
+    assert_eq!(
+        (done.failed.len(), summary.differences()),
+        (0, 0),
+        "{done:?} {summary:?}"
+    );
+    let recorder = disk.recorder();
+    assert_eq!(rows(&recorder).len(), 3);
+    assert!(recorder.stop(Duration::from_secs(30)));
+}
+
+/// Who is told nothing.
+struct Silent;
+
+impl sightline::record::check::Listener for Silent {
+    fn finding(&mut self, _: &sightline::record::check::Finding) {}
+
+    fn progress(&mut self, _: &sightline::record::check::Progress) {}
+}

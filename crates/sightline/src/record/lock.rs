@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Held until it is dropped, or its process has ended, however it did.
 #[derive(Debug)]
@@ -69,6 +69,25 @@ impl Lock {
         sign(&mut file);
         Ok(Self { _file: file })
     }
+
+    /// Who has the one of this index, and since when, without keeping anybody from it for longer than a look takes.
+    pub(crate) fn held(index: &Path) -> Option<Holder> {
+        // One that this user may not open says nothing.
+        let mut file = File::open(Self::path_of(index)).ok()?;
+        is_held(&file).then(|| Holder {
+            since: file.metadata().and_then(|file| file.modified()).ok(),
+            process: holder(&mut file),
+        })
+    }
+}
+
+/// Who has a lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    /// The process, as far as it has said so.
+    pub(crate) process: Option<u32>,
+    /// By the clock on the wall.
+    pub(crate) since: Option<SystemTime>,
 }
 
 /// Locks a file for this process alone, and waits so long for another that has it. `false`: that has it still.
@@ -120,6 +139,19 @@ const MAX_TEXT_BYTES: u64 = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_it_is_told_to_who_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("index.db");
+        assert!(Lock::held(&index).is_none());
+        let lock = Lock::take(&index, Duration::ZERO).unwrap();
+        let held = Lock::held(&index).unwrap();
+        assert!(held.process == Some(std::process::id()) || cfg!(windows), "{held:?}");
+        assert!(held.since.is_some());
+        drop(lock);
+        assert!(Lock::held(&index).is_none());
+    }
 
     #[test]
     fn one_has_it_and_the_next_when_that_one_ended() {

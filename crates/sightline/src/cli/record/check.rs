@@ -200,6 +200,14 @@ fn did(done: &Done) -> String {
     for why in &done.failed {
         text.push_str(&format!("Not done: {why}\n"));
     }
+    if done.failed_more > 0 {
+        text.push_str(&format!("Not done: {} more\n", done.failed_more));
+    }
+    if !done.failed.is_empty() {
+        text.push_str(
+            "What cannot be read is not in the index. When it can be, `sightline record check --repair` takes it in.\n",
+        );
+    }
     text
 }
 

@@ -3,17 +3,19 @@
 //! Paths are compared by numbers of 64 bits with a key of this process: of four million one is taken for another by chance once in a million checks, and then one file is not
 //! told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::index::{self, MAX_PATH_BYTES, SegmentId, StorageId};
+use super::super::export::FOLDER as EXPORTS;
+use super::super::index::{self, MAX_PATH_BYTES, PathOf, SegmentId, StorageId};
 use super::super::segment::{Looking, is_leftover};
-use super::super::storage::{MARK, Storage as _, is_of_file_system, open_below};
-use super::{Check, Finding, Kind, MAX_HASHES, is_fresh};
+use super::super::storage::{LOCK, MARK, Storage as _, is_of_file_system, open_below};
+use super::super::strip;
+use super::{Check, Finding, Kind, MAX_HASHES, Unknown, is_fresh};
 
 /// Some of the paths that rows name.
 struct Known {
@@ -60,17 +62,17 @@ impl Check<'_> {
                 parts,
                 hashes: Vec::new(),
             };
-            let last = self.learn(&mut known)?;
+            self.learn(&mut known)?;
             for here in 0..self.here.len() {
-                self.storage(here, &known, last)?;
+                self.storage(here, &known)?;
             }
         }
-        Ok(())
+        self.tell_unknown()
     }
 
-    /// Reads what paths there are, and finds those that two rows have. The last row that was read.
-    fn learn(&mut self, known: &mut Known) -> Result<i64, index::Error> {
-        let mut last = self.each_path(i64::MIN, known, |known, _, _, hash| known.hashes.push(hash))?;
+    /// Reads what paths there are, and finds those that two rows have.
+    fn learn(&mut self, known: &mut Known) -> Result<(), index::Error> {
+        self.each_path(known, |known, _, _, hash| known.hashes.push(hash))?;
         known.hashes.sort_unstable();
         let twice: HashMap<u64, Option<SegmentId>> = known
             .hashes
@@ -82,7 +84,7 @@ impl Check<'_> {
         if !twice.is_empty() {
             let mut twice = twice;
             let mut found = Vec::new();
-            last = self.each_path(i64::MIN, known, |_, id, path, hash| match twice.get_mut(&hash) {
+            self.each_path(known, |_, id, path, hash| match twice.get_mut(&hash) {
                 Some(first @ None) => *first = Some(id),
                 Some(Some(first)) => found.push((id, path.to_owned(), *first)),
                 None => {}
@@ -92,45 +94,54 @@ impl Check<'_> {
                 self.found(&Finding::new(Kind::RowTwice, Some(id), path, why));
             }
         }
-        Ok(last)
+        Ok(())
     }
 
     fn each_path(
         &mut self,
-        mut behind: i64,
         known: &mut Known,
         mut take: impl FnMut(&mut Known, SegmentId, &str, u64),
-    ) -> Result<i64, index::Error> {
+    ) -> Result<(), index::Error> {
+        self.each_row(|row| {
+            if let Some(hash) = known.hash(&row.storage, &row.path) {
+                take(known, row.id, &row.path, hash);
+            }
+        })
+    }
+
+    fn each_row(&self, mut take: impl FnMut(PathOf)) -> Result<(), index::Error> {
+        let mut behind = i64::MIN;
         loop {
             let page = self.reader.paths(behind)?;
             let is_last = page.len() < index::MAX_PAGE;
             for row in page {
                 behind = behind.max(row.id.0);
-                if let Some(hash) = known.hash(&row.storage, &row.path) {
-                    take(known, row.id, &row.path, hash);
-                }
+                take(row);
             }
             if is_last {
-                return Ok(behind);
+                return Ok(());
             }
         }
     }
 
-    fn storage(&mut self, here: usize, known: &Known, last: i64) -> Result<(), index::Error> {
+    fn storage(&mut self, here: usize, known: &Known) -> Result<(), index::Error> {
         let root = Path::new("");
-        self.folder(here, root, Level::Other, known, last)?;
+        self.folder(here, root, Level::Other, known)?;
         for camera in self.folders(here, root) {
-            if camera.file_name().is_none_or(is_of_file_system) {
+            if camera
+                .file_name()
+                .is_none_or(|name| is_of_file_system(name) || name == EXPORTS)
+            {
                 continue;
             }
-            self.folder(here, &camera, Level::Other, known, last)?;
+            self.folder(here, &camera, Level::Other, known)?;
             for day in self.folders(here, &camera) {
                 let is_day = day
                     .file_name()
                     .and_then(OsStr::to_str)
                     .is_some_and(|name| name.parse::<jiff::civil::Date>().is_ok());
                 let level = if is_day { Level::Day } else { Level::Other };
-                self.folder(here, &day, level, known, last)?;
+                self.folder(here, &day, level, known)?;
             }
         }
         Ok(())
@@ -165,14 +176,7 @@ impl Check<'_> {
         ));
     }
 
-    fn folder(
-        &mut self,
-        here: usize,
-        folder: &Path,
-        level: Level,
-        known: &Known,
-        last: i64,
-    ) -> Result<(), index::Error> {
+    fn folder(&mut self, here: usize, folder: &Path, level: Level, known: &Known) -> Result<(), index::Error> {
         let Some(storage) = self.here.get(here) else {
             return Ok(());
         };
@@ -186,13 +190,29 @@ impl Check<'_> {
         };
         files.sort_unstable();
         for path in files {
+            // It goes with its recording, and can be made again.
+            if level == Level::Day && path.extension().is_some_and(|extension| extension == strip::EXTENSION) {
+                continue;
+            }
             let text = path.to_string_lossy().into_owned();
             let Some(hash) = known.hash(&uuid, &text) else { continue };
             if known.has(hash) {
                 continue;
             }
-            if let Some(finding) = self.unknown(&root, &path, &text, level) {
-                self.tell_unknown(&uuid, &finding, last)?;
+            match self.unknown(&root, &path, &text, level) {
+                Some(finding) if finding.kind == Kind::FileUnknown => {
+                    let (storage, place) = (uuid, root.join(&path));
+                    self.unknown.push(Unknown {
+                        storage,
+                        place,
+                        finding,
+                    });
+                    if self.unknown.len() >= MAX_UNKNOWN {
+                        self.tell_unknown()?;
+                    }
+                }
+                Some(finding) => self.found(&finding),
+                None => {}
             }
         }
         self.progress("looking for files without a row", self.summary.files, None);
@@ -203,7 +223,7 @@ impl Check<'_> {
     fn unknown(&mut self, root: &Path, path: &Path, text: &str, level: Level) -> Option<Finding> {
         if is_leftover(path) {
             let is_new = is_fresh(std::fs::symlink_metadata(root.join(path)).and_then(|file| file.modified()));
-            let is_left = level == Level::Day && !(is_new && self.is_beside_server());
+            let is_left = level == Level::Day && !(is_new && self.is_beside_server()) && root.join(path).exists();
             let why = "the program ended while it was begun; nothing is in it";
             return is_left.then(|| Finding::new(Kind::Leftover, None, text, why));
         }
@@ -217,11 +237,11 @@ impl Check<'_> {
             Err(error) => return Some(Finding::new(Kind::Unreadable, None, text, error.to_string())),
         };
         let Some(looking) = looking else {
-            self.summary.other_files += u64::from(text != MARK);
+            self.summary.other_files += u64::from(![MARK, LOCK].contains(&text));
             return None;
         };
         self.summary.files += 1;
-        if self.is_beside_server() && is_fresh(modified) {
+        if is_fresh(modified) && self.is_beside_server() {
             self.summary.being_written += 1;
             return None;
         }
@@ -237,32 +257,43 @@ impl Check<'_> {
         })
     }
 
-    /// Beside a server a row may have come meanwhile, or be about to.
-    fn tell_unknown(&mut self, storage: &StorageId, finding: &Finding, last: i64) -> Result<(), index::Error> {
-        if self.is_beside_server() && finding.kind == Kind::FileUnknown {
-            if self.reader.adopting(storage)?.is_some() {
-                self.summary.being_adopted += 1;
-                return Ok(());
-            }
-            let mut behind = last;
-            loop {
-                let page = self.reader.paths(behind)?;
-                if page
-                    .iter()
-                    .any(|row| row.storage == *storage && row.path == finding.path)
-                {
-                    return Ok(());
-                }
-                match page.last().filter(|_| page.len() == index::MAX_PAGE) {
-                    Some(row) => behind = row.id.0,
-                    None => break,
+    /// Looks once more through all rows: a server that takes files in gives them lower numbers than those that it records, so a row may have come anywhere; and what it deletes is no
+    /// longer there.
+    fn tell_unknown(&mut self) -> Result<(), index::Error> {
+        let unknown = std::mem::take(&mut self.unknown);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        // Asked before: that it is looked through ends behind the rows of what was found.
+        let mut adopting = Vec::new();
+        if self.is_beside_server() {
+            for here in &self.here {
+                if self.reader.adopting(&here.uuid)?.is_some() {
+                    adopting.push(here.uuid);
                 }
             }
         }
-        self.found(finding);
+        let named = |unknown: &Unknown| (unknown.storage, unknown.finding.path.clone());
+        let mut rest: HashSet<(StorageId, String)> = unknown.iter().map(named).collect();
+        self.each_row(|row| {
+            rest.remove(&(row.storage, row.path));
+        })?;
+        let is_starting = self.has_just_begun();
+        for unknown in &unknown {
+            let is_rest = rest.contains(&named(unknown));
+            if !is_rest || std::fs::symlink_metadata(&unknown.place).is_err() {
+                continue;
+            }
+            match is_starting || adopting.contains(&unknown.storage) {
+                true => self.summary.being_adopted += 1,
+                false => self.found(&unknown.finding),
+            }
+        }
         Ok(())
     }
 }
 
 /// Files of two rows that are told at the most.
 const MAX_TWICE: usize = 100_000;
+/// Files that no row names, for which all rows are looked through once more: a few megabytes.
+const MAX_UNKNOWN: usize = 10_000;

@@ -15,7 +15,7 @@ mod repair;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub use differences::{Finding, Kind};
 pub use repair::{Done, Plan, Rebuilt, Unmendable, plan, rebuild, repair};
 
 use super::index::{self, Reader, StorageId};
-use super::lock::{Lock, Refused};
+use super::lock::Lock;
 use super::storage::{Place as _, Root, System};
 
 /// What is looked through.
@@ -157,8 +157,26 @@ struct Check<'a> {
     what: &'a What,
     reader: Reader,
     here: Vec<Here>,
+    beside: Beside,
+    /// Files that no row named when they were met.
+    unknown: Vec<Unknown>,
     summary: Summary,
     listener: &'a mut dyn Listener,
+}
+
+/// Who else may change what is looked at.
+enum Beside {
+    /// Nobody: the index is held.
+    Nobody,
+    /// A server, if there is one, which may begin at any time. Since when it has the index, where one was seen.
+    Server(Option<SystemTime>),
+}
+
+/// A file that may be unknown to the index.
+struct Unknown {
+    storage: StorageId,
+    place: PathBuf,
+    finding: Finding,
 }
 
 /// Looks through index and files, and changes nothing.
@@ -166,12 +184,15 @@ struct Check<'a> {
 /// # Errors
 /// [`Error`]: nothing was compared. What could not be compared of it is in the summary.
 pub fn check(what: &What, listener: &mut dyn Listener) -> Result<Summary, Error> {
-    let server = server(&what.index);
-    check_beside(what, server, listener)
+    look(what, Beside::Server(None), listener)
 }
 
-/// The same for who has the index locked, and says so.
-fn check_beside(what: &What, server: Option<Server>, listener: &mut dyn Listener) -> Result<Summary, Error> {
+/// The same for who has the index locked.
+fn check_alone(what: &What, listener: &mut dyn Listener) -> Result<Summary, Error> {
+    look(what, Beside::Nobody, listener)
+}
+
+fn look(what: &What, beside: Beside, listener: &mut dyn Listener) -> Result<Summary, Error> {
     if !what.index.exists() {
         let (index, root) = (what.index.clone(), what.root.clone());
         return Err(match Root(root.clone()).look(None) {
@@ -183,13 +204,13 @@ fn check_beside(what: &What, server: Option<Server>, listener: &mut dyn Listener
         what,
         reader: Reader::of_file(&what.index)?,
         here: Vec::new(),
-        summary: Summary {
-            server,
-            ..Summary::default()
-        },
+        beside,
+        unknown: Vec::new(),
+        summary: Summary::default(),
         listener,
     };
     check.storages()?;
+    check.is_beside_server();
     let is_readable = check.itself()?;
     if is_readable {
         check.rows()?;
@@ -256,20 +277,31 @@ impl Check<'_> {
         self.summary.count(self.listener, finding);
     }
 
-    fn is_beside_server(&self) -> bool {
+    /// Whether a server may have changed what differs. One that began while this goes on has the index before it changes anything, so it is asked when something differs.
+    fn is_beside_server(&mut self) -> bool {
+        if self.summary.server.is_some() {
+            return true;
+        }
+        let Beside::Server(since) = &mut self.beside else {
+            return false;
+        };
+        if let Some(holder) = Lock::held(&self.what.index) {
+            *since = holder.since;
+            let process = holder.process;
+            self.summary.server = Some(Server { process });
+        } else if self.here.iter().any(|here| here.volume.is_in_use()) {
+            // It has a state folder of its own.
+            self.summary.server = Some(Server { process: None });
+        }
         self.summary.server.is_some()
     }
-}
 
-/// The server that has an index open, if one has.
-fn server(index: &Path) -> Option<Server> {
-    if !Lock::path_of(index).exists() {
-        return None;
-    }
-    match Lock::take(index, Duration::ZERO) {
-        Err(Refused::Held { by, .. }) => Some(Server { process: by }),
-        // One that this user may not open says nothing.
-        Ok(_) | Err(Refused::Failed { .. }) => None,
+    /// Whether a server began so lately that it may not have told its index what it is looking through.
+    fn has_just_begun(&self) -> bool {
+        match self.beside {
+            Beside::Server(Some(since)) => is_fresh(Ok(since)),
+            _ => false,
+        }
     }
 }
 

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast;
+
 use super::super::disk::completed;
 use super::super::disk::{Disk, Found, Looking as Adopting, Shared};
 use super::super::index::{self, Change, Index, Opened, SegmentId, State, TakenOver, put_aside};
 use super::super::lock::{Lock, Refused};
 use super::super::queue::Queue;
 use super::super::recorder::{Clocks, StartError};
-use super::super::report::State as DiskState;
+use super::super::report::{Notice, State as DiskState};
 use super::super::segment::Looking;
 use super::super::storage::{Claim, Place as _, Root, System, Volume as _, open_below};
-use super::{Error, Finding, Kind, Listener, Progress, Summary, What, check_beside};
+use super::{Error, Finding, Kind, Listener, Progress, Summary, What, check_alone};
 
 /// What is to be mended, as a check found it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +76,25 @@ pub struct Done {
     pub adopted: u64,
     /// What could not be done, in words.
     pub failed: Vec<String>,
+    /// How much more of that there was.
+    pub failed_more: u64,
+}
+
+impl Done {
+    /// What could not be read.
+    fn hear(&mut self, notices: &mut broadcast::Receiver<Notice>) {
+        let notices = std::iter::from_fn(|| notices.try_recv().ok());
+        let failed = notices.filter_map(|notice| match notice {
+            Notice::Failed { why, .. } => Some(why),
+            _ => None,
+        });
+        for why in failed {
+            match self.failed.len() {
+                ..MAX_FAILED => self.failed.push(why),
+                _ => self.failed_more += 1,
+            }
+        }
+    }
 }
 
 /// What an index that was made anew holds.
@@ -131,7 +152,7 @@ pub fn plan(what: &What, listener: &mut dyn Listener) -> Result<(Held, Plan, Sum
         listener,
         plan: Plan::default(),
     };
-    let summary = check_beside(what, None, &mut planning)?;
+    let summary = check_alone(what, &mut planning)?;
     if summary.found.contains_key(&Kind::IndexDamaged) {
         return Err(Unmendable::Damaged);
     }
@@ -206,6 +227,7 @@ pub fn repair(
         });
         match tell_anew(what, &index, *id)? {
             Ok(()) => done.told_anew += 1,
+            Err(_) if done.failed.len() >= MAX_FAILED => done.failed_more += 1,
             Err(why) => done.failed.push(why),
         }
     }
@@ -215,7 +237,7 @@ pub fn repair(
     }
     index.mend(&plan.days, plan.sums)?;
     let held = close(index, &what.index)?;
-    let summary = check_beside(what, None, listener)?;
+    let summary = check_alone(what, listener)?;
     drop(held);
     Ok((done, summary))
 }
@@ -225,7 +247,7 @@ pub fn repair(
 /// # Errors
 /// [`Unmendable`]; called again, it goes on.
 pub fn rebuild(what: &What, clocks: &Clocks, listener: &mut dyn Listener) -> Result<(Rebuilt, Summary), Unmendable> {
-    let (_, uuid) = Root(what.root.clone())
+    let (volume, uuid) = Root(what.root.clone())
         .look(None)
         .map_err(|absent| Unmendable::Away(absent.to_string()))?;
     let held = Held::take(&what.index)?;
@@ -247,7 +269,7 @@ pub fn rebuild(what: &What, clocks: &Clocks, listener: &mut dyn Listener) -> Res
     let mut done = Done::default();
     adopt(what, &index, clocks, &mut done, listener)?;
     let held = close(index, &what.index)?;
-    let summary = check_beside(what, None, listener)?;
+    let summary = check_alone(what, listener)?;
     drop(held);
     let rebuilt = Rebuilt {
         aside,
@@ -287,6 +309,7 @@ fn adopt(
         random: crate::random::bits,
         claim_within: Duration::ZERO,
     };
+    let mut notices = shared.notices();
     let place = Root(what.root.clone());
     let mut disk = Disk::new(place, found, clocks.clone(), queue, Arc::clone(index), shared)?;
     is_there(&disk)?;
@@ -306,10 +329,16 @@ fn adopt(
             index.flush()?;
         }
         disk.tick();
+        done.hear(&mut notices);
     }
     is_there(&disk)?;
-    if let (true, DiskState::Failing { why }) = (last.has_failed, disk.state()) {
-        done.failed.push(why.clone());
+    done.hear(&mut notices);
+    if last.has_failed {
+        // What cannot be read was said. It is looked for again by who wants to know, and not at each start.
+        let (_, storage) = Root(what.root.clone())
+            .look(None)
+            .map_err(|absent| Unmendable::Away(absent.to_string()))?;
+        tell(index, Change::Adopting { storage, first: None })?;
     }
     done.adopted += last.files;
     disk.stop();
@@ -381,6 +410,8 @@ fn tell(index: &Index, change: Change) -> Result<(), index::Error> {
     Ok(())
 }
 
+/// Things that could not be done and are told.
+const MAX_FAILED: usize = 100;
 /// Rows and days that one repair mends: eight to sixteen bytes each.
 pub(super) const MAX_MENDED: usize = 1 << 20;
 /// How often the index is written, and files are made durable.

@@ -91,9 +91,9 @@ impl Check<'_> {
             },
         };
         let Some((kind, why)) = difference else { return Ok(()) };
-        // A server may have changed it since the page was read.
+        // A server may have changed it since the page was read, and be gone again.
         let now = self.reader.segment(row.id)?;
-        if now.as_ref() != Some(row) && self.is_beside_server() {
+        if now.as_ref() != Some(row) {
             return Ok(());
         }
         self.found(&Finding::new(kind, Some(row.id), row.path.as_str(), why));

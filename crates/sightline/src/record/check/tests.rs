@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use media::recording::{Fragments, Head, Told};
@@ -15,7 +16,7 @@ use super::super::index::{
 use super::super::name;
 use super::super::recorder::Clocks;
 use super::super::segment::Segment;
-use super::super::storage::LOCK;
+use super::super::storage::{LOCK, Volume as _};
 use super::*;
 use crate::clock::SystemClock;
 
@@ -543,6 +544,8 @@ fn in_parts_the_same_is_found() {
             what: &what,
             reader: IndexReader::of_file(&rig.index()).unwrap(),
             here: Vec::new(),
+            beside: Beside::Server(None),
+            unknown: Vec::new(),
             summary: Summary::default(),
             listener: &mut heard,
         };
@@ -593,6 +596,152 @@ fn beside_a_server_what_is_being_written_is_no_difference() {
     drop(lock);
     rig.repair(false);
     assert_eq!(rig.found(true), BTreeMap::new());
+}
+
+/// Something happens at a step of a check.
+struct Meanwhile<F: FnMut()> {
+    step: &'static str,
+    happens: Option<F>,
+    heard: Heard,
+}
+
+impl<F: FnMut()> Listener for Meanwhile<F> {
+    fn finding(&mut self, finding: &Finding) {
+        self.heard.finding(finding);
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if progress.step == self.step
+            && let Some(mut happens) = self.happens.take()
+        {
+            happens();
+        }
+    }
+}
+
+fn checked_while(rig: &Rig, step: &'static str, happens: impl FnMut()) -> Summary {
+    let mut listener = Meanwhile {
+        step,
+        happens: Some(happens),
+        heard: Heard::default(),
+    };
+    let summary = check(&rig.what(false), &mut listener).unwrap();
+    assert!(listener.happens.is_none(), "{step} is no step");
+    assert_eq!(summary.differences(), 0, "{:?}", listener.heard.0);
+    summary
+}
+
+/// Says of a file that nobody wrote it lately.
+fn make_old(path: &Path) {
+    let then = SystemTime::now() - 2 * FRESH;
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(then)
+        .unwrap();
+}
+
+/// A check that began before a server did: what that one writes and deletes from then on differs from nothing.
+#[test]
+fn a_server_that_begins_meanwhile_makes_no_differences() {
+    let rig = Rig::new();
+    let mut lock = None;
+    let summary = checked_while(&rig, "reading the index", || {
+        lock = Some(Lock::take(&rig.index(), Duration::ZERO).unwrap());
+        rig.sql("UPDATE segment SET state = 0 WHERE id = 3; DELETE FROM span WHERE camera = 1");
+        rig.open().mend(&[(1, NOON_90K / 90_000 / 86_400)], true).unwrap();
+        fs::copy(rig.path(0), rig.path(0).with_file_name("just now.mp4")).unwrap();
+    });
+    assert_eq!((summary.being_written, summary.server.is_some()), (2, true));
+    drop(lock);
+    // It was there for a moment, and deleted what is oldest.
+    let rig = Rig::new();
+    let path = rig.path(2);
+    checked_while(&rig, "comparing rows with files", || {
+        fs::remove_file(&path).unwrap();
+        rig.sql("DELETE FROM segment WHERE id = 3");
+    });
+}
+
+/// What is found gets lower numbers than what is recorded; it is looked for wherever it is.
+#[test]
+fn a_file_that_a_server_takes_into_the_index_meanwhile_is_known() {
+    let rig = Rig::new();
+    rig.sql("CREATE TABLE kept AS SELECT * FROM segment WHERE id = 1; DELETE FROM segment WHERE id = 1");
+    rig.open().mend(&[(1, NOON_90K / 90_000 / 86_400)], true).unwrap();
+    make_old(&rig.path(0));
+    assert_eq!(rig.found(false), [(Kind::FileUnknown, 1)].into());
+    let _lock = Lock::take(&rig.index(), Duration::ZERO).unwrap();
+    make_old(&Lock::path_of(&rig.index()));
+    assert_eq!(
+        rig.found(false),
+        [(Kind::FileUnknown, 1)].into(),
+        "it is nobody's by now"
+    );
+    checked_while(&rig, "looking for files without a row", || {
+        rig.sql("INSERT INTO segment SELECT * FROM kept");
+    });
+    rig.sql("DELETE FROM segment WHERE id = 1");
+    // Or it removes what is of no use.
+    let path = rig.path(0);
+    checked_while(&rig, "looking for files without a row", || {
+        fs::remove_file(&path).unwrap();
+    });
+}
+
+/// A server that has just begun looks through the disk before it tells anybody.
+#[test]
+fn beside_a_server_that_has_just_begun_unknown_files_are_its_own() {
+    let rig = Rig::new();
+    fs::copy(rig.path(0), rig.path(0).with_file_name("once more.mp4")).unwrap();
+    make_old(&rig.path(0).with_file_name("once more.mp4"));
+    let _lock = Lock::take(&rig.index(), Duration::ZERO).unwrap();
+    let summary = check(&rig.what(false), &mut Heard::default()).unwrap();
+    assert_eq!((summary.differences(), summary.being_adopted), (0, 1));
+}
+
+/// One with a state folder of its own records here: what it writes is not told to this index, and nothing is mended meanwhile.
+#[test]
+fn beside_a_server_with_another_index_nothing_is_mended() {
+    let rig = Rig::new();
+    let (volume, _) = Root(rig.root()).look(None).unwrap();
+    let claim = volume.claim(Duration::ZERO).unwrap();
+    let summary = check(&rig.what(false), &mut Heard::default()).unwrap();
+    assert_eq!(summary.server, Some(Server { process: None }));
+    let before = figures(&rig.rows());
+    let refused = [
+        plan(&rig.what(false), &mut Heard::default()).map(drop).unwrap_err(),
+        rebuild(&rig.what(false), &clocks(), &mut Heard::default())
+            .map(drop)
+            .unwrap_err(),
+    ];
+    for refused in refused {
+        assert!(
+            matches!(&refused, Unmendable::Away(why) if why.contains("already")),
+            "{refused}"
+        );
+    }
+    drop(claim);
+    assert_eq!(figures(&rig.rows()), before);
+    rig.repair(false);
+}
+
+/// Ours, and no recordings.
+#[test]
+fn filmstrips_and_exports_are_no_files_of_others() {
+    let rig = Rig::new();
+    fs::write(rig.path(0).with_extension("strip"), "tiles").unwrap();
+    fs::create_dir(rig.root().join(".exports")).unwrap();
+    for name in ["1.mp4", ".1.json"] {
+        fs::write(rig.root().join(".exports").join(name), "an export").unwrap();
+    }
+    let summary = check(&rig.what(true), &mut Heard::default()).unwrap();
+    assert_eq!((summary.differences(), summary.other_files), (0, 0));
+    // The first is an export by now.
+    fs::write(rig.path(1).with_file_name("notes.txt"), "of somebody").unwrap();
+    let summary = check(&rig.what(true), &mut Heard::default()).unwrap();
+    assert_eq!((summary.differences(), summary.other_files), (0, 1));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub const RATES: Range<u32> = 1..61;
 /// Exports may take this share of their disk.
 const SHARE_OF_DISK: u64 = 10;
 /// The folder of exports, in that of recordings. No stream has this name.
-const FOLDER: &str = ".exports";
+pub(super) const FOLDER: &str = ".exports";
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
