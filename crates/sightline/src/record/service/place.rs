@@ -158,6 +158,12 @@ const USUAL_PERCENT: u8 = 5;
 /// Tells people and programs what the recorder says of itself, until it is stopped.
 pub(super) async fn tell(recorder: Recorder, events: Arc<Events>) {
     let mut notices = recorder.notices();
+    // What it found at its start nobody was told.
+    for storage in recorder.report().storages {
+        if storage.state != State::Recording {
+            tell_state(&storage.path.display(), &storage.state, &events);
+        }
+    }
     // Held by whoever stops it.
     drop(recorder);
     loop {

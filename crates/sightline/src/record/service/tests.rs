@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::events::{Heard, Listener};
 use crate::record::recorder::{Clocks, Settings};
+use crate::record::storage::{Place as _, Root, Volume as _};
 use crate::shutdown::{self, Trigger};
 
 struct World {
@@ -369,6 +370,33 @@ async fn a_recording_that_has_no_room_says_how_the_disk_is() {
         (report.state, report.reason),
         (State::Paused, Some("the folder of recordings is not there"))
     );
+}
+
+/// It is told as well as what becomes of it later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_told_from_the_start() {
+    let mut world = World::new("[record]\nenabled = true");
+    let root = world.folder.path().join("recordings");
+    let (volume, _) = Root(root).look(Some([7; 16])).unwrap();
+    let claim = volume.claim(Duration::ZERO).unwrap();
+    let (mut door, mut video) = world.publish("door");
+    feed(&mut door, &mut video, 45);
+    let reason = loop {
+        let told = tokio::time::timeout(Duration::from_secs(30), world.listener.next()).await;
+        let Ok(Heard::Event(event)) = told else {
+            panic!("nobody is told")
+        };
+        if let crate::events::What::Recording(recording) = &event.what
+            && recording.stream.is_none()
+        {
+            break recording.reason.clone();
+        }
+    };
+    assert_eq!(
+        reason.as_deref(),
+        Some("another server records into the folder of recordings")
+    );
+    drop(claim);
 }
 
 /// What is kept of a stream that is away may be what an expression says.
