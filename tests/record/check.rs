@@ -21,7 +21,7 @@ fn run(state: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Its exit code, and how often it found what.
-fn check(state: &Path, arguments: &[&str]) -> (i32, BTreeMap<String, u64>) {
+pub(crate) fn check(state: &Path, arguments: &[&str]) -> (i32, BTreeMap<String, u64>) {
     let output = run(state, &[&["record", "check", "--json"], arguments].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     let last = text

@@ -43,12 +43,12 @@ fn wait_until_recorded(server: &Server, seconds: i64) -> (i64, i64) {
     }
 }
 
-fn micros(time: &Value) -> i64 {
+pub(crate) fn micros(time: &Value) -> i64 {
     let time: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
     time.as_microsecond()
 }
 
-fn rfc3339(micros: i64) -> String {
+pub(crate) fn rfc3339(micros: i64) -> String {
     WallTime::from_unix_micros(micros).to_rfc3339()
 }
 
@@ -76,7 +76,7 @@ fn wait(server: &Server, id: &str) -> Value {
     }
 }
 
-fn curl(server: &Server, path: &str, more: &[&str]) -> Vec<u8> {
+pub(crate) fn curl(server: &Server, path: &str, more: &[&str]) -> Vec<u8> {
     let mut command = tool("curl");
     command
         .args(["-s", "-S", "-f", "--oauth2-bearer", &server.token])
@@ -94,7 +94,7 @@ fn curl(server: &Server, path: &str, more: &[&str]) -> Vec<u8> {
 }
 
 /// When the pictures were taken that bytes hold, in order: as the camera wrote it into them.
-fn taken(bytes: &[u8]) -> Vec<i64> {
+pub(crate) fn taken(bytes: &[u8]) -> Vec<i64> {
     let places = bytes
         .windows(16)
         .enumerate()

@@ -16,6 +16,7 @@ mod holdings;
 mod killing;
 mod motion;
 mod publisher;
+mod restart;
 mod server;
 
 use std::path::Path;
