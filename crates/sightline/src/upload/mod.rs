@@ -7,6 +7,7 @@
 //! Each upload is two tasks with a folder between them: one takes, whether anything can be sent or not; one sends in order, however long it takes.
 
 mod lifecycle;
+mod mark;
 mod name;
 pub mod plan;
 mod sending;
@@ -134,7 +135,7 @@ impl Uploads {
         for plan in plans {
             if !self.running().contains_key(&plan.name) {
                 let name = plan.name.clone();
-                match self.start(plan) {
+                match self.start(plan).await {
                     Ok(one) => drop(self.running().insert(name, one)),
                     Err(error) => failed.push(error),
                 }
@@ -157,7 +158,7 @@ impl Uploads {
         }
     }
 
-    fn start(&self, plan: Plan) -> Result<Running, NotStarted> {
+    async fn start(&self, plan: Plan) -> Result<Running, NotStarted> {
         let name = plan.name.clone();
         let folder = name::folder(&name);
         let store = match &plan.to {
@@ -169,9 +170,18 @@ impl Uploads {
                 })?;
                 Store::bucket(bucket, place, &folder)
             }
-            To::Folder(root) => Store::folder(root.clone(), folder),
+            To::Folder(root) => Store::folder(root.clone(), folder, &plan.spool, self.world.random),
         };
-        let spool = Spool::open(&plan.spool, plan.spool_bytes).map_err(|error| NotStarted::Spool { name, error })?;
+        // A hundred thousand snapshots may wait there, and the disk may be slow.
+        let (of, limit_bytes) = (plan.spool.clone(), plan.spool_bytes);
+        let opened = tokio::task::spawn_blocking(move || Spool::open(&of, limit_bytes));
+        let opened = opened.await.unwrap_or_else(|error| {
+            Err(Unusable::Io {
+                folder: plan.spool.clone(),
+                error: io::Error::other(error),
+            })
+        });
+        let spool = opened.map_err(|error| NotStarted::Spool { name, error })?;
         let (plan, shared) = (Arc::new(plan), Shared::new(spool));
         let waiting = shared.report().waiting;
         tracing::info!(upload = %plan.name, stream = %plan.stream, to = %plan.to, every_s = plan.every.as_secs(), waiting, "snapshots are uploaded");
@@ -304,5 +314,57 @@ async fn keep_time(hub: &Hub, clock: &dyn Clock) {
         let now = clock.now();
         let next = hub.poll(now).map_or(POLL, |next| next.saturating_duration_since(now));
         tokio::time::sleep(next.min(POLL)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// A spool on a disk that is slow is opened on a thread that may wait: here the only one is busy.
+    #[test]
+    fn a_spool_is_not_opened_on_a_thread_of_the_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = folder.path().join("spool");
+        let plan = Plan {
+            name: "door".parse().unwrap(),
+            stream: "door".parse().unwrap(),
+            to: To::Folder(folder.path().join("to")),
+            every: Duration::from_secs(60),
+            schedule: None,
+            keep: lifecycle::Keep::default(),
+            spool: spool.clone(),
+            spool_bytes: 1_000,
+            max_width: None,
+            quality: 80,
+        };
+        let program = Program {
+            plans: vec![plan],
+            streams: BTreeMap::new(),
+            limits: hub::Limits::default(),
+            clock: Arc::new(SystemClock),
+        };
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(1).build().unwrap();
+        let (release, released) = channel::<()>();
+        runtime.spawn_blocking(move || released.recv());
+        let (stop, stopping) = shutdown::channel();
+        runtime.block_on(async {
+            let uploading = tokio::spawn(async move { upload(&program, stopping).await });
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!spool.exists());
+            release.send(()).unwrap();
+            while !spool.exists() {
+                assert!(!uploading.is_finished());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            stop.request();
+            uploading.await.unwrap().unwrap();
+        });
     }
 }

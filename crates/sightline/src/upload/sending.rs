@@ -29,6 +29,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub(super) struct Shared {
     spool: Mutex<Spool>,
+    /// Of the spool, as they were last: who asks how it is does not wait for its disk.
+    figures: Mutex<Figures>,
     news: Notify,
     sent: AtomicU64,
     missed: AtomicU64,
@@ -36,6 +38,24 @@ pub(super) struct Shared {
     /// Nothing can be kept until it is sent.
     is_failing: AtomicBool,
     trouble: Mutex<Option<String>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    waiting: usize,
+    bytes: u64,
+    dropped: u64,
+}
+
+impl Figures {
+    fn of(spool: &Spool) -> Self {
+        let (waiting, bytes) = spool.figures();
+        Self {
+            waiting,
+            bytes,
+            dropped: spool.dropped(),
+        }
+    }
 }
 
 /// How an upload is.
@@ -60,6 +80,7 @@ pub struct Report {
 impl Shared {
     pub(super) fn new(spool: Spool) -> Arc<Self> {
         Arc::new(Self {
+            figures: Mutex::new(Figures::of(&spool)),
             spool: Mutex::new(spool),
             news: Notify::new(),
             sent: AtomicU64::new(0),
@@ -90,17 +111,14 @@ impl Shared {
     }
 
     pub(super) fn report(&self) -> Report {
-        let (waiting, dropped) = {
-            let spool = self.spool();
-            (spool.figures(), spool.dropped())
-        };
+        let figures = *self.figures();
         Report {
             sent: self.sent.load(Ordering::Relaxed),
             missed: self.missed.load(Ordering::Relaxed),
-            dropped,
+            dropped: figures.dropped,
             deleted: self.deleted.load(Ordering::Relaxed),
-            waiting: waiting.0,
-            waiting_bytes: waiting.1,
+            waiting: figures.waiting,
+            waiting_bytes: figures.bytes,
             trouble: self.trouble().clone(),
         }
     }
@@ -111,12 +129,21 @@ impl Shared {
         work: impl FnOnce(&mut Spool) -> std::io::Result<T> + Send + 'static,
     ) -> std::io::Result<T> {
         let shared = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&mut shared.spool())).await;
-        done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        let done = tokio::task::spawn_blocking(move || {
+            let mut spool = shared.spool();
+            let done = work(&mut spool);
+            *shared.figures() = Figures::of(&spool);
+            done
+        });
+        done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     fn spool(&self) -> std::sync::MutexGuard<'_, Spool> {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn figures(&self) -> std::sync::MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -244,5 +271,25 @@ impl Sending {
             let report = self.shared.report();
             tracing::info!(upload = %self.plan.name, waiting = report.waiting, dropped = report.dropped, "uploads go on");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that hangs keeps nobody from being told how it is.
+    #[test]
+    fn how_it_is_is_told_while_the_disk_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = Shared::new(Spool::open(folder.path(), 1_000).unwrap());
+        let busy = shared.spool();
+        let (to, from) = std::sync::mpsc::channel();
+        let asked = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || to.send(asked.report()));
+        let report = from.recv_timeout(Duration::from_secs(10));
+        drop(busy);
+        thread.join().unwrap().unwrap();
+        assert_eq!(report.unwrap(), Report::default());
     }
 }

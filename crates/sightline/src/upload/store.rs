@@ -2,13 +2,14 @@
 //!
 //! In a folder each file gets its name when all of it is there, so that whoever watches the folder never reads half of one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::mark::Mark;
 use super::{lifecycle, name};
 use crate::config::upload::S3Place;
 use crate::s3::{Bucket, Failed, Kind};
@@ -22,11 +23,11 @@ pub(super) enum Store {
     Folder(Arc<Folder>),
 }
 
-/// A folder, on the disk that it was found on.
+/// A folder, and by what it is known.
 pub(super) struct Folder {
     root: PathBuf,
     name: String,
-    disk: Mutex<Option<u64>>,
+    mark: Mark,
 }
 
 impl Store {
@@ -37,11 +38,12 @@ impl Store {
         }
     }
 
-    pub(super) fn folder(root: PathBuf, name: String) -> Self {
+    /// `spool`: where what waits lies, and which folder it is.
+    pub(super) fn folder(root: PathBuf, name: String, spool: &Path, random: fn() -> u64) -> Self {
         Self::Folder(Arc::new(Folder {
+            mark: Mark::new(&root, spool, random),
             root,
             name,
-            disk: Mutex::default(),
         }))
     }
 
@@ -100,7 +102,7 @@ impl Folder {
     ) -> Result<T, Failed> {
         let folder = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            folder.is_there()?;
+            folder.mark.look()?;
             work(&folder)
         });
         let done = done.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -108,17 +110,6 @@ impl Folder {
             kind: Kind::Passing,
             detail: format!("cannot write into {}: {error}", self.root.display()),
         })
-    }
-
-    /// A disk that was taken away leaves an empty folder behind, which is not to be filled.
-    fn is_there(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
-        let disk = disk(&self.root)?;
-        let mut known = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
-        match *known.get_or_insert(disk) == disk {
-            true => Ok(()),
-            false => Err(io::Error::other("another disk lies there than at the start")),
-        }
     }
 
     fn put(&self, second: i64, jpeg: &[u8]) -> io::Result<()> {
@@ -182,17 +173,6 @@ impl Folder {
     }
 }
 
-#[cfg(unix)]
-fn disk(root: &Path) -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    Ok(File::open(root)?.metadata()?.dev())
-}
-
-#[cfg(not(unix))]
-fn disk(root: &Path) -> io::Result<u64> {
-    File::open(root).map(|_| 0).or(Ok(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,7 +180,8 @@ mod tests {
     #[tokio::test]
     async fn a_folder_has_whole_files_and_only_ours_are_deleted() {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::folder(root.path().join("made"), "house+door".to_owned());
+        let spool = tempfile::tempdir().unwrap();
+        let store = Store::folder(root.path().join("made"), "house+door".to_owned(), spool.path(), || 1);
         assert_eq!(store.list().await, Ok(vec![]));
         for second in [1_795_403_100, 1_795_403_110, 1_795_500_000] {
             store.put(second, vec![1, 2, 3]).await.unwrap();
@@ -231,7 +212,8 @@ mod tests {
     async fn a_folder_that_cannot_be_written_is_told() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
-        let store = Store::folder(root.path().join("file/x"), "door".to_owned());
+        let spool = tempfile::tempdir().unwrap();
+        let store = Store::folder(root.path().join("file/x"), "door".to_owned(), spool.path(), || 1);
         let failed = store.put(0, vec![]).await.unwrap_err();
         assert!(
             failed.kind == Kind::Passing && failed.detail.starts_with("cannot write into"),
