@@ -202,6 +202,8 @@ struct Told {
     covers: Option<Span>,
     /// What is missing in between: behind each what comes next follows at once.
     gaps: Vec<Span>,
+    /// In a list of exports: gaps that are not told there, where GET of the one export does.
+    more_gaps: usize,
     /// What is recorded and not in it, as it needs a file of its own.
     rest: Option<Rest>,
     /// Its file, when it is done.
@@ -259,6 +261,7 @@ impl From<&Export> for Told {
             duration_ms: is_done.then_some(export.plays_90k / 90),
             covers: export.covers_90k.as_ref().map(Span::from),
             gaps: export.gaps_90k.iter().map(Span::from).collect(),
+            more_gaps: export.more_gaps,
             rest: export.rest.as_ref().map(|rest| Rest {
                 start: rfc3339(rest.from_90k),
                 why: rest.why.clone(),
@@ -276,7 +279,13 @@ async fn asked<T: Send + 'static>(
     // Whether anything is recorded, and why not, is said as for recordings.
     library(shared)?;
     let exports = Arc::clone(&shared.settings.exports);
-    let asked = tokio::task::spawn_blocking(move || ask(&exports));
+    let turn = exports.turn().await.map_err(|error| problem(&error))?;
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = ask(&exports);
+        // Whoever asked may be gone: the thread is not.
+        drop(turn);
+        answer
+    });
     let answer = asked.await.unwrap_or(Err(Error::Off));
     answer.map_err(|error| problem(&error))
 }
@@ -560,7 +569,7 @@ fn problem(error: &Error) -> Problem {
             &text,
             "delete some first",
         ),
-        Error::Off | Error::Away | Error::Disk(_) => new(
+        Error::Off | Error::Away | Error::Busy | Error::Disk(_) => new(
             StatusCode::SERVICE_UNAVAILABLE,
             "exports-unusable",
             "Exports cannot be used",

@@ -10,6 +10,7 @@
 mod edge;
 mod footage;
 mod group;
+mod keeping;
 mod lapse;
 mod plan;
 mod reading;
@@ -26,8 +27,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use media::{Clock, StreamName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::name::Clip;
 use super::recorder::Recorder;
@@ -47,6 +50,12 @@ pub const MAX_TIMELAPSE_90K: i64 = 366 * MAX_CLIP_90K;
 pub const SPEEDS: Range<u32> = 2..10_001;
 /// Pictures a second of one.
 pub const RATES: Range<u32> = 1..61;
+/// Gaps that are told of each, where many are told at once: a megabyte of text for all of them.
+pub const MAX_LISTED_GAPS: usize = 10;
+/// Questions at a time, each on a thread.
+pub const MAX_QUESTIONS: usize = 4;
+/// How long a question waits for its turn.
+const WITHIN: Duration = Duration::from_secs(10);
 /// Exports may take this share of their disk.
 const SHARE_OF_DISK: u64 = 10;
 /// The folder of exports, in that of recordings. No stream has this name.
@@ -80,6 +89,9 @@ pub enum Error {
         /// What they may.
         limit_bytes: u64,
     },
+    /// The disk has not answered those that asked before.
+    #[error("{MAX_QUESTIONS} questions to exports wait for the disk already")]
+    Busy,
     /// The folder of recordings is away, or another lies there.
     #[error("the folder of recordings cannot be used now")]
     Away,
@@ -113,6 +125,7 @@ pub struct Exports {
     zone: fn() -> jiff::tz::TimeZone,
     known: Mutex<Option<Known>>,
     news: Condvar,
+    turns: Arc<Semaphore>,
 }
 
 /// Those of one folder.
@@ -156,6 +169,7 @@ impl Exports {
             zone,
             known: Mutex::new(None),
             news: Condvar::new(),
+            turns: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         })
     }
 
@@ -168,12 +182,28 @@ impl Exports {
         self.known(|_| Ok(()))
     }
 
-    /// All there are, by number. Waits for the disk the first time.
+    /// All there are, by number, each with the first [`MAX_LISTED_GAPS`] of its gaps. Waits for the disk the first time.
     ///
     /// # Errors
     /// [`Error`].
     pub fn list(self: &Arc<Self>) -> Result<Vec<Export>, Error> {
-        self.known(|known| Ok(known.exports.values().map(Entry::told).collect()))
+        self.known(|known| Ok(known.exports.values().map(Entry::listed).collect()))
+    }
+
+    /// To ask something of exports on a thread that may wait for the disk: for as long as it is held.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: so many ask already, and the disk answers none of them.
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.turn_within(WITHIN).await
+    }
+
+    async fn turn_within(&self, within: Duration) -> Result<OwnedSemaphorePermit, Error> {
+        let turn = tokio::time::timeout(within, Arc::clone(&self.turns).acquire_owned());
+        match turn.await {
+            Ok(turn) => turn.map_err(|_| Error::Off),
+            Err(_) => Err(Error::Busy),
+        }
     }
 
     /// One of a camera.
@@ -236,6 +266,8 @@ impl Exports {
             })?;
             let export = Export::new(number, file, wish, now);
             state::write(&known.folder, &export)?;
+            // Before its turn can come, and after what a start finds: so what is kept for it ends with it.
+            keeping::keep(&recorder, &export);
             known.exports.insert(number, Entry::new(export.clone()));
             known.last = number;
             Ok(export)
@@ -255,6 +287,7 @@ impl Exports {
             let export = entry.told();
             state::remove(&known.folder, &export)?;
             known.exports.remove(&number);
+            self.release(&export);
             Ok(export)
         })
     }
@@ -273,6 +306,14 @@ impl Exports {
         ask(known.insert(read))
     }
 
+    /// What was kept for one that is over may be deleted.
+    fn release(&self, export: &Export) {
+        // Without a recorder nothing is deleted, and the next looks at it anew.
+        if let Some(recorder) = (self.recorder)() {
+            keeping::release(&recorder, export);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -287,6 +328,7 @@ impl Exports {
         }
         let folder = root.join(FOLDER);
         let exports = state::read(&folder)?;
+        keeping::settle(&recorder, exports.iter());
         Ok(Known {
             last: exports.iter().map(|export| export.number).max().unwrap_or(0),
             folder,
@@ -330,16 +372,44 @@ impl Entry {
         }
     }
 
+    /// As one of many.
+    fn listed(&self) -> Export {
+        let gaps = &self.export.gaps_90k;
+        let (first, rest) = gaps.split_at(gaps.len().min(MAX_LISTED_GAPS));
+        Export {
+            gaps_90k: first.to_vec(),
+            more_gaps: rest.len(),
+            ..self.told_without_gaps()
+        }
+    }
+
     /// With how far it is.
     fn told(&self) -> Export {
+        Export {
+            gaps_90k: self.export.gaps_90k.clone(),
+            ..self.told_without_gaps()
+        }
+    }
+
+    fn told_without_gaps(&self) -> Export {
         let percent = match self.export.state {
             State::Running => self.job.percent.load(Ordering::Relaxed),
             State::Done => 100,
             State::Queued | State::Failed => 0,
         };
+        let export = &self.export;
         Export {
             percent,
-            ..self.export.clone()
+            gaps_90k: Vec::new(),
+            camera: export.camera.clone(),
+            file: export.file.clone(),
+            asked_90k: export.asked_90k.clone(),
+            by: export.by.clone(),
+            reason: export.reason.clone(),
+            covers_90k: export.covers_90k.clone(),
+            rest: export.rest.clone(),
+            note: export.note.clone(),
+            ..*export
         }
     }
 }

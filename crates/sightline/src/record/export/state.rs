@@ -111,6 +111,9 @@ pub struct Export {
     pub covers_90k: Option<Range<i64>>,
     /// What in between is missing: not recorded, or not there any more. The longest, where there are more than [`MAX_GAPS`].
     pub gaps_90k: Vec<Range<i64>>,
+    /// Where many are told at once: gaps that are left out.
+    #[serde(skip)]
+    pub more_gaps: usize,
     /// What it does not hold though it was asked for and is recorded.
     pub rest: Option<Rest>,
     /// What is not as it was asked for, and why.
@@ -139,6 +142,7 @@ impl Export {
             plays_90k: 0,
             covers_90k: None,
             gaps_90k: Vec::new(),
+            more_gaps: 0,
             rest: None,
             note: None,
         }
@@ -280,14 +284,16 @@ fn known(path: &Path, number: u64) -> Result<Export, String> {
             export.version, export.number
         ));
     }
-    let is_name = export
-        .file
-        .parse::<name::Clip>()
-        .is_ok_and(|name| name.to_string() == export.file);
-    match is_name {
+    match is_name(&export.file) {
         true => Ok(export),
         false => Err("it names another file than one of its folder".to_owned()),
     }
+}
+
+/// Whether it is a file of the folder, and none that tells of others. Longer than what may be given as a name: a number may stand behind that, and a stream's name and a time may make one up.
+fn is_name(file: &str) -> bool {
+    let is_plain = |c: char| !c.is_control() && !matches!(c, '/' | '\\');
+    file.ends_with(EXTENSION) && !file.starts_with('.') && file.len() <= MAX_NAME_BYTES && file.chars().all(is_plain)
 }
 
 pub(super) fn told(number: u64) -> String {
@@ -301,6 +307,9 @@ pub(super) fn part(number: u64, random: u64) -> String {
 
 /// Names that are tried for a file: more than there are exports.
 pub(super) const MAX_NAMES: usize = 2 * MAX_EXPORTS;
+const EXTENSION: &str = ".mp4";
+/// What common file systems take.
+const MAX_NAME_BYTES: usize = 255;
 const PART: &str = ".part";
 const VERSION: u32 = 1;
 /// 1,000 gaps take 60 KB.
@@ -373,6 +382,39 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, [".1.json", ".2.json", ".3.json", "b.mp4", "somebody's.txt"]);
+    }
+
+    /// A name may have 200 bytes, and a number behind that.
+    #[test]
+    fn the_longest_names_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let wish = |name: Option<String>| Wish {
+            camera: "c".repeat(100).parse().unwrap(),
+            range_90k: 90_000..180_000,
+            name: name.map(|name| name.parse().unwrap()),
+            kind: Kind::Timelapse { speed: 10_000, fps: 60 },
+            is_exact: true,
+            by: "anna".to_owned(),
+        };
+        let zone = jiff::tz::TimeZone::UTC;
+        let mut number = 0;
+        for wish in [wish(Some("n".repeat(200))), wish(Some("ä".repeat(100))), wish(None)] {
+            let files: Vec<String> = names(&wish, &zone).collect();
+            for file in [&files[0], &files[1], &files[MAX_NAMES - 1]] {
+                number += 1;
+                let export = Export::new(number, file.clone(), wish.clone(), WallTime::from_unix_micros(5));
+                fs::write(folder.join(file), "x").unwrap();
+                let done = Export {
+                    state: State::Done,
+                    ..export
+                };
+                write(folder, &done).unwrap();
+            }
+        }
+        let read = read(folder).unwrap();
+        assert_eq!(read.len(), 9);
+        assert!(read.iter().all(|export| export.state == State::Done), "{read:?}");
     }
 
     /// No file of these leads out of the folder, or keeps a start from what else there is.

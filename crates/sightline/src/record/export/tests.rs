@@ -30,7 +30,13 @@ impl World {
         let events = Events::new(&hub, Arc::clone(&clock) as Arc<dyn Clock>);
         let recorder = made.recorder.clone();
         let told = Arc::clone(&events);
-        let exports = Exports::new(move || Some(recorder.clone()), told, clock, || jiff::tz::TimeZone::UTC);
+        let exports = Exports::new(
+            move || Some(recorder.clone()),
+            None,
+            told,
+            clock,
+            || jiff::tz::TimeZone::UTC,
+        );
         Self { exports, events, made }
     }
 
@@ -572,6 +578,106 @@ fn so_many_may_wait_and_no_more() {
         world.exports.order(wish),
         Err(Error::TooMany { limit: MAX_EXPORTS, .. })
     ));
+}
+
+/// Whatever becomes of an export, what was kept for it is not kept any longer.
+#[test]
+fn nothing_is_kept_for_an_export_that_is_over() {
+    let world = World::new();
+    let (track, frames) = pictures(8, 25, "160x120");
+    world.record(0, &[track], frames);
+    let protected = || {
+        world
+            .made
+            .recorder
+            .reader()
+            .unwrap()
+            .protected(None, None)
+            .unwrap()
+            .items
+    };
+    world.done((0.0, 2.0), |_| {});
+    let begun = Instant::now();
+    // It is told to be done first.
+    while !protected().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", protected());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The thread is held up: it waits.
+    let mut known = world.exports.lock();
+    let export = Export::new(
+        9,
+        "9.mp4".to_owned(),
+        Wish {
+            camera: "door".parse().unwrap(),
+            range_90k: NOON_90K..NOON_90K + SECOND_90K,
+            name: None,
+            kind: Kind::Clip,
+            is_exact: false,
+            by: String::new(),
+        },
+        WallTime::from_unix_micros(0),
+    );
+    let export = Export {
+        state: State::Failed,
+        ..export
+    };
+    keeping::keep(&world.made.recorder, &export);
+    known.as_mut().unwrap().exports.insert(9, Entry::new(export.clone()));
+    drop(known);
+    assert_eq!(protected().len(), 1);
+    world.exports.delete(&export.camera, 9).unwrap();
+    assert_eq!(protected(), []);
+}
+
+/// A thousand exports with a thousand gaps each would be 70 MB of text.
+#[test]
+fn a_list_of_exports_has_few_gaps_of_each() {
+    let world = World::new();
+    world.exports.resume().unwrap();
+    let wish = Wish {
+        camera: "door".parse().unwrap(),
+        range_90k: 0..1,
+        name: None,
+        kind: Kind::Clip,
+        is_exact: false,
+        by: String::new(),
+    };
+    let export = Export::new(1, "1.mp4".to_owned(), wish, WallTime::from_unix_micros(0));
+    let gaps: Vec<_> = (0..state::MAX_GAPS as i64).map(|at| 2 * at..2 * at + 1).collect();
+    let export = Export {
+        state: State::Done,
+        gaps_90k: gaps.clone(),
+        ..export
+    };
+    world
+        .exports
+        .lock()
+        .as_mut()
+        .unwrap()
+        .exports
+        .insert(1, Entry::new(export.clone()));
+    let listed = world.exports.list().unwrap().remove(0);
+    assert_eq!(
+        (&listed.gaps_90k[..], listed.more_gaps),
+        (&gaps[..MAX_LISTED_GAPS], 990)
+    );
+    let told = world.exports.get(&export.camera, 1).unwrap();
+    assert_eq!((told.gaps_90k, told.more_gaps), (gaps, 0));
+}
+
+/// A disk that hangs has so many threads, and no more.
+#[tokio::test]
+async fn so_many_ask_at_a_time_and_the_others_are_told() {
+    let world = World::new();
+    let mut turns = Vec::new();
+    for _ in 0..MAX_QUESTIONS {
+        turns.push(world.exports.turn().await.unwrap());
+    }
+    let soon = Duration::from_millis(20);
+    assert!(matches!(world.exports.turn_within(soon).await, Err(Error::Busy)));
+    turns.pop();
+    drop(world.exports.turn().await.unwrap());
 }
 
 #[tokio::test]

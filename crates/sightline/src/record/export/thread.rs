@@ -84,6 +84,7 @@ impl Exports {
             // The program ends: it is begun anew after the next start.
             Err(_) if taken.recorder.index().is_none() => return,
             Err(Stop::NotWanted) => {
+                // Deleted: what was kept for it went with it.
                 tracing::info!(id = export.id(), "an export is ended before it was done");
                 self.tell(export, events::ExportStep::Ended, Some("it was deleted".to_owned()));
                 return;
@@ -164,6 +165,8 @@ impl Exports {
             entry.export = export.clone();
             Ok(())
         });
+        // Where that could not be kept, it is made once more after the next start, which keeps what it needs.
+        self.release(export);
         if let Err(Error::Nothing) = kept {
             // Deleted since it got its name.
             let removed = self.known(|known| Ok(state::remove(&known.folder, export)?));
