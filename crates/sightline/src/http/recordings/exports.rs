@@ -280,12 +280,8 @@ async fn asked<T: Send + 'static>(
     library(shared)?;
     let exports = Arc::clone(&shared.settings.exports);
     let turn = exports.turn().await.map_err(|error| problem(&error))?;
-    let asked = tokio::task::spawn_blocking(move || {
-        let answer = ask(&exports);
-        // Whoever asked may be gone: the thread is not.
-        drop(turn);
-        answer
-    });
+    // The thread has the turn: whoever asked may be gone.
+    let asked = tokio::task::spawn_blocking(move || (ask(&exports), turn).0);
     let answer = asked.await.unwrap_or(Err(Error::Off));
     answer.map_err(|error| problem(&error))
 }
