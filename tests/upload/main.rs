@@ -30,11 +30,13 @@ pub(crate) fn server(settings: &str, variables: &[(&str, &str)]) -> Server {
     Server::start_with(&[file.to_str().unwrap()], variables)
 }
 
-/// `sightline serve` with a state of its own, open to everybody on this machine, to be started again in the same folder.
+/// `sightline serve` with a state of its own, free to everybody on this machine, to be started again in the same folder.
 pub(crate) struct Own {
     pub(crate) process: Process,
     pub(crate) rtsp_port: u16,
     http_port: u16,
+    /// Where the admin's token lies.
+    tokens: PathBuf,
 }
 
 impl Own {
@@ -42,10 +44,7 @@ impl Own {
         let file = folder.join("sightline.toml");
         fs::write(&file, settings).unwrap();
         let mut command = sightline();
-        command
-            .arg("serve")
-            .arg(&file)
-            .args(["--log", "json", "--open", "--state-dir"]);
+        command.arg("serve").arg(&file).args(["--log", "json", "--state-dir"]);
         command.arg(folder.join("state")).current_dir(folder);
         for port in ["PORT", "RTP_PORT", "RTCP_PORT"] {
             command.env(format!("SIGHTLINE_RTSP_{port}"), "0");
@@ -61,19 +60,49 @@ impl Own {
         Self {
             rtsp_port: port(&mut process, "rtsp_port"),
             http_port: port(&mut process, "http_port"),
+            tokens: folder.join("state/tokens.json"),
             process,
         }
     }
 
     /// What it answers to a question of its API.
     pub(crate) fn get(&self, target: &str) -> Value {
+        let (head, body) = self.ask("GET", target, "");
+        serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {head}"))
+    }
+
+    /// Head and body of an answer to its admin.
+    pub(crate) fn ask(&self, method: &str, target: &str, body: &str) -> (String, Vec<u8>) {
+        let token = self.token();
         let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
-        let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (_, body) = text.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {text}"))
+        let mut all = Vec::new();
+        // One that is broken off is seen by what came until then.
+        let _ = stream.read_to_end(&mut all);
+        let end = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        (
+            String::from_utf8_lossy(&all[..end]).into_owned(),
+            all[end + 4..].to_vec(),
+        )
+    }
+
+    /// The URL of something of its API, for its admin.
+    pub(crate) fn url(&self, target: &str) -> String {
+        let mark = if target.contains('?') { '&' } else { '?' };
+        format!(
+            "http://127.0.0.1:{}{target}{mark}token={}",
+            self.http_port,
+            self.token()
+        )
+    }
+
+    fn token(&self) -> String {
+        let tokens: Value = serde_json::from_slice(&fs::read(&self.tokens).unwrap()).unwrap();
+        tokens["admin"].as_str().unwrap().to_owned()
     }
 }
 

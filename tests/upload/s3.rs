@@ -117,6 +117,25 @@ impl S3 {
         self.ask("PUT", &format!("/bucket/{key}"), body).unwrap();
     }
 
+    /// The tag of the object.
+    pub(crate) fn put_bytes(&self, key: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = format!(
+            "PUT /bucket/{key} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n{UNCHECKED}\r\n",
+            self.port,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let tag = text.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("etag").then(|| value.trim().to_owned())
+        });
+        tag.unwrap_or_else(|| panic!("{text}"))
+    }
+
     pub(crate) fn kill(&mut self) {
         self.process.kill();
     }

@@ -27,7 +27,7 @@ mod table;
 pub use clip::{Entry, Header, NotOurs, moof_bytes};
 pub use cutter::{Cutter, Fragment, Limits, MAX_FILE, Start};
 pub use head::{Found, Head, MAX_HEAD_BYTES, NoHead, ROOM_BYTES};
-pub use room::{Completion, NoRoom, Patch, complete, is_complete};
+pub use room::{Completion, NoRoom, Patch, complete, indexed, is_complete};
 pub use samples::{HeaderTrack, Run, Sample, runs};
 pub use scan::{Fault, Scanner};
 pub use seal::{SEAL_BYTES, Sealer, Told, Whole};

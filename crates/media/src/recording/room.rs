@@ -109,6 +109,25 @@ pub fn is_complete(head: &[u8]) -> bool {
     name_at.and_then(|at| head.get(at..at + 4)) == Some(b"mehd")
 }
 
+/// The table of a finished file as the index in its head tells it: of those in which each fragment begins with a keyframe, and that are not too many. `None`: it has none.
+pub fn indexed(head: &[u8]) -> Option<Fragments> {
+    let room = head.get(head.len().checked_sub(ROOM_BYTES)?..)?;
+    let word = |at: usize| Some(u32::from_be_bytes(*room.get(at..)?.first_chunk()?));
+    let entries = room.get(INDEX_BYTES..word(0)? as usize)?;
+    let is_ours = room.get(4..8)? == b"sidx"
+        && word(16)? == TIMESCALE
+        && entries.len() == ENTRY_BYTES * (word(INDEX_BYTES - 4)? as usize)
+        && !entries.is_empty();
+    let mut table = Fragments::new();
+    for at in (INDEX_BYTES..INDEX_BYTES + entries.len()).step_by(ENTRY_BYTES) {
+        let bytes = (word(at)? as usize).checked_sub(SEAL_BYTES)?;
+        table
+            .push(bytes, word(at + 4)?, word(at + 8)? == STARTS_WITH_KEYFRAME)
+            .ok()?;
+    }
+    is_ours.then_some(table)
+}
+
 /// How a box `free` begins.
 pub(super) fn free_head(bytes: usize) -> [u8; 8] {
     let [a, b, c, d] = (bytes as u32).to_be_bytes();

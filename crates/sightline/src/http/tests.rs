@@ -198,6 +198,7 @@ impl World {
                 let recordings = Arc::clone(&recordings);
                 Exports::new(
                     move || recordings.recorder(),
+                    None,
                     Arc::clone(&told),
                     Arc::clone(&wishes.clock),
                     crate::clock::zone,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::RANGE;
 use http_body_util::BodyExt as _;
 use http_body_util::Full;
 use object_store::ClientOptions;
@@ -24,7 +25,7 @@ use crate::trust::Trust;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Slower than this nothing is sent: the request is given up.
 const LEAST_BYTES_PER_SECOND: u64 = 8 << 10;
-/// A list of a thousand names, each of a thousand bytes; or a part of an object that is read.
+/// A list of a thousand names, each of a thousand bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// An answer that refuses.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
@@ -86,6 +87,11 @@ impl HttpService for Shared {
             set.get().div_ceil(2).min(LEAST_BYTES_PER_SECOND)
         });
         let sending = Duration::from_secs(body.len() as u64 / rate.max(1));
+        // Who wants a part of an object has room for that, and a server that sends all of it is refused.
+        let wanted = parts
+            .headers
+            .get(RANGE)
+            .and_then(|range| range_bytes(range.to_str().ok()?));
         let request = fetch::Request {
             method: parts.method,
             url,
@@ -98,7 +104,7 @@ impl HttpService for Shared {
         let response = self.0.client.send(request).await.map_err(failed)?;
         let (status, headers) = (response.status, response.headers.clone());
         let limit = match status.is_success() {
-            true => MAX_ANSWER_BYTES,
+            true => wanted.unwrap_or(MAX_ANSWER_BYTES),
             false => MAX_REFUSAL_BYTES,
         };
         let body = response.bytes(limit).await.map_err(failed)?;
@@ -111,6 +117,15 @@ impl HttpService for Shared {
         *answer.headers_mut() = headers;
         Ok(answer)
     }
+}
+
+/// How many bytes `bytes=FIRST-LAST` are.
+fn range_bytes(range: &str) -> Option<usize> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let bytes = last.parse::<u64>().ok()?.checked_sub(first.parse().ok()?)?;
+    usize::try_from(bytes.saturating_add(1))
+        .ok()
+        .map(|bytes| bytes.min(MAX_ANSWER_BYTES))
 }
 
 fn failed(error: FetchError) -> HttpError {
@@ -198,6 +213,21 @@ impl Refused {
             (true, _) => String::new(),
             (false, true) => format!(" ({})", self.code),
             (false, false) => format!(" ({}: {})", self.code, self.message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_takes_no_more_room_than_was_asked_for() {
+        assert_eq!(range_bytes("bytes=0-0"), Some(1));
+        assert_eq!(range_bytes("bytes=100-1048675"), Some(1 << 20));
+        assert_eq!(range_bytes(&format!("bytes=0-{}", u64::MAX)), Some(MAX_ANSWER_BYTES));
+        for odd in ["bytes=5-4", "bytes=-5", "bytes=5-", "items=0-1", "bytes=0-1,3-4", ""] {
+            assert_eq!(range_bytes(odd), None, "{odd}");
         }
     }
 }

@@ -14,16 +14,17 @@ mod tests;
 
 use std::error::Error as _;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, ObjectStore as _, ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload,
-    RetryConfig,
+    Attribute, AttributeValue, Attributes, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMultipartOptions,
+    PutOptions, PutPayload, RetryConfig,
 };
 
 pub use access::{Access, NoAccess};
@@ -68,6 +69,33 @@ pub struct Object {
     pub bytes: u64,
     /// What the server says of its contents.
     pub etag: Option<String>,
+}
+
+/// What is kept beside the bytes of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// What kind of file it is.
+    pub content_type: &'static str,
+    /// A name, of small letters and hyphens, and what stands under it: printable ASCII, 2 KB with the name at the most.
+    pub told: Option<(&'static str, String)>,
+}
+
+impl About {
+    /// Its kind alone.
+    pub fn kind(content_type: &'static str) -> Self {
+        Self {
+            content_type,
+            told: None,
+        }
+    }
+
+    fn attributes(self) -> Attributes {
+        let kind = (Attribute::ContentType, AttributeValue::from(self.content_type));
+        let told = self
+            .told
+            .map(|(name, text)| (Attribute::Metadata(name.into()), AttributeValue::from(text)));
+        [kind].into_iter().chain(told).collect()
+    }
 }
 
 /// A part that the server has: what it called it.
@@ -119,9 +147,9 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Failed`].
-    pub async fn put(&self, key: &str, bytes: Bytes, content_type: &'static str) -> Result<(), Failed> {
+    pub async fn put(&self, key: &str, bytes: Bytes, about: About) -> Result<(), Failed> {
         let options = PutOptions {
-            attributes: of_type(content_type),
+            attributes: about.attributes(),
             ..PutOptions::default()
         };
         let put = self.store.put_opts(&self.path(key)?, bytes.into(), options).await;
@@ -164,6 +192,60 @@ impl Bucket {
         Ok(())
     }
 
+    /// Up to so many objects in a folder, and in those below it, in the order of their names: those behind this one.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub async fn page(&self, folder: &str, behind: Option<&str>, limit: usize) -> Result<Vec<Object>, Failed> {
+        let folder = match folder.is_empty() {
+            true => None,
+            false => Some(self.path(folder)?),
+        };
+        let listed = match behind {
+            Some(behind) => self.store.list_with_offset(folder.as_ref(), &self.path(behind)?),
+            None => self.store.list(folder.as_ref()),
+        };
+        let listed: Vec<_> = listed
+            .take(limit)
+            .try_collect()
+            .await
+            .map_err(|error| self.failed(&error))?;
+        let object = |meta: object_store::ObjectMeta| Object {
+            key: meta.location.to_string(),
+            bytes: meta.size,
+            etag: meta.e_tag,
+        };
+        Ok(listed.into_iter().map(object).collect())
+    }
+
+    /// Reads a range of an object: fewer bytes where it ends before.
+    ///
+    /// # Errors
+    /// [`Failed`]; [`Kind::Missing`]: there is no such object.
+    pub async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, Failed> {
+        let read = self.store.get_range(&self.path(key)?, range).await;
+        read.map_err(|error| self.failed(&error))
+    }
+
+    /// The same, with what stands beside it under this name ([`About::told`]).
+    ///
+    /// # Errors
+    /// [`Failed`]; [`Kind::Missing`]: there is no such object.
+    pub async fn read_with(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        name: &'static str,
+    ) -> Result<(Bytes, Option<String>), Failed> {
+        let options = GetOptions::new().with_range(Some(range));
+        let got = self.store.get_opts(&self.path(key)?, options).await;
+        let got = got.map_err(|error| self.failed(&error))?;
+        let told = got.attributes.get(&Attribute::Metadata(name.into()));
+        let told = told.map(|told| told.as_ref().to_owned());
+        let bytes = got.bytes().await.map_err(|error| self.failed(&error))?;
+        Ok((bytes, told))
+    }
+
     /// Deletes an object. One that is not there is deleted.
     ///
     /// # Errors
@@ -182,9 +264,9 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Failed`].
-    pub async fn begin(&self, key: &str, content_type: &'static str) -> Result<String, Failed> {
+    pub async fn begin(&self, key: &str, about: About) -> Result<String, Failed> {
         let options = PutMultipartOptions {
-            attributes: of_type(content_type),
+            attributes: about.attributes(),
             ..PutMultipartOptions::default()
         };
         let begun = self.store.create_multipart_opts(&self.path(key)?, options).await;
@@ -262,10 +344,6 @@ impl Bucket {
             detail: format!("S3 does not answer as it should: {}", short(&error.to_string())),
         }
     }
-}
-
-fn of_type(content_type: &'static str) -> Attributes {
-    Attributes::from_iter([(Attribute::ContentType, content_type)])
 }
 
 /// What a peer says, as far as it is worth a line.

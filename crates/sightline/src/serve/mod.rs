@@ -181,8 +181,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let streams = streams(program, &hub, &wanted, Arc::clone(&lowers), &shutdown);
     let forwards = forwards(program, &hub, &shutdown);
     let webhooks = webhooks(program, &streams, &shutdown);
-    let (recordings, exports) = recording::recordings(program, &streams, &shutdown);
-    let archive = uploading::archive(program, &recordings);
+    let (recordings, archive, exports) = recording::recordings(program, &streams, &shutdown);
     let uploads = uploading::uploads(program, &streams, &shutdown);
     let making = Making {
         program,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::motion::{self, Detector};
+use crate::record::archive::Archive;
 use crate::record::export::Exports;
 use crate::record::recorder::{self, Recorder};
 use crate::record::service::{self, Recordings};
@@ -14,7 +15,7 @@ use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
 use crate::state::{self, Folder};
 
-use super::{Program, state_place};
+use super::{Program, state_place, uploading};
 
 /// For people: what is recorded, where to and for how long.
 pub(super) fn line(program: &Program) -> String {
@@ -51,7 +52,7 @@ pub(super) fn recordings(
     program: &Program,
     streams: &Arc<Supervisor>,
     shutdown: &Shutdown,
-) -> (Arc<Recordings>, Arc<Exports>) {
+) -> (Arc<Recordings>, Arc<Archive>, Arc<Exports>) {
     let world = service::World {
         hub: streams.hub().clone(),
         streams: Arc::clone(streams),
@@ -77,8 +78,9 @@ pub(super) fn recordings(
         Recorder::start(settings, clocks.clone()).map_err(|error| error.to_string())
     };
     let recordings = Recordings::new(world, Arc::new(start), shutdown.clone());
-    let exports = exports(program, streams, &recordings);
-    (recordings, exports)
+    let archive = uploading::archive(program, &recordings);
+    let exports = exports(program, streams, &recordings, &archive);
+    (recordings, archive, exports)
 }
 
 /// What looks for motion.
@@ -98,11 +100,22 @@ pub(super) fn motion(
 }
 
 /// What is made of recordings to be kept.
-fn exports(program: &Program, streams: &Arc<Supervisor>, recordings: &Arc<Recordings>) -> Arc<Exports> {
-    let recordings = Arc::clone(recordings);
+fn exports(
+    program: &Program,
+    streams: &Arc<Supervisor>,
+    recordings: &Arc<Recordings>,
+    archive: &Arc<Archive>,
+) -> Arc<Exports> {
+    let (recordings, archive) = (Arc::clone(recordings), Some(Arc::clone(archive)));
     let events = Arc::clone(streams.events());
     let clock = Arc::clone(&program.clock);
-    Exports::new(move || recordings.recorder(), events, clock, crate::clock::zone)
+    Exports::new(
+        move || recordings.recorder(),
+        archive,
+        events,
+        clock,
+        crate::clock::zone,
+    )
 }
 
 /// What was recorded once can be played, whether anything is recorded now or not; and exports that were not finished go on.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::live::Live;
 use crate::config::settings::{self, Settings};
+use crate::publish::Backoff;
 use crate::random;
 use crate::record::archive::{self, Archive};
 use crate::record::service::Recordings;
@@ -61,6 +62,8 @@ async fn follow_uploads(program: &Program, live: &Live, uploads: &Uploads) -> In
 
 /// How soon it is tried again to start what does not.
 const AGAIN: Duration = Duration::from_secs(10);
+/// And the first time.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What does not run, and why.
 async fn set(program: &Program, settings: &Settings, uploads: &Uploads) -> Vec<String> {
@@ -113,29 +116,64 @@ async fn follow_archive(program: &Program, live: &Live, archive: &Arc<Archive>, 
     let mut parts = live.part(wishes);
     let mut now = wishes(&program.loaded.settings);
     loop {
-        let plan = plan(program, &now.0, &now.1);
         let archiving = async {
-            match plan {
-                Ok(Some(plan)) => Arc::clone(archive).run(plan, shutdown.clone()).await,
-                Ok(None) => {}
-                Err(wrong) => tracing::error!("nothing is archived: {}", wrong.0.join("; ")),
+            if now.0.archive.is_some() {
+                archive_until_it_works(program, archive, &now, shutdown).await;
             }
-            std::future::pending::<()>().await;
+            archive.say_trouble(None);
+            std::future::pending::<Infallible>().await
         };
         now = tokio::select! {
-            () = archiving => continue,
+            never = archiving => match never {},
             changed = parts.changed() => changed,
         };
     }
 }
 
-fn plan(program: &Program, record: &settings::Record, s3: &settings::S3) -> Result<Option<archive::Plan>, NoAccess> {
+/// A key may be put where it is looked for, a disk be mounted: it is tried again, and said once.
+async fn archive_until_it_works(
+    program: &Program,
+    archive: &Arc<Archive>,
+    (record, s3): &(settings::Record, settings::S3),
+    shutdown: &Shutdown,
+) {
+    let mut backoff = Backoff::new(SOON, AGAIN, Duration::MAX);
+    let mut told = None;
+    loop {
+        let wrong = match plan(program, record, s3).await {
+            Ok(None) => return,
+            Ok(Some(plan)) => match Arc::clone(archive).run(plan, shutdown.clone()).await {
+                Ok(()) => return,
+                Err(failed) => failed.to_string(),
+            },
+            Err(NoAccess(wrong)) => wrong.join("; "),
+        };
+        if told.as_ref() != Some(&wrong) {
+            tracing::error!("nothing is archived: {wrong}");
+            archive.say_trouble(Some(wrong.clone()));
+            told = Some(wrong);
+        }
+        tokio::time::sleep(backoff.next(Duration::ZERO)).await;
+    }
+}
+
+/// Reads the file of the key, on a thread that may wait for a disk.
+async fn plan(
+    program: &Program,
+    record: &settings::Record,
+    s3: &settings::S3,
+) -> Result<Option<archive::Plan>, NoAccess> {
     let Some(place) = record.archive.clone() else {
         return Ok(None);
     };
+    let (s3, environment) = (s3.clone(), program.environment.clone());
+    let access = tokio::task::spawn_blocking(move || Access::of(&s3, &environment));
+    let access = access
+        .await
+        .unwrap_or_else(|error| Err(NoAccess(vec![error.to_string()])));
     Ok(Some(archive::Plan {
         place,
-        access: Access::of(s3, &program.environment)?,
+        access: access?,
         after: record.archive_after.0,
         bytes_per_second: NonZeroU64::new(u64::from(record.archive_rate.kbps()) * 1_000 / 8),
     }))

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::mark::Mark;
 use super::{lifecycle, name};
 use crate::config::upload::S3Place;
-use crate::s3::{Bucket, Failed, Kind};
+use crate::s3::{About, Bucket, Failed, Kind};
 
 const JPEG: &str = "image/jpeg";
 
@@ -52,7 +52,7 @@ impl Store {
         match self {
             Self::Bucket { bucket, folder } => {
                 let key = format!("{folder}/{}", name::path(second));
-                let put = bucket.put(&key, Bytes::from(jpeg), JPEG).await;
+                let put = bucket.put(&key, Bytes::from(jpeg), About::kind(JPEG)).await;
                 put.map_err(|failed| match failed.kind {
                     // What was to be put cannot be missing: it is the bucket.
                     Kind::Missing => Failed {

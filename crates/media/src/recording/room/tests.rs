@@ -202,3 +202,34 @@ proptest! {
         prop_assert_eq!(sidx.references.len(), table.len());
     }
 }
+
+/// The table of a finished file comes back from its head; of others there is none, whatever the head holds.
+#[test]
+fn the_index_in_a_head_tells_the_table() {
+    let finished = |table: &Fragments| {
+        let mut head = head("door");
+        let completion = complete(&head, table, 3_600).unwrap();
+        patch(&mut head, &completion.contents);
+        patch(&mut head, &completion.names);
+        head
+    };
+    for count in [1, 60, MAX_ENTRIES] {
+        let table = table((0..count).map(|at| (1_000 + at, 90_000 + at as u32, true)));
+        assert_eq!(indexed(&finished(&table)), Some(table));
+    }
+    let table_of = table([(1_000, 90_000, true), (900, 90_000, false)]);
+    assert_eq!(indexed(&finished(&table_of)), None, "it has no index");
+    assert_eq!(indexed(&head("door")), None, "it is not finished");
+    let whole = finished(&table([(1_000, 90_000, true), (900, 45_000, true)]));
+    for length in 0..whole.len() {
+        indexed(&whole[..length]);
+    }
+    let room_at = whole.len() - ROOM_BYTES;
+    for at in room_at..room_at + INDEX_BYTES + 2 * ENTRY_BYTES {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut turned = whole.clone();
+            turned[at] = value;
+            indexed(&turned);
+        }
+    }
+}

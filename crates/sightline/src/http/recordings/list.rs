@@ -73,7 +73,7 @@ pub(super) const RELEASE: Operation = Operation {
 #[derive(Serialize, JsonSchema)]
 struct Recordings {
     recordings: Vec<Recording>,
-    /// What went to the archive and is deleted here; not played by this server.
+    /// What went to the archive. It is played from there where it is not here any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     archived: Vec<ArchivedRange>,
     /// Where to ask for the rest; null: that is all.
@@ -83,25 +83,44 @@ struct Recordings {
 /// What is archived without a gap.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ArchivedRange {
+    id: String,
     /// RFC 3339.
     start: String,
     end: String,
     duration_ms: i64,
     size_bytes: u64,
     files: u64,
+    /// It as MP4; ranges for a day at the most.
+    url: String,
+    /// It as a list of HLS, for four hours at the most.
+    hls: String,
 }
 
-impl From<Archived> for ArchivedRange {
-    fn from(archived: Archived) -> Self {
+impl ArchivedRange {
+    fn new(camera: &StreamName, archived: Archived) -> Self {
         let range = archived.range_90k;
+        let id = Id::range(camera, range.clone());
         Self {
+            id: id.to_string(),
             start: rfc3339(range.start),
             end: rfc3339(range.end),
             duration_ms: ms(range.end.saturating_sub(range.start)),
             size_bytes: archived.bytes,
             files: archived.files,
+            url: format!("/api/v1/recordings/{}/media", id.encoded()),
+            hls: hls(camera, &range),
         }
     }
+}
+
+/// The list of a range.
+fn hls(camera: &StreamName, range: &Range<i64>) -> String {
+    format!(
+        "/api/v1/recordings/{}/index.m3u8?start={}&end={}",
+        super::encoded(camera.as_str()),
+        rfc3339(range.start),
+        rfc3339(range.end)
+    )
 }
 
 /// What is recorded without a gap, or a file.
@@ -157,22 +176,19 @@ async fn listed(ask: &Ask, camera: &StreamName) -> Result<Response, Problem> {
         .filter(|run| next_90k.is_none_or(|next| run.start_90k < next));
     let recordings = told.map(|run| {
         let range = run.start_90k..run.end_90k;
-        let hls = format!(
-            "/api/v1/recordings/{}/index.m3u8?start={}&end={}",
-            super::encoded(camera.as_str()),
-            rfc3339(range.start),
-            rfc3339(range.end)
-        );
         Recording {
             recorded_ms: ms(run.recorded_90k),
-            hls: Some(hls),
+            hls: Some(hls(camera, &range)),
             ended: run.ended.map(word),
             overlaps: run.overlaps,
             ..Recording::new(&Id::range(camera, range.clone()), &range, run.bytes)
         }
     });
     let recordings = recordings.collect();
-    let archived = archived.into_iter().map(ArchivedRange::from).collect();
+    let archived = archived
+        .into_iter()
+        .map(|archived| ArchivedRange::new(camera, archived))
+        .collect();
     let next = next_90k.map(|next| asked_again(camera, next..range.end, &format!("&resolution_ms={resolution_ms}")));
     Ok(json(&Recordings {
         recordings,

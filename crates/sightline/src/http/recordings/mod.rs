@@ -37,6 +37,7 @@ use crate::auth::Action;
 use crate::record::index::{self, MAX_TIME_90K, SegmentId};
 use crate::record::library::{Error, Library};
 use crate::record::service::{Recordings, Standing};
+use crate::s3::Kind;
 
 pub(super) use exports::ROUTES as EXPORTS;
 pub(super) use mediamtx::ROUTES as MEDIAMTX;
@@ -537,6 +538,7 @@ fn problem(error: &Error) -> Problem {
             "what is being recorded is deleted when its file is whole",
             "ask again in a minute, or end the recording first",
         )),
+        Error::Away(failed) => away(failed.kind),
         Error::NoPicture(why) => picture::none(why.clone()),
         Error::Protected => Problem::new(
             StatusCode::CONFLICT,
@@ -553,6 +555,22 @@ fn problem(error: &Error) -> Problem {
             "ask again",
         )),
     }
+}
+
+/// Where the archive lies, and what it says, is not for everybody.
+fn away(kind: Kind) -> Problem {
+    let detail = match kind {
+        Kind::Passing => "it is archived, and the archive does not answer",
+        Kind::Lasting | Kind::Missing => "it is archived, and the archive does not give it",
+    };
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "archive-unreachable",
+        "The archive cannot be read",
+        detail,
+        "ask again later; the log of the server says what is wrong",
+    )
+    .with(RETRY_AFTER, HeaderValue::from(10))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ fn world() -> (World, Made) {
         library: Some(made.library()),
         exports: Some(Exports::new(
             move || Some(recorder.clone()),
+            None,
             events,
             Arc::clone(&clock),
             || jiff::tz::TimeZone::UTC,

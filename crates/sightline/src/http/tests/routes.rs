@@ -32,6 +32,7 @@ async fn every_route_and_every_role() {
     let events = crate::events::Events::new(&Hub::new(Limits::default()), clock.clone());
     let exports = Exports::new(
         move || Some(recorder.clone()),
+        None,
         events,
         clock,
         || jiff::tz::TimeZone::UTC,

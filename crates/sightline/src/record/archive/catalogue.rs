@@ -1,8 +1,11 @@
 //! What is in the archive, and how far the file is that is on its way: a database of its own beside the index.
 //!
-//! Belongs here: its tables, ranges of what is archived. Does not belong here: sending ([`super::work`]).
+//! Belongs here: its tables, ranges of what is archived, what has to be known of a file that is played from there. Does not belong here: sending ([`super::work`]), making it
+//! anew from what lies in the bucket ([`super::remake`]).
 //!
-//! It is none of the index's tables: that can be made anew from the files, and of what is archived there are none here any more.
+//! - It is none of the index's tables: that can be made anew from the files, and of what is archived there are none here any more.
+//! - What cannot be read is put aside (`NAME.unreadable-N`) and made anew from a list of the bucket, and so is one that is missing. How far that has come stands in it.
+//! - What players need in front of a file ([`Header`]) is the same for thousands of files, and kept once.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,9 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media::StreamName;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use media::recording::{Fragments, Header};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use crate::record::index::{Segment, SegmentId};
+use super::STORAGE;
+use crate::record::index::{Segment, SegmentId, State};
 use crate::s3::Part;
 
 /// Ranges in one answer.
@@ -23,7 +28,9 @@ const MAX_ROWS: i64 = 200_000;
 const JOINED_90K: i64 = 9_000;
 /// The longest file, which is how far back one may reach into a range.
 const LONGEST_90K: i64 = crate::record::index::MAX_SEGMENT_90K;
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// Catalogues that were put aside. When there are so many the disk is at fault.
+const MAX_ASIDE: usize = 8;
 const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
@@ -38,10 +45,24 @@ const TABLES: &str = "
     ) STRICT;
     CREATE TABLE IF NOT EXISTS part (number INTEGER PRIMARY KEY, etag TEXT NOT NULL) STRICT;
 ";
+/// What playing needs stands apart, so that no walk over ranges reads it. `fragments`: [`Fragments`], empty where they are not known. A row without contents is one of format 1.
+/// `apart_90k`: by how much the time that people see is ahead of that in which age is counted, as [`crate::record::play::once`] wants it. `remaking.behind`: what of the bucket is listed up to this name is in the catalogue.
+const TABLES_OF_2: &str = "
+    ALTER TABLE archived ADD COLUMN etag TEXT;
+    CREATE TABLE contents (
+        camera TEXT NOT NULL, start_90k INTEGER NOT NULL, segment INTEGER NOT NULL,
+        run INTEGER NOT NULL, head_bytes INTEGER NOT NULL, crc INTEGER NOT NULL, header INTEGER NOT NULL, fragments BLOB NOT NULL, apart_90k INTEGER NOT NULL,
+        PRIMARY KEY (camera, start_90k, segment)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX archived_segment ON archived (camera, segment);
+    CREATE TABLE header (id INTEGER PRIMARY KEY, data BLOB NOT NULL UNIQUE) STRICT;
+    CREATE TABLE remaking (one INTEGER PRIMARY KEY CHECK (one = 1), behind TEXT NOT NULL) STRICT;
+    INSERT INTO remaking VALUES (1, '');
+";
 
 /// The database.
 #[derive(Debug)]
-pub struct Catalogue {
+pub(super) struct Catalogue {
     connection: Mutex<Connection>,
     path: PathBuf,
 }
@@ -52,6 +73,31 @@ pub struct Catalogue {
 pub struct Error {
     path: PathBuf,
     why: String,
+    /// What the file holds is not what was written.
+    is_damage: bool,
+}
+
+impl Error {
+    pub(super) fn other(path: &Path, why: &dyn std::fmt::Display) -> Self {
+        Self {
+            path: path.to_owned(),
+            why: why.to_string(),
+            is_damage: false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn damage(path: &Path) -> Self {
+        Self {
+            is_damage: true,
+            ..Self::other(path, &"damaged")
+        }
+    }
+
+    /// Whether it helps to make it anew.
+    pub(super) fn is_damage(&self) -> bool {
+        self.is_damage
+    }
 }
 
 /// What is archived without a gap.
@@ -63,6 +109,31 @@ pub struct Archived {
     pub bytes: u64,
     /// How many files.
     pub files: u64,
+}
+
+/// A file that is archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its whole name in the bucket.
+    pub(super) key: String,
+    /// As the server showed it when it had been sent; `None`: nobody compared it with what was recorded.
+    pub(super) etag: Option<String>,
+}
+
+/// What playing needs of a file, besides its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) header: Header,
+    /// Empty: not known.
+    pub(super) fragments: Fragments,
+}
+
+/// A file that is found in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Discovered {
+    pub(super) segment: Segment,
+    pub(super) known: Known,
+    pub(super) contents: Contents,
 }
 
 /// A file that is on its way in parts.
@@ -83,43 +154,84 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let of = |why: String| Error {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let of = |why: String, is_damage| Error {
             path: path.to_owned(),
             why,
+            is_damage,
         };
         let made =
             crate::files::private(std::fs::OpenOptions::new().write(true).create(true).truncate(false)).open(path);
-        made.map_err(|error| of(error.to_string()))?;
-        let opened = Connection::open(path).and_then(|connection| {
+        made.map_err(|error| of(error.to_string(), false))?;
+        let opened = Connection::open(path).and_then(|mut connection| {
             connection.busy_timeout(BUSY)?;
             connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
             // What is deleted here was told to be there: that is not to be taken back by a power cut.
             connection.pragma_update(None, "synchronous", "FULL")?;
             let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if format == 0 {
-                connection.execute_batch(TABLES)?;
-                connection.pragma_update(None, "user_version", FORMAT)?;
+            if format < FORMAT {
+                let transaction = connection.transaction()?;
+                if format < 1 {
+                    transaction.execute_batch(TABLES)?;
+                }
+                transaction.execute_batch(TABLES_OF_2)?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                transaction.commit()?;
             }
             Ok((connection, format))
         });
         match opened {
-            Ok((_, format)) if format > FORMAT => {
-                Err(of(format!("it is of a newer version (format {format}); run that one")))
-            }
+            Ok((_, format)) if format > FORMAT => Err(of(
+                format!("it is of a newer version (format {format}); run that one"),
+                false,
+            )),
             Ok((connection, _)) => Ok(Self {
                 connection: Mutex::new(connection),
                 path: path.to_owned(),
             }),
-            Err(error) => Err(of(error.to_string())),
+            Err(error) => Err(of(error.to_string(), is_damage(&error))),
         }
+    }
+
+    /// Gives it another name, so that one can be made anew; which one.
+    ///
+    /// # Errors
+    /// [`Error`]: there are as many as there may be, or the disk refuses.
+    pub(super) fn put_aside(path: &Path) -> Result<PathBuf, Error> {
+        let of = |why: String| Error {
+            path: path.to_owned(),
+            why,
+            is_damage: false,
+        };
+        let beside = |ending: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let free = (1..=MAX_ASIDE).map(|number| beside(&format!(".unreadable-{number}")));
+        let aside = free.into_iter().find(|aside| !aside.exists()).ok_or_else(|| {
+            of(format!(
+                "it cannot be read, and {MAX_ASIDE} before it lie beside it: look at the disk of the state folder, and delete them"
+            ))
+        })?;
+        std::fs::rename(path, &aside).map_err(|error| of(format!("it cannot be put aside: {error}")))?;
+        // What belongs to a database that is not there would be taken for that of the next.
+        for ending in ["-wal", "-shm"] {
+            match std::fs::remove_file(beside(ending)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(of(format!("{} cannot be removed: {error}", beside(ending).display())));
+                }
+                _ => {}
+            }
+        }
+        Ok(aside)
     }
 
     /// What of a range is archived of a camera; ranges that are nearer to each other than `resolution_90k` are told as one. And where to ask for the rest.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn ranges(
+    pub(super) fn ranges(
         &self,
         camera: &StreamName,
         range_90k: &Range<i64>,
@@ -160,10 +272,8 @@ impl Catalogue {
     }
 
     /// How many files of all cameras there are, and their bytes.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn totals(&self) -> Result<(u64, u64), Error> {
+    #[cfg(test)]
+    fn totals(&self) -> Result<(u64, u64), Error> {
         self.ask(|connection| {
             connection.query_row("SELECT count(*), coalesce(sum(bytes), 0) FROM archived", [], |row| {
                 let number = |column| {
@@ -175,19 +285,26 @@ impl Catalogue {
         })
     }
 
-    /// Whether a file is archived.
-    pub(super) fn has(&self, segment: &Segment) -> Result<bool, Error> {
+    /// Whether a file is archived, as far as is known here.
+    pub(super) fn known(&self, segment: &Segment) -> Result<Option<Known>, Error> {
         self.ask(|connection| {
+            let values = params![
+                segment.camera.as_str(),
+                segment.start_90k,
+                segment.id.0,
+                bytes_of(segment)
+            ];
             connection
                 .prepare_cached(
-                    "SELECT 1 FROM archived WHERE camera = ?1 AND start_90k = ?2 AND segment = ?3 AND bytes = ?4",
+                    "SELECT key, etag FROM archived WHERE camera = ?1 AND start_90k = ?2 AND segment = ?3 AND bytes = ?4",
                 )?
-                .exists(params![
-                    segment.camera.as_str(),
-                    segment.start_90k,
-                    segment.id.0,
-                    i64::try_from(segment.bytes).unwrap_or(i64::MAX)
-                ])
+                .query_row(values, |row| {
+                    Ok(Known {
+                        key: row.get(0)?,
+                        etag: row.get(1)?,
+                    })
+                })
+                .optional()
         })
     }
 
@@ -249,22 +366,84 @@ impl Catalogue {
     }
 
     /// A file is in the archive.
-    pub(super) fn done(&self, segment: &Segment, key: &str) -> Result<(), Error> {
+    pub(super) fn done(&self, found: &Discovered) -> Result<(), Error> {
         self.write(|connection| {
             connection.execute("DELETE FROM part", [])?;
             connection.execute("DELETE FROM upload", [])?;
-            connection.execute(
-                "INSERT OR REPLACE INTO archived (camera, start_90k, segment, end_90k, bytes, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    segment.camera.as_str(),
-                    segment.start_90k,
-                    segment.id.0,
-                    segment.end_90k(),
-                    i64::try_from(segment.bytes).unwrap_or(i64::MAX),
-                    key
-                ],
-            )
+            put(connection, found, "REPLACE")
         })
+    }
+
+    /// Up to which name what lies in the bucket is in the catalogue; `None`: all of it is.
+    pub(super) fn remaking(&self) -> Result<Option<String>, Error> {
+        self.ask(|connection| {
+            connection
+                .query_row("SELECT behind FROM remaking", [], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// These were found in the bucket, and all up to this name was looked at; `None`: all of it was. What was archived here is known better.
+    pub(super) fn discovered(&self, found: &[Discovered], behind: Option<&str>) -> Result<(), Error> {
+        self.write(|connection| {
+            for one in found {
+                let mut one = one.clone();
+                one.segment = as_archived(connection, one.segment)?;
+                put(connection, &one, "IGNORE")?;
+            }
+            match behind {
+                Some(behind) => connection.execute("INSERT OR REPLACE INTO remaking VALUES (1, ?1)", [behind]),
+                None => connection.execute("DELETE FROM remaking", []),
+            }
+        })
+    }
+
+    /// The files of a camera that have a part in a range and can be played, by where they begin, up to `limit` of them.
+    pub(super) fn files(
+        &self,
+        camera: &StreamName,
+        range_90k: &Range<i64>,
+        limit: usize,
+    ) -> Result<Vec<(Segment, Fragments)>, Error> {
+        let from_90k = range_90k.start.saturating_sub(LONGEST_90K);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = params![camera.as_str(), from_90k, range_90k.end, range_90k.start, limit];
+        let sql = format!(
+            "{FILES} WHERE archived.camera = ?1 AND archived.start_90k > ?2 AND archived.start_90k < ?3 AND end_90k > ?4
+                ORDER BY archived.start_90k, archived.segment LIMIT ?5"
+        );
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(values, |row| file_of(camera, row))?;
+            rows.collect()
+        })
+    }
+
+    /// One of them, by its number.
+    pub(super) fn file(&self, camera: &StreamName, id: SegmentId) -> Result<Option<(Segment, Fragments)>, Error> {
+        let sql = format!(
+            "{FILES} WHERE archived.camera = ?1 AND archived.segment = ?2 ORDER BY archived.start_90k DESC LIMIT 1"
+        );
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let values = params![camera.as_str(), id.0];
+            statement.query_row(values, |row| file_of(camera, row)).optional()
+        })
+    }
+
+    /// What stands in front of a file's fragments, as players need it.
+    pub(super) fn header(&self, segment: &Segment) -> Result<Option<Header>, Error> {
+        let data: Option<Vec<u8>> = self.ask(|connection| {
+            let values = params![segment.camera.as_str(), segment.start_90k, segment.id.0];
+            connection
+                .prepare_cached(
+                    "SELECT data FROM contents JOIN header ON header.id = contents.header
+                        WHERE camera = ?1 AND start_90k = ?2 AND segment = ?3",
+                )?
+                .query_row(values, |row| row.get(0))
+                .optional()
+        })?;
+        Ok(data.and_then(|data| Header::read(&data).ok()))
     }
 
     fn write(&self, change: impl FnOnce(&Connection) -> rusqlite::Result<usize>) -> Result<(), Error> {
@@ -284,7 +463,15 @@ impl Catalogue {
         Error {
             path: self.path.clone(),
             why: error.to_string(),
+            is_damage: is_damage(error),
         }
+    }
+
+    /// As whoever asks holds it.
+    #[cfg(test)]
+    pub(super) fn hold<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        let _held = self.connection();
+        meanwhile()
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -292,125 +479,103 @@ impl Catalogue {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::index::State;
+const FILES: &str = "SELECT archived.start_90k, archived.segment, end_90k, bytes, key, run, head_bytes, crc, fragments, apart_90k
+    FROM archived JOIN contents ON contents.camera = archived.camera AND contents.start_90k = archived.start_90k AND contents.segment = archived.segment";
 
-    const MINUTE: i64 = 60 * 90_000;
-
-    fn segment(number: i64, minute: i64) -> Segment {
-        Segment {
-            id: SegmentId(number),
-            camera: "house/door".parse().unwrap(),
-            storage: [0; 16],
-            path: format!("house+door/2026-11-23/segment_{number}.mp4"),
-            run: 1,
-            start_90k: minute * MINUTE,
-            duration_90k: MINUTE,
-            bytes: 1_000,
-            head_bytes: 100,
-            crc: 0,
-            drift_90k: 0,
-            state: State::Whole,
-            ended: None,
-            age_end_90k: 0,
-            is_age_sure: true,
-        }
-    }
-
-    #[test]
-    fn what_is_archived_is_told_without_its_seams() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalogue = Catalogue::open(&folder.path().join("archive.sqlite")).unwrap();
-        for (number, minute) in [(1, 10), (2, 11), (3, 12), (5, 20), (6, 21)] {
-            catalogue.done(&segment(number, minute), "key").unwrap();
-        }
-        catalogue.done(&segment(6, 21), "key").unwrap();
-        let camera = "house/door".parse().unwrap();
-        let told = |range: Range<i64>, resolution| {
-            let (ranges, next) = catalogue.ranges(&camera, &range, resolution).unwrap();
-            assert_eq!(next, None);
-            let told = ranges.into_iter().map(|one| {
-                (
-                    one.range_90k.start / MINUTE,
-                    one.range_90k.end / MINUTE,
-                    one.bytes,
-                    one.files,
-                )
-            });
-            told.collect::<Vec<_>>()
-        };
-        assert_eq!(told(0..i64::MAX, 0), [(10, 13, 3_000, 3), (20, 22, 2_000, 2)]);
-        assert_eq!(told(0..i64::MAX, 7 * MINUTE), [(10, 22, 5_000, 5)]);
-        assert_eq!(told(12 * MINUTE + 1..20 * MINUTE, 0), [(12, 13, 1_000, 1)]);
-        assert_eq!(
-            catalogue
-                .ranges(&"other".parse().unwrap(), &(0..i64::MAX), 0)
-                .unwrap()
-                .0,
-            []
-        );
-        assert_eq!(catalogue.totals(), Ok((5, 5_000)));
-        assert_eq!(catalogue.has(&segment(5, 20)), Ok(true));
-        assert_eq!(
-            catalogue.has(&segment(5, 19)),
-            Ok(false),
-            "the number is another file's"
-        );
-    }
-
-    #[test]
-    fn what_is_on_its_way_is_known_after_a_kill() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("archive.sqlite");
-        let mut begun = Begun {
-            segment: SegmentId(7),
-            start_90k: 70,
-            bytes: 20 << 20,
-            key: "a/b".to_owned(),
-            id: "upload".to_owned(),
-            parts: Vec::new(),
-        };
-        let catalogue = Catalogue::open(&path).unwrap();
-        assert_eq!(catalogue.begun(), Ok(None));
-        catalogue.begin(&begun).unwrap();
-        for (number, etag) in [(0, "zero"), (1, "one"), (3, "three")] {
-            catalogue.part(number, &Part(etag.to_owned())).unwrap();
-        }
-        drop(catalogue);
-        let catalogue = Catalogue::open(&path).unwrap();
-        begun.parts = vec![Part("zero".to_owned()), Part("one".to_owned())];
-        assert_eq!(
-            catalogue.begun(),
-            Ok(Some(begun.clone())),
-            "behind a hole nothing counts"
-        );
-        catalogue.done(&segment(7, 1), "a/b").unwrap();
-        assert_eq!(catalogue.begun(), Ok(None));
-        catalogue.begin(&begun).unwrap();
-        assert_eq!(
-            catalogue.begun().unwrap().unwrap().parts,
-            [],
-            "another begins with none"
-        );
-        catalogue.forget().unwrap();
-        assert_eq!(catalogue.begun(), Ok(None));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told_and_left_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("archive.sqlite");
-        std::fs::write(&path, vec![b'x'; 5_000]).unwrap();
-        let error = Catalogue::open(&path).unwrap_err().to_string();
-        assert!(error.contains("archive.sqlite"), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; 5_000]);
-        std::fs::remove_file(&path).unwrap();
-        let catalogue = Catalogue::open(&path).unwrap();
-        catalogue.connection().pragma_update(None, "user_version", 9).unwrap();
-        drop(catalogue);
-        let error = Catalogue::open(&path).unwrap_err().to_string();
-        assert!(error.contains("newer version"), "{error}");
-    }
+fn file_of(camera: &StreamName, row: &rusqlite::Row<'_>) -> rusqlite::Result<(Segment, Fragments)> {
+    let (start_90k, end_90k): (i64, i64) = (row.get(0)?, row.get(2)?);
+    let segment = Segment {
+        id: SegmentId(row.get(1)?),
+        camera: camera.clone(),
+        storage: STORAGE,
+        path: row.get(4)?,
+        run: row.get::<_, i64>(5)?.cast_unsigned(),
+        start_90k,
+        duration_90k: end_90k.saturating_sub(start_90k),
+        bytes: u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default(),
+        head_bytes: row.get(6)?,
+        crc: row.get(7)?,
+        drift_90k: 0,
+        state: State::Whole,
+        ended: None,
+        age_end_90k: end_90k.saturating_sub(row.get(9)?),
+        is_age_sure: true,
+    };
+    let table: Vec<u8> = row.get(8)?;
+    Ok((segment, Fragments::read(&table).unwrap_or_default()))
 }
+
+/// `what`: what becomes of a row that is there.
+fn put(connection: &Connection, found: &Discovered, what: &str) -> rusqlite::Result<usize> {
+    let Discovered {
+        segment,
+        known,
+        contents,
+    } = found;
+    let header = contents.header.write(&[]);
+    connection.execute("INSERT OR IGNORE INTO header (data) VALUES (?1)", [&header])?;
+    let archived = format!(
+        "INSERT OR {what} INTO archived (camera, start_90k, segment, end_90k, bytes, key, etag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    );
+    connection.execute(
+        &archived,
+        params![
+            segment.camera.as_str(),
+            segment.start_90k,
+            segment.id.0,
+            segment.end_90k(),
+            bytes_of(segment),
+            known.key,
+            known.etag
+        ],
+    )?;
+    let row = format!(
+        "INSERT OR {what} INTO contents (camera, start_90k, segment, run, head_bytes, crc, header, fragments, apart_90k)
+            SELECT ?1, ?2, ?3, ?4, ?5, ?6, id, ?7, ?8 FROM header WHERE data = ?9"
+    );
+    connection.execute(
+        &row,
+        params![
+            segment.camera.as_str(),
+            segment.start_90k,
+            segment.id.0,
+            segment.run.cast_signed(),
+            segment.head_bytes,
+            segment.crc,
+            contents.fragments.as_bytes(),
+            segment.end_90k().saturating_sub(segment.age_end_90k),
+            header
+        ],
+    )
+}
+
+/// The time of a run may have been set right since its files were written: where a row tells of the same file, it is of that time.
+fn as_archived(connection: &Connection, segment: Segment) -> rusqlite::Result<Segment> {
+    let mut statement = connection
+        .prepare_cached("SELECT start_90k, end_90k FROM archived WHERE camera = ?1 AND segment = ?2 AND bytes = ?3")?;
+    let values = params![segment.camera.as_str(), segment.id.0, bytes_of(&segment)];
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+    Ok(match statement.query_row(values, row).optional()? {
+        Some((start_90k, end_90k)) => Segment {
+            start_90k,
+            duration_90k: end_90k.saturating_sub(start_90k),
+            age_end_90k: end_90k,
+            ..segment
+        },
+        None => segment,
+    })
+}
+
+fn bytes_of(segment: &Segment) -> i64 {
+    i64::try_from(segment.bytes).unwrap_or(i64::MAX)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,37 +1,30 @@
 //! One file after the other, to the archive.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media::StreamName;
-use media::recording::{Scanner, Whole};
+use media::recording::{Fragments, Header, MAX_HEAD_BYTES, Scanner, Whole};
 
-use super::catalogue::{Begun, Error};
-use super::{Archive, Plan};
+use super::catalogue::{Begun, Catalogue, Contents, Discovered, Error, Known};
+use super::choose::{Choosing, Next};
+use super::{Archive, Plan, remake};
 use crate::record::clock::unix_90k;
-use crate::record::index::{Reader, Segment, SegmentId, State};
-use crate::record::library::{Places, all_protected};
+use crate::record::index::Segment;
+use crate::record::library::Opened;
 use crate::record::recorder::Recorder;
-use crate::record::storage::File as _;
-use crate::s3::{Bucket, Failed, Kind, LEAST_PART_BYTES, Pace};
+use crate::s3::{About, Bucket, Failed, Kind, LEAST_PART_BYTES, Object, Pace};
 
 /// How long it is waited where nothing is old enough.
 const LOOK: Duration = Duration::from_secs(10);
+/// And where what was looked at stays: the disk has others to serve.
+const LOOK_ON: Duration = Duration::from_millis(20);
 /// What is sent at a time, and what a kill can have sent for nothing. All parts have this length but the last, which some servers want.
 const PART_BYTES: usize = 8 << 20;
 const _: () = assert!(PART_BYTES >= LEAST_PART_BYTES);
 /// More parts no server takes.
 const MAX_PARTS: usize = 10_000;
-/// Files of a camera that are read at a look.
-const PAGE: usize = 100;
-/// Looks at files that stay, before the next camera has its turn.
-const MAX_PAGES: usize = 10;
-/// How soon what stayed is looked at again: a protection may have ended.
-const AGAIN: Duration = Duration::from_secs(600);
 /// How soon the same trouble is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(3_600);
 /// Bytes that are read at a time when a file is looked through.
@@ -39,20 +32,21 @@ const READ_BYTES: usize = 256 << 10;
 const MP4: &str = "video/mp4";
 
 pub(super) struct Work {
-    pub(super) archive: Arc<Archive>,
-    pub(super) plan: Plan,
-    pub(super) bucket: Bucket,
-    /// Up to where the files of a camera stay.
-    pub(super) passed: HashMap<StreamName, (i64, SegmentId)>,
-    /// Files whose bytes are not those that were recorded.
-    pub(super) unfit: HashSet<SegmentId>,
-    pub(super) told: Option<(String, Instant)>,
+    archive: Arc<Archive>,
+    plan: Plan,
+    bucket: Bucket,
+    choosing: Choosing,
+    told: Option<(String, Instant)>,
 }
 
-/// A file that is to go.
-struct Chosen {
-    segment: Segment,
-    file: File,
+/// What a step has done.
+enum Step {
+    /// A file went.
+    Went,
+    /// Something stays.
+    Passed,
+    /// There is nothing to do.
+    Idle,
 }
 
 /// Why a file did not go.
@@ -100,20 +94,26 @@ fn passing(detail: String) -> Failed {
 }
 
 impl Work {
+    pub(super) fn new(archive: Arc<Archive>, plan: Plan, bucket: Bucket) -> Self {
+        Self {
+            archive,
+            plan,
+            bucket,
+            choosing: Choosing::default(),
+            told: None,
+        }
+    }
+
     pub(super) async fn run(mut self) {
-        let clock = Arc::clone(&self.archive.world.clock);
-        let (mut pace, mut forgotten) = (Pace::default(), clock.now());
+        let mut pace = Pace::default();
         loop {
-            if clock.now().saturating_duration_since(forgotten) >= AGAIN {
-                forgotten = clock.now();
-                self.passed.clear();
-            }
             let wait = match self.step().await {
-                Ok(true) => {
+                Ok(Step::Went) => {
                     pace = Pace::default();
                     continue;
                 }
-                Ok(false) => LOOK,
+                Ok(Step::Passed) => LOOK_ON,
+                Ok(Step::Idle) => LOOK,
                 Err(failed) => {
                     let wait = pace.wait(failed.kind, (self.archive.world.random)());
                     self.failed(&failed, wait);
@@ -124,81 +124,119 @@ impl Work {
         }
     }
 
-    /// Archives the next file. Whether there was one.
-    async fn step(&mut self) -> Result<bool, Failed> {
+    /// Archives the next file, if there is one.
+    async fn step(&mut self) -> Result<Step, Failed> {
         let Some(recorder) = (self.archive.world.recorder)() else {
-            return Ok(false);
+            return Ok(Step::Idle);
         };
         keeps_nothing_back(&recorder)?;
-        let Some(Chosen { segment, file }) = self.choose(&recorder).await? else {
-            return Ok(false);
+        let (segment, file) = match self.choose(&recorder).await? {
+            Next::File(chosen) => *chosen,
+            Next::More => return Ok(Step::Passed),
+            Next::Nothing => return Ok(Step::Idle),
         };
-        match self.send(&segment, Arc::new(file)).await {
+        match self.send(&recorder, &segment, Arc::new(file)).await {
             Ok(()) => {}
             Err(Why::Failed(failed)) => return Err(failed),
             Err(Why::Unreadable(why)) => {
-                // It is tried again, and others go meanwhile.
-                self.passed
-                    .insert(segment.camera.clone(), (segment.start_90k, segment.id));
-                return Err(passing(why));
+                self.choosing.pass(&segment, &why, self.archive.world.clock.now());
+                return Ok(Step::Passed);
             }
             Err(Why::Unfit(why)) => {
                 tracing::error!(stream = %segment.camera, path = segment.path, "a recording is not archived and stays here: {why}");
-                self.unfit.insert(segment.id);
-                return Ok(true);
+                self.choosing.never(&segment);
+                return Ok(Step::Passed);
             }
         }
         keeps_nothing_back(&recorder)?;
-        self.discard(recorder, &segment).await?;
+        if self.discard(recorder, &segment).await? == 0 {
+            let now = self.archive.world.clock.now();
+            self.choosing.pass(&segment, "it was protected while it was sent", now);
+            return Ok(Step::Passed);
+        }
         self.goes_on(&segment);
-        Ok(true)
+        Ok(Step::Went)
     }
 
-    /// The oldest of those that are old enough; its file is open, so that it may be deleted while it is sent.
-    async fn choose(&mut self, recorder: &Recorder) -> Result<Option<Chosen>, Failed> {
-        let now = self.archive.world.clock.wall();
+    async fn choose(&mut self, recorder: &Recorder) -> Result<Next, Failed> {
+        let clock = &self.archive.world.clock;
         let after_us = media::time::micros(self.plan.after);
-        let until_90k = unix_90k(now.offset_micros(after_us.saturating_neg()));
-        let recorder = recorder.clone();
-        let (mut passed, unfit) = (std::mem::take(&mut self.passed), self.unfit.clone());
+        let until_90k = unix_90k(clock.wall().offset_micros(after_us.saturating_neg()));
+        let (recorder, now) = (recorder.clone(), clock.now());
+        let mut choosing = std::mem::take(&mut self.choosing);
         let looked = tokio::task::spawn_blocking(move || {
-            let chosen = look(&recorder, until_90k, &mut passed, &unfit);
-            (chosen, passed)
+            let next = choosing.look(&recorder, until_90k, now);
+            (next, choosing)
         });
-        let (chosen, passed) = looked.await.map_err(|error| passing(error.to_string()))?;
-        self.passed = passed;
-        chosen.map_err(passing)
+        let (next, choosing) = looked.await.map_err(|error| passing(error.to_string()))?;
+        self.choosing = choosing;
+        next.map_err(passing)
     }
 
     /// Until the server has it and the catalogue knows.
-    async fn send(&self, segment: &Segment, file: Arc<File>) -> Result<(), Why> {
-        let key = self.plan.place.key(&name(segment));
-        if !self.archive.open()?.has(segment)? {
-            self.check(segment, &file).await?;
-            let etag = match usize::try_from(segment.bytes) {
-                Ok(bytes) if bytes <= PART_BYTES => {
-                    let all = read(&file, 0, bytes).await?;
-                    self.bucket.put(&key, all, MP4).await?;
-                    None
-                }
-                _ => self.in_parts(segment, &file, &key).await?,
-            };
-            self.verify(segment, &key, etag.as_deref()).await?;
-            self.archive.open()?.done(segment, &key)?;
+    async fn send(&self, recorder: &Recorder, segment: &Segment, file: Arc<Opened>) -> Result<(), Why> {
+        let asked = segment.clone();
+        let known = self.archive.asked(move |catalogue| catalogue.known(&asked)).await?;
+        // A protection or a kill kept it here when it went, and who knows what became of it there: this may be the last copy.
+        if let Some(known) = known
+            && self.still_has(&known, segment).await?
+        {
+            return Ok(());
         }
+        let key = self.plan.place.key(&name(segment));
+        let header = self.check(segment, &file).await?;
+        let fragments = table(recorder.clone(), segment).await?;
+        let about = About {
+            content_type: MP4,
+            told: remake::told(&fragments).map(|told| (remake::TABLE, told)),
+        };
+        let etag = match usize::try_from(segment.bytes) {
+            Ok(bytes) if bytes <= PART_BYTES => {
+                let all = read(&file, 0, bytes).await?;
+                self.bucket.put(&key, all, about).await?;
+                None
+            }
+            _ => self.in_parts(segment, &file, (&key, about)).await?,
+        };
+        let object = self.verify(segment, &key, etag.as_deref()).await?;
+        let found = Discovered {
+            segment: segment.clone(),
+            known: Known { key, etag: object.etag },
+            contents: Contents { header, fragments },
+        };
+        self.archive.asked(move |catalogue| catalogue.done(&found)).await?;
         Ok(())
     }
 
+    /// Whether the bucket has what the catalogue says.
+    async fn still_has(&self, known: &Known, segment: &Segment) -> Result<bool, Failed> {
+        let object = match self.bucket.head(&known.key).await {
+            Ok(object) => object,
+            // To a key that may not list, AWS says of what is missing that it may not see it. Sent once more it is there for sure.
+            Err(failed) if failed.kind == Kind::Lasting => return Ok(false),
+            Err(failed) => return Err(failed),
+        };
+        // By a tag that was seen when it was compared with the file.
+        let is_it = object
+            .is_some_and(|object| object.bytes == segment.bytes && known.etag.is_some() && known.etag == object.etag);
+        if !is_it {
+            tracing::warn!(stream = %segment.camera, key = known.key, "a recording that was archived is not known to be in the bucket as it was sent; it is sent again");
+        }
+        Ok(is_it)
+    }
+
     /// What was recorded, and nothing else, is worth being sent.
-    async fn check(&self, segment: &Segment, file: &Arc<File>) -> Result<(), Why> {
+    async fn check(&self, segment: &Segment, file: &Arc<Opened>) -> Result<Header, Why> {
         let (file, head_bytes) = (Arc::clone(file), u64::from(segment.head_bytes));
-        let looked = tokio::task::spawn_blocking(move || whole(&file, head_bytes));
-        let whole = looked
+        let looked = tokio::task::spawn_blocking(move || {
+            Ok::<_, io::Error>((head(&file, head_bytes)?, whole(&file, head_bytes)?))
+        });
+        let (header, whole) = looked
             .await
             .map_err(|error| Why::Failed(passing(error.to_string())))??;
         let bytes = head_bytes + whole.bytes;
         match bytes == segment.bytes && whole.crc == segment.crc {
-            true => Ok(()),
+            true => Ok(header),
             false => Err(Why::Unfit(format!(
                 "{bytes} of its {} bytes are as they were written",
                 segment.bytes
@@ -207,8 +245,12 @@ impl Work {
     }
 
     /// Goes on where the server has parts of it. The tag of the object, where the server tells it.
-    async fn in_parts(&self, segment: &Segment, file: &Arc<File>, key: &str) -> Result<Option<String>, Why> {
-        let catalogue = self.archive.open()?;
+    async fn in_parts(
+        &self,
+        segment: &Segment,
+        file: &Arc<Opened>,
+        (key, about): (&str, About),
+    ) -> Result<Option<String>, Why> {
         let count = usize::try_from(segment.bytes.div_ceil(PART_BYTES as u64)).unwrap_or(usize::MAX);
         if count > MAX_PARTS {
             return Err(Why::Unfit(format!("it has more than {MAX_PARTS} parts")));
@@ -217,23 +259,24 @@ impl Work {
             (begun.segment, begun.start_90k, begun.bytes) == (segment.id, segment.start_90k, segment.bytes)
                 && begun.key == key
         };
-        let mut begun = match catalogue.begun()? {
+        let mut begun = match self.archive.asked(Catalogue::begun).await? {
             Some(begun) if is_it(&begun) => begun,
             other => {
                 if let Some(other) = other {
                     // Its file went otherwise. What cannot be told to the server now is its owner's to clean up.
                     let _ = self.bucket.abort(&other.key, &other.id).await;
-                    catalogue.forget()?;
+                    self.archive.asked(Catalogue::forget).await?;
                 }
                 let begun = Begun {
                     segment: segment.id,
                     start_90k: segment.start_90k,
                     bytes: segment.bytes,
                     key: key.to_owned(),
-                    id: self.bucket.begin(key, MP4).await?,
+                    id: self.bucket.begin(key, about).await?,
                     parts: Vec::new(),
                 };
-                catalogue.begin(&begun)?;
+                let begins = begun.clone();
+                self.archive.asked(move |catalogue| catalogue.begin(&begins)).await?;
                 begun
             }
         };
@@ -249,14 +292,16 @@ impl Work {
                 Err(Failed {
                     kind: Kind::Missing, ..
                 }) => {
-                    catalogue.forget()?;
+                    self.archive.asked(Catalogue::forget).await?;
                     let detail = format!("the server forgot the parts of {key}; they are sent anew");
                     return Err(Why::Failed(passing(detail)));
                 }
                 sent => sent?,
             };
-            catalogue.part(number, &part)?;
-            begun.parts.push(part);
+            begun.parts.push(part.clone());
+            self.archive
+                .asked(move |catalogue| catalogue.part(number, &part))
+                .await?;
         }
         match self.bucket.complete(key, &begun.id, &begun.parts).await {
             Ok(etag) => Ok(etag),
@@ -264,14 +309,14 @@ impl Work {
             Err(Failed {
                 kind: Kind::Missing, ..
             }) => {
-                catalogue.forget()?;
+                self.archive.asked(Catalogue::forget).await?;
                 Ok(None)
             }
             Err(failed) => Err(failed.into()),
         }
     }
 
-    async fn verify(&self, segment: &Segment, key: &str, etag: Option<&str>) -> Result<(), Failed> {
+    async fn verify(&self, segment: &Segment, key: &str, etag: Option<&str>) -> Result<Object, Failed> {
         let object = self.bucket.head(key).await?;
         let object = object.ok_or_else(|| {
             passing(format!(
@@ -280,7 +325,7 @@ impl Work {
         })?;
         let differs = matches!((etag, &object.etag), (Some(told), Some(shown)) if told != shown);
         match object.bytes == segment.bytes && !differs {
-            true => Ok(()),
+            true => Ok(object),
             false => Err(passing(format!(
                 "{key} in the bucket is another than was sent: {} bytes of {}; it is sent again",
                 object.bytes, segment.bytes
@@ -288,12 +333,12 @@ impl Work {
         }
     }
 
-    /// The disk's thread removes it. What was protected meanwhile stays here too.
-    async fn discard(&self, recorder: Recorder, segment: &Segment) -> Result<(), Failed> {
+    /// The disk's thread removes it; how many it does. What was protected meanwhile stays here too.
+    async fn discard(&self, recorder: Recorder, segment: &Segment) -> Result<usize, Failed> {
         let id = segment.id;
         let discarded = tokio::task::spawn_blocking(move || recorder.discard(vec![id]));
         let discarded = discarded.await.map_err(|error| passing(error.to_string()))?;
-        discarded.map(|_| ()).map_err(|error| passing(error.to_string()))
+        discarded.map_err(|error| passing(error.to_string()))
     }
 
     fn failed(&mut self, failed: &Failed, wait: Duration) {
@@ -320,13 +365,7 @@ impl Work {
     }
 
     fn change(&self, change: impl FnOnce(&mut super::Report)) {
-        change(
-            &mut self
-                .archive
-                .report
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        change(&mut self.archive.change_report());
     }
 }
 
@@ -339,83 +378,46 @@ fn name(segment: &Segment) -> String {
     }
 }
 
-/// Waits for the disk.
-fn look(
-    recorder: &Recorder,
-    until_90k: i64,
-    passed: &mut HashMap<StreamName, (i64, SegmentId)>,
-    unfit: &HashSet<SegmentId>,
-) -> Result<Option<Chosen>, String> {
-    let reader = recorder.reader().map_err(|error| error.to_string())?;
-    let mut oldest: Option<Segment> = None;
-    for camera in reader.cameras().map_err(|error| error.to_string())? {
-        let first = first(&reader, &camera.camera, until_90k, passed, unfit)?;
-        let first = first.filter(|first| oldest.as_ref().is_none_or(|oldest| first.start_90k < oldest.start_90k));
-        oldest = first.or(oldest);
-    }
-    let Some(segment) = oldest else { return Ok(None) };
-    let places = Places::of(recorder, &reader).map_err(|error| error.to_string())?;
-    // What is on a disk that is away is looked for again, and keeps nobody else waiting.
-    match places.open(&segment) {
-        Ok((file, _)) => Ok(Some(Chosen { segment, file })),
-        Err(error) => {
-            passed.insert(segment.camera.clone(), (segment.start_90k, segment.id));
-            Err(error.to_string())
-        }
-    }
+/// The table of its fragments, as the index has it; an empty one where that cannot be believed.
+async fn table(recorder: Recorder, segment: &Segment) -> Result<Fragments, Failed> {
+    let id = segment.id;
+    let asked = tokio::task::spawn_blocking(move || {
+        let reader = recorder.reader().map_err(|error| error.to_string())?;
+        reader.fragments(id).map_err(|error| error.to_string())
+    });
+    let table = asked.await.map_err(|error| passing(error.to_string()))?;
+    Ok(Fragments::read(&table.map_err(passing)?).unwrap_or_default())
 }
 
-/// The first of a camera that may go.
-fn first(
-    reader: &Reader,
-    camera: &StreamName,
-    until_90k: i64,
-    passed: &mut HashMap<StreamName, (i64, SegmentId)>,
-    unfit: &HashSet<SegmentId>,
-) -> Result<Option<Segment>, String> {
-    let protected = all_protected(reader, camera).map_err(|error| error.to_string())?;
-    let is_protected = |segment: &Segment| {
-        let touches = |range: &std::ops::Range<i64>| range.start < segment.end_90k() && range.end > segment.start_90k;
-        protected.iter().any(|(_, protected)| touches(&protected.range_90k))
-    };
-    for _ in 0..MAX_PAGES {
-        let behind = passed.get(camera).copied();
-        let page = reader.segments(camera, 0..until_90k.max(1), behind, PAGE);
-        let page = page.map_err(|error| error.to_string())?;
-        for segment in page.items {
-            if segment.end_90k() > until_90k {
-                continue;
-            }
-            if segment.state == State::Whole && !unfit.contains(&segment.id) && !is_protected(&segment) {
-                return Ok(Some(segment));
-            }
-            passed.insert(camera.clone(), (segment.start_90k, segment.id));
-        }
-        if page.next.is_none() {
-            break;
-        }
-    }
-    Ok(None)
-}
-
-async fn read(file: &Arc<File>, from: u64, bytes: usize) -> io::Result<Bytes> {
+async fn read(file: &Arc<Opened>, from: u64, bytes: usize) -> io::Result<Bytes> {
     let file = Arc::clone(file);
     let read = tokio::task::spawn_blocking(move || {
         let mut all = vec![0; bytes];
-        let mut filled = 0;
-        while let Some(rest) = all.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(from + filled as u64, rest)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => filled += count,
-            }
-        }
+        read_exactly(&file, from, &mut all)?;
         Ok(Bytes::from(all))
     });
     read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
+fn read_exactly(file: &Opened, from: u64, into: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(from + filled as u64, rest)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => filled += count,
+        }
+    }
+    Ok(())
+}
+
+fn head(file: &Opened, head_bytes: u64) -> io::Result<Header> {
+    let mut head = vec![0; usize::try_from(head_bytes).unwrap_or(0).min(MAX_HEAD_BYTES)];
+    read_exactly(file, 0, &mut head)?;
+    Header::read(&head).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// What of a file is whole behind its head: every seal is looked at.
-fn whole(file: &File, head_bytes: u64) -> io::Result<Whole> {
+fn whole(file: &Opened, head_bytes: u64) -> io::Result<Whole> {
     let mut scanner = Scanner::new();
     let mut buffer = vec![0; READ_BYTES];
     let mut at = head_bytes;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use media::StreamName;
 use media::recording::{Fragments, Row};
 
+use crate::record::archive;
 use crate::record::index::{self, Segment};
 use crate::record::library::view::View;
 use crate::record::play::{self, Once};
@@ -39,6 +40,9 @@ pub(super) enum Error {
     /// By the index.
     #[error(transparent)]
     Index(#[from] index::Error),
+    /// By the catalogue of the archive.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
     /// Too much at once.
     #[error("it lies in more than {MAX_FILES} files; ask for less at a time")]
     TooManyFiles,
@@ -51,6 +55,7 @@ pub(super) enum Error {
 /// [`Error`].
 pub(super) fn find(view: &View<'_>, camera: &StreamName, range_90k: Range<i64>) -> Result<Vec<Footage>, Error> {
     let known = view.files_up_to(camera, &range_90k, MAX_FILES)?;
+    let known = view.with_archived(camera, &range_90k, known.ok_or(Error::TooManyFiles)?, MAX_FILES)?;
     Ok(chosen(&known.ok_or(Error::TooManyFiles)?, &range_90k))
 }
 

@@ -32,6 +32,7 @@ use std::time::Duration;
 use media::{Clock, StreamName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::archive::Archive;
 use super::name::Clip;
 use super::recorder::Recorder;
 use super::storage::{Place as _, Root, Volume as _};
@@ -120,6 +121,7 @@ pub struct Wish {
 /// All exports of this server.
 pub struct Exports {
     recorder: Box<dyn Fn() -> Option<Recorder> + Send + Sync>,
+    archive: Option<Arc<Archive>>,
     events: Arc<Events>,
     clock: Arc<dyn Clock>,
     zone: fn() -> jiff::tz::TimeZone,
@@ -155,15 +157,17 @@ impl std::fmt::Debug for Exports {
 }
 
 impl Exports {
-    /// Of what a recorder has, as soon as there is one.
+    /// Of what a recorder has, as soon as there is one, and of what it archived.
     pub fn new(
         recorder: impl Fn() -> Option<Recorder> + Send + Sync + 'static,
+        archive: Option<Arc<Archive>>,
         events: Arc<Events>,
         clock: Arc<dyn Clock>,
         zone: fn() -> jiff::tz::TimeZone,
     ) -> Arc<Self> {
         Arc::new(Self {
             recorder: Box::new(recorder),
+            archive,
             events,
             clock,
             zone,

@@ -5,7 +5,7 @@
 //! - Where parameter sets change, so does the sample entry, and the sets stand once more in front of the picture: FFmpeg, GStreamer and browsers go by either, QuickTime by the
 //!   entry. What another codec has is left for another export.
 
-use std::fs::File;
+use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -19,7 +19,8 @@ use super::reading::{Files, read_runs};
 use super::state::{Kind, MAX_GAPS, Rest};
 use super::write::Stop;
 use crate::record::clock::from_unix_90k;
-use crate::record::library::opening::{Places, Slot};
+use crate::record::library;
+use crate::record::library::opening::{Opened, Places, Slot};
 
 /// Where bytes of an export come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,8 @@ pub(super) fn make(
             Ok((slot, (file, header))) => {
                 building.file(footage, slot, &file, &header, &mut |rows| ask(looked + rows))?;
             }
+            // It is not gone: another time it is made whole.
+            Err(error @ library::Error::Away(_)) => return Err(Stop::Because(error.to_string())),
             Err(error) => {
                 tracing::warn!(reason = %error, "an export goes on without a file");
                 building.interrupt()?;
@@ -144,7 +147,7 @@ pub(super) struct Out {
 /// A file that is read.
 pub(super) struct Source<'a> {
     pub(super) file: usize,
-    pub(super) open: &'a File,
+    pub(super) open: &'a Opened,
     pub(super) head_bytes: u64,
     pub(super) start_90k: i64,
     tracks: Vec<HeaderTrack>,
@@ -180,7 +183,7 @@ impl<'a> Building<'a> {
         &mut self,
         footage: &Footage,
         slot: Slot,
-        open: &File,
+        open: &Opened,
         header: &Header,
         ask: &mut dyn FnMut(u64) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
@@ -211,6 +214,9 @@ impl<'a> Building<'a> {
             ask(looked)?;
             if let Err(error) = self.fragment(&mut source, row) {
                 let Stop::Disk(error) = error else { return Err(error) };
+                if matches!(open, Opened::Archived(_)) && error.kind() != io::ErrorKind::NotFound {
+                    return Err(Stop::Disk(error));
+                }
                 let from_90k = source.start_90k.saturating_add(row.begins_90k.cast_signed());
                 tracing::warn!(reason = %error, "an export goes on without the rest of a file");
                 self.interrupt()?;

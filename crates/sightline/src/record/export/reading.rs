@@ -1,13 +1,11 @@
 //! Reading what exports are made of: one file after the other, and the tables of fragments.
 
-use std::fs::File;
 use std::io;
 
 use media::recording::{Run, moof_bytes, runs};
 
 use super::write::Stop;
-use crate::record::library::opening::Slot;
-use crate::record::storage::File as _;
+use crate::record::library::opening::{Opened, Slot};
 
 /// Files that are read one after the other: one is open.
 #[derive(Debug, Default)]
@@ -38,7 +36,7 @@ impl Files {
     }
 }
 
-fn read(file: &File, at: u64, into: &mut [u8]) -> io::Result<()> {
+fn read(file: &Opened, at: u64, into: &mut [u8]) -> io::Result<()> {
     let mut read = 0;
     while let Some(rest) = into.get_mut(read..).filter(|rest| !rest.is_empty()) {
         match file.read_at(at + read as u64, rest) {
@@ -52,7 +50,7 @@ fn read(file: &File, at: u64, into: &mut [u8]) -> io::Result<()> {
 }
 
 /// The runs of a fragment, which lie in it.
-pub(super) fn read_runs(file: &File, at: u64, bytes: u32) -> Result<Vec<Run>, Stop> {
+pub(super) fn read_runs(file: &Opened, at: u64, bytes: u32) -> Result<Vec<Run>, Stop> {
     let damaged = |why: &str| Stop::Disk(io::Error::new(io::ErrorKind::InvalidData, why));
     // Long enough for most.
     let mut moof = vec![0; (bytes as usize).min(FIRST_BYTES)];

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{self, Plan, Wanted};
 use super::write::{self, Stop};
-use super::{Error, Export, Exports, Job, Known, State, footage, limit_bytes, root_of, state};
+use super::{Archive, Error, Export, Exports, Job, Kind, Known, State, footage, limit_bytes, root_of, state};
 use crate::events::{self, What};
 use crate::record::library::view::View;
 use crate::record::recorder::Recorder;
@@ -114,7 +114,7 @@ impl Exports {
         let folder = root.join(super::FOLDER);
         let mut progress = Progress::new(self, taken);
         wait_until_known(recorder, &mut progress)?;
-        let mut plan = planned(export, recorder, &mut progress)?;
+        let mut plan = planned(export, recorder, self.archive.as_ref(), &mut progress)?;
         self.check(export, recorder, plan.bytes)?;
         let part = folder.join(state::part(export.number, crate::random::bits()));
         let (head, pieces, bytes) = (
@@ -214,10 +214,17 @@ fn wait_until_known(recorder: &Recorder, progress: &mut Progress<'_>) -> Result<
 const KNOWN_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-fn planned(export: &Export, recorder: &Recorder, progress: &mut Progress<'_>) -> Result<Plan, Stop> {
+fn planned(
+    export: &Export,
+    recorder: &Recorder,
+    archive: Option<&Arc<Archive>>,
+    progress: &mut Progress<'_>,
+) -> Result<Plan, Stop> {
     let because = |error: &dyn std::fmt::Display| Stop::Because(error.to_string());
     let reader = recorder.reader().map_err(|error| because(&error))?;
-    let view = View::new(&reader, recorder);
+    // A time-lapse reads all there is to show a little of it: what is archived is too far away for that.
+    let archive = archive.filter(|_| export.kind == Kind::Clip);
+    let view = View::new(&reader, recorder).and_archive(archive);
     let found = footage::find(&view, &export.camera, export.asked_90k.clone()).map_err(|error| because(&error))?;
     let places = view.places().map_err(|error| because(&error))?;
     let fragments: u64 = found.iter().map(|footage| footage.rows.len() as u64).sum();

@@ -30,8 +30,8 @@ use super::index::{
 };
 use super::play::{self, Plan};
 use super::recorder::{AskError, Recorder};
-pub(in crate::record) use opening::Places;
 use opening::Slot;
+pub(in crate::record) use opening::{Opened, Places};
 pub use sending::{Mark, Media, Sending};
 pub use stills::{AskedStrip, MAX_STRIP_90K, Shown, ShownStrip};
 use view::View;
@@ -83,6 +83,9 @@ pub enum Error {
     /// What is archived cannot be asked for.
     #[error(transparent)]
     Archive(#[from] archive::Error),
+    /// What is archived cannot be read.
+    #[error("it is archived, and the archive cannot be read now: {0}")]
+    Away(crate::s3::Failed),
     /// The program ends.
     #[error("the program ends")]
     Ending,
@@ -149,7 +152,7 @@ impl Library {
             .unwrap_or_default()
     }
 
-    /// What of a range is archived and not here any more, as [`archive::Catalogue::ranges`].
+    /// What of a range is archived, as [`Archive::ranges`].
     ///
     /// # Errors
     /// [`Error`].
@@ -162,11 +165,8 @@ impl Library {
         let Some(archive) = self.archive.clone() else {
             return Ok((Vec::new(), None));
         };
-        self.ask(move |_| match archive.catalogue()? {
-            Some(catalogue) => Ok(catalogue.ranges(&camera, &range_90k, resolution_90k)?),
-            None => Ok((Vec::new(), None)),
-        })
-        .await
+        self.ask(move |_| Ok(archive.ranges(&camera, &range_90k, resolution_90k)?))
+            .await
     }
 
     /// Whether there is an index: something is recorded, or was.
@@ -345,7 +345,7 @@ impl Library {
     /// [`Error`].
     pub async fn listed(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<Listed, Error> {
         self.ask(move |view| {
-            let files = view.files(&camera, &range_90k)?;
+            let files = view.all_files(&camera, &range_90k)?;
             let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
             let shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start);
             let mut files: Vec<Option<(Segment, Fragments)>> = files.into_iter().map(Some).collect();
@@ -374,8 +374,8 @@ impl Library {
             });
         }
         let permit = self.may_send()?;
-        self.ask(move |view| {
-            let mut files = view.files(&camera, &range_90k)?;
+        let found = self.ask(move |view| {
+            let mut files = view.all_files(&camera, &range_90k)?;
             let shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start);
             let shown: Vec<u64> = shown
                 .into_iter()
@@ -431,8 +431,8 @@ impl Library {
             let mark = Mark::of(files.iter().map(|(segment, _)| segment), &range_90k, plan.len());
             let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
             Ok(Media::new(plan, slots, mark, range_90k, permit).growing(grows))
-        })
-        .await
+        });
+        found.await?.looked_at().await
     }
 
     /// A file as it is, with its fragments so much later where that is asked for.
@@ -441,7 +441,7 @@ impl Library {
     /// [`Error`].
     pub async fn file(self: &Arc<Self>, camera: StreamName, id: SegmentId, by_90k: i64) -> Result<Media, Error> {
         let permit = self.may_send()?;
-        self.ask(move |view| {
+        let found = self.ask(move |view| {
             let (segment, fragments) = view.file(&camera, id, by_90k != 0)?;
             let places = view.places()?;
             let (file, header) = places.open(&segment)?;
@@ -452,8 +452,8 @@ impl Library {
             let mark = Mark::of([&segment].into_iter(), &(by_90k..by_90k), plan.len());
             let grows = segment.state == State::Open;
             Ok(Media::new(plan, vec![slot], mark, range_90k, permit).growing(grows))
-        })
-        .await
+        });
+        found.await?.looked_at().await
     }
 
     /// How many bytes of a file its header has: what stands in front of its index.
@@ -499,7 +499,7 @@ impl Library {
                 Some(reader) => reader,
                 None => recorder.reader()?,
             };
-            let answer = ask(&View::new(&reader, &recorder));
+            let answer = ask(&View::new(&reader, &recorder).and_archive(library.archive.as_ref()));
             // One that failed may be of a file that was put aside.
             if !matches!(answer, Err(Error::Index(_))) {
                 let mut readers = library.readers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,11 +6,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::CHUNK_BYTES;
 use super::opening::Slot;
+use super::{CHUNK_BYTES, Error};
+use crate::record::archive;
 use crate::record::index::Segment;
 use crate::record::play::{self, Plan};
-use crate::record::storage::File as _;
 
 /// What tells versions of an answer apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Media {
     /// It is being recorded: there is more of it a moment later.
     pub grows: bool,
     permit: OwnedSemaphorePermit,
+    /// Of what lies in the archive.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Media {
@@ -72,11 +74,36 @@ impl Media {
             range_90k,
             grows: false,
             permit,
+            place: None,
         }
     }
 
     pub(super) fn growing(self, grows: bool) -> Self {
         Self { grows, ..self }
+    }
+
+    /// Where some of it lies in the archive, takes a place among those who send from there, and asks whether the first such file is there: once a part of an answer is sent no fault
+    /// can be told any more.
+    ///
+    /// # Errors
+    /// [`Error::Away`], [`Error::Busy`].
+    pub(super) async fn looked_at(mut self) -> Result<Self, Error> {
+        let mut files = self.plan.files(0..self.plan.len());
+        let first = files.find_map(|file| self.slots.get(file)?.archived());
+        drop(files);
+        let Some(object) = first.transpose().map_err(Error::Away)? else {
+            return Ok(self);
+        };
+        self.place = Some(object.place().ok_or(Error::Busy {
+            what: "archived recordings that are sent",
+            limit: archive::MAX_SENDING,
+        })?);
+        let looked = object.look().await;
+        looked.map_err(|failed| {
+            tracing::warn!("an archived recording cannot be played: {failed}");
+            Error::Away(failed)
+        })?;
+        Ok(self)
     }
 
     /// Its length in bytes.
@@ -96,7 +123,7 @@ impl Media {
             plan: self.plan,
             slots: self.slots,
             left: range,
-            _permit: self.permit,
+            _permits: (self.permit, self.place),
         }
     }
 }
@@ -107,7 +134,7 @@ pub struct Sending {
     plan: Plan,
     slots: Vec<Slot>,
     left: Range<u64>,
-    _permit: OwnedSemaphorePermit,
+    _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Sending {
@@ -116,7 +143,7 @@ impl Sending {
         self.left.end.saturating_sub(self.left.start)
     }
 
-    /// The next bytes, at most [`CHUNK_BYTES`], on a thread that may wait for the disk. Empty: that is all.
+    /// The next bytes, at most [`CHUNK_BYTES`], on a thread that may wait for the disk, or the archive. Empty: that is all.
     ///
     /// # Errors
     /// Of the disk: nothing more comes.
@@ -135,15 +162,15 @@ impl Sending {
             slot.file = None;
         }
         let mut out = Vec::with_capacity((range.end - range.start) as usize);
-        self.plan.read(range, &Opened(&self.slots), &mut out)?;
+        self.plan.read(range, &OfPlan(&self.slots), &mut out)?;
         self.left.start = end;
         Ok(Bytes::from(out))
     }
 }
 
-struct Opened<'a>(&'a [Slot]);
+struct OfPlan<'a>(&'a [Slot]);
 
-impl play::Files for Opened<'_> {
+impl play::Files for OfPlan<'_> {
     fn read_at(&self, file: usize, at: u64, into: &mut [u8]) -> io::Result<usize> {
         let file = self.0.get(file).and_then(|slot| slot.file.as_ref());
         file.ok_or(io::ErrorKind::NotFound)?.read_at(at, into)

@@ -2,13 +2,16 @@
 //!
 //! Belongs here: joining the two. Does not belong here: either of them ([`Reader`], [`super::super::growing`]).
 
+use std::collections::HashSet;
 use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use media::StreamName;
 use media::recording::Fragments;
 
 use super::opening::Places;
 use super::{Error, Files, MAX_FILES};
+use crate::record::archive::{self, Archive};
 use crate::record::index::{self, CameraTimes, Page, Reader, Runs, Segment, SegmentId, State};
 use crate::record::recorder::Recorder;
 
@@ -16,6 +19,7 @@ use crate::record::recorder::Recorder;
 pub(in crate::record) struct View<'a> {
     reader: &'a Reader,
     recorder: &'a Recorder,
+    archive: Option<&'a Arc<Archive>>,
 }
 
 impl Deref for View<'_> {
@@ -28,12 +32,21 @@ impl Deref for View<'_> {
 
 impl<'a> View<'a> {
     pub(in crate::record) fn new(reader: &'a Reader, recorder: &'a Recorder) -> Self {
-        Self { reader, recorder }
+        Self {
+            reader,
+            recorder,
+            archive: None,
+        }
+    }
+
+    /// And what is archived.
+    pub(in crate::record) fn and_archive(self, archive: Option<&'a Arc<Archive>>) -> Self {
+        Self { archive, ..self }
     }
 
     /// Where storages are.
     pub(in crate::record) fn places(&self) -> Result<Places, Error> {
-        Places::of(self.recorder, self.reader)
+        Ok(Places::of(self.recorder, self.reader)?.and_archive(self.archive.cloned()))
     }
 
     /// When each camera that has recordings has them.
@@ -67,9 +80,12 @@ impl<'a> View<'a> {
         Ok(self.reader.runs_with(camera, range_90k, resolution_90k, &files)?)
     }
 
-    /// A segment of a camera.
+    /// A segment of a camera that is here.
     pub(super) fn segment_of(&self, camera: &StreamName, id: SegmentId) -> Result<Segment, Error> {
-        self.file(camera, id, false).map(|(segment, _)| segment)
+        match self.file(camera, id, false)? {
+            (segment, _) if segment.storage == archive::STORAGE => Err(Error::Nothing),
+            (segment, _) => Ok(segment),
+        }
     }
 
     /// A segment of a camera, with its fragments where they are wanted.
@@ -89,9 +105,19 @@ impl<'a> View<'a> {
                 };
                 Ok((segment, fragments))
             }
-            Some(segment) if segment.state != State::Open => Err(Error::Nothing),
-            _ => growing.ok_or(Error::Nothing),
+            Some(segment) if segment.state != State::Open => self.archived(camera, id),
+            _ => {
+                let mut growing = growing.into_iter();
+                let found = growing.find(|(file, _)| file.id == id);
+                found.map_or_else(|| self.archived(camera, id), Ok)
+            }
         }
+    }
+
+    /// A file of a camera that is archived.
+    fn archived(&self, camera: &StreamName, id: SegmentId) -> Result<(Segment, Fragments), Error> {
+        let archive = self.archive.ok_or(Error::Nothing)?;
+        archive.file(camera, id)?.ok_or(Error::Nothing)
     }
 
     /// The table of a segment; an empty one where it has none that can be believed.
@@ -130,12 +156,33 @@ impl<'a> View<'a> {
 
     /// The files that have a part in a range, up to [`MAX_FILES`], by where they begin.
     pub(super) fn files(&self, camera: &StreamName, range_90k: &Range<i64>) -> Result<Files, Error> {
-        let too_long = Error::TooLong {
-            what: "a range",
-            asked: format!("more than {MAX_FILES} files"),
-            limit: "so many files",
+        self.files_up_to(camera, range_90k, MAX_FILES)?.ok_or_else(too_long)
+    }
+
+    /// With those that are archived and not here any more.
+    pub(super) fn all_files(&self, camera: &StreamName, range_90k: &Range<i64>) -> Result<Files, Error> {
+        let files = self.files(camera, range_90k)?;
+        let files = self.with_archived(camera, range_90k, files, MAX_FILES)?;
+        files.ok_or_else(too_long)
+    }
+
+    /// The like of files that were found. `None`: there are more than the limit.
+    pub(in crate::record) fn with_archived(
+        &self,
+        camera: &StreamName,
+        range_90k: &Range<i64>,
+        mut files: Files,
+        limit: usize,
+    ) -> Result<Option<Files>, archive::Error> {
+        let Some(archive) = self.archive else {
+            return Ok(Some(files));
         };
-        self.files_up_to(camera, range_90k, MAX_FILES)?.ok_or(too_long)
+        let here: HashSet<SegmentId> = files.iter().map(|(file, _)| file.id).collect();
+        // Those that are here, too, count for both.
+        let archived = archive.files(camera, range_90k, limit.saturating_add(here.len()).saturating_add(1))?;
+        files.extend(archived.into_iter().filter(|(file, _)| !here.contains(&file.id)));
+        files.sort_by_key(|(file, _)| (file.start_90k, file.id));
+        Ok((files.len() <= limit).then_some(files))
     }
 
     /// The same of another number. `None`: there are more.
@@ -179,6 +226,14 @@ impl<'a> View<'a> {
         }
         let row = self.reader.segment(file.id)?;
         Ok(row.is_none_or(|row| row.state != State::Garbage))
+    }
+}
+
+fn too_long() -> Error {
+    Error::TooLong {
+        what: "a range",
+        asked: format!("more than {MAX_FILES} files"),
+        limit: "so many files",
     }
 }
 

@@ -1,0 +1,187 @@
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use super::choose::{Choosing, Next};
+use super::*;
+use crate::clock::SystemClock;
+use crate::record::index::{Change, Protected, State};
+use crate::record::library::made::{Made, NOON_90K, pictures};
+
+const SECOND_90K: i64 = 90_000;
+
+/// Eight seconds in files of two.
+fn made() -> Made {
+    let made = Made::new();
+    let (track, frames) = pictures(8, 25, "160x120");
+    made.record("door", NOON_90K, &[track], frames, Duration::from_secs(2));
+    made
+}
+
+fn archive(made: &Made) -> Arc<Archive> {
+    let recorder = made.recorder.clone();
+    Archive::new(World {
+        recorder: Box::new(move || Some(recorder.clone())),
+        clock: Arc::new(SystemClock),
+        random: crate::random::bits,
+        catalogue: made.folder.path().join("archive.sqlite"),
+    })
+}
+
+/// So many files that lie in a folder that is away, a second each, from then on.
+fn put_away(made: &Made, start_90k: i64, files: i64) {
+    let away = [9; 16];
+    let path = made.folder.path().join("away").display().to_string();
+    made.index.write(Change::Storage { uuid: away, path }).unwrap();
+    for number in 0..files {
+        let segment = Segment {
+            id: made.index.next_segment(),
+            camera: "door".parse().unwrap(),
+            storage: away,
+            path: format!("door/2026-11-22/{number}.mp4"),
+            run: 77,
+            start_90k: start_90k + number * SECOND_90K,
+            duration_90k: SECOND_90K,
+            bytes: 1_000,
+            head_bytes: 100,
+            crc: 0,
+            drift_90k: 0,
+            state: State::Whole,
+            ended: None,
+            age_end_90k: 0,
+            is_age_sure: true,
+        };
+        made.index.write(Change::Segment(segment, Vec::new())).unwrap();
+    }
+    made.index.flush().unwrap();
+}
+
+/// The next file, and how many looks it took.
+fn next(choosing: &mut Choosing, made: &Made) -> Option<(Segment, usize)> {
+    for looks in 1..100 {
+        match choosing.look(&made.recorder, i64::MAX, Instant::now()).unwrap() {
+            Next::File(chosen) => return Some((chosen.0, looks)),
+            Next::More => {}
+            Next::Nothing => return None,
+        }
+    }
+    panic!("there is no end to it");
+}
+
+/// What lies on a disk that is away keeps nobody waiting, however much that is.
+#[test]
+fn a_disk_that_is_away_keeps_no_other_waiting() {
+    let made = made();
+    put_away(&made, NOON_90K - 3_000 * SECOND_90K, 2_500);
+    let mut choosing = Choosing::default();
+    let (first, looks) = next(&mut choosing, &made).unwrap();
+    assert_eq!((first.start_90k, looks), (NOON_90K, 3));
+    // It comes back: what lies there is the oldest.
+    let root = made.folder.path().join("away");
+    std::fs::create_dir_all(root.join("door/2026-11-22")).unwrap();
+    std::fs::write(
+        root.join(crate::record::storage::MARK),
+        format!("{}\n", "09".repeat(16)),
+    )
+    .unwrap();
+    let from = made.root().join(&first.path);
+    std::fs::copy(from, root.join("door/2026-11-22/0.mp4")).unwrap();
+    // Its head is another length than the row tells: it is passed over, as all are of which there is no file.
+    let (next, _) = next(&mut choosing, &made).unwrap();
+    assert_eq!(next.start_90k, NOON_90K);
+}
+
+#[test]
+fn what_is_protected_and_what_cannot_be_read_is_passed_over() {
+    let made = made();
+    made.recorder
+        .protect(Protected {
+            camera: "door".parse().unwrap(),
+            range_90k: NOON_90K..NOON_90K + SECOND_90K,
+            why: String::new(),
+        })
+        .unwrap();
+    let mut choosing = Choosing::default();
+    let (second, _) = next(&mut choosing, &made).unwrap();
+    assert_eq!(second.start_90k, NOON_90K + 2 * SECOND_90K);
+    let away = made.folder.path().join("away.mp4");
+    std::fs::rename(made.root().join(&second.path), &away).unwrap();
+    let (third, _) = next(&mut choosing, &made).unwrap();
+    assert_eq!(third.start_90k, NOON_90K + 4 * SECOND_90K);
+    choosing.never(&third);
+    let (fourth, _) = next(&mut choosing, &made).unwrap();
+    assert_eq!(fourth.start_90k, NOON_90K + 6 * SECOND_90K);
+    choosing.never(&fourth);
+    assert!(next(&mut choosing, &made).is_none());
+    // A protection may have ended since.
+    let later = Instant::now() + choose::AGAIN + Duration::from_secs(1);
+    std::fs::rename(&away, made.root().join(&second.path)).unwrap();
+    let again = choosing.look(&made.recorder, i64::MAX, later).unwrap();
+    assert!(
+        matches!(again, Next::File(chosen) if chosen.0 == second),
+        "it is looked at again"
+    );
+}
+
+/// The disk of the state folder may hang: tasks go on meanwhile.
+#[test]
+fn the_catalogue_is_not_waited_for_on_a_thread_of_the_runtime() {
+    let made = Made::new();
+    let archive = archive(&made);
+    let catalogue = archive.open().unwrap();
+    let (held_to, held) = channel();
+    let (release, released) = channel::<()>();
+    let holding = std::thread::spawn(move || {
+        catalogue.hold(|| {
+            held_to.send(()).unwrap();
+            // Where the runtime stands still nobody ever says so.
+            released.recv_timeout(Duration::from_secs(10)).is_ok()
+        })
+    });
+    held.recv().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let asking = tokio::spawn({
+            let archive = Arc::clone(&archive);
+            async move { archive.asked(Catalogue::remaking).await }
+        });
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        release.send(()).unwrap();
+        assert_eq!(asking.await.unwrap(), Ok(Some(String::new())));
+    });
+    assert!(holding.join().unwrap(), "the runtime stood still");
+}
+
+#[test]
+fn a_catalogue_that_cannot_be_read_is_put_aside() {
+    let made = Made::new();
+    let archive = archive(&made);
+    let path = made.folder.path().join("archive.sqlite");
+    assert_eq!(
+        archive.ranges(&"door".parse().unwrap(), &(0..i64::MAX), 0),
+        Ok((vec![], None))
+    );
+    assert!(!path.exists(), "none is made by asking");
+    std::fs::write(&path, vec![b'x'; 5_000]).unwrap();
+    assert_eq!(
+        archive.ranges(&"door".parse().unwrap(), &(0..i64::MAX), 0),
+        Ok((vec![], None))
+    );
+    let aside = made.folder.path().join("archive.sqlite.unreadable-1");
+    assert_eq!(std::fs::read(aside).unwrap(), vec![b'x'; 5_000]);
+    assert_eq!(archive.ask(Catalogue::remaking), Ok(Some(String::new())));
+}
+
+/// Damage that is met under way, too.
+#[test]
+fn a_catalogue_that_is_damaged_later_is_put_aside() {
+    let made = Made::new();
+    let archive = archive(&made);
+    let damage = Error::damage(&made.folder.path().join("archive.sqlite"));
+    assert_eq!(archive.ask(|_| Err::<(), _>(damage.clone())), Err(damage));
+    assert!(made.folder.path().join("archive.sqlite.unreadable-1").exists());
+    assert_eq!(archive.ask(Catalogue::remaking), Ok(Some(String::new())));
+}
