@@ -6,7 +6,7 @@
 use std::io;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 
-/// A running program. Dropping it kills all that is in its process group.
+/// A running program. Dropping it kills all that is in its process group, and leaves no zombie behind.
 ///
 /// On Linux the kernel kills it when the thread that started it ends, and with that when our process does, however that comes about.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ mod unix {
     use std::os::unix::process::CommandExt as _;
     use std::process::Stdio;
 
-    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
     use super::{Ask, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Program, io};
 
@@ -138,8 +138,20 @@ mod unix {
 
     impl Drop for Program {
         fn drop(&mut self) {
-            self.kill();
+            if self.kill().is_none() {
+                reap(self.pid());
+            }
         }
+    }
+
+    /// Waits for one that was killed, which takes a moment or, where it is stuck in a disk, as long as that is. Nobody else waits for it.
+    fn reap(pid: Pid) {
+        let wait = move || {
+            let wait = || rustix::process::waitpid(Some(pid), WaitOptions::empty());
+            while matches!(wait(), Err(rustix::io::Errno::INTR)) {}
+        };
+        // Without a thread it stays until we end, as a line in the system's table.
+        let _ = std::thread::Builder::new().name("reaper".to_owned()).spawn(wait);
     }
 }
 
@@ -191,5 +203,35 @@ impl Program {
     /// Cannot be called.
     pub fn kill(&mut self) -> Option<ExitStatus> {
         match self.never {}
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_that_is_killed_leaves_no_zombie() {
+        for _ in 0..20 {
+            let mut command = Command::new("sleep");
+            command.arg("1000").stdout(Stdio::null());
+            let program = Program::start(command).unwrap();
+            let entry = format!("/proc/{}", program.process.id());
+            assert!(std::path::Path::new(&entry).exists());
+            drop(program);
+            let mut looks = 0;
+            while std::path::Path::new(&entry).exists() {
+                looks += 1;
+                assert!(
+                    looks < 1_000,
+                    "{}",
+                    std::fs::read_to_string(format!("{entry}/stat")).unwrap()
+                );
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
     }
 }
