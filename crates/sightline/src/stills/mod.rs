@@ -178,15 +178,14 @@ impl Stills {
         let known = self.inner.cache().picture(stream, self.inner.clock.now());
         let keyframe = stream.newest_keyframe();
         let (inner, stream) = (Arc::clone(&self.inner), Arc::clone(stream));
-        // Whoever asked may be gone before it is done: it is there for the next.
+        // Whoever asked may be gone before it is done: it is there for the next, and goes when nobody asks.
         let made = tokio::task::spawn_blocking(move || {
             let still = inner.make(&stream, keyframe.as_ref(), known, shape);
+            inner.sweep_later();
             drop(permit);
             still
         });
-        let made = made.await.unwrap_or(Err(NoStill::Late));
-        self.inner.sweep_later();
-        made
+        made.await.unwrap_or(Err(NoStill::Late))
     }
 
     /// Waits for a keyframe where there is none yet.

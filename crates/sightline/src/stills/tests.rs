@@ -178,6 +178,21 @@ async fn a_broken_keyframe_is_tried_once() {
     assert_eq!((totals.asked, totals.decoded, totals.failed), (2, 1, 1));
 }
 
+/// What was decoded for somebody who left meanwhile goes as all else does.
+#[tokio::test]
+async fn who_leaves_leaves_nothing_behind() {
+    let mut world = World::new();
+    world.publish(1);
+    let cache = || world.stills.inner.cache();
+    // It is looked at once, which begins it, and not again.
+    let left = tokio::time::timeout(Duration::ZERO, world.live(None)).await;
+    assert!(left.is_err());
+    while cache().bytes() == 0 || world.stills.inner.turn.available_permits() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!cache().begins_to_be_swept(), "nobody sweeps");
+}
+
 #[tokio::test]
 async fn so_many_wait_and_no_more() {
     let mut world = World::new();
