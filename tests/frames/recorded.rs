@@ -133,6 +133,98 @@ fn what_is_broken_is_put_aside_and_the_rest_goes_on() {
     assert!(said.contains("5 of the recordings failed"), "{said}");
 }
 
+/// A machine without FFmpeg is no fault of the recordings: those that need it stay, and the others are processed.
+#[test]
+fn what_this_machine_cannot_read_stays_where_it_is() {
+    let (folder, recordings) = recordings();
+    let h265 = "-c:v libx265 -preset ultrafast -x265-params log-level=error";
+    for (name, options) in [("a.mp4", h265), ("b.mp4", H264), ("c.mp4", h265)] {
+        film(&recordings, name, options);
+        grow_old(&recordings.join(name), Duration::from_secs(3_600));
+    }
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let process = ["process", "r", "--settled", "0s", "--", "/bin/true", "{}"];
+    let output = command(folder.path(), &process)
+        .env("PATH", &programs)
+        .output()
+        .unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("2 of the recordings were left where they are"), "{told}");
+    assert_eq!(told.matches("recordings stay where they are").count(), 1, "{told}");
+    assert!(told.contains("apt install ffmpeg"), "{told}");
+    assert_eq!(names(&recordings), ["a.mp4", "c.mp4", "processed"]);
+    assert_eq!(names(&recordings.join("processed")), ["b.mp4"]);
+    // With one they are as others.
+    let output = run(folder.path(), &process);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(names(&recordings), ["processed"]);
+}
+
+/// What somebody writes on while it is processed is not moved, and is done again.
+#[test]
+fn what_is_written_on_meanwhile_is_done_again() {
+    let (folder, recordings) = recordings();
+    film(&recordings, "a.ts", H264);
+    let more = fs::read(recordings.join("a.ts")).unwrap();
+    fs::write(folder.path().join("more"), &more).unwrap();
+    let write_on = "cat > /dev/null; [ -e written ] || { cat more >> \"$1\"; touch written; }; echo x >> runs";
+    let process = [
+        "process",
+        "r",
+        "--settled",
+        "0s",
+        "--",
+        "sh",
+        "-c",
+        write_on,
+        "sh",
+        "{segment}",
+    ];
+    let output = run(folder.path(), &process);
+    assert!(
+        output.status.success() && said(&output).contains("it was written on while it was processed"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(names(&recordings), ["a.ts", "processed"]);
+    let output = run(folder.path(), &process);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(names(&recordings.join("processed")), ["a.ts"]);
+    assert_eq!(
+        fs::metadata(recordings.join("processed/a.ts")).unwrap().len(),
+        2 * more.len() as u64
+    );
+    // One whose command writes it each time is not done for ever.
+    film(&recordings, "b.ts", H264);
+    let each = [
+        "process",
+        "r",
+        "--watch",
+        "--settled",
+        "0s",
+        "--",
+        "sh",
+        "-c",
+        "cat > /dev/null; echo >> \"$1\"",
+        "sh",
+        "{segment}",
+    ];
+    let process = Process::start(&mut command(folder.path(), &each));
+    let begun = Instant::now();
+    while names(&recordings.join("processed")).len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", process.said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    process.signal(Signal::TERM);
+    let (status, told) = process.finish();
+    assert!(
+        status.success() && told.iter().any(|line| line.contains("it is taken as it is")),
+        "{told:#?}"
+    );
+}
+
 #[test]
 fn a_command_that_fails_is_tried_again_and_what_hangs_is_ended() {
     let (folder, recordings) = recordings();

@@ -61,7 +61,7 @@ const EXAMPLES: &str = "Examples:
 A run that ends with 0 has succeeded. A file that fails is tried again after 1 s, then longer, each time from its first picture. The command knows
 SEGMENT_FILE from its environment, and where it is run for each picture FRAME_FILE, FRAME_TIME, FRAME_TIME_US, FRAME_CLOCK, FRAME_INDEX, FRAME_WIDTH,
 FRAME_HEIGHT and FRAME_FORMAT.
-Exit code: 0 done or told to end; 1 a file failed, or the command cannot be started; 2 wrong use.";
+Exit code: 0 done or told to end; 1 a file failed, or needs an FFmpeg that is not there, or the command cannot be started; 2 wrong use.";
 
 #[derive(Debug)]
 pub(super) struct Flags;

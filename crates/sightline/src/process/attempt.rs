@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ChildStdin;
 use std::sync::{Mutex, PoisonError};
 
-use super::pictures::Pictures;
+use super::pictures::{Pictures, Why};
 use super::{Error, Program};
 use crate::frames::IsHeaded;
 use crate::frames::command::{self, Bounds, Handed, How, Places};
@@ -26,6 +26,8 @@ pub(super) enum Outcome {
     Failed(String),
     /// There are no pictures in it.
     Unreadable(String),
+    /// This machine cannot read it; the file is not to blame.
+    Unable(String),
     /// We are to end.
     Stopped,
 }
@@ -48,7 +50,8 @@ pub(super) fn attempt(
         Ok(first) => first,
         // It may be for this that there is none.
         Err(_) if shutdown.is_requested() => return Ok(Outcome::Stopped),
-        Err(why) => return Ok(Outcome::Unreadable(why)),
+        Err(Why::File(why)) => return Ok(Outcome::Unreadable(why)),
+        Err(Why::Machine(why)) => return Ok(Outcome::Unable(why)),
     };
     let given = Given {
         program,

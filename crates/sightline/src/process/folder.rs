@@ -7,7 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use media::Clock;
 
@@ -28,10 +28,48 @@ pub(super) struct Folder {
 /// What a look found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Files that are finished, by name; for how long they have not changed.
-    pub(super) finished: Vec<(PathBuf, Duration)>,
+    /// Files that are finished, by name.
+    pub(super) finished: Vec<Finished>,
     /// How many others there are.
     pub(super) unfinished: usize,
+}
+
+/// A file that nobody writes any more, as far as can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finished {
+    pub(super) path: PathBuf,
+    /// For how long it has not changed.
+    pub(super) unchanged: Duration,
+    text: Option<Text>,
+}
+
+impl Finished {
+    /// Whether somebody wrote it on since it was found, or put another in its place. What is gone has not changed.
+    pub(super) fn has_changed(&self) -> bool {
+        let now = Text::of(&self.path);
+        now.is_some() && now != self.text
+    }
+}
+
+/// What tells whether a file was written: not when it was linked to or its rights were changed, which is for its command to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Text {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl Text {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some(Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            inode: std::os::unix::fs::MetadataExt::ino(&metadata),
+        })
+    }
 }
 
 /// Where files go that were processed.
@@ -96,14 +134,18 @@ impl Folder {
             let age = Duration::from_micros(u64::try_from(wall_us.saturating_sub(changed_us)).unwrap_or(0));
             let unchanged = age.max(now.saturating_duration_since(since));
             if unchanged >= self.patience(&path) {
-                found.finished.push((path.clone(), unchanged));
+                found.finished.push(Finished {
+                    text: Text::of(&path),
+                    path: path.clone(),
+                    unchanged,
+                });
             } else {
                 found.unfinished += 1;
             }
             seen.insert(path, (stamp, since));
         }
         self.seen = seen;
-        found.finished.sort_unstable();
+        found.finished.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
     }
 
@@ -180,7 +222,7 @@ fn is_recording(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
     use testkit::clock::SimClock;
 
     const SETTLED: Duration = Duration::from_secs(10);
@@ -190,8 +232,16 @@ mod tests {
     }
 
     fn names(found: &Found) -> Vec<&str> {
-        let name = |(path, _): &'_ (PathBuf, Duration)| -> &'static str {
-            Box::leak(path.file_name().unwrap().to_str().unwrap().to_owned().into_boxed_str())
+        let name = |file: &'_ Finished| -> &'static str {
+            Box::leak(
+                file.path
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+                    .into_boxed_str(),
+            )
         };
         found.finished.iter().map(name).collect()
     }
@@ -232,6 +282,34 @@ mod tests {
         fs::write(dir.path().join("b.mp4"), b"more").unwrap();
         changed(&dir.path().join("b.mp4"), wall(&clock));
         assert_eq!(folder.look().unwrap().unfinished, 1);
+    }
+
+    #[test]
+    fn what_is_written_on_is_told_from_what_is_linked_to() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(SimClock::new()));
+        let path = dir.path().join("a.mp4");
+        fs::write(&path, b"x").unwrap();
+        changed(&path, wall(&clock) - SETTLED);
+        let mut folder = folder(dir.path(), &clock);
+        let look = |folder: &mut Folder| folder.look().unwrap().finished.remove(0);
+        let file = look(&mut folder);
+        assert!(!file.has_changed());
+        fs::hard_link(&path, dir.path().join("b.jpg")).unwrap();
+        assert!(!file.has_changed());
+        // Longer, as long but newer, another of its name, and none.
+        fs::write(&path, b"xy").unwrap();
+        changed(&path, wall(&clock) - SETTLED);
+        assert!(file.has_changed());
+        let file = look(&mut folder);
+        changed(&path, wall(&clock) - 2 * SETTLED);
+        assert!(file.has_changed());
+        let file = look(&mut folder);
+        fs::write(dir.path().join("c"), b"yx").unwrap();
+        changed(&dir.path().join("c"), wall(&clock) - 2 * SETTLED);
+        fs::rename(dir.path().join("c"), &path).unwrap();
+        assert_eq!(file.has_changed(), cfg!(unix));
+        fs::remove_file(&path).unwrap();
+        assert!(!file.has_changed());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use media::Clock;
 use tokio::runtime::Runtime;
 
 use self::attempt::{Outcome, attempt};
-use self::folder::Folder;
+use self::folder::{Finished, Folder};
 use crate::frames::IsHeaded;
 use crate::frames::command::{Handed, Template};
 use crate::frames::form::Form;
@@ -99,6 +99,14 @@ pub enum Error {
         /// Where.
         folder: PathBuf,
     },
+    /// Some need what this machine has not.
+    #[error("{count} of the recordings were left where they are: {why}")]
+    Unable {
+        /// How many.
+        count: usize,
+        /// What is missing, and what to do.
+        why: String,
+    },
     /// The operating system refuses something that every program needs.
     #[error("{}", shutdown::refused(what, error))]
     System {
@@ -116,6 +124,8 @@ impl Error {
     }
 }
 
+/// A file that is written on so often while it is processed is one that its command writes.
+const MOST_CHANGES: u32 = 3;
 /// How often it is looked for what is finished, and whether to end.
 const LOOK_FOR_FILES: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
@@ -143,6 +153,8 @@ pub fn run(program: &Program, runtime: &Runtime) -> Result<(), Error> {
         shutdown,
         failing: HashMap::new(),
         unreadable: HashSet::new(),
+        changed: HashMap::new(),
+        unable: None,
         done: 0,
         put_aside: 0,
         unfinished: 0,
@@ -153,17 +165,28 @@ pub fn run(program: &Program, runtime: &Runtime) -> Result<(), Error> {
         done,
         put_aside: failed,
         unfinished,
+        unable,
         ..
     } = work;
     tracing::info!(done, failed, unfinished, "ended");
     ended?;
-    match failed {
-        0 => Ok(()),
-        count => Err(Error::Failed {
+    match (failed, unable.filter(|unable| !unable.files.is_empty())) {
+        (0, None) => Ok(()),
+        (0, Some(Unable { files, why })) => Err(Error::Unable {
+            count: files.len(),
+            why,
+        }),
+        (count, _) => Err(Error::Failed {
             count,
             folder: program.folder.join("failed"),
         }),
     }
+}
+
+/// What this machine cannot read.
+struct Unable {
+    files: HashSet<PathBuf>,
+    why: String,
 }
 
 /// How often a file was tried, and when it is tried again.
@@ -180,6 +203,9 @@ struct Work<'a> {
     failing: HashMap<PathBuf, Failing>,
     /// Files that cannot be read yet, or at all, where each is tried once.
     unreadable: HashSet<PathBuf>,
+    /// How often files were written on while they were processed.
+    changed: HashMap<PathBuf, u32>,
+    unable: Option<Unable>,
     done: u64,
     put_aside: u64,
     unfinished: usize,
@@ -202,16 +228,17 @@ impl Work<'_> {
                 }
             };
             self.unfinished = found.unfinished + self.unreadable.len();
-            let is_there = |path: &PathBuf| found.finished.iter().any(|(there, _)| there == path);
+            let is_there = |path: &PathBuf| found.finished.iter().any(|file| file.path == *path);
             self.failing.retain(|path, _| is_there(path));
-            for (path, unchanged) in &found.finished {
+            self.changed.retain(|path, _| path.exists());
+            for file in &found.finished {
                 if self.shutdown.is_requested() {
                     return Ok(());
                 }
                 let now = self.program.clock.now();
-                let is_due = self.failing.get(path).is_none_or(|failing| failing.again <= now);
-                if is_due && !self.unreadable.contains(path) {
-                    self.one(path, *unchanged)?;
+                let is_due = |failing: &Failing| failing.again <= now;
+                if self.failing.get(&file.path).is_none_or(is_due) && !self.unreadable.contains(&file.path) {
+                    self.one(file)?;
                 }
             }
             if !self.program.watches && self.failing.is_empty() {
@@ -230,45 +257,40 @@ impl Work<'_> {
     }
 
     /// Tries one recording.
-    fn one(&mut self, path: &Path, unchanged: Duration) -> Result<(), Error> {
+    fn one(&mut self, found: &Finished) -> Result<(), Error> {
+        let path = &found.path;
         self.program.tell(path, 0);
         let begun = self.program.clock.now();
         let outcome = attempt(self.program, &self.handed, path, &self.shutdown)?;
-        let took_ms = self.program.clock.now().saturating_duration_since(begun).as_millis() as u64;
+        let took = self.program.clock.now().saturating_duration_since(begun);
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !matches!(outcome, Outcome::Stopped) && self.is_written(found, &file) {
+            return Ok(());
+        }
         match outcome {
             Outcome::Stopped => Ok(()),
             Outcome::Done { pictures, damage } => {
                 if let Some(reason) = damage {
                     tracing::warn!(file, pictures, reason, "a recording ends early");
                 }
-                match self.folder.processed(path) {
-                    Ok(to) => tracing::info!(file, pictures, took_ms, to = %to.display(), "processed"),
-                    // The command did it itself.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        tracing::info!(file, pictures, took_ms, "processed, and gone");
-                    }
-                    Err(error) => {
-                        let path = path.to_owned();
-                        return Err(Error::Move { path, error });
-                    }
-                }
-                self.failing.remove(path);
-                self.done += 1;
-                Ok(())
+                self.processed(path, &file, pictures, took)
             }
-            Outcome::Unreadable(reason) if unchanged < BROKEN_AFTER => {
+            Outcome::Unreadable(reason) if found.unchanged < BROKEN_AFTER => {
                 self.unfinished += 1;
                 if self.program.watches {
                     tracing::debug!(file, reason, "not finished yet, or broken");
                     self.later(path, 0);
                 } else {
                     tracing::info!(file, reason, "not finished yet, or broken");
-                    self.unreadable.insert(path.to_owned());
+                    self.unreadable.insert(path.clone());
                 }
                 Ok(())
             }
             Outcome::Unreadable(reason) => self.put_aside(path, &file, &reason),
+            Outcome::Unable(why) => {
+                self.unable(path, why);
+                Ok(())
+            }
             Outcome::Failed(reason) => {
                 let attempts = self.failing.get(path).map_or(0, |failing| failing.attempts) + 1;
                 if attempts >= self.program.attempts {
@@ -278,6 +300,69 @@ impl Work<'_> {
                 tracing::warn!(file, reason, attempts, retry_s = wait.as_secs(), "the command failed");
                 Ok(())
             }
+        }
+    }
+
+    /// Whether somebody wrote it on meanwhile: then it is done again when it is finished. Of one that changes each time it is the command that does it.
+    fn is_written(&mut self, found: &Finished, file: &str) -> bool {
+        if !found.has_changed() {
+            return false;
+        }
+        let times = self.changed.entry(found.path.clone()).or_default();
+        *times += 1;
+        let times = *times;
+        if times >= MOST_CHANGES {
+            tracing::warn!(
+                file,
+                times,
+                "it changes each time that it is processed; it is taken as it is"
+            );
+            return false;
+        }
+        tracing::warn!(
+            file,
+            times,
+            "it was written on while it was processed; it is done again when it is finished"
+        );
+        self.failing.remove(&found.path);
+        self.unfinished += 1;
+        true
+    }
+
+    /// The command took all of it.
+    fn processed(&mut self, path: &Path, file: &str, pictures: u64, took: Duration) -> Result<(), Error> {
+        let took_ms = took.as_millis() as u64;
+        match self.folder.processed(path) {
+            Ok(to) => tracing::info!(file, pictures, took_ms, to = %to.display(), "processed"),
+            // The command did it itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::info!(file, pictures, took_ms, "processed, and gone");
+            }
+            Err(error) => {
+                let path = path.to_owned();
+                return Err(Error::Move { path, error });
+            }
+        }
+        self.failing.remove(path);
+        if let Some(unable) = &mut self.unable {
+            unable.files.remove(path);
+        }
+        self.done += 1;
+        Ok(())
+    }
+
+    /// It stays where it is until this machine can read it: which is said once.
+    fn unable(&mut self, path: &Path, why: String) {
+        let unable = self.unable.get_or_insert_with(|| {
+            tracing::warn!(reason = why, "recordings stay where they are");
+            let files = HashSet::new();
+            Unable { files, why }
+        });
+        unable.files.insert(path.to_owned());
+        if self.program.watches {
+            self.later(path, 0);
+        } else {
+            self.unreadable.insert(path.to_owned());
         }
     }
 

@@ -27,20 +27,41 @@ use crate::shutdown::Shutdown;
 /// Largest file of MPEG-TS that is read here; larger ones are left to FFmpeg. A minute at 8 Mb/s has 60 MB.
 const MAX_TS_BYTES: u64 = 128 << 20;
 
+/// Why there are no pictures. The texts are for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It lies with the file.
+    File(String),
+    /// It lies with this machine: another would have them.
+    Machine(String),
+}
+
+impl From<String> for Why {
+    fn from(why: String) -> Self {
+        Self::File(why)
+    }
+}
+
+impl From<&str> for Why {
+    fn from(why: &str) -> Self {
+        Self::File(why.to_owned())
+    }
+}
+
 /// The pictures of one file.
 pub(super) struct Pictures {
     path: PathBuf,
     shutdown: Shutdown,
     start: Start,
     rate: Rate,
-    from: From,
+    from: Source,
     /// Pictures were given.
     any: bool,
     /// What was wrong behind the last picture.
     damage: Option<String>,
 }
 
-enum From {
+enum Source {
     Coded(Box<Coded>),
     Ffmpeg(Box<Ffmpeg>),
 }
@@ -49,12 +70,12 @@ impl Pictures {
     /// Opens a file.
     ///
     /// # Errors
-    /// Why there are no pictures in it, for people.
-    pub(super) fn open(path: &Path, rate: Rate, shutdown: &Shutdown) -> Result<Self, String> {
+    /// Why there are no pictures in it.
+    pub(super) fn open(path: &Path, rate: Rate, shutdown: &Shutdown) -> Result<Self, Why> {
         let start = start::of(path).map_err(|error| format!("cannot be read: {error}"))?;
         let from = match Coded::open(path, rate) {
-            Ok(coded) => From::Coded(Box::new(coded)),
-            Err(why) => From::Ffmpeg(Box::new(Ffmpeg::open(path, rate, &why)?)),
+            Ok(coded) => Source::Coded(Box::new(coded)),
+            Err(why) => Source::Ffmpeg(Box::new(Ffmpeg::open(path, rate, &why)?)),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -71,19 +92,19 @@ impl Pictures {
     ///
     /// # Errors
     /// Where there was none at all: why.
-    pub(super) fn next(&mut self) -> Result<Option<Shot>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<Shot>, Why> {
         let next = match &mut self.from {
-            From::Coded(coded) => match coded.next(&self.start, &self.shutdown) {
+            Source::Coded(coded) => match coded.next(&self.start, &self.shutdown) {
                 // Profiles that our decoder does not know.
                 Err(why) if !self.any => {
                     let mut ffmpeg = Ffmpeg::open(&self.path, self.rate, &why)?;
                     let next = ffmpeg.next(&self.start, self.rate);
-                    self.from = From::Ffmpeg(Box::new(ffmpeg));
+                    self.from = Source::Ffmpeg(Box::new(ffmpeg));
                     next
                 }
                 next => next,
             },
-            From::Ffmpeg(ffmpeg) => ffmpeg.next(&self.start, self.rate),
+            Source::Ffmpeg(ffmpeg) => ffmpeg.next(&self.start, self.rate),
         };
         match next {
             Ok(Some(shot)) => {
@@ -91,13 +112,13 @@ impl Pictures {
                 Ok(Some(shot))
             }
             Ok(None) if self.any => Ok(None),
-            Ok(None) => Err("there is no picture in it".to_owned()),
+            Ok(None) => Err("there is no picture in it".into()),
             // What was cut off is good as far as it goes.
             Err(why) if self.any => {
                 self.damage = Some(why);
                 Ok(None)
             }
-            Err(why) => Err(why),
+            Err(why) => Err(why.into()),
         }
     }
 
@@ -293,7 +314,7 @@ struct Ffmpeg {
 
 impl Ffmpeg {
     /// `why`: why it is asked.
-    fn open(path: &Path, rate: Rate, why: &str) -> Result<Self, String> {
+    fn open(path: &Path, rate: Rate, why: &str) -> Result<Self, Why> {
         let mut command = Command::new(FFMPEG);
         command.args(["-nostdin", "-hide_banner", "-v", "error", "-threads", "2"]);
         // What a file says about others is not followed: it may be a list of names.
@@ -305,8 +326,11 @@ impl Ffmpeg {
             .arg(filter(rate))
             .args(["-vsync", "passthrough", "-pix_fmt", "yuv420p"]);
         command.args(["-f", "yuv4mpegpipe", "pipe:1"]).stdout(Stdio::piped());
-        let cannot =
-            |error: std::io::Error| format!("{why}; FFmpeg, which may know better, cannot be started: {error}");
+        let cannot = |error: std::io::Error| {
+            Why::Machine(format!(
+                "{why}, which FFmpeg decodes, and that cannot be started: {error}; install it (Debian, Ubuntu: apt install ffmpeg)"
+            ))
+        };
         let mut program = Program::start(command).map_err(cannot)?;
         let errors = program.take_errors();
         let words = thread::Builder::new().name("ffmpeg".to_owned()).spawn(move || {
@@ -327,8 +351,8 @@ impl Ffmpeg {
         let output = opened.program.take_output().ok_or("its pipes are missing")?;
         match y4m::Reader::open(BufReader::with_capacity(1 << 16, output)) {
             Ok(Some(reader)) => opened.reader = Some(reader),
-            Ok(None) => return Err(opened.last_words().unwrap_or_else(|| why.to_owned())),
-            Err(error) => return Err(format!("what FFmpeg gives: {error}")),
+            Ok(None) => return Err(said_nothing(opened.last_words(), why)),
+            Err(error) => return Err(format!("what FFmpeg gives: {error}").into()),
         }
         Ok(opened)
     }
@@ -369,6 +393,18 @@ impl Ffmpeg {
         // The path is known.
         let file = self.file.to_string_lossy();
         Some(words.replace(&format!("file:{file}: "), "").replace(&*file, "it"))
+    }
+}
+
+/// Why nothing came of FFmpeg.
+fn said_nothing(words: Option<String>, why: &str) -> Why {
+    match words {
+        // What the dynamic linker says of a program that is half installed.
+        Some(words) if words.contains("shared librar") => {
+            Why::Machine(format!("FFmpeg cannot run: {words}; install it anew"))
+        }
+        Some(words) => Why::File(words),
+        None => Why::File(why.to_owned()),
     }
 }
 
