@@ -255,6 +255,67 @@ fn commands_that_fail_or_hang_hold_up_nothing() {
     );
 }
 
+/// What it does behind the last picture takes its time; one that takes longer is ended, which is a failure.
+#[test]
+fn a_command_that_reads_all_has_time_to_end() {
+    let server = Server::start(&["--source", "test"]);
+    let folder = tempfile::tempdir().unwrap();
+    let url = server.url("zerolatency");
+    let script = "cat > all; sleep 2; wc -c < all > done";
+    let frames = |more: &[&str], script: &str| {
+        let arguments = [
+            &["frames", &url, "--format", "gray", "--fps", "10"],
+            more,
+            &["--", "sh", "-c", script],
+        ]
+        .concat();
+        run(folder.path(), &arguments)
+    };
+    for more in [&["--count", "2"][..], &["--duration", "3s"]] {
+        let output = frames(more, script);
+        assert!(output.status.success(), "{more:?}: {}", said(&output));
+        let bytes = std::fs::read_to_string(folder.path().join("done")).unwrap();
+        let bytes: usize = bytes.trim().parse().unwrap();
+        assert!(
+            bytes >= 2 * 640 * 480 && bytes.is_multiple_of(640 * 480),
+            "{more:?}: {bytes}"
+        );
+        std::fs::remove_file(folder.path().join("done")).unwrap();
+    }
+    let output = frames(&["--count", "2"], "cat > all; exit 7");
+    assert!(
+        output.status.code() == Some(1) && said(&output).contains("exit status: 7"),
+        "{}",
+        said(&output)
+    );
+    let output = frames(&["--count", "2", "--timeout", "1s"], "cat > all; sleep 60");
+    assert!(
+        output.status.code() == Some(1) && said(&output).contains("it took longer than 1 s to end"),
+        "{}",
+        said(&output)
+    );
+    // Who is told to end does not wait for it.
+    let arguments = [
+        "frames",
+        &url,
+        "--count",
+        "2",
+        "--",
+        "sh",
+        "-c",
+        "cat > all; touch waits; sleep 60",
+    ];
+    let process = Process::start(&mut command(folder.path(), &arguments));
+    let begun = Instant::now();
+    while !folder.path().join("waits").exists() {
+        assert!(begun.elapsed() < super::support::PATIENCE, "{:#?}", process.said());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    process.signal(Signal::TERM);
+    let (status, said) = process.finish_within(Duration::from_secs(5));
+    assert!(status.success(), "{said:#?}");
+}
+
 #[test]
 fn it_ends_when_it_is_told_to_and_with_who_reads() {
     let server = Server::start(&["--source", "test"]);

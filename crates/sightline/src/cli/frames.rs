@@ -57,7 +57,7 @@ pub(super) struct Frames {
     /// Put a line in front of each picture of a pipe: JSON with bytes, width, height, format, captured, captured_us, clock, index, dropped
     #[arg(long)]
     header: bool,
-    /// How long the command may take for a picture, where it is run for each
+    /// How long the command may take: for a picture, where it is run for each; else to end behind the last one
     #[arg(long, value_name = "TIME", default_value = "60s")]
     timeout: Span,
     /// How RTSP is carried: auto, tcp or udp

@@ -81,7 +81,7 @@ pub enum To {
     Stdout(IsHeaded),
     /// Files in a folder; of those that it wrote so many stay.
     Folder(PathBuf, Option<usize>),
-    /// A command: one that reads them all, or one for each, which may take so long.
+    /// A command: one that reads them all, and may take so long to end behind the last, or one for each, which may take so long.
     Command(Template, IsHeaded, Duration),
 }
 
@@ -145,23 +145,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const TELL: Duration = Duration::from_secs(1);
 /// How often it is looked how the source and the command are.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a command that reads all may take to end when there is nothing more to read.
-const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+/// When we are told to end: how long the output and the command may take for it, which is less than we have ourselves.
+const LEAVE_WITHIN: Duration = Duration::from_millis(250);
+/// And for the command to take leave when it is told to end.
+const TAKE_LEAVE_WITHIN: Duration = Duration::from_millis(100);
 
 /// Runs until a signal comes, or what was asked for is done.
 ///
 /// # Errors
 /// [`Error`].
 pub fn run(program: &Program, runtime: &Runtime) -> Result<(), Error> {
-    let ended = runtime.block_on(async {
-        let time = async {
-            match program.duration {
-                Some(duration) => tokio::time::sleep(duration).await,
-                None => std::future::pending().await,
-            }
-        };
-        shutdown::run_until(time, |shutdown| frames(program, shutdown)).await
-    });
+    let ended = runtime.block_on(shutdown::run(|shutdown| frames(program, shutdown)));
     program.console.status("");
     match ended {
         Ok(End::Done(done)) => done,
@@ -221,6 +215,7 @@ async fn frames(program: &Program, shutdown: Shutdown) -> Result<(), Error> {
     let mut is_written = false;
     let ended = tokio::select! {
         () = shutdown.requested() => Ok(()),
+        () = over(program.duration) => Ok(()),
         outcome = &mut outcome => {
             is_written = true;
             outcome.unwrap_or(Err(Error::Bug))
@@ -231,33 +226,67 @@ async fn frames(program: &Program, shutdown: Shutdown) -> Result<(), Error> {
     };
     shared.queue.close();
     let outcome = (!is_written).then_some(outcome);
-    let in_time = tokio::time::timeout(LEAVE_WITHIN, leave(child, outcome, program)).await;
+    let left = leave(child, outcome, program, &shutdown).await;
     leaving.abort();
     let _ = leaving.await;
     ended?;
-    in_time.unwrap_or(Ok(()))?;
+    left?;
     watched.account()
 }
 
-/// The output ends, and with it what the command reads; how that ended.
+/// The time is over.
+async fn over(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The output ends, and with it what the command reads; how that ended. It has its time to end, but no more than we have where we are told to.
 async fn leave(
     child: Option<(Child, String)>,
     outcome: Option<oneshot::Receiver<Result<(), Error>>>,
     program: &Program,
+    shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    if let Some(outcome) = outcome {
-        // Somebody told us to end, or the command did: what cannot be written now is no failure.
-        let _ = outcome.await;
-    }
+    let limit = match &program.to {
+        To::Command(_, _, limit) => *limit,
+        To::Stdout(_) | To::Folder(..) => 2 * LEAVE_WITHIN,
+    };
+    let told = async {
+        shutdown.requested().await;
+        tokio::time::sleep(LEAVE_WITHIN).await;
+    };
+    let end = async {
+        if let Some(outcome) = outcome {
+            // Somebody told us to end, or the command did: what cannot be written now is no failure.
+            let _ = outcome.await;
+        }
+        let Some((child, name)) = &child else { return };
+        program
+            .console
+            .status(&format!("{name} has all pictures, and is waited for"));
+        while !child.has_exited() {
+            tokio::time::sleep(LOOK / 10).await;
+        }
+    };
+    let took_too_long = tokio::select! {
+        () = end => false,
+        () = told => false,
+        () = tokio::time::sleep(limit) => true,
+    };
     let Some((mut child, name)) = child else { return Ok(()) };
-    let patience = program.clock.now() + LEAVE_WITHIN / 2;
-    while !child.has_exited() && program.clock.now() < patience {
-        tokio::time::sleep(LOOK / 10).await;
-    }
     if !child.has_exited() {
         child.ask(Ask::Terminate);
-        tokio::time::sleep(LEAVE_WITHIN / 5).await;
-        return Ok(());
+        let patience = program.clock.now() + TAKE_LEAVE_WITHIN;
+        while !child.has_exited() && program.clock.now() < patience {
+            tokio::time::sleep(LOOK / 10).await;
+        }
+        if !took_too_long {
+            return Ok(());
+        }
+        let why = format!("it took longer than {} s to end, and was ended", limit.as_secs_f64());
+        return Err(Error::Command(name, why));
     }
     match child.kill() {
         Some(status) if !status.success() => Err(Error::Command(name, format!("it ended with {status}"))),
