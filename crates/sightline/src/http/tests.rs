@@ -165,6 +165,7 @@ impl World {
         let motion = crate::motion::Detector::new(
             crate::motion::World {
                 hub: streams.hub().clone(),
+                streams: Arc::clone(&streams),
                 recordings: Arc::clone(&recordings),
                 events: Arc::clone(streams.events()),
                 clock: Arc::clone(&wishes.clock),

@@ -36,6 +36,7 @@ use crate::config::stream_key::StreamKey;
 use crate::events::Events;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
+use crate::source::Supervisor;
 pub use look::Counts;
 use plan::{Plan, Tables};
 use pool::Pool;
@@ -56,6 +57,8 @@ const SAYS_WITHIN: Duration = Duration::from_secs(5);
 pub struct World {
     /// Where streams are.
     pub hub: Hub,
+    /// Those that the server fetches: nobody publishes them who could say how they are.
+    pub streams: Arc<Supervisor>,
     /// What is recorded when something moves, and where it is kept.
     pub recordings: Arc<Recordings>,
     /// Where it is told.
@@ -258,8 +261,9 @@ impl Detector {
         {
             return;
         }
-        // A camera of this machine speaks for itself.
-        if self.cameras.get().is_some_and(|cameras| cameras.contains_key(stream)) {
+        // A camera of this machine speaks for itself, and nobody for one that is fetched: who may publish other streams could else keep it from being looked at.
+        let is_camera = |cameras: &BTreeMap<StreamName, Weak<Camera>>| cameras.contains_key(stream);
+        if self.cameras.get().is_some_and(is_camera) || self.world.streams.source_of(stream).is_some() {
             return;
         }
         let Some(entry) = self.entry(stream) else { return };

@@ -26,9 +26,11 @@ impl Stage {
         let events = Arc::clone(streams.events());
         let listener = events.listen(None);
         let (trigger, stop) = shutdown::channel();
+        let settings: settings::Settings = toml::from_str(toml).unwrap();
+        streams.set(&settings.stream);
         let world = service::World {
             hub: hub.clone(),
-            streams,
+            streams: Arc::clone(&streams),
             events: Arc::clone(&events),
             clock: Arc::clone(&clock),
             zone: || jiff::tz::TimeZone::UTC,
@@ -36,12 +38,12 @@ impl Stage {
         let start = || Err("nothing is recorded here".to_owned());
         let world = World {
             hub: hub.clone(),
+            streams,
             recordings: Recordings::new(world, Arc::new(start), stop.clone()),
             events,
             clock,
         };
         let detector = Detector::new(world, stop);
-        let settings: settings::Settings = toml::from_str(toml).unwrap();
         detector.set(&settings.motion, &settings.stream);
         tokio::spawn(Arc::clone(&detector).run());
         Self {
@@ -107,6 +109,21 @@ async fn what_a_publisher_says_of_its_camera_is_told() {
     stage.detector.told(&door, true, 0.5);
     assert_eq!(stage.hears().await.0, "motion.began");
     assert_eq!(stage.hears().await, ("motion.ended".to_owned(), Some(true)));
+}
+
+/// Whoever may publish some streams could else keep a camera that is fetched from being looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_speaks_for_a_stream_that_is_fetched() {
+    let stage = Stage::new("[stream.yard]\nsource = \"rtsp://127.0.0.1:9/yard\"\n");
+    let _publishers = [stage.publish("door"), stage.publish("yard")];
+    for stream in ["door", "yard"] {
+        stage.detector.told(&name(stream), true, 1.0);
+    }
+    let reports = stage.detector.reports();
+    assert!(
+        matches!(&reports[..], [report] if report.stream == name("door")),
+        "{reports:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,12 +86,13 @@ pub(super) fn recordings(
 /// What looks for motion.
 pub(super) fn motion(
     program: &Program,
-    streams: &Supervisor,
+    streams: &Arc<Supervisor>,
     recordings: &Arc<Recordings>,
     shutdown: &Shutdown,
 ) -> Arc<Detector> {
     let world = motion::World {
         hub: streams.hub().clone(),
+        streams: Arc::clone(streams),
         recordings: Arc::clone(recordings),
         events: Arc::clone(streams.events()),
         clock: Arc::clone(&program.clock),
