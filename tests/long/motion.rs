@@ -193,9 +193,9 @@ fn coded(clip: &mut Clip, seconds: usize, size: &str, options: &str) -> Vec<Fram
 
 /// When motions that were told of began and ended, and the processor's time that it took.
 fn look(mode: Mode, settings: Settings, frames: &[Frame]) -> (Vec<(f32, f32)>, Duration) {
-    let mut looker = Looker::new(mode, settings);
     let clock = SystemClock;
     let (now, begun) = (clock.now(), processor_time());
+    let mut looker = Looker::new(mode, settings, now);
     // All of them at once, as if they had just come.
     let mut seen = looker.look(
         frames.iter().map(|frame| (frame, now + Duration::from_secs(600))),

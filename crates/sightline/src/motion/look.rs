@@ -35,6 +35,8 @@ pub struct Looker {
     motion: Motion,
     shrinker: Shrinker,
     decoder: Decoder,
+    /// When it began: what was published before waits for nobody's fault.
+    joined: Instant,
     /// Its pictures; the first track that has some.
     track: Option<TrackIndex>,
     /// Nothing is decoded until the next keyframe, …
@@ -47,13 +49,14 @@ pub struct Looker {
 }
 
 impl Looker {
-    /// Has seen nothing yet.
-    pub fn new(mode: Mode, settings: motion::Settings) -> Self {
+    /// Has seen nothing yet. `joined`: from then on it looks.
+    pub fn new(mode: Mode, settings: motion::Settings, joined: Instant) -> Self {
         Self {
             mode,
             motion: Motion::new(settings),
             shrinker: Shrinker::default(),
             decoder: Decoder::new(),
+            joined,
             track: None,
             waits: true,
             is_late: false,
@@ -115,9 +118,10 @@ impl Looker {
         if thrifty {
             return false;
         }
-        if !self.waits && clock.now().saturating_duration_since(published) > LATE {
+        if !self.waits && clock.now().saturating_duration_since(published.max(self.joined)) > LATE {
             self.wait();
-            self.is_late = true;
+            // A stream begins with all since its keyframe: that is not to be kept up with.
+            self.is_late = published >= self.joined;
         }
         if self.waits {
             self.counts.late += u64::from(self.is_late);

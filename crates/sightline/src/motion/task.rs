@@ -26,6 +26,8 @@ const TOGETHER: Duration = Duration::from_millis(200);
 const SAID_LASTS: Duration = Duration::from_secs(3);
 /// So long after frames were left out it is said that this machine is too slow.
 const BEHIND_LASTS: Duration = Duration::from_secs(10);
+/// How long what a stream begins with may take: all frames since its keyframe.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 /// What the protocol of cameras of this machine is called.
 const CAMERA: &str = "camera";
 
@@ -74,6 +76,7 @@ struct Decoding {
     counts: Counts,
     job: Option<oneshot::Receiver<Looked>>,
     next_read: Instant,
+    joined: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -224,7 +227,7 @@ impl Task {
         match stream.join(now) {
             Ok(reader) => {
                 let plan = &self.current.plan;
-                let looker = Looker::new(plan.mode, plan.settings.clone());
+                let looker = Looker::new(plan.mode, plan.settings.clone(), now);
                 let decoding = Decoding {
                     reader,
                     frames: Vec::new(),
@@ -232,6 +235,7 @@ impl Task {
                     looker: Some(Box::new(looker)),
                     job: None,
                     next_read: now,
+                    joined: now,
                     _permit: permit,
                 };
                 self.open(Eye::Server(Box::new(decoding))).await;
@@ -267,10 +271,15 @@ impl Task {
                 decoding.submit(frames, &self.detector);
             }
             Read::Jumped { frames_skipped } => {
+                let now = self.detector.world.clock.now();
+                // While it works through what the stream begins with, it is not behind yet.
+                let begins = now.saturating_duration_since(decoding.joined) < BEGINS_WITHIN;
                 if let Some(looker) = &mut decoding.looker {
-                    looker.skip(frames_skipped);
+                    looker.skip(if begins { 0 } else { frames_skipped });
                 }
-                self.late_at = Some(self.detector.world.clock.now());
+                if !begins {
+                    self.late_at = Some(now);
+                }
             }
             Read::Tracks(tracks) => {
                 seen = decoding.looker.as_mut().and_then(|looker| looker.interrupt());

@@ -100,7 +100,7 @@ fn what_moves_is_seen_when_it_does() {
     let clock = SimClock::new();
     let frames = frames(&clock);
     for (mode, decoded, looks) in [(Mode::Full, 240, 120), (Mode::Thrifty, 24, 24)] {
-        let mut looker = Looker::new(mode, motion::Settings::default());
+        let mut looker = Looker::new(mode, motion::Settings::default(), clock.now());
         let begun = clock.wall();
         let told = watch(&mut looker, &frames, &clock);
         let counts = looker.counts();
@@ -126,7 +126,7 @@ fn what_moves_is_seen_when_it_does() {
 fn who_is_behind_goes_on_at_a_keyframe_and_says_so() {
     let clock = SimClock::new();
     let frames = frames(&clock);
-    let mut looker = Looker::new(Mode::Full, motion::Settings::default());
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now());
     watch(&mut looker, &frames[..15], &clock);
     assert_eq!(looker.counts().decoded, 15);
     // Published long ago: what is no keyframe is left out, also what follows it and is on time.
@@ -157,7 +157,7 @@ fn damage_is_not_being_late() {
     let whole = frames[5].data.clone();
     // The length of its unit is more than there is of it.
     frames[5].data = whole.slice(..whole.len() / 2);
-    let mut looker = Looker::new(Mode::Full, motion::Settings::default());
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now());
     watch(&mut looker, &frames[..30], &clock);
     let counts = looker.counts();
     assert_eq!(counts.late, 0);
@@ -170,4 +170,35 @@ fn damage_is_not_being_late() {
     other.track = TrackIndex(1);
     looker.look([(&frames[30], clock.now()), (&other, clock.now())], &clock);
     assert_eq!(looker.counts().decoded, counts.decoded + 1);
+}
+
+/// A stream begins with all since its keyframe, which may be long ago: that is no reason to say that this machine is too slow.
+#[test]
+fn what_was_there_before_is_not_too_late() {
+    let clock = SimClock::new();
+    let mut frames = frames(&clock);
+    // Of one keyframe.
+    frames
+        .iter_mut()
+        .skip(1)
+        .for_each(|frame| frame.keyframe = frame.keyframe && frame.time.ticks() > 9_000 * 100);
+    let begun = clock.now();
+    clock.advance(Duration::from_secs(5));
+    let joined = clock.now();
+    let published = |number: u64| begun + Duration::from_millis(100 * number);
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), joined);
+    looker.look((0..10).map(|n| (&frames[n as usize], published(n))), &clock);
+    assert_eq!((looker.counts().decoded, looker.counts().late), (10, 0));
+    // Where it does not come to them in time either, it goes on at a keyframe, and that is all.
+    clock.advance(LATE + Duration::from_millis(1));
+    looker.look((10..60).map(|n| (&frames[n as usize], published(n))), &clock);
+    looker.look([(&frames[70], clock.now())], &clock);
+    assert_eq!((looker.counts().decoded, looker.counts().late), (10, 0));
+    looker.look([(&frames[110], clock.now())], &clock);
+    assert_eq!((looker.counts().decoded, looker.counts().late), (11, 0));
+    // From now on it is.
+    let before = clock.now();
+    clock.advance(LATE + Duration::from_millis(1));
+    looker.look([(&frames[111], before), (&frames[112], clock.now())], &clock);
+    assert_eq!((looker.counts().decoded, looker.counts().late), (11, 2));
 }
