@@ -1,6 +1,6 @@
-//! From H.264 back to pictures, for those who look: the receiver's window, snapshots, motion, tests. Of H.265 single keyframes, by FFmpeg.
+//! From H.264 back to pictures, for those who look: the receiver's window, snapshots, motion, tests. Of H.265 by FFmpeg: single keyframes, and whole streams ([`ffmpeg`]).
 //!
-//! Belongs here: the [`Decoder`] that never trusts a stream, output in the order of presentation, starting again after errors; one [`keyframe`] alone.
+//! Belongs here: the [`Decoder`] that never trusts a stream, output in the order of presentation, starting again after errors; one [`keyframe`] alone, and [several](Keyframes).
 //! Does not belong here: the third-party decoder (`rusty`, behind this), drawing into what comes out ([`crate::overlay`]),
 //! pacing.
 //!
@@ -8,6 +8,8 @@
 //! not ours: that decoder is safe Rust throughout, so that a panic is the worst that can come of it.
 
 mod child;
+pub mod ffmpeg;
+mod keyframes;
 mod pixels;
 mod reorder;
 mod rusty;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use media::h264::{self, SliceType};
 use media::{Capture, Format, Frame, MediaTime, annexb};
 
+pub use self::keyframes::Keyframes;
 pub use self::pixels::{to_bgr, to_bgra, to_grey};
 use self::reorder::Reorder;
 use self::rusty::Rusty;

@@ -152,7 +152,7 @@ fn h265(frames: &[Frame], behind: usize, ffmpeg: Option<&Path>) -> Result<Pictur
 }
 
 /// The size that is asked of FFmpeg: even, as pictures are, and within what is decoded.
-fn size(told: Option<(u32, u32)>) -> Result<(u32, u32), StillError> {
+pub(super) fn size(told: Option<(u32, u32)>) -> Result<(u32, u32), StillError> {
     let (width, height) = told.unwrap_or_default();
     let even = (width & !1, height & !1);
     let sides = 16..=MAX_DIMENSION;
