@@ -4,7 +4,7 @@
 //! segment ([`super::disk`]).
 //!
 //! - Recording waits for nothing of it: it hears of files that are finished, and of what it is too slow for it does not hear. What has no strip gets its tiles when somebody asks.
-//! - It takes a hundredth of a core a camera: what a keyframe takes says how far tiles are apart. So H.265, for which FFmpeg has to be started, has fewer.
+//! - It takes a hundredth of a core a camera: what a keyframe takes says how far tiles are apart. So H.265, for which an FFmpeg is started for each file, has fewer where files are short.
 //! - The strip of a file that is deleted meanwhile: who deletes removes the file first and then the strip, and here the strip gets its name first and then it is looked whether the file
 //!   is there. So one of both sees the other, and no strip stays behind.
 
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use device::decode::Keyframes;
 use media::recording::{Fragments, Row};
 use media::{Clock, StreamName};
 use tokio::sync::broadcast::error::RecvError;
@@ -95,13 +96,13 @@ pub(super) fn keep(root: &Path, segment: &Finished<'_>, clock: &dyn Clock) -> io
     let file = storage.open(segment.path)?;
     let mut head = vec![0; segment.head_bytes as usize];
     strip::read_exactly(&file, 0, &mut head)?;
-    let reading = Reading {
+    let mut reading = Reading {
         file: &file,
         head: &head,
         width: strip::KEPT_WIDTH,
-        ffmpeg: ffmpeg(),
+        keyframes: Keyframes::new(ffmpeg()),
     };
-    let mut tiles = tiles(&reading, segment.fragments, clock)?;
+    let mut tiles = tiles(&mut reading, segment.fragments, clock)?;
     while let Some(strip) = Strip::of(&tiles, strip::QUALITY).map_err(io::Error::other)? {
         let bytes = strip.write();
         if bytes.len() as u64 <= strip::may_have(segment.bytes) {
@@ -119,7 +120,7 @@ pub(super) fn keep(root: &Path, segment: &Finished<'_>, clock: &dyn Clock) -> io
 
 /// Of keyframes as far apart as what they take allows.
 fn tiles(
-    reading: &Reading<'_, impl super::storage::File>,
+    reading: &mut Reading<'_, impl super::storage::File>,
     fragments: &Fragments,
     clock: &dyn Clock,
 ) -> io::Result<Vec<Tile>> {
@@ -134,7 +135,7 @@ fn tiles(
             continue;
         }
         let begun = clock.now();
-        let tile = reading.tile(row)?;
+        let tile = reading.tile(row, begun)?;
         taken += clock.now().saturating_duration_since(begun);
         made += 1;
         let step = strip::step(taken / made);
@@ -142,7 +143,7 @@ fn tiles(
         // A keyframe that comes a little early is as good.
         next_90k = row.begins_90k.saturating_add(step_90k).saturating_sub(NEAR_90K);
         let at = u32::try_from(row.begins_90k).unwrap_or(u32::MAX);
-        tiles.extend(tile.map(|tile| (at, tile)));
+        tiles.extend(tile.ok().map(|tile| (at, tile)));
     }
     Ok(tiles)
 }

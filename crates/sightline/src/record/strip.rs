@@ -8,10 +8,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use device::decode;
+use device::decode::{Keyframes, StillError};
 use device::jpeg::{self, Shape};
 use device::picture::Picture;
 use media::demux::Demuxer;
@@ -195,30 +195,31 @@ pub struct Reading<'a, F> {
     pub head: &'a [u8],
     /// The size of tiles: pixels of a row.
     pub width: u16,
-    /// Where FFmpeg is, for what we do not decode ourselves.
-    pub ffmpeg: Option<PathBuf>,
+    /// What decodes them.
+    pub keyframes: Keyframes,
 }
 
 impl<F: File> Reading<'_, F> {
-    /// The small picture of the keyframe that a fragment begins with; `None` where it begins with none, or that cannot be decoded.
+    /// The small picture of the keyframe that a fragment begins with, or why there is none.
     ///
     /// # Errors
     /// Of the file.
-    pub fn tile(&self, row: &Row) -> io::Result<Option<Picture>> {
+    pub fn tile(&mut self, row: &Row, now: Instant) -> io::Result<Result<Picture, StillError>> {
         let mut bytes = vec![0; row.bytes as usize];
         read_exactly(self.file, self.head.len() as u64 + row.at, &mut bytes)?;
         let frames = pictures(self.head, &bytes).unwrap_or_default();
-        let Some(keyframe) = frames.first().filter(|frame| frame.keyframe) else {
-            return Ok(None);
+        let Some(keyframe) = frames.first() else {
+            return Ok(Err(StillError::NoKeyframe { at_us: 0 }));
         };
-        let picture = decode::keyframe(keyframe, self.ffmpeg.as_deref());
-        Ok(picture.ok().and_then(|picture| {
+        let picture = self.keyframes.decode(keyframe, now);
+        Ok(picture.and_then(|picture| {
             let shape = Shape {
                 max_width: Some(self.width),
                 quality: 0,
             };
             let (width, height) = shape.size_of(picture.width(), picture.height());
-            picture.scaled(width, height.min(u32::from(MAX_SIDE)))
+            let scaled = picture.scaled(width, height.min(u32::from(MAX_SIDE)));
+            scaled.ok_or(StillError::Size { width, height })
         }))
     }
 }

@@ -48,7 +48,7 @@ pub(super) const STRIP: Operation = Operation {
     ],
     problems: &[400, 404, 503],
     ..Operation::gives(
-        "Small pictures of a range, an hour at the most, side by side in one JPEG; X-Tile-Size, X-Tile-Columns and X-Tile-Times say where each is and when",
+        "Small pictures of a range, an hour at the most, side by side in one JPEG; X-Tile-Size, X-Tile-Columns and X-Tile-Times say where each is and when, X-Tiles-Left-Out of how many files they are missing",
         JPEG,
     )
 };
@@ -72,6 +72,19 @@ pub(super) struct Index {
     kept: bool,
     /// The pictures, in order.
     tiles: Vec<Tile>,
+    /// Files whose pictures are missing. Not there: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<Missing>,
+}
+
+/// A file whose pictures are missing.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FilmstripLeftOut")]
+struct Missing {
+    /// When the first that is missing would be shown. RFC 3339.
+    at: String,
+    /// Why, for people.
+    why: String,
 }
 
 /// One of them.
@@ -135,7 +148,7 @@ pub(super) fn strip_json(call: Call, caller: Caller, camera: StreamName) -> Answ
         let answer = strip_of(&ask, camera.clone()).await;
         answer.map_or_else(Problem::into_response, |(shown, asked)| {
             let mut response = answer::json(&index(&ask, &caller, &camera, &shown, &asked));
-            let cached = cache_control(&caller, life_s(&ask, asked.range_90k.end));
+            let cached = cache_control(&caller, strip_life_s(&ask, &shown, &asked));
             response.headers_mut().insert(http::header::CACHE_CONTROL, cached);
             response
         })
@@ -160,13 +173,20 @@ async fn strip_of(ask: &Ask, camera: StreamName) -> Result<(ShownStrip, AskedStr
     shown.map(|shown| (shown, asked)).map_err(|error| problem(&error))
 }
 
+/// A file that could not be read may be there a moment later.
+fn strip_life_s(ask: &Ask, shown: &ShownStrip, asked: &AskedStrip) -> Option<u64> {
+    life_s(ask, asked.range_90k.end).filter(|_| shown.left_out.is_empty())
+}
+
 fn jpeg(ask: &Ask, caller: &Caller, shown: ShownStrip, asked: &AskedStrip) -> Response {
+    let life_s = strip_life_s(ask, &shown, asked);
+    let left_out = shown.left_out.len();
     let strip = shown.strip;
     let first_90k = shown.at_90k.first().copied().unwrap_or(asked.range_90k.start);
     // Of those that a range of an hour has, some 500 bytes.
     let times = shown.at_90k.iter().map(|at| ms(at - first_90k).to_string());
     let times: Vec<String> = times.collect();
-    let more = vec![
+    let mut more = vec![
         (
             const { HeaderName::from_static("x-tile-size") },
             format!("{}x{}", strip.width, strip.height),
@@ -177,11 +197,15 @@ fn jpeg(ask: &Ask, caller: &Caller, shown: ShownStrip, asked: &AskedStrip) -> Re
         ),
         (const { HeaderName::from_static("x-tile-times") }, times.join(",")),
     ];
+    if left_out > 0 {
+        let name = const { HeaderName::from_static("x-tiles-left-out") };
+        more.push((name, left_out.to_string()));
+    }
     let picture = Picture {
         mark: format!("{}x{}q{:08x}", strip.width, strip.height, crc32fast::hash(&strip.jpeg)),
         jpeg: strip.jpeg,
         at: wall(first_90k),
-        cache: cache_control(caller, life_s(ask, asked.range_90k.end)),
+        cache: cache_control(caller, life_s),
         more,
     };
     picture.answer(&ask.parts.headers)
@@ -194,6 +218,10 @@ fn index(ask: &Ask, caller: &Caller, camera: &StreamName, shown: &ShownStrip, as
         at: rfc3339(*at),
         x: number % columns * u32::from(width),
         y: number / columns * u32::from(height),
+    });
+    let left_out = shown.left_out.iter().map(|left_out| Missing {
+        at: rfc3339(left_out.at_90k),
+        why: left_out.why.clone(),
     });
     let token = token(&ask.parts.uri, caller).map_or_else(String::new, |token| format!("&token={token}"));
     let (start, end) = (rfc3339(asked.range_90k.start), rfc3339(asked.range_90k.end));
@@ -208,6 +236,7 @@ fn index(ask: &Ask, caller: &Caller, camera: &StreamName, shown: &ShownStrip, as
         height,
         kept: shown.is_kept,
         tiles: tiles.collect(),
+        left_out: left_out.collect(),
     }
 }
 

@@ -166,15 +166,15 @@ fn a_slow_machine_makes_fewer() {
     let file = std::fs::File::open(made.root().join(&segments[0].path)).unwrap();
     let mut head = vec![0; segments[0].head_bytes as usize];
     strip::read_exactly(&file, 0, &mut head).unwrap();
-    let reading = Reading {
+    let mut reading = Reading {
         file: &file,
         head: &head,
         width: 160,
-        ffmpeg: None,
+        keyframes: Keyframes::new(None),
     };
     for (taken_ms, expected) in [(1, vec![0, 1, 2, 3]), (20, vec![0, 2]), (100, vec![0])] {
         let clock = Slow(std::sync::Mutex::new(Instant::now()), Duration::from_millis(taken_ms));
-        let tiles = tiles(&reading, &fragments, &clock).unwrap();
+        let tiles = tiles(&mut reading, &fragments, &clock).unwrap();
         let seconds: Vec<u32> = tiles.iter().map(|(at, _)| at / 90_000).collect();
         assert_eq!(seconds, expected, "{taken_ms} ms");
     }

@@ -6,16 +6,18 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use device::decode;
+use device::decode::{self, Keyframes, StillError};
 use device::jpeg::{self, Shape};
+use device::picture::Picture;
 use media::recording::Row;
-use media::{MediaTime, StreamName, Timescale};
+use media::{Clock, MediaTime, StreamName, Timescale};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::opening::Places;
 use super::{Error, Files, Library, Media};
+use crate::clock::SystemClock;
 use crate::record::index::Segment;
 use crate::record::strip::{self, MAX_TILES, Reading, Strip};
 use crate::stills::ffmpeg;
@@ -84,6 +86,17 @@ pub struct ShownStrip {
     pub at_90k: Vec<i64>,
     /// All of it was finished beforehand.
     pub is_kept: bool,
+    /// Whose pictures are missing in it: a file each, in order.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A part of a range that a strip does not show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// When the first that is missing would be shown, in ticks of 90 kHz of Unix time.
+    pub at_90k: i64,
+    /// Why, for people.
+    pub why: String,
 }
 
 impl Library {
@@ -120,7 +133,7 @@ impl Library {
         let found = self.ask(move |view| Ok((view.files(&camera, &range_90k)?, view.places()?)));
         let (files, places) = found.await?;
         let made = tokio::task::spawn_blocking(move || {
-            let made = made(&files, &places, &asked);
+            let made = made(&files, &places, &asked, &SystemClock);
             drop(turn);
             made
         });
@@ -160,13 +173,20 @@ fn shown(media: Media, at_90k: i64, shape: Shape) -> Result<Shown, Error> {
         .max_by_key(|(_, frame)| frame.time.as_micros())
         .map_or(0, |(index, _)| index);
     let is_exact = target < MAX_FRAMES && !(is_cut && target + 1 == frames.len());
-    let frames = if is_exact {
-        &frames[..]
-    } else {
-        frames.get(..1).unwrap_or_default()
+    let (keyframe, ffmpeg) = (frames.get(..1).unwrap_or_default(), ffmpeg());
+    let found = match is_exact {
+        true => decode::shown(&frames, at, ffmpeg.as_deref()).map(|found| (found, true)),
+        false => decode::shown(keyframe, at, ffmpeg.as_deref()).map(|found| (found, false)),
     };
-    let found = decode::shown(frames, at, ffmpeg().as_deref());
-    let (picture, time) = found.map_err(|error| no_picture(&error))?;
+    let found = found.or_else(|error| match error {
+        // One in front of it is damaged: what all of them are decoded from may be whole.
+        StillError::Decoder(_) | StillError::Ffmpeg { .. } if is_exact && target > 0 => {
+            let found = decode::shown(keyframe, at, ffmpeg.as_deref()).map(|found| (found, false));
+            found.map_err(|_| error)
+        }
+        error => Err(error),
+    });
+    let ((picture, time), is_exact) = found.map_err(|error| no_picture(&error))?;
     let since = time.rescale(Timescale::VIDEO).ticks().saturating_sub(first);
     Ok(Shown {
         jpeg: jpeg::encode(&picture, shape).map_err(|error| no_picture(&error))?,
@@ -180,49 +200,109 @@ fn no_picture(error: &dyn std::fmt::Display) -> Error {
     Error::NoPicture(error.to_string())
 }
 
-/// A keyframe of a range.
+/// A keyframe that is shown in a strip.
 struct Spot {
+    /// Of which file.
     file: usize,
     row: Row,
     at_90k: i64,
 }
 
-fn made(files: &Files, places: &Places, asked: &AskedStrip) -> Result<ShownStrip, Error> {
-    let most = asked.tiles.clamp(1, MAX_TILES);
-    let mut tiles = BTreeMap::new();
-    let mut is_kept = true;
-    let spots = spots(files, &asked.range_90k, most);
+/// What became of the files of a strip.
+#[derive(Default)]
+struct Making {
+    tiles: BTreeMap<i64, Picture>,
+    left_out: Vec<LeftOut>,
+    /// Why the first keyframe that cannot be decoded cannot be.
+    trouble: Option<StillError>,
+    /// Some of it was not there beforehand.
+    is_made: bool,
+}
+
+fn made(files: &Files, places: &Places, asked: &AskedStrip, clock: &dyn Clock) -> Result<ShownStrip, Error> {
+    let spots = spots(files, &asked.range_90k, asked.tiles.clamp(1, MAX_TILES));
+    let mut making = Making::default();
+    let until = clock.now() + MADE_WITHIN;
     for (number, (segment, _)) in files.iter().enumerate() {
         let spots: Vec<&Spot> = spots.iter().filter(|spot| spot.file == number).collect();
         if spots.is_empty() {
             continue;
         }
-        let kept = places
-            .strip(segment)
-            .filter(|strip| u32::from(strip.width) >= u32::from(asked.width).min(u32::from(strip::KEPT_WIDTH)));
-        match kept {
-            Some(strip) => kept_tiles(&strip, segment, &spots, &mut tiles),
+        // The others are there all the same.
+        let shown = match places.kept(segment, asked) {
+            Some(strip) => {
+                kept_tiles(&strip, segment, &spots, &mut making.tiles);
+                Ok(())
+            }
             None => {
-                is_kept = false;
-                let (file, head) = places.open_head(segment)?;
-                let reading = Reading {
-                    file: &file,
-                    head: &head,
-                    width: asked.width,
-                    ffmpeg: ffmpeg(),
-                };
-                for spot in spots {
-                    let tile = reading.tile(&spot.row).map_err(|error| no_picture(&error))?;
-                    tiles.extend(tile.map(|tile| (spot.at_90k, tile)));
-                }
+                making.is_made = true;
+                decoded_tiles(places, segment, &spots, asked, &mut making, (clock, until))
+            }
+        };
+        making.left_out.extend(shown.err());
+    }
+    sheet(making, asked, spots.is_empty())
+}
+
+/// Of keyframes that are decoded.
+fn decoded_tiles(
+    places: &Places,
+    segment: &Segment,
+    spots: &[&Spot],
+    asked: &AskedStrip,
+    making: &mut Making,
+    (clock, until): (&dyn Clock, Instant),
+) -> Result<(), LeftOut> {
+    let unread = |spot: Option<&&Spot>, error: &dyn std::fmt::Display| LeftOut {
+        at_90k: spot.map_or(segment.start_90k, |spot| spot.at_90k),
+        why: format!("its file cannot be read: {error}"),
+    };
+    let (file, head) = places.open_head(segment).map_err(|error| match error {
+        // Where it lies is nobody's business who looks at pictures.
+        Error::File { error, .. } => unread(spots.first(), &error),
+        other => unread(spots.first(), &other),
+    })?;
+    let mut reading = Reading {
+        file: &file,
+        head: &head,
+        width: asked.width,
+        keyframes: Keyframes::new(ffmpeg()),
+    };
+    for spot in spots {
+        let now = clock.now();
+        if now >= until {
+            let limit = MADE_WITHIN.as_secs();
+            return Err(LeftOut {
+                at_90k: spot.at_90k,
+                why: format!("the strip was not made within {limit} s: ask for fewer pictures, or less time"),
+            });
+        }
+        match reading
+            .tile(&spot.row, now)
+            .map_err(|error| unread(Some(spot), &error))?
+        {
+            Ok(tile) => {
+                making.tiles.insert(spot.at_90k, tile);
+            }
+            Err(error) => {
+                making.trouble.get_or_insert(error);
             }
         }
     }
+    Ok(())
+}
+
+/// All tiles in one picture.
+fn sheet(making: Making, asked: &AskedStrip, is_empty: bool) -> Result<ShownStrip, Error> {
+    let tiles = making.tiles;
     let Some(first_90k) = tiles.keys().next().copied() else {
-        return match spots.is_empty() {
-            true => Err(Error::Nothing),
-            false => Err(Error::NoPicture("no keyframe of that time can be decoded".to_owned())),
-        };
+        if is_empty {
+            return Err(Error::Nothing);
+        }
+        let left_out = making.left_out.into_iter().next().map(|left_out| left_out.why);
+        let why = left_out.or_else(|| making.trouble.map(|error| error.to_string()));
+        let unknown = || "no keyframe of that time can be decoded".to_owned();
+        return Err(Error::NoPicture(why.unwrap_or_else(unknown)));
     };
     let at_90k: Vec<i64> = tiles.keys().copied().collect();
     let since = |at: i64| u32::try_from(at - first_90k).unwrap_or(u32::MAX);
@@ -241,12 +321,22 @@ fn made(files: &Files, places: &Places, asked: &AskedStrip) -> Result<ShownStrip
     Ok(ShownStrip {
         strip: strip.ok_or(Error::Nothing)?,
         at_90k,
-        is_kept,
+        is_kept: !making.is_made,
+        left_out: making.left_out,
     })
 }
 
+impl Places {
+    /// The strip of a file that was finished beforehand, where it is as large as it is wanted.
+    fn kept(&self, segment: &Segment, asked: &AskedStrip) -> Option<Strip> {
+        let is_large =
+            |strip: &Strip| u32::from(strip.width) >= u32::from(asked.width).min(u32::from(strip::KEPT_WIDTH));
+        self.strip(segment).filter(is_large)
+    }
+}
+
 /// Of a strip that is there, the tiles nearest to what was chosen.
-fn kept_tiles(strip: &Strip, segment: &Segment, spots: &[&Spot], tiles: &mut BTreeMap<i64, device::picture::Picture>) {
+fn kept_tiles(strip: &Strip, segment: &Segment, spots: &[&Spot], tiles: &mut BTreeMap<i64, Picture>) {
     let at = |ticks: u32| segment.start_90k.saturating_add(i64::from(ticks));
     let nearest = |spot: &&Spot| {
         let apart = |ticks: &&u32| at(**ticks).abs_diff(spot.at_90k);
@@ -294,6 +384,8 @@ const MAX_GROUP_BYTES: u64 = 32 << 20;
 const MAX_WAITING: usize = 32;
 /// How long one waits for its turn.
 const WITHIN: Duration = Duration::from_secs(10);
+/// How long a strip may be made: of H.265 on a slow machine, or from a slow disk. What is missing then is said.
+const MADE_WITHIN: Duration = Duration::from_secs(15);
 /// Keyframes a second apart are that also where clocks are not exact.
 const NEAR_90K: i64 = 4_500;
 

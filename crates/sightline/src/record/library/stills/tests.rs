@@ -234,3 +234,110 @@ async fn so_many_wait_and_no_more() {
         asked.await.unwrap().unwrap();
     }
 }
+
+/// The files of the first recording, in order.
+fn first_files(made: &Made) -> Vec<std::path::PathBuf> {
+    let reader = made.recorder.reader().unwrap();
+    let segments = reader.segments(&door(), 0..i64::MAX / 4, None, 100).unwrap().items;
+    segments.iter().map(|segment| made.root().join(&segment.path)).collect()
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_costs_its_own_pictures_alone() {
+    let (made, _) = made();
+    let library = made.library();
+    let files = first_files(&made);
+    std::fs::remove_file(&files[1]).unwrap();
+    let shown = library.strip(door(), minute(60)).await.unwrap();
+    let seconds = [0, 1, 2, 6, 7, 18, 19];
+    assert_eq!(shown.at_90k, seconds.map(|second| NOON_90K + second * SECOND_90K));
+    let [left_out] = &shown.left_out[..] else {
+        panic!("{:?}", shown.left_out)
+    };
+    assert_eq!(left_out.at_90k, NOON_90K + 3 * SECOND_90K);
+    assert!(left_out.why.starts_with("its file cannot be read: "), "{left_out:?}");
+    // One that ends where none was expected to: what is in front of it is there.
+    let file = std::fs::File::options().write(true).open(&files[0]).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let shown = library.strip(door(), minute(60)).await.unwrap();
+    assert_eq!((shown.at_90k[0], shown.left_out.len()), (NOON_90K, 2));
+    files
+        .iter()
+        .skip(2)
+        .for_each(|file| std::fs::remove_file(file).unwrap());
+    std::fs::remove_file(&files[0]).unwrap();
+    let none = library.strip(door(), minute(60)).await;
+    assert!(
+        matches!(&none, Err(Error::NoPicture(why)) if why.starts_with("its file cannot be read: ")),
+        "{none:?}"
+    );
+}
+
+/// Each look at it is a second later.
+struct Slow(std::sync::Mutex<std::time::Instant>);
+
+impl Clock for Slow {
+    fn now(&self) -> std::time::Instant {
+        let mut now = self.0.lock().unwrap();
+        *now += Duration::from_secs(1);
+        *now
+    }
+
+    fn wall(&self) -> media::WallTime {
+        SystemClock.wall()
+    }
+}
+
+#[tokio::test]
+async fn a_strip_has_its_time_and_what_is_missing_then_is_said() {
+    let made = Made::new();
+    let (track, frames) = pictures(40, 25, "64x48");
+    made.record("door", NOON_90K, &[track], frames, Duration::from_secs(60));
+    let library = made.library();
+    let view = library.ask(|view| {
+        Ok((
+            view.files(&door(), &(NOON_90K..NOON_90K + 60 * SECOND_90K))?,
+            view.places()?,
+        ))
+    });
+    let (files, places) = view.await.unwrap();
+    let shown = super::made(
+        &files,
+        &places,
+        &minute(60),
+        &Slow(std::sync::Mutex::new(SystemClock.now())),
+    )
+    .unwrap();
+    assert!((10..20).contains(&shown.at_90k.len()), "{:?}", shown.at_90k);
+    let [left_out] = &shown.left_out[..] else {
+        panic!("{:?}", shown.left_out)
+    };
+    assert!(left_out.why.contains("within 15 s"), "{left_out:?}");
+}
+
+/// A picture that is damaged takes those behind it along, up to the next keyframe: in place of those the keyframe is shown.
+#[tokio::test]
+async fn where_one_in_front_is_damaged_the_keyframe_is_shown() {
+    let made = Made::new();
+    let (track, mut frames) = pictures(2, 25, "320x180");
+    frames[10].data = bytes::Bytes::from_static(&[0, 0, 0, 2, 0x41, 0x9a]);
+    made.record("door", NOON_90K, &[track], frames, Duration::from_secs(60));
+    let library = made.library();
+    for (number, shown_number, is_exact) in [
+        (9, 9, true),
+        (10, 0, false),
+        (20, 0, false),
+        (25, 25, true),
+        (30, 30, true),
+    ] {
+        let shown = library
+            .shown(door(), NOON_90K + 3_600 * number, shape(None))
+            .await
+            .unwrap();
+        assert_eq!(
+            (shown.at_90k, shown.is_exact),
+            (NOON_90K + 3_600 * shown_number, is_exact),
+            "{number}"
+        );
+    }
+}
