@@ -232,10 +232,43 @@ fn what_moves_is_told_kept_and_recorded_from_before_it_on() {
     );
 }
 
+/// By an FFmpeg that stays: what moves is told, and nothing is left behind when the stream ends.
+#[test]
+fn what_moves_in_h265_is_told() {
+    let state = tempfile::tempdir().unwrap();
+    let settings = "[motion]\nenabled = true\n[stream.thrifty.motion]\nmode = \"thrifty\"\n";
+    std::fs::write(state.path().join("sightline.toml"), settings).unwrap();
+    let server = Server::start(state.path(), &[]);
+    let events = Events::listen(&server);
+    let full = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=50:bframes=0";
+    let often = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=12:min-keyint=12:bframes=0";
+    let publishers = [("door", full), ("thrifty", often)].map(|(name, encoder)| server.publish_motion(name, encoder));
+    for publisher in publishers {
+        assert!(publisher.finish().0.success());
+    }
+    let told: Vec<Value> = events.told.try_iter().collect();
+    for stream in ["door", "thrifty"] {
+        let of: Vec<&Value> = told.iter().filter(|event| event["stream"] == stream).collect();
+        let [began, ended] = &of[..] else {
+            panic!("{stream}: {told:#?}")
+        };
+        assert_eq!(
+            (&began["kind"], &began["by"]),
+            (&"motion.began".into(), &"server".into())
+        );
+        let ms = ended["duration_ms"].as_i64().unwrap();
+        assert!((3_500..7_000).contains(&ms), "{stream}: {ended}");
+        let area = |side: &str| ended["area"][side].as_f64().unwrap();
+        assert!(area("left") < 0.35 && area("right") > 0.7, "{ended}");
+    }
+    server.end();
+}
+
 #[test]
 fn what_cannot_be_decoded_is_said() {
     let state = tempfile::tempdir().unwrap();
-    let server = Server::start(state.path(), &[("SIGHTLINE_MOTION_ENABLED", "true")]);
+    let nowhere = state.path().to_str().unwrap();
+    let server = Server::start(state.path(), &[("SIGHTLINE_MOTION_ENABLED", "true"), ("PATH", nowhere)]);
     let publisher = server.publish_motion("door", "-c:v libx265 -preset ultrafast -x265-params log-level=none");
     let begun = Instant::now();
     let looking = loop {
@@ -246,7 +279,11 @@ fn what_cannot_be_decoded_is_said() {
         assert!(begun.elapsed() < PATIENCE, "{looking}");
         std::thread::sleep(Duration::from_millis(100));
     };
-    assert!(looking["why"].as_str().unwrap().starts_with("it is H.265"), "{looking}");
+    let why = looking["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("it is H.265") && why.contains("apt install ffmpeg"),
+        "{looking}"
+    );
     drop(publisher);
     server.end();
 }

@@ -169,6 +169,7 @@ impl World {
                 recordings: Arc::clone(&recordings),
                 events: Arc::clone(streams.events()),
                 clock: Arc::clone(&wishes.clock),
+                ffmpeg: crate::stills::ffmpeg,
             },
             stop.clone(),
         );

@@ -2,13 +2,19 @@
 //!
 //! Belongs here: which frames are decoded and which pictures looked at, what is left out when it takes too long. Does not belong here: decoding
 //! ([`device::decode`]), what motion is ([`device::motion`]), on which thread it happens ([`super::pool`]).
+//!
+//! H.264 is decoded here, H.265 by an FFmpeg (`outside`), whose pictures come a little later: they are looked at with the frames that come next.
 
+mod outside;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use device::decode::Decoder;
+use device::decode::{Decoded, Decoder};
 use device::motion::{self, Event, Motion, Seen, Shrinker};
 use media::{Clock, Format, Frame, MediaTime, TrackIndex, WallTime};
 
+use self::outside::Outside;
 use crate::config::motion::Mode;
 
 /// Frames that were published longer ago than this when their turn comes are not decoded: whoever looks is behind, and goes on at a keyframe.
@@ -35,6 +41,10 @@ pub struct Looker {
     motion: Motion,
     shrinker: Shrinker,
     decoder: Decoder,
+    /// Of H.265, where there is an FFmpeg.
+    outside: Option<Outside>,
+    /// Why that gives nothing.
+    trouble: Option<String>,
     /// When it began: what was published before waits for nobody's fault.
     joined: Instant,
     /// Its pictures; the first track that has some.
@@ -49,13 +59,15 @@ pub struct Looker {
 }
 
 impl Looker {
-    /// Has seen nothing yet. `joined`: from then on it looks.
-    pub fn new(mode: Mode, settings: motion::Settings, joined: Instant) -> Self {
+    /// Has seen nothing yet. `joined`: from then on it looks; `ffmpeg`: where that is, without which nothing is seen in H.265.
+    pub fn new(mode: Mode, settings: motion::Settings, joined: Instant, ffmpeg: Option<PathBuf>) -> Self {
         Self {
             mode,
             motion: Motion::new(settings),
             shrinker: Shrinker::default(),
             decoder: Decoder::new(),
+            outside: ffmpeg.map(Outside::new),
+            trouble: None,
             joined,
             track: None,
             waits: true,
@@ -70,14 +82,32 @@ impl Looker {
     pub fn look<'a>(&mut self, frames: impl IntoIterator<Item = (&'a Frame, Instant)>, clock: &dyn Clock) -> Vec<Seen> {
         let mut seen = Vec::new();
         for (frame, published) in frames {
-            if !matches!(&*frame.format, Format::H264(_)) || *self.track.get_or_insert(frame.track) != frame.track {
+            let is_outside = match &*frame.format {
+                Format::H264(_) => false,
+                Format::H265(_) if self.outside.is_some() => true,
+                _ => continue,
+            };
+            if *self.track.get_or_insert(frame.track) != frame.track || !self.is_wanted(frame, published, clock) {
                 continue;
             }
-            if self.is_wanted(frame, published, clock) {
-                self.decode(frame, clock.wall_at(published), &mut seen);
+            let wall = clock.wall_at(published);
+            match is_outside {
+                true => self.decode_outside(frame, wall, clock.now()),
+                false => self.decode(frame, wall, &mut seen),
             }
         }
+        let come = self.outside.as_ref().map(Outside::come).unwrap_or_default();
+        for decoded in come {
+            self.trouble = None;
+            let wall = decoded.capture.at;
+            self.picture(&decoded, wall, &mut seen);
+        }
         seen
+    }
+
+    /// Why nothing is seen: FFmpeg does not give pictures.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Frames are missing in front of the next: nothing is decoded until a keyframe.
@@ -90,6 +120,9 @@ impl Looker {
     /// There are no more frames for now: what moves has ended.
     pub fn interrupt(&mut self) -> Option<Seen> {
         self.wait();
+        if let Some(outside) = &mut self.outside {
+            outside.begin_anew();
+        }
         self.track = None;
         let (at, wall) = self.last.take()?;
         let mut events = Vec::new();
@@ -105,6 +138,9 @@ impl Looker {
 
     fn wait(&mut self) {
         self.decoder.discontinuity();
+        if let Some(outside) = &mut self.outside {
+            outside.discontinuity();
+        }
         self.waits = true;
     }
 
@@ -147,19 +183,38 @@ impl Looker {
             self.decoder.flush();
         }
         while let Some(decoded) = self.decoder.next() {
-            let at = decoded.time;
-            if !self.motion.wants(at) {
-                continue;
-            }
-            let wall = wall.offset_micros(at.micros_since(frame.time));
-            let grey = self.shrinker.shrink(&decoded.picture);
-            let mut events: Vec<Event> = Vec::new();
-            self.motion.look(&grey, at, &mut events);
-            self.counts.looks += 1;
-            self.last = Some((at, wall));
-            let now = self.motion.now();
-            seen.push(Seen { events, now, at, wall });
+            let wall = wall.offset_micros(decoded.time.micros_since(frame.time));
+            self.picture(&decoded, wall, seen);
         }
+    }
+
+    /// Its picture comes later.
+    fn decode_outside(&mut self, frame: &Frame, wall: WallTime, now: Instant) {
+        let Some(outside) = &mut self.outside else { return };
+        let taken = outside.take(frame, wall, self.mode == Mode::Thrifty, now);
+        let (decoded, late) = outside.news();
+        self.counts.decoded = self.counts.decoded.saturating_add(decoded);
+        self.counts.late = self.counts.late.saturating_add(late);
+        self.decoded_at = Some(frame.time);
+        if let Err(error) = taken {
+            self.counts.failures += 1;
+            self.waits = true;
+            self.trouble = Some(error.to_string());
+        }
+    }
+
+    fn picture(&mut self, decoded: &Decoded, wall: WallTime, seen: &mut Vec<Seen>) {
+        let at = decoded.time;
+        if !self.motion.wants(at) {
+            return;
+        }
+        let grey = self.shrinker.shrink(&decoded.picture);
+        let mut events: Vec<Event> = Vec::new();
+        self.motion.look(&grey, at, &mut events);
+        self.counts.looks += 1;
+        self.last = Some((at, wall));
+        let now = self.motion.now();
+        seen.push(Seen { events, now, at, wall });
     }
 }
 

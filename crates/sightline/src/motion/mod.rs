@@ -19,7 +19,9 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,8 @@ use task::{Fed, Task};
 const LOOK: Duration = Duration::from_millis(500);
 /// Streams that are decoded here at a time. A decoder has 3 MB a reference picture of 1080p, up to sixteen of them.
 pub const MAX_DECODED: usize = 64;
+/// Of those, streams of H.265: each has an FFmpeg of its own.
+pub const MAX_FFMPEG: usize = 16;
 /// How long tasks may take to tell that motion has ended.
 const END_WITHIN: Duration = Duration::from_millis(200);
 /// What waits for one task: looks of a camera, words of a publisher.
@@ -65,6 +69,8 @@ pub struct World {
     pub events: Arc<Events>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Where FFmpeg is: asked each time, since it may be installed while the program runs.
+    pub ffmpeg: fn() -> Option<PathBuf>,
 }
 
 /// All that look for motion.
@@ -78,6 +84,8 @@ pub struct Detector {
     pool: OnceLock<Pool>,
     /// One for each stream that is decoded here.
     decoders: Arc<Semaphore>,
+    /// And one for each of them that needs an FFmpeg.
+    ffmpegs: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -149,7 +157,7 @@ pub struct Report {
     /// What was decoded here.
     pub counts: Counts,
     /// Why nobody looks, or not as often as was wanted.
-    pub why: Option<&'static str>,
+    pub why: Option<Cow<'static, str>>,
 }
 
 /// How somebody looks.
@@ -202,6 +210,7 @@ impl Detector {
             cameras: OnceLock::new(),
             pool: OnceLock::new(),
             decoders: Arc::new(Semaphore::new(MAX_DECODED)),
+            ffmpegs: Arc::new(Semaphore::new(MAX_FFMPEG)),
         })
     }
 

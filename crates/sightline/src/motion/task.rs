@@ -3,13 +3,14 @@
 //! Belongs here: who looks at the moment, reading the stream where this server does, turning what is seen into what is told. Does not belong here: how a picture is looked at
 //! ([`super::look`]).
 
+use std::borrow::Cow;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use device::motion::{Event, Now, Seen};
 use media::hub::{Entry as Come, Event as Read, Reader};
-use media::{Format, Track, WallTime};
+use media::{Codec, Track, WallTime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::look::{Counts, Looker};
@@ -58,7 +59,7 @@ pub(super) struct Task {
 /// Who looks.
 enum Eye {
     /// Nobody, and why.
-    Closed(State, Option<&'static str>),
+    Closed(State, Option<Cow<'static, str>>),
     /// The camera, until this is dropped.
     Camera { _watched: Watched },
     /// The publisher.
@@ -77,8 +78,14 @@ struct Decoding {
     job: Option<oneshot::Receiver<Looked>>,
     next_read: Instant,
     joined: Instant,
-    _permit: OwnedSemaphorePermit,
+    codec: Codec,
+    /// Why nothing comes of it.
+    trouble: Option<String>,
+    _permits: Permits,
 }
+
+/// To decode, and for an FFmpeg.
+type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Who looked, and what was seen.
 type Looked = (Box<Looker>, Vec<Seen>);
@@ -218,16 +225,31 @@ impl Task {
         let Ok(stream) = hub.stream(&self.entry.stream, now) else {
             return self.close(State::Waiting, None).await;
         };
-        if let Err(why) = can_be_decoded(&stream.tracks()) {
-            return self.close(State::Unable, Some(why)).await;
-        }
-        let Ok(permit) = Arc::clone(&self.detector.decoders).try_acquire_owned() else {
-            return self.close(State::Unable, Some(TOO_MANY)).await;
+        let detector = &self.detector;
+        let begun = codec(&stream.tracks()).and_then(|codec| {
+            let ffmpeg = match codec {
+                Codec::H265 => Some((detector.world.ffmpeg)().ok_or(NO_FFMPEG)?),
+                _ => None,
+            };
+            let permit = Arc::clone(&detector.decoders).try_acquire_owned();
+            let permit = permit.map_err(|_| TOO_MANY)?;
+            let one_more = ffmpeg
+                .as_ref()
+                .map(|_| Arc::clone(&detector.ffmpegs).try_acquire_owned());
+            Ok((
+                codec,
+                ffmpeg,
+                (permit, one_more.transpose().map_err(|_| TOO_MANY_FFMPEG)?),
+            ))
+        });
+        let (codec, ffmpeg, permits) = match begun {
+            Ok(begun) => begun,
+            Err(why) => return self.close(State::Unable, Some(why)).await,
         };
         match stream.join(now) {
             Ok(reader) => {
                 let plan = &self.current.plan;
-                let looker = Looker::new(plan.mode, plan.settings.clone(), now);
+                let looker = Looker::new(plan.mode, plan.settings.clone(), now, ffmpeg);
                 let decoding = Decoding {
                     reader,
                     frames: Vec::new(),
@@ -236,7 +258,9 @@ impl Task {
                     job: None,
                     next_read: now,
                     joined: now,
-                    _permit: permit,
+                    codec,
+                    trouble: None,
+                    _permits: permits,
                 };
                 self.open(Eye::Server(Box::new(decoding))).await;
             }
@@ -245,7 +269,7 @@ impl Task {
     }
 
     async fn close(&mut self, state: State, why: Option<&'static str>) {
-        self.open(Eye::Closed(state, why)).await;
+        self.open(Eye::Closed(state, why.map(Cow::Borrowed))).await;
     }
 
     /// Somebody else looks, or nobody: what moved before has ended.
@@ -283,8 +307,10 @@ impl Task {
             }
             Read::Tracks(tracks) => {
                 seen = decoding.looker.as_mut().and_then(|looker| looker.interrupt());
-                if let Err(why) = can_be_decoded(&tracks) {
-                    return self.close(State::Unable, Some(why)).await;
+                let is_other = codec(&tracks) != Ok(decoding.codec);
+                if is_other {
+                    // What can be done about it is seen at the next tick.
+                    return self.close(State::Waiting, None).await;
                 }
             }
             Read::Ended(_) => return self.close(State::Waiting, None).await,
@@ -312,6 +338,13 @@ impl Task {
             self.late_at = Some(now);
         }
         decoding.counts = counts;
+        if looker.trouble() != decoding.trouble.as_deref() {
+            decoding.trouble = looker.trouble().map(str::to_owned);
+            if let Some(reason) = &decoding.trouble {
+                // Seldom: each time it is waited for longer.
+                tracing::warn!(stream = %self.entry.stream, reason, "no motion is seen in a stream of H.265");
+            }
+        }
         decoding.looker = Some(looker);
         for seen in all {
             self.seen(seen, By::Server).await;
@@ -379,14 +412,18 @@ impl Task {
             .late_at
             .is_some_and(|at| now.saturating_duration_since(at) < BEHIND_LASTS);
         let (state, by, why, counts) = match &self.eye {
-            Eye::Closed(state, why) => (*state, None, *why, Counts::default()),
+            Eye::Closed(state, why) => (*state, None, why.clone(), Counts::default()),
             Eye::Camera { .. } => (State::Looking, Some(By::Camera), None, Counts::default()),
             Eye::Publisher => (State::Looking, Some(By::Publisher), None, Counts::default()),
-            Eye::Server(decoding) => match (is_late, decoding.counts.looks) {
-                (true, _) => (State::Behind, Some(By::Server), Some(BEHIND), decoding.counts),
-                (false, 0) => (State::Waiting, Some(By::Server), None, decoding.counts),
-                (false, _) => (State::Looking, Some(By::Server), None, decoding.counts),
-            },
+            Eye::Server(decoding) => {
+                let (state, why) = match (&decoding.trouble, is_late, decoding.counts.looks) {
+                    (Some(trouble), ..) => (State::Unable, Some(Cow::Owned(trouble.clone()))),
+                    (None, true, _) => (State::Behind, Some(Cow::Borrowed(BEHIND))),
+                    (None, false, 0) => (State::Waiting, None),
+                    (None, false, _) => (State::Looking, None),
+                };
+                (state, Some(By::Server), why, decoding.counts)
+            }
         };
         *lock(&self.entry.report) = Report {
             stream: self.entry.stream.clone(),
@@ -442,17 +479,16 @@ impl Decoding {
     }
 }
 
-/// Whether there is a decoder for the pictures of a stream.
-fn can_be_decoded(tracks: &[Track]) -> Result<(), &'static str> {
-    match video(tracks).map(|track| &*track.format) {
-        Some(Format::H264(_)) => Ok(()),
-        Some(Format::H265(_)) => Err(NO_H265),
+/// What the pictures of a stream are coded in, where there is a decoder for that.
+fn codec(tracks: &[Track]) -> Result<Codec, &'static str> {
+    match video(tracks).map(|track| track.format.codec()) {
+        Some(codec @ (Codec::H264 | Codec::H265)) => Ok(codec),
         Some(_) | None => Err(NO_PICTURES),
     }
 }
 
-const NO_H265: &str =
-    "it is H.265, of which this server decodes nothing: let the camera's publisher look, or take H.264 of the camera";
+const NO_FFMPEG: &str = "it is H.265, which FFmpeg decodes, and there is none: install it (Debian, Ubuntu: apt install ffmpeg), take H.264 of the camera, or let its publisher look";
+const TOO_MANY_FFMPEG: &str = "16 streams of H.265 are decoded already to look for motion, which is the limit";
 const NO_PICTURES: &str = "it has no pictures";
 const NO_READERS: &str = "the stream is read as often as it may be; it is looked at when somebody else goes";
 const TOO_MANY: &str = "64 streams are decoded already to look for motion, which is the limit";

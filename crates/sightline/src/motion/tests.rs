@@ -20,6 +20,10 @@ struct Stage {
 
 impl Stage {
     fn new(toml: &str) -> Self {
+        Self::with(toml, || None)
+    }
+
+    fn with(toml: &str, ffmpeg: fn() -> Option<PathBuf>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let hub = Hub::new(Limits::default());
         let streams = Supervisor::without_sources(&hub, &clock);
@@ -42,6 +46,7 @@ impl Stage {
             recordings: Recordings::new(world, Arc::new(start), stop.clone()),
             events,
             clock,
+            ffmpeg,
         };
         let detector = Detector::new(world, stop);
         detector.set(&settings.motion, &settings.stream);
@@ -124,6 +129,63 @@ async fn nobody_speaks_for_a_stream_that_is_fetched() {
         matches!(&reports[..], [report] if report.stream == name("door")),
         "{reports:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h265_without_an_ffmpeg_is_said_until_there_is_one() {
+    let stage = Stage::new("[motion]\nenabled = true\n");
+    let format = Arc::new(media::Format::H265(media::h265::Format::default()));
+    let track = media::Track {
+        format,
+        ..Video::new(Pattern::default()).track()
+    };
+    let _publisher = publish(&stage.hub, &name("door"), vec![track], &SystemClock);
+    let begun = SystemClock.now();
+    let report = loop {
+        match stage.detector.report(&name("door")) {
+            Some(report) if report.state == State::Unable => break report,
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+        assert!(SystemClock.now() - begun < Duration::from_secs(20));
+    };
+    assert!(
+        report
+            .why
+            .as_deref()
+            .is_some_and(|why| why.contains("apt install ffmpeg")),
+        "{report:?}"
+    );
+}
+
+/// Each is a process: so many, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_streams_of_h265_are_decoded_than_may_be() {
+    let stage = Stage::with("[motion]\nenabled = true\n", || Some(PathBuf::from("/nowhere/ffmpeg")));
+    let format = Arc::new(media::Format::H265(media::h265::Format::default()));
+    let track = media::Track {
+        format,
+        ..Video::new(Pattern::default()).track()
+    };
+    let publishers = (0..=MAX_FFMPEG).map(|number| {
+        let name = name(&format!("door{number}"));
+        publish(&stage.hub, &name, vec![track.clone()], &SystemClock)
+    });
+    let _publishers: Vec<Publisher> = publishers.collect();
+    let begun = SystemClock.now();
+    loop {
+        let reports = stage.detector.reports();
+        let decoded = reports.iter().filter(|report| report.by == Some(By::Server)).count();
+        let unable = reports.iter().filter(|report| report.state == State::Unable).count();
+        assert!(decoded <= MAX_FFMPEG);
+        if (decoded, unable) == (MAX_FFMPEG, 1) {
+            break;
+        }
+        assert!(
+            SystemClock.now() - begun < Duration::from_secs(20),
+            "{decoded} and {unable}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

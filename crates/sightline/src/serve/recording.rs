@@ -96,6 +96,7 @@ pub(super) fn motion(
         recordings: Arc::clone(recordings),
         events: Arc::clone(streams.events()),
         clock: Arc::clone(&program.clock),
+        ffmpeg: crate::stills::ffmpeg,
     };
     Detector::new(world, shutdown.clone())
 }

@@ -25,7 +25,7 @@ struct Motion {
     state: &'static str,
     /// Why it is unable or behind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'static str>,
+    why: Option<String>,
     /// Who looks: `server`, which decodes the stream, its `camera`, or its `publisher`.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
@@ -62,7 +62,7 @@ impl Motion {
         Self {
             stream: report.stream.to_string(),
             state: report.state.word(),
-            why: report.why,
+            why: report.why.as_deref().map(str::to_owned),
             by: report.by.map(By::word),
             mode: (report.by == Some(By::Server)).then_some(report.mode),
             moving: report.now.is_moving,

@@ -1,5 +1,7 @@
 //! Made pictures, encoded and decoded again.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use device::encode::{self, Encoder as _, OpenH264};
@@ -7,6 +9,7 @@ use device::picture::{FrameRate, Picture};
 use device::source::Taken;
 use media::annexb::{self, ByteStream, Ending};
 use media::h264::{self, AccessUnits};
+use media::h265;
 use media::{Capture, CaptureSource, Timescale};
 use testkit::clock::SimClock;
 
@@ -100,7 +103,7 @@ fn what_moves_is_seen_when_it_does() {
     let clock = SimClock::new();
     let frames = frames(&clock);
     for (mode, decoded, looks) in [(Mode::Full, 240, 120), (Mode::Thrifty, 24, 24)] {
-        let mut looker = Looker::new(mode, motion::Settings::default(), clock.now());
+        let mut looker = Looker::new(mode, motion::Settings::default(), clock.now(), None);
         let begun = clock.wall();
         let told = watch(&mut looker, &frames, &clock);
         let counts = looker.counts();
@@ -126,7 +129,7 @@ fn what_moves_is_seen_when_it_does() {
 fn who_is_behind_goes_on_at_a_keyframe_and_says_so() {
     let clock = SimClock::new();
     let frames = frames(&clock);
-    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now());
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now(), None);
     watch(&mut looker, &frames[..15], &clock);
     assert_eq!(looker.counts().decoded, 15);
     // Published long ago: what is no keyframe is left out, also what follows it and is on time.
@@ -157,7 +160,7 @@ fn damage_is_not_being_late() {
     let whole = frames[5].data.clone();
     // The length of its unit is more than there is of it.
     frames[5].data = whole.slice(..whole.len() / 2);
-    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now());
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now(), None);
     watch(&mut looker, &frames[..30], &clock);
     let counts = looker.counts();
     assert_eq!(counts.late, 0);
@@ -186,7 +189,7 @@ fn what_was_there_before_is_not_too_late() {
     clock.advance(Duration::from_secs(5));
     let joined = clock.now();
     let published = |number: u64| begun + Duration::from_millis(100 * number);
-    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), joined);
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), joined, None);
     looker.look((0..10).map(|n| (&frames[n as usize], published(n))), &clock);
     assert_eq!((looker.counts().decoded, looker.counts().late), (10, 0));
     // Where it does not come to them in time either, it goes on at a keyframe, and that is all.
@@ -201,4 +204,120 @@ fn what_was_there_before_is_not_too_late() {
     clock.advance(LATE + Duration::from_millis(1));
     looker.look([(&frames[111], before), (&frames[112], clock.now())], &clock);
     assert_eq!((looker.counts().decoded, looker.counts().late), (11, 2));
+}
+
+/// The same as H.265, with a keyframe a second.
+fn h265_frames(clock: &SimClock) -> Vec<Frame> {
+    let mut command = Command::new("ffmpeg");
+    command.args("-v error -nostdin -f rawvideo -pix_fmt yuv420p".split(' '));
+    command.args([
+        "-s",
+        &format!("{}x{}", SIZE.0, SIZE.1),
+        "-r",
+        &PICTURES.to_string(),
+        "-i",
+        "-",
+    ]);
+    command.args("-c:v libx265 -preset ultrafast -x265-params".split(' '));
+    command.arg(format!(
+        "log-level=none:bframes=0:scenecut=0:keyint={PICTURES}:min-keyint={PICTURES}"
+    ));
+    command
+        .args(["-f", "hevc", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut ffmpeg = command.spawn().expect("install ffmpeg");
+    let mut input = ffmpeg.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || {
+        (0..PICTURES * SECONDS).for_each(|number| input.write_all(picture(number).as_bytes()).unwrap());
+    });
+    let stream = ffmpeg.wait_with_output().unwrap().stdout;
+    writing.join().unwrap();
+    let mut units = Vec::new();
+    let mut reader = ByteStream::new(h265::AccessUnits::new(h265::Format::default(), Ending::NextUnit));
+    reader.push(&stream, |unit| units.push(unit));
+    reader.paused(|unit| units.push(unit));
+    assert_eq!(units.len() as u32, PICTURES * SECONDS);
+    let frame = |(number, unit): (i64, annexb::AccessUnit)| Frame {
+        track: TrackIndex(0),
+        time: MediaTime::new(number * 90_000 / i64::from(PICTURES), Timescale::VIDEO),
+        capture: Capture {
+            at: clock.wall(),
+            source: CaptureSource::Arrival,
+        },
+        keyframe: unit.keyframe,
+        format: unit.format,
+        data: unit.data,
+    };
+    (0..).zip(units).map(frame).collect()
+}
+
+#[test]
+fn what_moves_is_seen_in_h265_by_one_ffmpeg() {
+    let clock = SimClock::new();
+    let frames = h265_frames(&clock);
+    for (mode, decoded, looks) in [(Mode::Full, 240, 120), (Mode::Thrifty, 24, 24)] {
+        let ffmpeg = crate::stills::ffmpeg();
+        assert!(ffmpeg.is_some(), "install ffmpeg");
+        let mut looker = Looker::new(mode, motion::Settings::default(), clock.now(), ffmpeg);
+        let mut seen = Vec::new();
+        let mut tries = 0;
+        // All of it at once, by this clock; its pictures come by another.
+        for second in frames.chunks(PICTURES as usize) {
+            seen.extend(looker.look(second.iter().map(|frame| (frame, clock.now())), &clock));
+        }
+        while looker.counts().looks + 2 < looks && tries < 4_000 {
+            tries += 1;
+            std::thread::sleep(Duration::from_millis(5));
+            seen.extend(looker.look([], &clock));
+        }
+        let counts = looker.counts();
+        assert_eq!((counts.failures, counts.late), (0, 0), "{mode}");
+        assert_eq!(counts.decoded, decoded, "{mode}");
+        assert!(counts.looks.abs_diff(looks) <= 2, "{mode}: {counts:?}");
+        assert_eq!(looker.trouble(), None);
+        let of = |is: fn(&Event) -> Option<MediaTime>| -> Vec<f64> {
+            let events = seen.iter().flat_map(|seen| &seen.events);
+            events.filter_map(is).map(|at| at.as_micros() as f64 / 1e6).collect()
+        };
+        let began = of(|event| match event {
+            Event::Began { at, .. } => Some(*at),
+            _ => None,
+        });
+        let ended = of(|event| match event {
+            Event::Ended { at, .. } => Some(*at),
+            _ => None,
+        });
+        let ([began], [ended]) = (&began[..], &ended[..]) else {
+            panic!("{mode}: {began:?} {ended:?}")
+        };
+        assert!(
+            (11.5..14.5).contains(began) && (14.5..17.5).contains(ended),
+            "{mode}: {began} to {ended}"
+        );
+    }
+}
+
+/// Whatever is called FFmpeg: it is said, and tried again some time.
+#[test]
+fn an_ffmpeg_that_does_not_work_is_said() {
+    let clock = SimClock::new();
+    let frames = h265_frames(&clock);
+    let mut looker = Looker::new(
+        Mode::Thrifty,
+        motion::Settings::default(),
+        clock.now(),
+        Some("/nowhere/ffmpeg".into()),
+    );
+    looker.look(frames.iter().take(20).map(|frame| (frame, clock.now())), &clock);
+    assert!(
+        looker.trouble().is_some_and(|why| why.contains("/nowhere/ffmpeg")),
+        "{:?}",
+        looker.trouble()
+    );
+    assert_eq!((looker.counts().failures, looker.counts().looks), (1, 0));
+    // Without one they are passed over.
+    let mut looker = Looker::new(Mode::Thrifty, motion::Settings::default(), clock.now(), None);
+    looker.look(frames.iter().map(|frame| (frame, clock.now())), &clock);
+    assert_eq!(looker.counts(), Counts::default());
 }
