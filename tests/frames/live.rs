@@ -316,6 +316,53 @@ fn a_command_that_reads_all_has_time_to_end() {
     assert!(status.success(), "{said:#?}");
 }
 
+/// All of its pictures, by one FFmpeg, soon.
+#[test]
+fn h265_is_shown_as_it_comes() {
+    let mut server = Server::start(&[]);
+    let options = "-c:v libx265 -preset ultrafast -tune zerolatency -x265-params log-level=none:keyint=60 -s 320x240";
+    let _camera = super::support::publish_encoded_with_ffmpeg(&mut server, "cam", "tcp", options);
+    let (process, mut pipe) = frames(
+        &server,
+        "cam",
+        &["--fps", "10", "--format", "gray", "--header", "--count", "40"],
+    );
+    let (mut times, mut ages_ms) = (Vec::new(), Vec::new());
+    while let Some((header, grey)) = next(&mut pipe) {
+        let size = number(&header, "width") * number(&header, "height");
+        assert_eq!(grey.len() as i64, size);
+        times.push(number(&header, "captured_us"));
+        ages_ms.push((wall().unix_micros() - number(&header, "captured_us")) / 1_000);
+    }
+    let (status, said) = process.finish();
+    assert!(status.success() && times.len() == 40, "{said:#?}");
+    // Of the first pictures it is not known when they were captured, but when they came.
+    let mut steps: Vec<i64> = times[5..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_unstable();
+    assert!((60_000..140_000).contains(&steps[steps.len() / 2]), "{steps:?}");
+    // Since they came here; a frame interval is 33 ms, and the machine has other things to do.
+    ages_ms.sort_unstable();
+    println!("H.265, from arrival to the pipe: {ages_ms:?} ms");
+    assert!(ages_ms[20] < 500, "{ages_ms:?}");
+}
+
+#[test]
+fn h265_without_an_ffmpeg_says_what_to_install() {
+    let mut server = Server::start(&[]);
+    let options = "-c:v libx265 -preset ultrafast -tune zerolatency -x265-params log-level=none:keyint=30 -s 320x240";
+    let _camera = super::support::publish_encoded_with_ffmpeg(&mut server, "cam", "tcp", options);
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &["frames", &server.url("cam"), "--count", "1"])
+        .env("PATH", folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.code() == Some(1) && said(&output).contains("apt install ffmpeg"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[test]
 fn it_ends_when_it_is_told_to_and_with_who_reads() {
     let server = Server::start(&["--source", "test"]);

@@ -4,16 +4,16 @@
 //! [`super::slot`]), what they become ([`super::form`]).
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use device::decode::{Decoded, Decoder, keyframe};
+use device::decode::{Decoded, Decoder, ffmpeg, keyframe};
 use media::hub::Entry;
 use media::stats::Counter;
-use media::{Clock, Format};
+use media::{Clock, Format, Frame};
 
 use super::form::Shot;
 use super::pace::{self, Choice, Rate};
@@ -33,7 +33,10 @@ pub(super) struct Shared {
     pub(super) outdated: Counter,
     /// Keyframes alone are decoded.
     pub(super) is_thrifty: AtomicBool,
-    trouble: Mutex<Option<String>>,
+    /// The newest, and whether it was told.
+    trouble: Mutex<Option<(String, bool)>>,
+    /// Why there will be none before a person changes something.
+    refusal: OnceLock<String>,
 }
 
 impl Shared {
@@ -45,6 +48,7 @@ impl Shared {
             outdated: Counter::default(),
             is_thrifty: AtomicBool::new(false),
             trouble: Mutex::new(None),
+            refusal: OnceLock::new(),
         }
     }
 
@@ -55,11 +59,28 @@ impl Shared {
 
     /// Why there was no picture lately, told once.
     pub(super) fn take_trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, was_told) = trouble.as_mut()?;
+        (!std::mem::replace(was_told, true)).then(|| text.clone())
+    }
+
+    /// The same, told or not.
+    pub(super) fn last_trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|(text, _)| text.clone())
     }
 
     pub(super) fn trouble(&self, what: String) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some((what, false));
+    }
+
+    /// Why there will be no picture.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.get().cloned()
+    }
+
+    fn put(&self, decoded: Decoded) {
+        self.slot.put(Shot::new(decoded.picture, decoded.capture));
     }
 }
 
@@ -82,7 +103,7 @@ pub(super) fn start(rate: Rate, shared: Arc<Shared>, clock: Arc<dyn Clock>) -> i
         choice: Choice::new(rate),
         last: None,
         publisher: None,
-        told_h265: false,
+        outside: Outside::None,
         shared,
         clock,
     };
@@ -97,10 +118,23 @@ struct Decoding {
     /// When a picture was handed on, or the first frame came.
     last: Option<Instant>,
     publisher: Option<u64>,
-    told_h265: bool,
+    outside: Outside,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
 }
+
+/// Who decodes H.265.
+enum Outside {
+    /// Nobody, as there was none.
+    None,
+    /// One FFmpeg for the stream; how often that failed before there was a picture.
+    Stream(Box<ffmpeg::Decoder>, u32),
+    /// One for each keyframe.
+    Keyframes,
+}
+
+/// So often it is tried to have the stream decoded as it comes.
+const MOST_FAILURES: u32 = 2;
 
 impl Decoding {
     fn run(mut self) {
@@ -118,6 +152,9 @@ impl Decoding {
     fn gap(&mut self) {
         self.decoder.discontinuity();
         while self.decoder.next().is_some() {}
+        if let Outside::Stream(decoder, _) = &mut self.outside {
+            decoder.discontinuity();
+        }
     }
 
     fn frame(&mut self, entry: &Entry, waiting: usize) {
@@ -127,22 +164,24 @@ impl Decoding {
         }
         let mut frame = entry.frame.clone();
         let time_us = frame.time.as_micros();
-        let wanted = match (self.choice.frame(frame.keyframe, time_us), &*frame.format) {
-            // Of this there are keyframes alone.
-            (_, Format::H265(_)) if frame.keyframe && self.choice.is_due(time_us) => pace::Frame::Alone,
-            (_, Format::H265(_)) => pace::Frame::Skip,
-            (wanted, _) => wanted,
-        };
         let is_h265 = matches!(*frame.format, Format::H265(_));
+        let is_single = is_h265 && matches!(self.outside, Outside::Keyframes);
+        let wanted = match self.choice.frame(frame.keyframe, time_us) {
+            _ if is_single && frame.keyframe && self.choice.is_due(time_us) => pace::Frame::Alone,
+            _ if is_single => pace::Frame::Skip,
+            wanted => wanted,
+        };
         self.shared
             .is_thrifty
-            .store(is_h265 || self.choice.is_thrifty(), Relaxed);
+            .store(is_single || self.choice.is_thrifty(), Relaxed);
         if wanted == pace::Frame::Skip {
             return;
         }
         frame.capture = captured(&*self.clock, frame.capture, entry.published);
-        if is_h265 {
-            return self.h265(&frame, waiting);
+        match is_h265 {
+            true if is_single => return self.single(&frame, waiting),
+            true => return self.h265(&frame, wanted, waiting),
+            false => {}
         }
         if let Err(error) = self.decoder.decode(&frame) {
             self.shared.trouble(error.to_string());
@@ -156,11 +195,48 @@ impl Decoding {
         }
     }
 
-    /// Keyframes alone: a child decodes each of them.
-    fn h265(&mut self, frame: &media::Frame, waiting: usize) {
-        if !std::mem::replace(&mut self.told_h265, true) {
-            tracing::warn!("the stream is H.265: its keyframes alone are shown, by FFmpeg");
+    /// An FFmpeg decodes the stream as it comes, and its pictures come by themselves: which of them are wanted is said before.
+    fn h265(&mut self, frame: &Frame, wanted: pace::Frame, waiting: usize) {
+        let time_us = frame.time.as_micros();
+        let is_due = self.choice.is_due(time_us) && !self.is_outdated(waiting);
+        let is_for = match (wanted, is_due) {
+            (pace::Frame::Alone, true) => ffmpeg::Use::Alone,
+            (pace::Frame::Alone, false) => return,
+            (_, true) => ffmpeg::Use::Shown,
+            (_, false) if frame.is_disposable() => return,
+            (_, false) => ffmpeg::Use::Reference,
+        };
+        if matches!(self.outside, Outside::None) {
+            tracing::info!("the stream is H.265: FFmpeg decodes it");
+            self.outside = Outside::Stream(Box::new(decoder(&self.shared)), 0);
         }
+        let Outside::Stream(decoder, failures) = &mut self.outside else {
+            return;
+        };
+        let (before, now) = (decoder.stats(), self.clock.now());
+        let done = decoder.decode(frame, is_for, now);
+        let after = decoder.stats();
+        self.shared.outdated.add(after.late - before.late);
+        if is_for != ffmpeg::Use::Reference && after.taken > before.taken {
+            self.last = Some(now);
+            self.choice.taken(time_us);
+        }
+        let Err(error) = done else { return };
+        if self.shared.decoded.get() == 0 {
+            *failures += 1;
+        }
+        if let ffmpeg::Error::Start { .. } = &error {
+            // Whoever runs this has to do something about it.
+            let _ = self.shared.refusal.set(error.to_string());
+        } else if *failures >= MOST_FAILURES {
+            tracing::warn!(reason = %error, "FFmpeg does not decode the stream as it comes: its keyframes alone are shown, each by an FFmpeg of its own");
+            self.outside = Outside::Keyframes;
+        }
+        self.shared.trouble(error.to_string());
+    }
+
+    /// Keyframes alone: a child decodes each of them.
+    fn single(&mut self, frame: &Frame, waiting: usize) {
         match keyframe(frame, Some(Path::new(FFMPEG))) {
             Ok(picture) => self.picture(
                 Decoded {
@@ -178,17 +254,34 @@ impl Decoding {
     fn picture(&mut self, decoded: Decoded, waiting: usize) {
         self.shared.decoded.add(1);
         let time_us = decoded.time.as_micros();
-        if !self.choice.is_due(time_us) {
+        if !self.choice.is_due(time_us) || self.is_outdated(waiting) {
             return;
         }
+        self.last = Some(self.clock.now());
+        self.choice.taken(time_us);
+        self.shared.put(decoded);
+    }
+
+    /// Whether newer ones wait behind a picture that is wanted.
+    fn is_outdated(&mut self, waiting: usize) -> bool {
         let now = self.clock.now();
         let last = *self.last.get_or_insert(now);
-        if waiting >= BEHIND && now.saturating_duration_since(last) < LONGEST_SILENCE {
-            self.shared.outdated.add(1);
-            return;
-        }
-        self.last = Some(now);
-        self.choice.taken(time_us);
-        self.shared.slot.put(Shot::new(decoded.picture, decoded.capture));
+        let is_outdated = waiting >= BEHIND && now.saturating_duration_since(last) < LONGEST_SILENCE;
+        self.shared.outdated.add(u64::from(is_outdated));
+        is_outdated
     }
+}
+
+/// Its pictures go to whoever takes the newest.
+fn decoder(shared: &Arc<Shared>) -> ffmpeg::Decoder {
+    let wanted = ffmpeg::Wanted {
+        program: PathBuf::from(FFMPEG),
+        longer_side: None,
+    };
+    let shared = Arc::clone(shared);
+    let sink = move |decoded| {
+        shared.decoded.add(1);
+        shared.put(decoded);
+    };
+    ffmpeg::Decoder::new(wanted, Arc::new(sink))
 }

@@ -445,6 +445,9 @@ impl Watched<'_> {
 
     /// Why there will be no picture before a person changes something.
     fn refusal(&self) -> Option<String> {
+        if let Some(why) = self.shared.refusal() {
+            return Some(why);
+        }
         let report = self.sources.reports().into_iter().next()?;
         let State::Waiting { why, .. } = report.state else {
             return None;
@@ -493,7 +496,7 @@ impl Watched<'_> {
             State::Waiting { why, .. } | State::Failed(why) => Some(why.detail.to_string()),
             _ => None,
         });
-        let why = waiting.or_else(|| self.shared.take_trouble());
+        let why = waiting.or_else(|| self.shared.last_trouble());
         Err(Error::NoPicture(why.unwrap_or_else(|| {
             "the time was over before the first one; give it more with --duration".to_owned()
         })))
