@@ -99,16 +99,25 @@ pub(super) fn lock_within(file: &File, within: Duration) -> io::Result<bool> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) if begun.elapsed() < within => std::thread::sleep(LOOK_EVERY),
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(error) if is_taken(&error) && begun.elapsed() < within => std::thread::sleep(LOOK_EVERY),
+            Err(error) if is_taken(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Whether another has it. Where the file is of another machine by SMB, what is locked there is a matter of rights (`flock(2)`); that the file could be opened
+/// shows that it is none.
+pub(crate) fn is_taken(error: &TryLockError) -> bool {
+    match error {
+        TryLockError::WouldBlock => true,
+        TryLockError::Error(error) => error.kind() == io::ErrorKind::PermissionDenied,
     }
 }
 
 /// Whether another process, or another opening of it, has a file locked.
 pub(super) fn is_held(file: &File) -> bool {
-    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let is_held = file.try_lock_shared().is_err_and(|error| is_taken(&error));
     // Closing it does so, too.
     let _ = file.unlock();
     is_held

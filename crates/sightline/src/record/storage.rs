@@ -226,7 +226,10 @@ fn claim(path: &Path, file: io::Result<Option<std::fs::File>>, within: Duration)
     let mut file = match file {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Claim(None)),
-        Err(error) => return Err(Absent::Failed { path, error }),
+        Err(error) => {
+            let path = path.join(LOCK);
+            return Err(Absent::Failed { path, error });
+        }
     };
     match lock::lock_within(&file, within) {
         Ok(true) => {

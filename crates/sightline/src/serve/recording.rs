@@ -21,15 +21,16 @@ use super::{Program, state_place, uploading};
 pub(super) fn line(program: &Program) -> String {
     let settings = &program.loaded.settings;
     let record = &settings.record;
-    let named = settings
-        .stream
-        .iter()
-        .filter(|(_, stream)| stream.record.enabled == Some(true));
-    let named: Vec<String> = named.map(|(key, _)| key.to_string()).collect();
-    let what = match (record.enabled, &named[..]) {
-        (true, _) => "all streams".to_owned(),
-        (false, []) => return "nothing; `--record` keeps a week of all streams".to_owned(),
-        (false, named) => named.join(", "),
+    let says = |wanted: bool| -> Vec<String> {
+        let streams = settings.stream.iter();
+        let streams = streams.filter(|(_, stream)| stream.record.enabled == Some(wanted));
+        streams.map(|(key, _)| key.to_string()).collect()
+    };
+    let what = match (record.enabled, &says(true)[..], &says(false)[..]) {
+        (true, _, []) => "all streams".to_owned(),
+        (true, _, but) => format!("all streams but {}", but.join(", ")),
+        (false, [], _) => return "nothing; `--record` keeps a week of all streams".to_owned(),
+        (false, named, _) => named.join(", "),
     };
     let mode = match record.mode {
         Mode::Continuous => String::new(),

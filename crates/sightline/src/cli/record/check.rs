@@ -18,6 +18,7 @@ use crate::record::check::{
     self, Done, Error, Finding, Kind, Listener, Plan, Progress, Rebuilt, Summary, Unmendable, What,
 };
 use crate::record::recorder::Clocks;
+use crate::record::storage::LOCK;
 use crate::record::{FOLDER, INDEX};
 
 /// Compare the recordings of a server with their index, and mend what differs
@@ -77,6 +78,9 @@ impl Check {
         if self.repair || self.rebuild {
             // What root made there the server has to be able to write.
             files::give_to_owner(&folder, INDEX).map_err(Failure::running)?;
+            if what.root.is_dir() {
+                files::give_to_owner(&what.root, LOCK).map_err(Failure::running)?;
+            }
         }
         let Some(summary) = summary? else {
             return Err(Failure::Told);

@@ -79,7 +79,11 @@ impl<P: Place> Disk<P> {
             .and_then(|(volume, uuid)| Ok((volume.claim(within)?, volume, uuid)));
         let (claim, volume, uuid) = match claimed {
             Ok(found) => found,
-            Err(absent) => return self.set_state(without(&absent)),
+            Err(absent) => {
+                // Who has it records there.
+                self.found.was_clean &= !matches!(absent, Absent::InUse { .. });
+                return self.set_state(without(&absent));
+            }
         };
         let is_unknown = told.iter().all(|(known, _)| *known != uuid);
         let kept = match self.reader.adopting(&uuid) {
@@ -112,7 +116,9 @@ impl<P: Place> Disk<P> {
             Some(numbers) => numbers,
             None if folders.is_empty() && !has_failed => 0..0,
             None => {
-                let numbers = self.index.keep_segments((self.found.random)());
+                // What keeps this index apart from one that was lost is needed once.
+                let random = std::mem::replace(&mut self.found.random, || 0);
+                let numbers = self.index.keep_segments(random());
                 let first = Some(SegmentId(numbers.start));
                 self.tell(Change::Adopting { storage: uuid, first });
                 numbers

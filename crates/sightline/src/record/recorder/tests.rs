@@ -6,7 +6,7 @@ use super::super::clock::{Span, unix_90k};
 use super::super::index::{MAX_TIME_90K, Segment, State as RowState};
 use super::super::segment;
 use super::super::sink::{Begin, End, Full, Piece};
-use super::super::storage::Place as _;
+use super::super::storage::{Place as _, Root, Volume as _};
 use super::*;
 use crate::clock::SystemClock;
 
@@ -278,12 +278,15 @@ fn a_folder_of_recordings_has_one_recorder() {
     assert!(second.stop(Duration::from_secs(30)));
     // One that ends meanwhile is waited for.
     drop(sink);
+    assert!(first.stop(Duration::from_secs(30)));
+    let (volume, _) = Root(other.root.clone()).look(None).unwrap();
+    let claim = volume.claim(Duration::ZERO).unwrap();
     let ending = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
-        first.stop(Duration::from_secs(30))
+        drop(claim);
     });
     let second = start(other);
-    assert!(ending.join().unwrap());
+    ending.join().unwrap();
     assert_eq!(second.report().storages[0].state, State::Recording);
     wait_for("it is found", || rows(&second).len() == 1);
     assert!(second.stop(Duration::from_secs(30)));

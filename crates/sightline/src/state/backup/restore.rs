@@ -4,7 +4,7 @@
 //! name ([`STAGED`]) when it is whole and durable: from then on it is what counts, and who comes next ends what is left to do ([`finish`]): what was there goes into a folder of its own,
 //! what was brought back takes its place. Recordings stay where they are.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{ASIDE, Backup, Error, Manifest, STAGED, STAGING, is_kept, movable};
 use crate::files;
 use crate::record::INDEX;
 use crate::record::index::{self, Reader};
-use crate::record::lock::Lock;
+use crate::record::lock::{Lock, is_taken};
 use crate::record::storage::MARK;
 
 /// What was done.
@@ -223,9 +223,9 @@ impl Alone {
         let file = opened.map_err(|error| Error::file(&path, error))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse(folder.to_owned())),
+            Err(error) if is_taken(&error) => return Err(Error::InUse(folder.to_owned())),
             // Where nothing can be locked, nobody else is known either.
-            Err(TryLockError::Error(_)) => {}
+            Err(_) => {}
         }
         files::give_to_owner(folder, IN_USE).map_err(|error| Error::file(&path, error))?;
         let index = folder.join(INDEX);

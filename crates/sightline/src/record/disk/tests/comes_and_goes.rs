@@ -372,3 +372,25 @@ fn a_folder_that_another_records_into_is_not_written() {
     source.file(&mut rig, 1).unwrap();
     assert_eq!(rig.rows("a").len(), 1);
 }
+
+/// As after a crash: the index was closed in order, and does not know of it.
+#[test]
+fn what_another_recorded_while_it_had_the_folder_is_found() {
+    let mut rig = Rig::new();
+    let mut source = Source::new(&rig, "a");
+    source.file(&mut rig, 1).unwrap();
+    drop(source);
+    rig.memory.set_in_use(true);
+    let mut rig = rig.start_again();
+    assert!(matches!(rig.state(), State::InUse { .. }));
+    rig.memory.set_in_use(false);
+    let (memory, clock) = (rig.memory.clone(), rig.clock.clone());
+    let mut other = Rig::on(memory, tempfile::tempdir().unwrap(), clock);
+    let mut source = Source::new(&other, "b");
+    source.file(&mut other, 1).unwrap();
+    drop(source);
+    drop(other.start_again());
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.state(), State::Recording);
+    assert_eq!((rig.rows("a").len(), rig.rows("b").len()), (1, 1));
+}
