@@ -44,7 +44,11 @@ pub(super) fn line(program: &Program) -> String {
         || state::default_place(&state_place(program), &program.environment).map(|state| state.join(FOLDER)),
         Ok,
     );
-    let folder = folder.map_or_else(|_| FOLDER.to_owned(), |folder| folder.display().to_string());
+    let folder = folder.map_or_else(
+        |_| PathBuf::from(FOLDER),
+        |folder| std::path::absolute(&folder).unwrap_or(folder),
+    );
+    let folder = folder.display();
     format!("{what}{mode}, kept {keep}, in {folder}")
 }
 

@@ -393,7 +393,12 @@ fn table(summary: &Summary) -> String {
     let differences = summary.differences();
     let is_damaged = summary.found.contains_key(&Kind::IndexDamaged);
     text.push_str(&match (differences, is_damaged) {
-        (0, _) => "Recordings and index agree, as far as they were compared.\n".to_owned(),
+        (0, _) => {
+            let is_away = summary.storages.iter().any(|storage| storage.away.is_some());
+            let is_all = summary.server.is_none() && summary.not_compared.is_empty() && !is_away;
+            let of_what = if is_all { "" } else { ", as far as they were compared" };
+            format!("Recordings and index agree{of_what}.\n")
+        }
         (_, true) => "The index is damaged. Stop the server; `sightline record check --rebuild` makes it anew.\n".to_owned(),
         (_, false) => format!("{differences} differences. Stop the server; `sightline record check --repair` says what it would do, and mends them.\n"),
     });
