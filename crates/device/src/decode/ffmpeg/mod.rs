@@ -18,12 +18,12 @@ mod process;
 mod words;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use media::{Format, Frame, MediaTime};
 
-use self::process::Process;
+use self::process::{Child, Process};
 pub use self::words::{Line, line};
 use super::Decoded;
 use super::still::{StillError, size};
@@ -56,9 +56,19 @@ pub struct Decoder {
     wanted: Wanted,
     sink: Sink,
     process: Option<(Process, Arc<Format>)>,
+    leaving: Option<Leaving>,
+    /// The number of the FFmpeg that gave the newest picture, counted from zero.
+    turn: Arc<Mutex<u64>>,
     place: Place,
     backoff: Backoff,
     stats: Stats,
+}
+
+/// The FFmpeg before, which shows yet what it holds.
+struct Leaving {
+    _child: Child,
+    number: u64,
+    since: Instant,
 }
 
 /// What became of the frames.
@@ -120,6 +130,8 @@ impl Decoder {
             wanted,
             sink,
             process: None,
+            leaving: None,
+            turn: Arc::default(),
             place: Place::Before,
             backoff: Backoff::default(),
             stats: Stats::default(),
@@ -144,8 +156,12 @@ impl Decoder {
         if !self.process.as_ref().is_none_or(goes_on)
             && let Some((before, _)) = self.process.take()
         {
-            // What it holds is shown yet.
-            before.finish();
+            // What it holds is shown yet; whatever is left of the one before it is not.
+            self.leaving = Some(Leaving {
+                _child: before.finish(),
+                number: self.stats.starts.saturating_sub(1),
+                since: now,
+            });
         }
         if self.process.is_none() {
             if !frame.keyframe || !self.backoff.is_over(now) {
@@ -199,6 +215,12 @@ impl Decoder {
 
     /// Notices that it ended, or stands still.
     fn look_after(&mut self, now: Instant) -> Result<(), Error> {
+        self.leaving.take_if(|leaving| {
+            // It is locked while a picture is taken, for which nobody waits here.
+            let is_overtaken = self.turn.try_lock().is_ok_and(|newest| *newest > leaving.number);
+            // One that does not even read any more would stay for ever.
+            is_overtaken || now.saturating_duration_since(leaving.since) >= STANDS_STILL
+        });
         let Some((process, _)) = &self.process else {
             return Ok(());
         };
@@ -214,9 +236,10 @@ impl Decoder {
     }
 
     fn start(&mut self, frame: &Frame, now: Instant) -> Result<(), Error> {
+        let sink = in_turn(Arc::clone(&self.sink), Arc::clone(&self.turn), self.stats.starts);
         let started = size(frame.format.dimensions())
             .map_err(Error::Size)
-            .and_then(|coded| Process::start(&self.wanted, coded, frame, Arc::clone(&self.sink)));
+            .and_then(|coded| Process::start(&self.wanted, coded, frame, sink));
         match started {
             Ok(process) => {
                 self.stats.starts += 1;
@@ -233,6 +256,18 @@ impl Decoder {
     }
 }
 
+/// See [`Decoder::turn`].
+fn in_turn(sink: Sink, turn: Arc<Mutex<u64>>, number: u64) -> Sink {
+    Arc::new(move |decoded| {
+        let mut newest = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Older than what was shown already.
+        if number >= *newest {
+            *newest = number;
+            sink(decoded);
+        }
+    })
+}
+
 /// How large pictures are made: of the same shape, even, and no side longer than is wanted.
 fn shown_size((width, height): (u32, u32), longer_side: Option<u32>) -> (u32, u32) {
     let longer = width.max(height).max(1);
@@ -244,7 +279,7 @@ fn shown_size((width, height): (u32, u32), longer_side: Option<u32>) -> (u32, u3
     (side(width), side(height))
 }
 
-/// When it is tried again after a failure: each time later, unless it went well for a while.
+/// When one is started again: a second after the one before, and after failures each time later, unless it went well for a while.
 #[derive(Debug, Default)]
 struct Backoff {
     failures: u32,
@@ -257,8 +292,9 @@ impl Backoff {
         self.again.is_none_or(|again| now >= again)
     }
 
+    /// Whoever sends other parameter sets with each keyframe has one started a second, and no more.
     fn started(&mut self, now: Instant) {
-        (self.started, self.again) = (Some(now), None);
+        (self.started, self.again) = (Some(now), Some(now + FIRST_WAIT));
     }
 
     fn failed(&mut self, now: Instant) {
@@ -278,7 +314,7 @@ const LEAST_SIDE: u32 = 16;
 const STANDS_STILL: Duration = Duration::from_secs(10);
 /// One that worked for so long before it failed is started as if it were the first.
 const GOES_WELL: Duration = Duration::from_secs(60);
-/// First and longest wait behind a failure.
+/// First and longest wait behind a failure; the first behind a start, too.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 

@@ -21,13 +21,19 @@ use crate::last_words::LastWords;
 use crate::picture::Picture;
 use crate::program::Program;
 
-/// A running FFmpeg. Dropping it ends that at once.
+/// A running FFmpeg, and what it is given.
 pub(super) struct Process {
-    inbox: Arc<Inbox>,
-    shared: Arc<Shared>,
+    child: Child,
     /// Of the first frame.
     origin: MediaTime,
     newest: MediaTime,
+}
+
+/// FFmpeg and its threads. Dropping it ends them at once.
+#[must_use = "FFmpeg ends with it"]
+pub(super) struct Child {
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
 }
 
 /// What the threads share.
@@ -85,8 +91,7 @@ impl Process {
             .unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
             .map_err(refused)?;
         Ok(Self {
-            inbox,
-            shared,
+            child: Child { inbox, shared },
             origin: first.time,
             newest: first.time,
         })
@@ -133,37 +138,33 @@ impl Process {
             sample.about = None;
             sample
         });
-        self.inbox
+        self.child
+            .inbox
             .push([Some(first), second].into_iter().flatten(), frame.keyframe, now)
     }
 
     /// Why it ended, if it has.
     pub(super) fn ended(&self) -> Option<String> {
-        lock(&self.shared.ended).clone()
+        lock(&self.child.shared.ended).clone()
     }
 
     pub(super) fn stands_still(&self, now: Instant, patience: Duration) -> bool {
-        self.inbox.stands_still(now, patience)
+        self.child.inbox.stands_still(now, patience)
     }
 
     #[cfg(test)]
     pub(super) fn has_waiting(&self) -> bool {
-        self.inbox.has_waiting()
+        self.child.inbox.has_waiting()
     }
 
     /// There is nothing more for it: what it holds is shown, and it ends.
-    pub(super) fn finish(mut self) {
-        self.inbox.close();
-        // Its threads hold what they need.
-        self.shared = Arc::new(Shared {
-            program: Mutex::default(),
-            ended: Mutex::default(),
-            is_dropped: AtomicBool::new(true),
-        });
+    pub(super) fn finish(self) -> Child {
+        self.child.inbox.close();
+        self.child
     }
 }
 
-impl Drop for Process {
+impl Drop for Child {
     fn drop(&mut self) {
         self.shared.is_dropped.store(true, Ordering::Relaxed);
         self.inbox.close();

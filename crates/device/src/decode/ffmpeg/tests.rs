@@ -166,7 +166,7 @@ fn each_picture_comes_with_its_own_time() {
         }
         // Those that are held back come when the next ones do, or it is told that there are none.
         let (before, _) = world.decoder.process.take().unwrap();
-        before.finish();
+        let _leaving = before.finish();
         let come = world.pictures(60);
         for (n, decoded) in come.iter().enumerate() {
             assert_eq!(
@@ -212,7 +212,7 @@ fn times_in_a_wrong_order_are_made_up_for() {
         world.decode(frame, Use::Shown).unwrap();
     }
     let (before, _) = world.decoder.process.take().unwrap();
-    before.finish();
+    let _leaving = before.finish();
     // Of those beside a step of time some are lost: pictures that are shown behind others, by times that are in front of theirs.
     let numbered = numbers.iter().zip(&frames);
     let sure: Vec<MediaTime> = numbered
@@ -257,7 +257,7 @@ fn those_that_are_wanted_come_as_small_as_they_are_wanted() {
         world.decode(frame, is_for).unwrap();
     }
     let (before, _) = world.decoder.process.take().unwrap();
-    before.finish();
+    let _leaving = before.finish();
     let come = world.pictures(10);
     for (n, decoded) in come.iter().enumerate() {
         assert_eq!(number(decoded.time), 5 * n);
@@ -303,15 +303,22 @@ fn a_stream_may_change_its_size_and_begin_anew() {
     let (second, _) = coded((160, 96), 20, "bframes=2:keyint=10");
     let mut world = World::new("ffmpeg", None);
     // Other parameter sets, and then times that begin before those.
-    for frame in first.iter().chain(&second).chain(&first) {
-        let mut frame = frame.clone();
-        if frame.format.dimensions() == Some((160, 96)) {
-            frame.time = frame.time.offset_micros(60_000_000);
+    for (part, frames) in [&first, &second, &first].into_iter().enumerate() {
+        world.clock.advance(FIRST_WAIT);
+        for (n, frame) in frames.iter().enumerate() {
+            let mut frame = frame.clone();
+            if frame.format.dimensions() == Some((160, 96)) {
+                frame.time = frame.time.offset_micros(60_000_000);
+            }
+            world.decode(&frame, Use::Shown).unwrap();
+            if n == 0 {
+                // Those of the one before are there before this one gives some: its first is held back.
+                world.pictures(20 * part);
+            }
         }
-        world.decode(&frame, Use::Shown).unwrap();
     }
     let (before, _) = world.decoder.process.take().unwrap();
-    before.finish();
+    let _leaving = before.finish();
     let come = world.pictures(60);
     let of_width = |width: u32| come.iter().filter(|decoded| decoded.picture.width() == width).count();
     assert_eq!((of_width(320), of_width(160)), (40, 20));
@@ -332,7 +339,7 @@ fn after_a_gap_it_goes_on_at_a_keyframe() {
         }
     }
     let (before, _) = world.decoder.process.take().unwrap();
-    before.finish();
+    let _leaving = before.finish();
     let second = frames.iter().filter(|frame| frame.keyframe).nth(1).unwrap();
     // Of those in front of the gap the last are held back for others that never come.
     let behind = number(second.time)..60;
@@ -360,6 +367,68 @@ fn program(script: &str) -> (tempfile::TempDir, String) {
         .unwrap();
     assert!(written.success());
     (folder, path)
+}
+
+/// Nobody has FFmpegs started as often as keyframes come, and none is left that nobody ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_changes_parameter_sets_all_the_time_has_two_at_the_most() {
+    let (first, _) = coded((160, 96), 1, "bframes=0");
+    let (second, _) = coded((320, 176), 1, "bframes=0");
+    let (folder, program) = program("echo $$ >> \"${0%/*}/pids\"; exec sleep 1000");
+    let alive = || {
+        let pids = std::fs::read_to_string(folder.path().join("pids")).unwrap_or_default();
+        let is_alive = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        pids.lines().filter(is_alive).count()
+    };
+    let wait_for = |most: usize| {
+        let is_so = (0..4_000).any(|_| {
+            thread::sleep(Duration::from_millis(5));
+            alive() <= most
+        });
+        assert!(is_so, "{} are alive", alive());
+    };
+    let mut world = World::new(&program, None);
+    for n in 0..253 {
+        let mut frame = if n % 2 == 0 { &first[0] } else { &second[0] }.clone();
+        frame.time = frame.time.offset_micros(16_000 * n);
+        // More than its pipe holds.
+        frame.data = Bytes::from(vec![0; 1 << 20]);
+        world.clock.advance_ms(15);
+        world.decode(&frame, Use::Shown).unwrap();
+    }
+    // Of 4.05 s.
+    assert_eq!(world.decoder.stats().starts, 5);
+    wait_for(2);
+    // What does not even read is not waited for without end.
+    world.clock.advance(STANDS_STILL);
+    world.decoder.look_after(world.clock.now()).unwrap();
+    assert!(world.decoder.leaving.is_none());
+    wait_for(1);
+    drop(world);
+    wait_for(0);
+}
+
+#[test]
+fn what_is_older_than_the_newest_picture_is_not_shown() {
+    let world = World::new("ffmpeg", None);
+    let sink = |number| in_turn(Arc::clone(&world.decoder.sink), Arc::clone(&world.decoder.turn), number);
+    let picture = |number: i64| Decoded {
+        picture: Picture::black(16, 16).unwrap(),
+        time: MediaTime::new(900_000 + number * 3_600, Timescale::VIDEO),
+        capture: Capture {
+            at: WallTime::from_unix_micros(0),
+            source: CaptureSource::Camera,
+        },
+        keyframe: false,
+    };
+    let (before, after) = (sink(0), sink(1));
+    before(picture(0));
+    after(picture(2));
+    before(picture(1));
+    after(picture(3));
+    let shown: Vec<usize> = world.pictures(3).iter().map(|decoded| number(decoded.time)).collect();
+    assert_eq!(shown, [0, 2, 3]);
 }
 
 #[cfg(unix)]
@@ -498,7 +567,7 @@ proptest! {
             }
         }
         if let Some((before, _)) = world.decoder.process.take() {
-            before.finish();
+            let _leaving = before.finish();
             for _ in 0..2_000 {
                 if world.come.lock().unwrap().iter().any(|decoded| number(decoded.time) == 79) {
                     break;
