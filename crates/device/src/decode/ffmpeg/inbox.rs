@@ -66,20 +66,24 @@ impl Inbox {
         }
     }
 
-    /// Puts frames into it that belong together. Never waits.
-    pub(super) fn push(&self, samples: impl IntoIterator<Item = Sample>, keyframe: bool, now: Instant) -> Late {
+    /// A keyframe comes, which needs nothing of what waits: that is left out where it has waited for too long. How many frames.
+    pub(super) fn make_way(&self, now: Instant) -> u64 {
         let mut inner = self.lock();
-        let mut late = Late::default();
-        if keyframe && inner.front_waits(now, MOST_WAIT) {
-            // Older than what comes, which needs none of it.
-            late.frames = inner.waiting.len() as u64;
-            inner.waiting.clear();
-            inner.bytes = 0;
+        if !inner.front_waits(now, MOST_WAIT) {
+            return 0;
         }
+        inner.bytes = 0;
+        std::mem::take(&mut inner.waiting).len() as u64
+    }
+
+    /// Puts frames into it that belong together. Never waits.
+    pub(super) fn push(&self, samples: impl IntoIterator<Item = Sample>, now: Instant) -> Late {
+        let mut inner = self.lock();
         if inner.waiting.len() >= MOST_FRAMES || inner.bytes >= MOST_BYTES {
-            late.frames += 1;
-            late.is_broken = true;
-            return late;
+            return Late {
+                frames: 1,
+                is_broken: true,
+            };
         }
         for sample in samples {
             inner.bytes = inner.bytes.saturating_add(sample.frame.data.len());
@@ -87,7 +91,7 @@ impl Inbox {
         }
         drop(inner);
         self.news.notify_one();
-        late
+        Late::default()
     }
 
     /// The next frame; `None` when there will be none.
@@ -221,16 +225,13 @@ mod tests {
         for (bytes, most) in [(1, MOST_FRAMES), (1 << 20, MOST_BYTES >> 20)] {
             let inbox = Inbox::new();
             for n in 0..most {
-                assert_eq!(
-                    inbox.push([sample(n as i64, bytes, true)], n == 0, now),
-                    Late::default()
-                );
+                assert_eq!(inbox.push([sample(n as i64, bytes, true)], now), Late::default());
             }
             let late = Late {
                 frames: 1,
                 is_broken: true,
             };
-            assert_eq!(inbox.push([sample(-1, bytes, true)], false, now), late);
+            assert_eq!(inbox.push([sample(-1, bytes, true)], now), late);
             let mut taken = 0;
             inbox.close();
             while inbox.take().is_some() {
@@ -245,13 +246,14 @@ mod tests {
     fn a_keyframe_takes_the_place_of_what_waits_too_long() {
         let (clock, inbox) = (SimClock::new(), Inbox::new());
         for n in 0..10 {
-            inbox.push([sample(n, 1, true)], n == 0, clock.now());
+            inbox.push([sample(n, 1, true)], clock.now());
         }
         clock.advance(MOST_WAIT - Duration::from_millis(1));
-        assert_eq!(inbox.push([sample(10, 1, true)], true, clock.now()), Late::default());
+        assert_eq!(inbox.make_way(clock.now()), 0);
+        inbox.push([sample(10, 1, true)], clock.now());
         clock.advance_ms(1);
-        let late = inbox.push([sample(11, 1, true)], true, clock.now());
-        assert_eq!((late.frames, late.is_broken), (11, false));
+        assert_eq!((inbox.make_way(clock.now()), inbox.lock().bytes), (11, 0));
+        inbox.push([sample(11, 1, true)], clock.now());
         assert_eq!(inbox.take().unwrap().frame.time.ticks(), 11);
     }
 
@@ -259,7 +261,7 @@ mod tests {
     fn what_is_owed_is_known_by_its_time() {
         let (clock, inbox) = (SimClock::new(), Inbox::new());
         for n in 0..5 {
-            inbox.push([sample(n, 1, n != 3)], n == 0, clock.now());
+            inbox.push([sample(n, 1, n != 3)], clock.now());
         }
         (0..5).for_each(|_| drop(inbox.take()));
         assert_eq!(inbox.came(1).map(|about| about.time.ticks()), Some(1));
@@ -276,14 +278,14 @@ mod tests {
             clock.advance(after);
             inbox.stands_still(clock.now(), PATIENCE)
         };
-        inbox.push([sample(0, 1, true), sample(1, 1, true)], true, clock.now());
+        inbox.push([sample(0, 1, true), sample(1, 1, true)], clock.now());
         assert!(!stands(PATIENCE), "nobody looked before");
         assert!(!stands(PATIENCE / 2) && stands(PATIENCE / 2), "it is not even taken");
         inbox.take().unwrap();
         assert!(!stands(PATIENCE), "it was taken");
         assert!(stands(PATIENCE), "it is written for so long");
         inbox.take().unwrap();
-        inbox.push([sample(2, 1, false)], false, clock.now());
+        inbox.push([sample(2, 1, false)], clock.now());
         // It was all written: who takes waits for more.
         inbox.take().unwrap();
         inbox.lock().is_writing = false;
@@ -292,7 +294,7 @@ mod tests {
             "the next may come in a minute"
         );
         for n in 3..=MOST_HELD as i64 + 3 {
-            inbox.push([sample(n, 1, false)], false, clock.now());
+            inbox.push([sample(n, 1, false)], clock.now());
             inbox.take().unwrap();
         }
         inbox.lock().is_writing = false;

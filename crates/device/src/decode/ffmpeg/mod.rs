@@ -176,9 +176,14 @@ impl Decoder {
         };
         let holds_back = format.max_reorder_frames() != Some(0);
         let late = process.push(frame, is_for, self.place, holds_back, now);
-        self.stats.taken += 1;
+        self.stats.taken += u64::from(!late.is_broken);
         self.stats.late += late.frames;
-        self.place = match (late.is_broken, is_for, self.place) {
+        let place = if frame.keyframe && late.frames > 0 {
+            Place::Before
+        } else {
+            self.place
+        };
+        self.place = match (late.is_broken, is_for, place) {
             (true, ..) | (_, Use::Alone, _) => Place::Before,
             (_, _, Place::Before) => Place::First(frame.time),
             (_, _, Place::First(_)) if frame.keyframe => Place::Within,

@@ -103,8 +103,14 @@ impl Process {
         is_behind(self.newest) && is_behind(self.origin)
     }
 
-    /// Hands a frame over.
+    /// Hands a frame over. Where a keyframe takes the place of frames that waited too long, it begins as behind any other gap.
     pub(super) fn push(&mut self, frame: &Frame, is_for: Use, place: Place, holds_back: bool, now: Instant) -> Late {
+        let left_out = if frame.keyframe {
+            self.child.inbox.make_way(now)
+        } else {
+            0
+        };
+        let place = if left_out > 0 { Place::Before } else { place };
         if frame.time.micros_since(self.newest) > 0 {
             self.newest = frame.time;
         }
@@ -138,9 +144,11 @@ impl Process {
             sample.about = None;
             sample
         });
-        self.child
-            .inbox
-            .push([Some(first), second].into_iter().flatten(), frame.keyframe, now)
+        let late = self.child.inbox.push([Some(first), second].into_iter().flatten(), now);
+        Late {
+            frames: left_out + late.frames,
+            ..late
+        }
     }
 
     /// Why it ended, if it has.

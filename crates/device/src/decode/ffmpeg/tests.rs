@@ -431,6 +431,54 @@ fn what_is_older_than_the_newest_picture_is_not_shown() {
     assert_eq!(shown, [0, 2, 3]);
 }
 
+/// What waits too long goes when a keyframe comes, which is then as one behind a gap: nothing is shown that refers to what is missing.
+#[cfg(unix)]
+#[test]
+fn a_keyframe_behind_what_was_late_begins_anew() {
+    let (frames, _) = coded((160, 96), 1, "bframes=0");
+    let script = "cd \"${0%/*}\"; until [ -e go ]; do sleep 0.01; done; cat > all; mv all whole";
+    let (folder, program) = program(script);
+    let mut world = World::new(&program, None);
+    let large = |value: u8, keyframe: bool, at_us: i64| Frame {
+        keyframe,
+        time: frames[0].time.offset_micros(at_us),
+        // More than its pipe holds.
+        data: Bytes::from(vec![value; 1 << 20]),
+        ..frames[0].clone()
+    };
+    world.decode(&large(1, true, 0), Use::Shown).unwrap();
+    while world.decoder.process.as_ref().unwrap().0.has_waiting() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    world.decode(&large(2, false, 40_000), Use::Shown).unwrap();
+    world.decode(&large(3, false, 80_000), Use::Shown).unwrap();
+    world.clock.advance(inbox::MOST_WAIT);
+    world.decode(&large(4, true, 200_000), Use::Shown).unwrap();
+    world.decode(&large(5, false, 120_000), Use::Shown).unwrap();
+    world.decode(&large(6, false, 240_000), Use::Shown).unwrap();
+    let stats = Stats {
+        taken: 5,
+        skipped: 1,
+        late: 2,
+        starts: 1,
+    };
+    assert_eq!(world.decoder.stats(), stats);
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let (before, _) = world.decoder.process.take().unwrap();
+    let _leaving = before.finish();
+    let whole = (0..4_000).find_map(|_| {
+        thread::sleep(Duration::from_millis(5));
+        std::fs::read(folder.path().join("whole")).ok()
+    });
+    let whole = whole.expect("it took all of it");
+    // Ends of a sequence, and what follows each.
+    let ends = whole
+        .windows(7)
+        .filter(|bytes| bytes.starts_with(&[0, 0, 0, 2, 36 << 1, 1]));
+    assert_eq!(ends.map(|bytes| bytes[6]).collect::<Vec<u8>>(), [1, 4]);
+    assert!(whole.ends_with(&[6]) && !whole.windows(9).any(|bytes| bytes == [2; 9] || bytes == [5; 9]));
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_no_ffmpeg_is_said_and_tried_again_later() {
