@@ -224,7 +224,7 @@ impl Job {
             // Whoever asked may have gone.
             let _ = tell.send(failed.map_or(Ok(()), |error| Err(io::Error::other(error.to_string()))));
             if failed.is_none()
-                && let Err(why) = show(output, &times, size, &|at, picture| {
+                && let Err(why) = show(output, times, size, &|at, picture| {
                     if let Some(about) = inbox.came(at)
                         && !shared.is_dropped.load(Ordering::Relaxed)
                     {
@@ -337,7 +337,7 @@ fn listen(errors: ChildStderr, times: &SyncSender<Option<i64>>, shared: &Shared)
         }
         let text = String::from_utf8_lossy(&text);
         match line(text.trim_end()) {
-            // Whoever wants to know has ended where it fails, and the pipe is read to its end all the same.
+            // Whoever wants to know holds the other end: with its pictures this fails, and the pipe is read to its end all the same.
             Line::Picture(at) => drop(times.send(at)),
             Line::Clock(1, hz) if hz == CLOCK.hz() => {}
             Line::Clock(one, hz) => {
@@ -356,10 +356,14 @@ fn listen(errors: ChildStderr, times: &SyncSender<Option<i64>>, shared: &Shared)
     }
 }
 
-/// Reads pictures until they end, each with its time.
+/// Reads pictures until they end, each with its time. Then nobody takes times any more, however many are told.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "whoever tells times waits as long as this is there"
+)]
 fn show(
     mut output: ChildStdout,
-    times: &Receiver<Option<i64>>,
+    times: Receiver<Option<i64>>,
     (width, height): (u32, u32),
     sink: &dyn Fn(i64, Picture),
 ) -> Result<(), String> {

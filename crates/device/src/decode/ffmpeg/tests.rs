@@ -504,6 +504,11 @@ fn what_is_no_ffmpeg_is_said_and_tried_again_later() {
         ("exit 1", "it said nothing"),
         ("echo '[fatal] no such thing' >&2", "no such thing"),
         ("exec cat /dev/zero", "does not say when its pictures are shown"),
+        // Of more pictures than there are.
+        (
+            "for n in $(seq 400); do echo \"[Parsed_showinfo_2 @ 0x1] [info] n: $n pts: $n x\"; done >&2; exit 1",
+            "it said nothing",
+        ),
         (
             "echo '[Parsed_showinfo_2 @ 0x1] [info] config in time_base: 1/90000, x' >&2; sleep 1000",
             "its clock has 90000/1 ticks a second and not 2000000",
