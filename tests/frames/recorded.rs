@@ -1,6 +1,7 @@
 //! Pictures of recordings.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,11 +32,18 @@ fn grow_old(path: &Path, age: Duration) {
 
 /// `sightline process` that writes a line a picture into a list: segment, index, time, how that is known, width.
 fn listed(folder: &Path, more: &[&str]) -> (Option<i32>, Vec<Vec<String>>, String) {
+    listed_with(folder, more, None)
+}
+
+/// The same, with the programs of one folder alone.
+fn listed_with(folder: &Path, more: &[&str], programs: Option<&Path>) -> (Option<i32>, Vec<Vec<String>>, String) {
     let mut arguments = vec!["process", "r", "--settled", "0s"];
     arguments.extend_from_slice(more);
     let look = "echo $(basename \"$1\") $2 $3 $FRAME_CLOCK $FRAME_WIDTH >> list";
     arguments.extend(["--", "sh", "-c", look, "sh", "{segment}", "{index}", "{time}"]);
-    let output = run(folder, &arguments);
+    let mut command = command(folder, &arguments);
+    command.envs(programs.map(|programs| ("PATH", programs)));
+    let output = command.output().unwrap();
     let list = fs::read_to_string(folder.join("list")).unwrap_or_default();
     let words = |line: &str| line.split(' ').map(str::to_owned).collect();
     (output.status.code(), list.lines().map(words).collect(), said(&output))
@@ -93,6 +101,13 @@ fn recordings_of_all_kinds_give_a_picture_a_second() {
 
 #[test]
 fn what_is_broken_is_put_aside_and_the_rest_goes_on() {
+    for has_ffmpeg in [true, false] {
+        put_aside(has_ffmpeg);
+    }
+}
+
+/// That no FFmpeg is there to look at it too is no reason to keep what is broken.
+fn put_aside(has_ffmpeg: bool) {
     let (folder, recordings) = recordings();
     film(&recordings, "good.mp4", H264);
     film(&recordings, "cut.ts", H264);
@@ -112,8 +127,12 @@ fn what_is_broken_is_put_aside_and_the_rest_goes_on() {
     }
     // This one may be written still.
     fs::write(recordings.join("young.mp4"), &good[..good.len() / 2]).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", recordings.join("link.mp4")).unwrap();
-    let (code, list, said) = listed(folder.path(), &[]);
+    symlink("/etc/passwd", recordings.join("link.mp4")).unwrap();
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    symlink("/bin/sh", programs.join("sh")).unwrap();
+    symlink("/usr/bin/basename", programs.join("basename")).unwrap();
+    let (code, list, said) = listed_with(folder.path(), &[], (!has_ffmpeg).then_some(&programs));
     assert_eq!(code, Some(1), "{said}");
     let of = |name: &str| list.iter().filter(|words| words[0] == name).count();
     assert_eq!((of("good.mp4"), list.len()), (4, 4 + of("cut.ts")), "{list:?}");

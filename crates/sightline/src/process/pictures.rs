@@ -5,16 +5,16 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
-use device::decode::{Decoded, Decoder};
+use device::decode::{self, Decoded, Decoder};
 use device::last_words::LastWords;
 use device::program::Program;
 use device::source::file::Film;
-use media::demux::{Demuxer, Sample};
+use media::demux::{self, Demuxer, Sample};
 use media::{Capture, CaptureSource, Format, Frame, MediaTime, Timescale, TrackIndex, WallTime};
 
 use super::start::{self, Start};
@@ -48,6 +48,23 @@ impl From<&str> for Why {
     }
 }
 
+/// Why our own decoder gives none.
+#[derive(Debug)]
+enum Refusal {
+    /// It is of a kind that FFmpeg reads and we do not: a container, a codec, a profile, a size.
+    NotOurs(String),
+    /// It is broken, or not finished. FFmpeg may make more of it, where there is one.
+    Broken(String),
+}
+
+impl Refusal {
+    fn why(&self) -> &str {
+        match self {
+            Self::NotOurs(why) | Self::Broken(why) => why,
+        }
+    }
+}
+
 /// The pictures of one file.
 pub(super) struct Pictures {
     path: PathBuf,
@@ -75,7 +92,7 @@ impl Pictures {
         let start = start::of(path).map_err(|error| format!("cannot be read: {error}"))?;
         let from = match Coded::open(path, rate) {
             Ok(coded) => Source::Coded(Box::new(coded)),
-            Err(why) => Source::Ffmpeg(Box::new(Ffmpeg::open(path, rate, &why)?)),
+            Err(refusal) => Source::Ffmpeg(Box::new(Ffmpeg::open(path, rate, &refusal)?)),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -95,14 +112,13 @@ impl Pictures {
     pub(super) fn next(&mut self) -> Result<Option<Shot>, Why> {
         let next = match &mut self.from {
             Source::Coded(coded) => match coded.next(&self.start, &self.shutdown) {
-                // Profiles that our decoder does not know.
-                Err(why) if !self.any => {
-                    let mut ffmpeg = Ffmpeg::open(&self.path, self.rate, &why)?;
+                Err(refusal) if !self.any => {
+                    let mut ffmpeg = Ffmpeg::open(&self.path, self.rate, &refusal)?;
                     let next = ffmpeg.next(&self.start, self.rate);
                     self.from = Source::Ffmpeg(Box::new(ffmpeg));
                     next
                 }
-                next => next,
+                next => next.map_err(|refusal| refusal.why().to_owned()),
             },
             Source::Ffmpeg(ffmpeg) => ffmpeg.next(&self.start, self.rate),
         };
@@ -140,7 +156,7 @@ struct Coded {
     ready: VecDeque<Decoded>,
     is_at_end: bool,
     /// Why the newest frame gave no picture.
-    error: Option<String>,
+    error: Option<Refusal>,
 }
 
 enum Frames {
@@ -149,40 +165,61 @@ enum Frames {
 }
 
 impl Frames {
-    fn open(path: &Path) -> Result<Self, String> {
-        let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-        let file = File::open(path).map_err(unreadable)?;
+    fn open(path: &Path) -> Result<Self, Refusal> {
+        let unreadable = |error: io::Error| Refusal::Broken(format!("cannot be read: {error}"));
+        let mut file = File::open(path).map_err(unreadable)?;
         if !is_ts(path) {
-            return Film::open(file).map(|film| Self::Mp4(Box::new(film)));
+            if is_matroska(&mut file).map_err(unreadable)? {
+                return Err(Refusal::NotOurs("it is Matroska".to_owned()));
+            }
+            let film = Film::open(file).map_err(Refusal::Broken)?;
+            return Ok(Self::Mp4(Box::new(film)));
         }
         let bytes = file.metadata().map_err(unreadable)?.len();
         if bytes > MAX_TS_BYTES {
-            return Err(format!("it has {bytes} bytes; at most {MAX_TS_BYTES} are read here"));
+            let why = format!("it has {bytes} bytes; at most {MAX_TS_BYTES} are read here");
+            return Err(Refusal::NotOurs(why));
         }
         let mut all = Vec::new();
         file.take(MAX_TS_BYTES).read_to_end(&mut all).map_err(unreadable)?;
-        let samples = Demuxer::new().piece(&all).map_err(|error| error.to_string())?;
+        let samples = Demuxer::new().piece(&all).map_err(|error| match &error {
+            demux::Error::NoTracks(_) | demux::Error::TooLarge { .. } => Refusal::NotOurs(error.to_string()),
+            _ => Refusal::Broken(error.to_string()),
+        })?;
+        let is_video = |sample: &Sample| sample.kind() == media::Kind::Video;
+        if !samples.is_empty() && !samples.iter().any(is_video) {
+            // Of codecs that are not known the demuxer says nothing beside others.
+            return Err(Refusal::NotOurs(
+                "of what it holds only the sound is known here".to_owned(),
+            ));
+        }
         Ok(Self::Ts(samples.into_iter()))
     }
 
     /// The next frame, and when it was captured, where its bitstream says that.
-    fn next(&mut self) -> Result<Option<(Frame, Option<WallTime>)>, String> {
+    fn next(&mut self) -> Result<Option<(Frame, Option<WallTime>)>, Refusal> {
         let unknown = Capture {
             at: WallTime::from_unix_micros(0),
             source: CaptureSource::Arrival,
         };
         match self {
-            Self::Mp4(film) => Ok(film.next()?.map(|coded| {
-                let frame = Frame {
-                    track: TrackIndex(0),
-                    time: MediaTime::new(coded.present_ns / 1_000, MICROSECONDS),
-                    capture: unknown,
-                    keyframe: coded.unit.keyframe,
-                    format: coded.unit.format,
-                    data: coded.unit.data,
-                };
-                (frame, coded.unit.capture)
-            })),
+            Self::Mp4(film) => {
+                let next = film.next().map_err(|why| match film.is_other_codec() {
+                    true => Refusal::NotOurs(why),
+                    false => Refusal::Broken(why),
+                })?;
+                Ok(next.map(|coded| {
+                    let frame = Frame {
+                        track: TrackIndex(0),
+                        time: MediaTime::new(coded.present_ns / 1_000, MICROSECONDS),
+                        capture: unknown,
+                        keyframe: coded.unit.keyframe,
+                        format: coded.unit.format,
+                        data: coded.unit.data,
+                    };
+                    (frame, coded.unit.capture)
+                }))
+            }
             Self::Ts(samples) => {
                 let sample = samples.find(|sample| sample.kind() == media::Kind::Video);
                 Ok(sample.map(|sample| {
@@ -198,11 +235,13 @@ const MICROSECONDS: Timescale = Timescale::new(1_000_000).unwrap();
 
 impl Coded {
     /// An error where FFmpeg has to be asked.
-    fn open(path: &Path, rate: Rate) -> Result<Self, String> {
+    fn open(path: &Path, rate: Rate) -> Result<Self, Refusal> {
         let mut frames = Frames::open(path)?;
-        let first = frames.next()?.ok_or("there is no picture in it")?;
+        let first = frames.next()?;
+        let first = first.ok_or_else(|| Refusal::Broken("there is no picture in it".to_owned()))?;
         if !matches!(*first.0.format, Format::H264(_)) {
-            return Err(format!("its pictures are {}", first.0.format.codec().name()));
+            let codec = first.0.format.codec().name();
+            return Err(Refusal::NotOurs(format!("its pictures are {codec}")));
         }
         Ok(Self {
             frames,
@@ -216,7 +255,7 @@ impl Coded {
         })
     }
 
-    fn next(&mut self, start: &Start, shutdown: &Shutdown) -> Result<Option<Shot>, String> {
+    fn next(&mut self, start: &Start, shutdown: &Shutdown) -> Result<Option<Shot>, Refusal> {
         while !shutdown.is_requested() {
             while let Some(decoded) = self.ready.pop_front() {
                 let time_us = decoded.time.as_micros();
@@ -227,10 +266,7 @@ impl Coded {
                 }
             }
             if self.is_at_end {
-                return match self.error.take() {
-                    Some(why) => Err(why),
-                    None => Ok(None),
-                };
+                return self.error.take().map_or(Ok(None), Err);
             }
             self.decode(start)?;
         }
@@ -238,7 +274,7 @@ impl Coded {
     }
 
     /// The next frame.
-    fn decode(&mut self, start: &Start) -> Result<(), String> {
+    fn decode(&mut self, start: &Start) -> Result<(), Refusal> {
         let next = match self.first.take() {
             Some(first) => Some(first),
             None => self.frames.next()?,
@@ -266,7 +302,12 @@ impl Coded {
             return Ok(());
         }
         if let Err(error) = self.decoder.decode(&frame) {
-            self.error = Some(error.to_string());
+            let why = error.to_string();
+            self.error = Some(match error {
+                decode::Error::Incomplete { .. } => Refusal::Broken(why),
+                // Profiles that it does not know it refuses in many ways.
+                _ => Refusal::NotOurs(why),
+            });
         }
         if wanted == pace::Frame::Alone {
             self.decoder.discontinuity();
@@ -299,6 +340,14 @@ fn is_ts(path: &Path) -> bool {
     TS_ENDINGS.iter().any(|ts| ending.eq_ignore_ascii_case(ts))
 }
 
+/// Whether it begins as EBML does, the form of Matroska (RFC 8794, section 8.2.1).
+fn is_matroska(file: &mut File) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut head)?;
+    file.rewind()?;
+    Ok(head == [0x1a, 0x45, 0xdf, 0xa3])
+}
+
 /// How names of MPEG-TS end.
 const TS_ENDINGS: [&str; 2] = ["ts", "m2ts"];
 
@@ -313,8 +362,9 @@ struct Ffmpeg {
 }
 
 impl Ffmpeg {
-    /// `why`: why it is asked.
-    fn open(path: &Path, rate: Rate, why: &str) -> Result<Self, Why> {
+    /// `refusal`: why it is asked.
+    fn open(path: &Path, rate: Rate, refusal: &Refusal) -> Result<Self, Why> {
+        let why = refusal.why();
         let mut command = Command::new(FFMPEG);
         command.args(["-nostdin", "-hide_banner", "-v", "error", "-threads", "2"]);
         // What a file says about others is not followed: it may be a list of names.
@@ -326,10 +376,12 @@ impl Ffmpeg {
             .arg(filter(rate))
             .args(["-vsync", "passthrough", "-pix_fmt", "yuv420p"]);
         command.args(["-f", "yuv4mpegpipe", "pipe:1"]).stdout(Stdio::piped());
-        let cannot = |error: std::io::Error| {
-            Why::Machine(format!(
+        let cannot = |error: io::Error| match refusal {
+            // What one would make of it is nothing to wait for.
+            Refusal::Broken(why) if error.kind() == io::ErrorKind::NotFound => Why::File(why.clone()),
+            _ => Why::Machine(format!(
                 "{why}, which FFmpeg decodes, and that cannot be started: {error}; install it (Debian, Ubuntu: apt install ffmpeg)"
-            ))
+            )),
         };
         let mut program = Program::start(command).map_err(cannot)?;
         let errors = program.take_errors();

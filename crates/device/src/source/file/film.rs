@@ -42,4 +42,9 @@ impl Film {
             present_ns: timed.present,
         }))
     }
+
+    /// Whether there is nothing wrong with it but that its pictures are not H.264, as [`Film::next`] said.
+    pub fn is_other_codec(&self) -> bool {
+        self.0.is_other_codec()
+    }
 }

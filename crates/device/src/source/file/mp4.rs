@@ -40,6 +40,8 @@ pub(super) struct Mp4 {
     buffer: Vec<u8>,
     /// The end of the newest sample, in nanoseconds.
     end: i64,
+    /// Its pictures are not H.264.
+    is_other_codec: bool,
 }
 
 enum Demuxer {
@@ -103,7 +105,13 @@ impl Mp4 {
             length_bytes: 4,
             buffer,
             end: 0,
+            is_other_codec: false,
         })
+    }
+
+    /// Whether its pictures were found not to be H.264.
+    pub(super) fn is_other_codec(&self) -> bool {
+        self.is_other_codec
     }
 
     /// The next sample of any track.
@@ -131,7 +139,10 @@ impl Mp4 {
             Some(Entry::Other(_)) if self.track.is_some() => {}
             // Sound and subtitles are passed over; the pictures may still come.
             Some(Entry::Other("")) => {}
-            Some(Entry::Other(codec)) => return Err(format!("its pictures are {codec}, not H.264")),
+            Some(Entry::Other(codec)) => {
+                self.is_other_codec = true;
+                return Err(format!("its pictures are {codec}, not H.264"));
+            }
             Some(Entry::H264 { length_bytes, sets }) if self.track.is_none_or(|track| track == found.track) => {
                 let format = h264::Format::new(sets).map_err(|error| error.to_string())?;
                 self.units = h264::AccessUnits::new(format, Ending::Told);
