@@ -19,6 +19,8 @@ use crate::config::motion::Mode;
 
 /// Frames that were published longer ago than this when their turn comes are not decoded: whoever looks is behind, and goes on at a keyframe.
 pub const LATE: Duration = Duration::from_secs(2);
+/// How long what a stream begins with may take: all frames since its keyframe.
+pub const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 /// Pictures that no other is decoded from are left out where one was decoded so shortly before.
 const OFTEN_MICROS: i64 = 190_000;
 
@@ -194,7 +196,10 @@ impl Looker {
         let taken = outside.take(frame, wall, self.mode == Mode::Thrifty, now);
         let (decoded, late) = outside.news();
         self.counts.decoded = self.counts.decoded.saturating_add(decoded);
-        self.counts.late = self.counts.late.saturating_add(late);
+        // While it works through what the stream begins with, it is not behind yet.
+        if now.saturating_duration_since(self.joined) >= BEGINS_WITHIN {
+            self.counts.late = self.counts.late.saturating_add(late);
+        }
         self.decoded_at = Some(frame.time);
         if let Err(error) = taken {
             self.counts.failures += 1;

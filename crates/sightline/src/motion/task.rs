@@ -13,7 +13,7 @@ use media::hub::{Entry as Come, Event as Read, Reader};
 use media::{Codec, Track, WallTime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::look::{Counts, Looker};
+use super::look::{BEGINS_WITHIN, Counts, Looker};
 use super::tell::Teller;
 use super::{By, Detector, Entry, Report, State, Wish, lock};
 use crate::camera::{Camera, Watched};
@@ -27,8 +27,6 @@ const TOGETHER: Duration = Duration::from_millis(200);
 const SAID_LASTS: Duration = Duration::from_secs(3);
 /// So long after frames were left out it is said that this machine is too slow.
 const BEHIND_LASTS: Duration = Duration::from_secs(10);
-/// How long what a stream begins with may take: all frames since its keyframe.
-const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 /// What the protocol of cameras of this machine is called.
 const CAMERA: &str = "camera";
 

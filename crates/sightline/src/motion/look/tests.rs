@@ -298,6 +298,41 @@ fn what_moves_is_seen_in_h265_by_one_ffmpeg() {
     }
 }
 
+/// What an FFmpeg has not worked through of what a stream begins with goes at the next keyframe: that is no reason to say that this machine is too slow. Later it is.
+#[cfg(unix)]
+#[test]
+fn an_ffmpeg_may_take_its_time_for_what_was_there_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("ffmpeg");
+    // Written by another process: one that another test starts meanwhile would hold it open, and it could not be run.
+    let write = "printf '#!/bin/sh\nexec sleep 1000\n' > \"$1\" && chmod +x \"$1\"";
+    let written = Command::new("sh").args(["-c", write, "sh"]).arg(&program).status();
+    assert!(written.unwrap().success());
+    let clock = SimClock::new();
+    let first = h265_frames(&clock).swap_remove(0);
+    let frame = |number: i64| Frame {
+        keyframe: number % 10 == 0,
+        time: MediaTime::new(number * 9_000, Timescale::VIDEO),
+        // More than the pipe holds.
+        data: vec![0; 1 << 17].into(),
+        ..first.clone()
+    };
+    let mut looker = Looker::new(Mode::Full, motion::Settings::default(), clock.now(), Some(program));
+    // Its first keyframe comes later.
+    clock.advance(BEGINS_WITHIN / 2);
+    let mut look = |numbers: std::ops::Range<i64>| {
+        let frames: Vec<Frame> = numbers.map(frame).collect();
+        looker.look(frames.iter().map(|frame| (frame, clock.now())), &clock);
+        looker.counts()
+    };
+    assert_eq!(look(0..10).decoded, 10);
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(look(10..20).late, 0, "it begins");
+    clock.advance(BEGINS_WITHIN / 2 - Duration::from_secs(2));
+    let counts = look(20..21);
+    assert!(counts.late >= 9 && counts.failures == 0, "{counts:?}");
+}
+
 /// Whatever is called FFmpeg: it is said, and tried again some time.
 #[test]
 fn an_ffmpeg_that_does_not_work_is_said() {
