@@ -244,7 +244,7 @@ fn made(files: &Files, places: &Places, asked: &AskedStrip, clock: &dyn Clock) -
     sheet(making, asked, spots.is_empty())
 }
 
-/// Of keyframes that are decoded.
+/// Of keyframes that are decoded. What FFmpeg left out is said: it may be there another time.
 fn decoded_tiles(
     places: &Places,
     segment: &Segment,
@@ -268,28 +268,33 @@ fn decoded_tiles(
         width: asked.width,
         keyframes: Keyframes::new(ffmpeg()),
     };
+    let mut missing = None;
     for spot in spots {
         let now = clock.now();
         if now >= until {
             let limit = MADE_WITHIN.as_secs();
-            return Err(LeftOut {
+            return Err(missing.unwrap_or_else(|| LeftOut {
                 at_90k: spot.at_90k,
                 why: format!("the strip was not made within {limit} s: ask for fewer pictures, or less time"),
-            });
+            }));
         }
-        match reading
-            .tile(&spot.row, now)
-            .map_err(|error| unread(Some(spot), &error))?
-        {
-            Ok(tile) => {
+        match reading.tile(&spot.row, now) {
+            Ok(Ok(tile)) => {
                 making.tiles.insert(spot.at_90k, tile);
             }
-            Err(error) => {
+            Ok(Err(error)) => {
+                if let StillError::NoFfmpeg { .. } | StillError::Ffmpeg { .. } = &error {
+                    missing.get_or_insert_with(|| LeftOut {
+                        at_90k: spot.at_90k,
+                        why: error.to_string(),
+                    });
+                }
                 making.trouble.get_or_insert(error);
             }
+            Err(error) => return Err(missing.unwrap_or_else(|| unread(Some(spot), &error))),
         }
     }
-    Ok(())
+    missing.map_or(Ok(()), Err)
 }
 
 /// All tiles in one picture.

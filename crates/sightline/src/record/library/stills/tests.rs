@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use device::picture::Picture;
-use media::Frame;
+use media::annexb::{ByteStream, Ending};
+use media::{Frame, h265};
 
 use super::*;
 use crate::clock::SystemClock;
 use crate::record::filmstrip::{self, Finished};
-use crate::record::library::made::{Made, NOON_90K, pictures};
+use crate::record::library::made::{Made, NOON_90K, pictures, ran};
 
 const SECOND_90K: i64 = 90_000;
 
@@ -271,6 +272,42 @@ async fn a_file_that_cannot_be_read_costs_its_own_pictures_alone() {
         matches!(&none, Err(Error::NoPicture(why)) if why.starts_with("its file cannot be read: ")),
         "{none:?}"
     );
+}
+
+/// As [`pictures`], in H.265 and with a keyframe each second.
+fn h265_pictures(seconds: u32) -> (media::Track, Vec<Frame>) {
+    let (mut track, mut frames) = pictures(seconds, 25, "320x180");
+    let arguments = format!(
+        "-v error -nostdin -f lavfi -i testsrc2=size=320x180:rate=25 -frames:v {} -pix_fmt yuv420p -c:v libx265 -preset ultrafast -x265-params log-level=none:bframes=0:scenecut=0:keyint=25:min-keyint=25 -f hevc -",
+        25 * seconds
+    );
+    let stream = ran("ffmpeg", &arguments);
+    let mut bytes = ByteStream::new(h265::AccessUnits::new(h265::Format::default(), Ending::NextUnit));
+    let mut units = Vec::new();
+    bytes.push(&stream, |unit| units.push(unit));
+    bytes.paused(|unit| units.push(unit));
+    assert_eq!(units.len(), frames.len());
+    for (frame, unit) in frames.iter_mut().zip(units) {
+        (frame.keyframe, frame.format, frame.data) = (unit.keyframe, unit.format, unit.data);
+    }
+    track.format = Arc::clone(&frames[0].format);
+    (track, frames)
+}
+
+/// It may be there another time, so it is not taken for all that there is.
+#[tokio::test]
+async fn what_ffmpeg_leaves_out_is_said() {
+    let made = Made::new();
+    let (track, mut frames) = h265_pictures(3);
+    frames[25].data = bytes::Bytes::from_static(&[0, 0, 0, 3, 0x26, 1, 0xaf]);
+    made.record("door", NOON_90K, &[track], frames, Duration::from_secs(60));
+    let shown = made.library().strip(door(), minute(60)).await.unwrap();
+    assert_eq!(shown.at_90k, [NOON_90K, NOON_90K + 2 * SECOND_90K]);
+    let [left_out] = &shown.left_out[..] else {
+        panic!("{:?}", shown.left_out)
+    };
+    assert_eq!(left_out.at_90k, NOON_90K + SECOND_90K);
+    assert!(left_out.why.contains("FFmpeg made no picture"), "{left_out:?}");
 }
 
 /// Each look at it is a second later.
