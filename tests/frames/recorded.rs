@@ -181,6 +181,34 @@ fn what_this_machine_cannot_read_stays_where_it_is() {
     assert_eq!(names(&recordings), ["processed"]);
 }
 
+/// What could not be read and was taken away meanwhile is nothing that is left.
+#[test]
+fn what_is_gone_is_not_counted_when_it_ends() {
+    let (folder, recordings) = recordings();
+    let h265 = "-c:v libx265 -preset ultrafast -x265-params log-level=error";
+    film(&recordings, "a.mp4", h265);
+    film(folder.path(), "b.mp4", H264);
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let watch = ["process", "r", "--watch", "--settled", "0s", "--", "/bin/true", "{}"];
+    let process = Process::start(command(folder.path(), &watch).env("PATH", &programs));
+    let wait_for = |is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < PATIENCE, "{:#?}", process.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let stays = |line: &String| line.contains("recordings stay where they are");
+    wait_for(&|| process.said().iter().any(stays));
+    fs::remove_file(recordings.join("a.mp4")).unwrap();
+    fs::rename(folder.path().join("b.mp4"), recordings.join("b.mp4")).unwrap();
+    wait_for(&|| !names(&recordings.join("processed")).is_empty());
+    process.signal(Signal::TERM);
+    let (status, told) = process.finish();
+    assert!(status.success(), "{told:#?}");
+}
+
 /// What somebody writes on while it is processed is not moved, and is done again.
 #[test]
 fn what_is_written_on_meanwhile_is_done_again() {

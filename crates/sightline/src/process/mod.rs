@@ -231,6 +231,9 @@ impl Work<'_> {
             let is_there = |path: &PathBuf| found.finished.iter().any(|file| file.path == *path);
             self.failing.retain(|path, _| is_there(path));
             self.changed.retain(|path, _| path.exists());
+            if let Some(unable) = &mut self.unable {
+                unable.files.retain(|path| path.exists());
+            }
             for file in &found.finished {
                 if self.shutdown.is_requested() {
                     return Ok(());
@@ -343,12 +346,17 @@ impl Work<'_> {
                 return Err(Error::Move { path, error });
             }
         }
+        self.done_with(path);
+        self.done += 1;
+        Ok(())
+    }
+
+    /// It is not where it was any more.
+    fn done_with(&mut self, path: &Path) {
         self.failing.remove(path);
         if let Some(unable) = &mut self.unable {
             unable.files.remove(path);
         }
-        self.done += 1;
-        Ok(())
     }
 
     /// It stays where it is until this machine can read it: which is said once.
@@ -385,7 +393,7 @@ impl Work<'_> {
             error,
         })?;
         tracing::error!(file, reason, to = %to.display(), "a recording is put aside");
-        self.failing.remove(path);
+        self.done_with(path);
         self.put_aside += 1;
         Ok(())
     }
