@@ -16,21 +16,32 @@ use crate::picture::Picture;
 pub struct Keyframes {
     program: Option<PathBuf>,
     stream: Option<Stream>,
-    /// It does not work: each gets one of its own.
-    is_single: bool,
+    /// Keyframes in a row of which it gave nothing and another FFmpeg did.
+    misses: u32,
 }
 
 struct Stream {
     decoder: ffmpeg::Decoder,
+    format: Arc<Format>,
     come: Receiver<Decoded>,
+    /// How long the first is waited for yet.
+    cold: Duration,
     /// It has given one.
     is_warm: bool,
+    /// The longest that another one took.
+    took: Option<Duration>,
 }
 
 /// How long the first picture is waited for: FFmpeg may come from a slow card.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
-/// And others, of which damaged ones never come.
+/// And others at the most: of damaged ones nothing comes.
 const NEXT_WITHIN: Duration = Duration::from_secs(1);
+/// So many times as long as those before, …
+const TIMES_AS_LONG: u32 = 10;
+/// … but not less.
+const LEAST_WITHIN: Duration = Duration::from_millis(200);
+/// So often it may miss one that is whole, as on a machine that is busy; then each keyframe gets an FFmpeg of its own.
+const MOST_MISSES: u32 = 2;
 
 impl Keyframes {
     /// `program`: where FFmpeg is, which is started with the first one that needs it.
@@ -38,7 +49,7 @@ impl Keyframes {
         Self {
             program,
             stream: None,
-            is_single: false,
+            misses: 0,
         }
     }
 
@@ -47,24 +58,29 @@ impl Keyframes {
     /// # Errors
     /// As [`keyframe`].
     pub fn decode(&mut self, frame: &Frame, now: Instant) -> Result<Picture, StillError> {
-        let is_outside = frame.keyframe && matches!(*frame.format, Format::H265(_)) && !self.is_single;
-        if let (true, Some(program)) = (is_outside, &self.program) {
-            let stream = self.stream.get_or_insert_with(|| Stream::new(program.clone()));
-            if let Some(picture) = stream.decode(frame, now) {
-                return Ok(picture);
-            }
-            // It may be this keyframe; one by itself says what is wrong with it.
-            self.stream = None;
-            let alone = keyframe(frame, Some(program));
-            self.is_single = alone.is_ok();
-            return alone;
+        let is_outside = frame.keyframe && matches!(*frame.format, Format::H265(_));
+        let (true, Some(program)) = (is_outside && self.misses < MOST_MISSES, &self.program) else {
+            return keyframe(frame, self.program.as_deref());
+        };
+        self.stream.take_if(|stream| stream.format != frame.format);
+        let new = || Stream::new(program.clone(), Arc::clone(&frame.format));
+        let stream = self.stream.get_or_insert_with(new);
+        if let Some(picture) = stream.decode(frame, now) {
+            self.misses = 0;
+            return Ok(picture);
         }
-        keyframe(frame, self.program.as_deref())
+        // It may be this keyframe; one by itself says what is wrong with it.
+        let alone = keyframe(frame, Some(program));
+        self.misses += u32::from(alone.is_ok());
+        if stream.decoder.has_ended() || self.misses == MOST_MISSES {
+            self.stream = None;
+        }
+        alone
     }
 }
 
 impl Stream {
-    fn new(program: PathBuf) -> Self {
+    fn new(program: PathBuf, format: Arc<Format>) -> Self {
         let (give, come) = mpsc::channel();
         let wanted = Wanted {
             program,
@@ -74,20 +90,32 @@ impl Stream {
         let sink = Arc::new(move |decoded| drop(give.send(decoded)));
         Self {
             decoder: ffmpeg::Decoder::new(wanted, sink),
+            format,
             come,
+            cold: FIRST_WITHIN,
             is_warm: false,
+            took: None,
         }
     }
 
     fn decode(&mut self, frame: &Frame, now: Instant) -> Option<Picture> {
         self.decoder.decode(frame, Use::Alone, now).ok()?;
-        let within = if self.is_warm { NEXT_WITHIN } else { FIRST_WITHIN };
-        let mut waited = Duration::ZERO;
+        let within = match (self.is_warm, self.took) {
+            (false, _) => self.cold.max(NEXT_WITHIN),
+            (true, None) => NEXT_WITHIN,
+            (true, Some(took)) => (took * TIMES_AS_LONG).clamp(LEAST_WITHIN, NEXT_WITHIN),
+        };
+        // In steps, which grow with what keeps the machine busy.
+        let mut waited = STEP;
         while waited < within {
             match self.come.recv_timeout(STEP) {
                 Ok(decoded) => {
-                    self.is_warm = true;
-                    return (decoded.time == frame.time).then_some(decoded.picture);
+                    let was_warm = std::mem::replace(&mut self.is_warm, true);
+                    if decoded.time == frame.time {
+                        self.took = self.took.max(was_warm.then_some(waited));
+                        return Some(decoded.picture);
+                    }
+                    // Else it is that of one before, which was given up.
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(mpsc::RecvTimeoutError::Timeout) => waited += STEP,
@@ -96,9 +124,10 @@ impl Stream {
                 return None;
             }
         }
+        self.cold = self.cold.saturating_sub(waited);
         None
     }
 }
 
 /// How often it is looked whether FFmpeg is there still.
-const STEP: Duration = Duration::from_millis(50);
+const STEP: Duration = Duration::from_millis(10);

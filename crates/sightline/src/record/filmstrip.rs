@@ -136,9 +136,13 @@ fn tiles(
         }
         let begun = clock.now();
         let tile = reading.tile(row, begun)?;
-        taken += clock.now().saturating_duration_since(begun);
-        made += 1;
-        let step = strip::step(taken / made);
+        let took = clock.now().saturating_duration_since(begun);
+        // A damaged one is waited for, which is no work.
+        if tile.is_ok() {
+            taken += took;
+            made += 1;
+        }
+        let step = strip::step(taken.checked_div(made).unwrap_or(took.min(AT_FIRST)));
         let step_90k = (step.as_millis() as u64).saturating_mul(90).max(least_90k);
         // A keyframe that comes a little early is as good.
         next_90k = row.begins_90k.saturating_add(step_90k).saturating_sub(NEAR_90K);
@@ -184,6 +188,8 @@ fn lowest_priority() {
     let _ = rustix::process::nice(19);
 }
 
+/// What one takes, where none was made yet: that much is the start of an FFmpeg.
+const AT_FIRST: Duration = Duration::from_millis(100);
 /// A strip of fewer shows nothing that a picture of an instant would not.
 const LEAST_TILES: usize = 2;
 /// 50 ms.

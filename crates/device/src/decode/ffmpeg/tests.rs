@@ -664,3 +664,28 @@ fn keyframes_one_after_the_other() {
     let missing = Keyframes::new(None).decode(&frames[0], clock.now());
     assert!(matches!(missing, Err(StillError::NoFfmpeg { .. })));
 }
+
+/// Those that are damaged cost no FFmpeg that would have to get warm anew.
+#[cfg(unix)]
+#[test]
+fn damaged_keyframes_leave_the_others_their_ffmpeg() {
+    use crate::decode::{Keyframes, StillError};
+
+    let (frames, expected) = coded((320, 176), 60, "bframes=0:keyint=10");
+    let (folder, program) = program("echo \"$*\" >> \"${0%/*}/runs\"; exec ffmpeg \"$@\"");
+    let clock = SimClock::new();
+    let mut keyframes = Keyframes::new(Some(program.into()));
+    for (n, frame) in frames.iter().filter(|frame| frame.keyframe).enumerate() {
+        let mut frame = frame.clone();
+        let is_broken = (1..=3).contains(&n);
+        if is_broken {
+            frame.data = Bytes::from_static(&[0, 0, 0, 3, 0x26, 1, 0xaf]);
+        }
+        match keyframes.decode(&frame, clock.advance_ms(400)) {
+            Ok(picture) => assert!(!is_broken && psnr(&picture, &expected[number(frame.time)]) > 50.0),
+            Err(error) => assert!(is_broken && matches!(error, StillError::Ffmpeg { .. }), "{error}"),
+        }
+    }
+    let runs = std::fs::read_to_string(folder.path().join("runs")).unwrap();
+    assert_eq!(runs.lines().filter(|run| run.contains("showinfo")).count(), 1, "{runs}");
+}
