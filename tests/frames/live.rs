@@ -347,6 +347,29 @@ fn h265_is_shown_as_it_comes() {
     assert!(ages_ms[20] < 500, "{ages_ms:?}");
 }
 
+/// Its frames come in another order than its pictures, of which as many are wanted as from any other stream.
+#[test]
+fn h265_that_reorders_comes_as_often_as_is_asked_for() {
+    let mut server = Server::start(&[]);
+    let options = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=60:bframes=3:b-adapt=0 -s 320x240";
+    let _camera = super::support::publish_encoded_with_ffmpeg(&mut server, "cam", "tcp", options);
+    let (process, mut pipe) = frames(
+        &server,
+        "cam",
+        &["--fps", "20", "--format", "gray", "--header", "--count", "80"],
+    );
+    let mut times = Vec::new();
+    while let Some((header, _)) = next(&mut pipe) {
+        times.push(number(&header, "captured_us"));
+    }
+    let (status, said) = process.finish();
+    assert!(status.success() && times.len() == 80, "{said:#?}");
+    // What the stream begins with was there before.
+    let times = &times[20..];
+    let per_second = 59e6 / (times[59] - times[0]) as f64;
+    assert!((17.0..23.0).contains(&per_second), "{per_second} a second: {times:?}");
+}
+
 #[test]
 fn h265_without_an_ffmpeg_says_what_to_install() {
     let mut server = Server::start(&[]);

@@ -100,6 +100,7 @@ const LONGEST_SILENCE: Duration = Duration::from_millis(500);
 pub(super) fn start(rate: Rate, shared: Arc<Shared>, clock: Arc<dyn Clock>) -> io::Result<JoinHandle<()>> {
     let decoding = Decoding {
         decoder: Decoder::new(),
+        rate,
         choice: Choice::new(rate),
         last: None,
         publisher: None,
@@ -114,6 +115,7 @@ pub(super) fn start(rate: Rate, shared: Arc<Shared>, clock: Arc<dyn Clock>) -> i
 
 struct Decoding {
     decoder: Decoder,
+    rate: Rate,
     choice: Choice,
     /// When a picture was handed on, or the first frame came.
     last: Option<Instant>,
@@ -195,10 +197,13 @@ impl Decoding {
         }
     }
 
-    /// An FFmpeg decodes the stream as it comes, and its pictures come by themselves: which of them are wanted is said before.
+    /// An FFmpeg decodes the stream as it comes, and its pictures come by themselves: which of them are wanted is said before, unless they come in another order than their frames. Then
+    /// it is chosen of the pictures.
     fn h265(&mut self, frame: &Frame, wanted: pace::Frame, waiting: usize) {
         let time_us = frame.time.as_micros();
-        let is_due = self.choice.is_due(time_us) && !self.is_outdated(waiting);
+        let reorders = matches!(&*frame.format, Format::H265(format) if format.max_reorder_frames() != Some(0));
+        let is_due =
+            (reorders && wanted == pace::Frame::Decode || self.choice.is_due(time_us)) && !self.is_outdated(waiting);
         let is_for = match (wanted, is_due) {
             (pace::Frame::Alone, true) => ffmpeg::Use::Alone,
             (pace::Frame::Alone, false) => return,
@@ -208,7 +213,7 @@ impl Decoding {
         };
         if matches!(self.outside, Outside::None) {
             tracing::info!("the stream is H.265: FFmpeg decodes it");
-            self.outside = Outside::Stream(Box::new(decoder(&self.shared)), 0);
+            self.outside = Outside::Stream(Box::new(decoder(&self.shared, self.rate)), 0);
         }
         let Outside::Stream(decoder, failures) = &mut self.outside else {
             return;
@@ -272,16 +277,22 @@ impl Decoding {
     }
 }
 
-/// Its pictures go to whoever takes the newest.
-fn decoder(shared: &Arc<Shared>) -> ffmpeg::Decoder {
+/// Its pictures go to whoever takes the newest, as many as are wanted: those that were chosen before, and of all others as many as that.
+fn decoder(shared: &Arc<Shared>, rate: Rate) -> ffmpeg::Decoder {
     let wanted = ffmpeg::Wanted {
         program: PathBuf::from(FFMPEG),
         longer_side: None,
     };
     let shared = Arc::clone(shared);
-    let sink = move |decoded| {
+    let choice = Mutex::new(Choice::new(rate));
+    let sink = move |decoded: Decoded| {
         shared.decoded.add(1);
-        shared.put(decoded);
+        let time_us = decoded.time.as_micros();
+        let mut choice = choice.lock().unwrap_or_else(PoisonError::into_inner);
+        if choice.is_due(time_us) {
+            choice.taken(time_us);
+            shared.put(decoded);
+        }
     };
     ffmpeg::Decoder::new(wanted, Arc::new(sink))
 }
