@@ -76,6 +76,9 @@ struct Recordings {
     /// What went to the archive. It is played from there where it is not here any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     archived: Vec<ArchivedRange>,
+    /// What went to the archive is not known now; the log of the server says why.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    archive_unknown: bool,
     /// Where to ask for the rest; null: that is all.
     next: Option<String>,
 }
@@ -168,7 +171,11 @@ async fn listed(ask: &Ask, camera: &StreamName) -> Result<Response, Problem> {
     // Those behind the end of this answer come with the next.
     let until = range.start..runs.next_90k.unwrap_or(range.end);
     let archived = library.archived(camera.clone(), until, 90 * resolution_ms).await;
-    let (archived, next_archived) = archived.map_err(|error| problem(&error))?;
+    let (archived, next_archived, archive_unknown) = match archived {
+        Ok((archived, next)) => (archived, next, false),
+        Err(Error::Archive(_)) => (Vec::new(), None, true),
+        Err(error) => return Err(problem(&error)),
+    };
     let next_90k = [runs.next_90k, next_archived].into_iter().flatten().min();
     let told = runs
         .runs
@@ -193,6 +200,7 @@ async fn listed(ask: &Ask, camera: &StreamName) -> Result<Response, Problem> {
     Ok(json(&Recordings {
         recordings,
         archived,
+        archive_unknown,
         next,
     }))
 }
@@ -226,6 +234,7 @@ async fn files(
     Ok(json(&Recordings {
         recordings,
         archived: Vec::new(),
+        archive_unknown: false,
         next,
     }))
 }

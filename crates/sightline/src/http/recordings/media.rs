@@ -70,7 +70,9 @@ pub(super) fn recording(call: Call, caller: Caller, camera: StreamName) -> Answe
             let (found, life_s) = match id(ask.params.get("recording"))?.which {
                 Which::Range(range) => {
                     let life_s = life_s(&ask, range.end);
-                    (library.clip(camera.clone(), range).await, life_s)
+                    let found = library.clip(camera.clone(), range).await;
+                    let is_all = found.as_ref().is_ok_and(|media| media.knows_all);
+                    (found, life_s.filter(|_| is_all))
                 }
                 Which::File(number) => {
                     let begins = Query::of(&ask).number("begins", 0..MAX_BEGINS_90K + 1)?;
@@ -119,7 +121,7 @@ pub(super) async fn clip_of(ask: &Ask, caller: &Caller, camera: StreamName) -> R
         .clip(camera.clone(), start..end)
         .await
         .map_err(|error| problem(&error))?;
-    let cached = cache_control(caller, life_s(ask, end));
+    let cached = cache_control(caller, life_s(ask, end).filter(|_| media.knows_all));
     Ok(sent(media, &camera, &ask.parts.headers, cached))
 }
 

@@ -71,6 +71,8 @@ pub struct Archive {
     /// Through which it is read, while one is set.
     door: Mutex<Option<Arc<Door>>>,
     report: Mutex<Report>,
+    /// Why those who play cannot ask the catalogue, as the log says.
+    told: Mutex<Option<Error>>,
 }
 
 /// How it goes.
@@ -101,6 +103,7 @@ impl Archive {
             catalogue: Mutex::default(),
             door: Mutex::default(),
             report: Mutex::default(),
+            told: Mutex::default(),
         })
     }
 
@@ -194,7 +197,22 @@ impl Archive {
         if self.known().is_none() && !self.world.catalogue.exists() {
             return Ok(T::default());
         }
-        self.ask(ask)
+        let asked = self.ask(ask);
+        self.tell(asked.as_ref().err());
+        asked
+    }
+
+    /// Says once what is wrong, and when it is over.
+    fn tell(&self, error: Option<&Error>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref() == error {
+            return;
+        }
+        match error {
+            Some(error) => tracing::error!("what is archived is neither listed nor played, and what is here is: {error}"),
+            None => tracing::info!("what is archived is listed and played again"),
+        }
+        *told = error.cloned();
     }
 
     fn ask<T>(&self, ask: impl FnOnce(&Catalogue) -> Result<T, Error>) -> Result<T, Error> {

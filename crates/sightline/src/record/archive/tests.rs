@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::record::index::{Change, Protected, State};
 use crate::record::library::made::{Made, NOON_90K, pictures};
+use crate::record::library::{self, Library};
 
 const SECOND_90K: i64 = 90_000;
 
@@ -184,4 +185,31 @@ fn a_catalogue_that_is_damaged_later_is_put_aside() {
     assert_eq!(archive.ask(|_| Err::<(), _>(damage.clone())), Err(damage));
     assert!(made.folder.path().join("archive.sqlite.unreadable-1").exists());
     assert_eq!(archive.ask(Catalogue::remaking), Ok(Some(String::new())));
+}
+
+/// A catalogue of a newer version, or on a disk that does not answer: what is here needs none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_here_is_played_without_the_catalogue() {
+    let made = made();
+    let archive = archive(&made);
+    drop(archive.open().unwrap());
+    let path = made.folder.path().join("archive.sqlite");
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 9).unwrap();
+    *archive.known() = None;
+    let recorder = made.recorder.clone();
+    let library = Library::new(move || Some(recorder.clone()), Some(Arc::clone(&archive)));
+    let door: StreamName = "door".parse().unwrap();
+    let range = NOON_90K..NOON_90K + 8 * SECOND_90K;
+    let clip = library.clip(door.clone(), range.clone()).await.unwrap();
+    assert!(clip.bytes() > 10_000 && !clip.knows_all, "{clip:?}");
+    assert_eq!(library.listed(door.clone(), range.clone()).await.unwrap().files.len(), 4);
+    // Where there is nothing it is not known that there is none.
+    let before = NOON_90K - 8 * SECOND_90K..NOON_90K - SECOND_90K;
+    let error = library.clip(door.clone(), before).await.unwrap_err();
+    assert!(matches!(error, library::Error::Archive(_)), "{error}");
+    assert!(archive.told.lock().unwrap().is_some(), "it is said");
+    newer.pragma_update(None, "user_version", 2).unwrap();
+    assert!(library.clip(door, range).await.unwrap().knows_all);
+    assert_eq!(*archive.told.lock().unwrap(), None);
 }

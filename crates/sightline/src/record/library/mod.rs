@@ -345,7 +345,7 @@ impl Library {
     /// [`Error`].
     pub async fn listed(self: &Arc<Self>, camera: StreamName, range_90k: Range<i64>) -> Result<Listed, Error> {
         self.ask(move |view| {
-            let files = view.all_files(&camera, &range_90k)?;
+            let (files, _) = view.all_files(&camera, &range_90k)?;
             let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
             let shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start);
             let mut files: Vec<Option<(Segment, Fragments)>> = files.into_iter().map(Some).collect();
@@ -375,7 +375,7 @@ impl Library {
         }
         let permit = self.may_send()?;
         let found = self.ask(move |view| {
-            let mut files = view.all_files(&camera, &range_90k)?;
+            let (mut files, is_all_known) = view.all_files(&camera, &range_90k)?;
             let shown = play::once(files.iter().map(|(segment, _)| segment), range_90k.start);
             let shown: Vec<u64> = shown
                 .into_iter()
@@ -430,7 +430,8 @@ impl Library {
             }
             let mark = Mark::of(files.iter().map(|(segment, _)| segment), &range_90k, plan.len());
             let grows = files.iter().any(|(segment, _)| segment.state == State::Open);
-            Ok(Media::new(plan, slots, mark, range_90k, permit).growing(grows))
+            let media = Media::new(plan, slots, mark, range_90k, permit);
+            Ok(media.growing(grows).knowing_all(is_all_known))
         });
         found.await?.looked_at().await
     }

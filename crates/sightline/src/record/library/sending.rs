@@ -54,6 +54,8 @@ pub struct Media {
     pub range_90k: Range<i64>,
     /// It is being recorded: there is more of it a moment later.
     pub grows: bool,
+    /// All that there is of its range was known. False: what is archived could not be asked for, and there may be more another time.
+    pub knows_all: bool,
     permit: OwnedSemaphorePermit,
     /// Of what lies in the archive.
     place: Option<OwnedSemaphorePermit>,
@@ -73,6 +75,7 @@ impl Media {
             mark,
             range_90k,
             grows: false,
+            knows_all: true,
             permit,
             place: None,
         }
@@ -80,6 +83,10 @@ impl Media {
 
     pub(super) fn growing(self, grows: bool) -> Self {
         Self { grows, ..self }
+    }
+
+    pub(super) fn knowing_all(self, knows_all: bool) -> Self {
+        Self { knows_all, ..self }
     }
 
     /// Where some of it lies in the archive, takes a place among those who send from there, and asks whether the first such file is there: once a part of an answer is sent no fault

@@ -159,11 +159,15 @@ impl<'a> View<'a> {
         self.files_up_to(camera, range_90k, MAX_FILES)?.ok_or_else(too_long)
     }
 
-    /// With those that are archived and not here any more.
-    pub(super) fn all_files(&self, camera: &StreamName, range_90k: &Range<i64>) -> Result<Files, Error> {
+    /// With those that are archived and not here any more; and whether those are known. What is here is played where they are not.
+    pub(super) fn all_files(&self, camera: &StreamName, range_90k: &Range<i64>) -> Result<(Files, bool), Error> {
         let files = self.files(camera, range_90k)?;
-        let files = self.with_archived(camera, range_90k, files, MAX_FILES)?;
-        files.ok_or_else(too_long)
+        match self.only_archived(camera, range_90k, &files, MAX_FILES) {
+            Ok(archived) => Ok((joined(files, archived, MAX_FILES).ok_or_else(too_long)?, true)),
+            // It is in the log.
+            Err(_) if !files.is_empty() => Ok((files, false)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The like of files that were found. `None`: there are more than the limit.
@@ -171,18 +175,29 @@ impl<'a> View<'a> {
         &self,
         camera: &StreamName,
         range_90k: &Range<i64>,
-        mut files: Files,
+        files: Files,
         limit: usize,
     ) -> Result<Option<Files>, archive::Error> {
+        let archived = self.only_archived(camera, range_90k, &files, limit)?;
+        Ok(joined(files, archived, limit))
+    }
+
+    /// Those that are archived and not among these, one more than the limit at the most.
+    fn only_archived(
+        &self,
+        camera: &StreamName,
+        range_90k: &Range<i64>,
+        files: &[(Segment, Fragments)],
+        limit: usize,
+    ) -> Result<Files, archive::Error> {
         let Some(archive) = self.archive else {
-            return Ok(Some(files));
+            return Ok(Files::new());
         };
         let here: HashSet<SegmentId> = files.iter().map(|(file, _)| file.id).collect();
         // Those that are here, too, count for both.
-        let archived = archive.files(camera, range_90k, limit.saturating_add(here.len()).saturating_add(1))?;
-        files.extend(archived.into_iter().filter(|(file, _)| !here.contains(&file.id)));
-        files.sort_by_key(|(file, _)| (file.start_90k, file.id));
-        Ok((files.len() <= limit).then_some(files))
+        let mut archived = archive.files(camera, range_90k, limit.saturating_add(here.len()).saturating_add(1))?;
+        archived.retain(|(file, _)| !here.contains(&file.id));
+        Ok(archived)
     }
 
     /// The same of another number. `None`: there are more.
@@ -227,6 +242,13 @@ impl<'a> View<'a> {
         let row = self.reader.segment(file.id)?;
         Ok(row.is_none_or(|row| row.state != State::Garbage))
     }
+}
+
+/// In order. `None`: they are more than the limit.
+fn joined(mut files: Files, more: Files, limit: usize) -> Option<Files> {
+    files.extend(more);
+    files.sort_by_key(|(file, _)| (file.start_90k, file.id));
+    (files.len() <= limit).then_some(files)
 }
 
 fn too_long() -> Error {
