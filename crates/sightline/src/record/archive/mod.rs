@@ -13,6 +13,8 @@
 
 mod catalogue;
 mod choose;
+#[cfg(test)]
+mod liar;
 mod reading;
 mod remake;
 #[cfg(test)]

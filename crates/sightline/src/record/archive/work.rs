@@ -178,8 +178,8 @@ impl Work {
         let asked = segment.clone();
         let known = self.archive.asked(move |catalogue| catalogue.known(&asked)).await?;
         // A protection or a kill kept it here when it went, and who knows what became of it there: this may be the last copy.
-        if let Some(known) = known
-            && self.still_has(&known, segment).await?
+        if let Some(known) = &known
+            && self.still_has(known, segment).await?
         {
             return Ok(());
         }
@@ -196,7 +196,16 @@ impl Work {
                 self.bucket.put(&key, all, about).await?;
                 None
             }
-            _ => self.in_parts(segment, &file, (&key, about)).await?,
+            _ => match self.in_parts(segment, &file, (&key, about)).await? {
+                // What lies there may be the other that was found just now: of the same length, it would pass for ours.
+                None if known.is_some() => {
+                    let detail = format!(
+                        "the server forgot the parts of {key}, and what lies there is not known to be it; it is sent anew"
+                    );
+                    return Err(Why::Failed(passing(detail)));
+                }
+                etag => etag,
+            },
         };
         let object = self.verify(segment, &key, etag.as_deref()).await?;
         let found = Discovered {
@@ -244,7 +253,7 @@ impl Work {
         }
     }
 
-    /// Goes on where the server has parts of it. The tag of the object, where the server tells it.
+    /// Goes on where the server has parts of it. The tag of the object; `None`: the server does not know the upload any more, since it was completed before a kill, or was forgotten.
     async fn in_parts(
         &self,
         segment: &Segment,
@@ -430,3 +439,6 @@ fn whole(file: &Opened, head_bytes: u64) -> io::Result<Whole> {
         at += count as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! A server of S3 for tests that does what no real one is made to do: it forgets, refuses, and answers what was not asked. Real ones are asked by `tests/upload`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+use crate::config::upload::S3Place;
+use crate::config::{Environment, settings};
+use crate::s3::Access;
+
+/// What it says to a question.
+pub(super) struct Said {
+    status: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+impl Said {
+    pub(super) fn well(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status: "200 OK",
+            headers: Vec::new(),
+            body: body.into(),
+        }
+    }
+
+    /// That it refuses, by a code of S3.
+    pub(super) fn no(status: &'static str, code: &str) -> Self {
+        Self {
+            status,
+            ..Self::well(format!("<Error><Code>{code}</Code></Error>"))
+        }
+    }
+
+    /// A list of objects: name and length of each.
+    pub(super) fn list(objects: &[(&str, u64)]) -> Self {
+        let contents = objects.iter().map(|(key, bytes)| {
+            format!("<Contents><Key>{key}</Key><Size>{bytes}</Size><LastModified>2026-11-23T07:00:00.000Z</LastModified><ETag>\"a\"</ETag></Contents>")
+        });
+        let contents: String = contents.collect();
+        Self::well(format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"))
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// Who is let in, and where to. It is asked with method and target, `GET /bucket/…`, until the program ends.
+pub(super) fn start(answer: impl Fn(&str) -> Said + Send + Sync + 'static) -> (Access, S3Place) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || serve(stream, &*answer));
+        }
+    });
+    let s3 = settings::S3 {
+        endpoint: Some(endpoint),
+        ..settings::S3::default()
+    };
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIA1"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let place = S3Place {
+        bucket: "bucket".to_owned(),
+        prefix: "rec".to_owned(),
+    };
+    (Access::of(&s3, &Environment::of(keys)).unwrap(), place)
+}
+
+/// Until whoever asks hangs up.
+fn serve(mut stream: TcpStream, answer: &dyn Fn(&str) -> Said) -> Option<()> {
+    loop {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).ok()?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
+        });
+        let mut body = vec![0; length.unwrap_or(0)];
+        stream.read_exact(&mut body).ok()?;
+        let asked = head.lines().next()?.trim_end_matches(" HTTP/1.1");
+        let said = answer(asked);
+        let mut text = format!("HTTP/1.1 {}\r\nContent-Length: {}\r\n", said.status, said.body.len());
+        text += "Last-Modified: Mon, 23 Nov 2026 07:00:00 GMT\r\n";
+        said.headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+        stream.write_all(format!("{text}\r\n").as_bytes()).ok()?;
+        if !asked.starts_with("HEAD ") {
+            stream.write_all(&said.body).ok()?;
+        }
+    }
+}
