@@ -348,6 +348,8 @@ fn a_catalogue_is_made_anew_of_what_lies_in_the_bucket() {
     for foreign in ["rec/notes-1.mp4", "rec/cam/notes.txt", "rec/-5.mp4", "rec/empty-7.mp4"] {
         s3.put(foreign, if foreign.contains("empty") { "" } else { "somebody's" });
     }
+    // As consoles make folders: the last name of all.
+    s3.put("rec/zoo/", "");
     for how in ["lost", "rotten"] {
         server.process.signal(Signal::TERM);
         server.process.finish();
@@ -366,6 +368,12 @@ fn a_catalogue_is_made_anew_of_what_lies_in_the_bucket() {
         });
         // A file begins and ends by its own clock then, which may be some milliseconds off: a list goes on behind that.
         wait_until("all of it", &server.process, || pictures(&server.url(&hls)) >= all);
+        wait_until("it ends", &server.process, || {
+            let left =
+                database(folder.path(), "archive.sqlite")
+                    .query_row("SELECT count(*) FROM remaking", [], |row| row.get::<_, i64>(0));
+            left == Ok(0)
+        });
     }
     assert!(folder.path().join("state/archive.sqlite.unreadable-1").exists());
     assert_eq!(events(&server.process, "made anew of what lies in the bucket").len(), 1);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::RANGE;
 use http_body_util::BodyExt as _;
 use http_body_util::Full;
@@ -114,9 +115,15 @@ impl HttpService for Shared {
         let body = Full::new(body).map_err(|never| match never {});
         let mut answer = HttpResponse::new(HttpResponseBody::new(body));
         *answer.status_mut() = status;
-        *answer.headers_mut() = headers;
+        *answer.headers_mut() = readable(&headers);
         Ok(answer)
     }
+}
+
+/// What somebody wrote beside an object need be no text; of an answer with such a header `object_store` takes nothing.
+fn readable(headers: &HeaderMap) -> HeaderMap {
+    let readable = headers.iter().filter(|(_, value)| value.to_str().is_ok());
+    readable.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// How many bytes `bytes=FIRST-LAST` are.
@@ -185,6 +192,12 @@ impl Refused {
             ("NoSuchKey" | "NoSuchUpload", _) | (_, 404) => Failed {
                 kind: Kind::Missing,
                 detail: format!("what was asked for is not in the bucket {bucket}"),
+            },
+            ("InvalidObjectState", _) => Failed {
+                kind: Kind::Unfit,
+                detail: format!(
+                    "it lies in a class of storage of the bucket {bucket} from which it has to be restored first"
+                ),
             },
             (_, 401 | 403) => lasting(format!(
                 "S3 refuses access to the bucket {bucket}{}; check the rights of the access key",

@@ -58,6 +58,8 @@ pub enum Kind {
     Lasting,
     /// What is asked for is not there.
     Missing,
+    /// What is asked for is there, and cannot be taken as it is: it is packed, in a class of storage from which it has to be brought back first, or longer than what was asked for.
+    Unfit,
 }
 
 /// An object that is there.
@@ -192,7 +194,8 @@ impl Bucket {
         Ok(())
     }
 
-    /// Up to so many objects in a folder, and in those below it, in the order of their names: those behind this one.
+    /// Up to so many objects in a folder, and in those below it: those whose names are greater than this one. In the order of their names, but for those that end with a slash, which they
+    /// lose.
     ///
     /// # Errors
     /// [`Failed`].
@@ -205,7 +208,10 @@ impl Bucket {
             Some(behind) => self.store.list_with_offset(folder.as_ref(), &self.path(behind)?),
             None => self.store.list(folder.as_ref()),
         };
+        // A server may tell all again, and what a name lost at its end makes it smaller than what it was asked for.
+        let is_behind = |meta: &object_store::ObjectMeta| behind.is_none_or(|behind| meta.location.as_ref() > behind);
         let listed: Vec<_> = listed
+            .try_filter(|meta| std::future::ready(is_behind(meta)))
             .take(limit)
             .try_collect()
             .await
@@ -331,18 +337,35 @@ impl Bucket {
                 return refused.in_words(&self.name);
             }
             if let Some(error) = error.downcast_ref::<FetchError>() {
-                let lasting = matches!(error, FetchError::Certificate { .. } | FetchError::Url(_));
                 return Failed {
-                    kind: if lasting { Kind::Lasting } else { Kind::Passing },
+                    kind: kind_of(error),
                     detail: error.to_string(),
                 };
             }
             cause = error.source();
         }
+        if let object_store::Error::InvalidPath { source } = error {
+            return Failed {
+                kind: Kind::Lasting,
+                detail: format!(
+                    "the list of the bucket {} ends at a name that no object of ours has: {}; give that object another name, or remove it",
+                    self.name,
+                    short(&source.to_string())
+                ),
+            };
+        }
         Failed {
             kind: Kind::Passing,
             detail: format!("S3 does not answer as it should: {}", short(&error.to_string())),
         }
+    }
+}
+
+fn kind_of(error: &FetchError) -> Kind {
+    match error {
+        FetchError::Certificate { .. } | FetchError::Url(_) => Kind::Lasting,
+        FetchError::Encoding { .. } | FetchError::TooLarge { .. } => Kind::Unfit,
+        _ => Kind::Passing,
     }
 }
 

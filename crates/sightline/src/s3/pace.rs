@@ -28,7 +28,7 @@ impl Pace {
     pub fn wait(&mut self, kind: Kind, chance: u64) -> Duration {
         let backoff = match kind {
             Kind::Passing => &mut self.passing,
-            Kind::Lasting | Kind::Missing => &mut self.lasting,
+            Kind::Lasting | Kind::Missing | Kind::Unfit => &mut self.lasting,
         };
         shortened(backoff.next(Duration::ZERO), chance)
     }

@@ -561,7 +561,7 @@ fn problem(error: &Error) -> Problem {
 fn away(kind: Kind) -> Problem {
     let detail = match kind {
         Kind::Passing => "it is archived, and the archive does not answer",
-        Kind::Lasting | Kind::Missing => "it is archived, and the archive does not give it",
+        Kind::Lasting | Kind::Missing | Kind::Unfit => "it is archived, and the archive does not give it",
     };
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -383,17 +383,18 @@ impl Catalogue {
         })
     }
 
-    /// These were found in the bucket, and all up to this name was looked at; `None`: all of it was. What was archived here is known better.
-    pub(super) fn discovered(&self, found: &[Discovered], behind: Option<&str>) -> Result<(), Error> {
+    /// These were found in the bucket, and all from a name up to another was looked at; `None`: up to the end. What was archived here is known better. Where the catalogue has come to
+    /// another name than the first, since it is not the one that was asked, that is where it goes on.
+    pub(super) fn discovered(&self, found: &[Discovered], from: &str, to: Option<&str>) -> Result<(), Error> {
         self.write(|connection| {
             for one in found {
                 let mut one = one.clone();
                 one.segment = as_archived(connection, one.segment)?;
                 put(connection, &one, "IGNORE")?;
             }
-            match behind {
-                Some(behind) => connection.execute("INSERT OR REPLACE INTO remaking VALUES (1, ?1)", [behind]),
-                None => connection.execute("DELETE FROM remaking", []),
+            match to {
+                Some(to) => connection.execute("UPDATE remaking SET behind = ?1 WHERE behind = ?2", [to, from]),
+                None => connection.execute("DELETE FROM remaking WHERE behind = ?1", [from]),
             }
         })
     }

@@ -32,6 +32,16 @@ impl Said {
         }
     }
 
+    /// The first bytes of an object.
+    pub(super) fn part(body: &str) -> Self {
+        let range = format!("bytes 0-{}/{}", body.len() - 1, body.len());
+        let said = Self {
+            status: "206 Partial Content",
+            ..Self::well(body)
+        };
+        said.with("Content-Range", &range).with("ETag", "\"a\"")
+    }
+
     /// A list of objects: name and length of each.
     pub(super) fn list(objects: &[(&str, u64)]) -> Self {
         let contents = objects.iter().map(|(key, bytes)| {

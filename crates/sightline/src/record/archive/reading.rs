@@ -216,7 +216,7 @@ fn named(failed: Failed, key: &str) -> Failed {
 fn in_words(failed: &Failed) -> io::Error {
     let kind = match failed.kind {
         Kind::Missing => io::ErrorKind::NotFound,
-        Kind::Passing | Kind::Lasting => io::ErrorKind::Other,
+        Kind::Passing | Kind::Lasting | Kind::Unfit => io::ErrorKind::Other,
     };
     io::Error::new(kind, format!("the archive cannot be read: {failed}"))
 }

@@ -3,7 +3,9 @@
 //! Belongs here: which objects are recordings, what of each is read. Does not belong here: the catalogue ([`super::catalogue`]).
 //!
 //! Names are read a thousand at a time, and the beginning of each object that has the name of a recording: by its head a recording says what it is. Its table of fragments stands in its
-//! index, or beside it as it was sent; else all of it is read. How far this has come is in the catalogue, so a restart goes on.
+//! index, or beside it as it was sent; else all of it is read. How far this has come is in the catalogue, every few objects, so a restart goes on.
+//!
+//! It goes on by names that are greater alone, so it ends in any bucket. What is wrong with one object passes that over; a right, a key or a network that is missing waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,8 @@ const MAX_TABLE_TEXT_BYTES: usize = 1_500;
 const PAGE: usize = 1_000;
 /// Objects that are looked at at a time.
 const AT_A_TIME: usize = 4;
+/// Objects behind which it is kept how far this has come: each costs the disk a write, and what a network breaks off is read again.
+const KEPT_EVERY: usize = 16;
 /// What is read of each: most heads have 6 KB.
 const FIRST_BYTES: u64 = 16 << 10;
 /// How soon it is looked whether it has to be done again.
@@ -41,9 +45,10 @@ pub(super) struct Remake {
 }
 
 /// What a step has done.
+#[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// So many recordings were found.
-    Found(usize),
+    /// There may be more.
+    More,
     /// All of it is known.
     Done,
 }
@@ -63,10 +68,10 @@ impl Remake {
     pub(super) async fn run(self) {
         let (mut pace, mut found, mut told) = (Pace::default(), 0, None);
         loop {
-            let wait = match self.step().await {
-                Ok(Step::Found(count)) => {
+            let before = found;
+            let wait = match self.step(&mut found).await {
+                Ok(Step::More) => {
                     pace = Pace::default();
-                    found += count;
                     continue;
                 }
                 Ok(Step::Done) => {
@@ -77,6 +82,9 @@ impl Remake {
                     AGAIN
                 }
                 Err(failed) => {
+                    if found > before {
+                        pace = Pace::default();
+                    }
                     let wait = pace.wait(failed.kind, (self.archive.world.random)());
                     if told.as_ref() != Some(&failed.detail) {
                         tracing::warn!(from = %self.place, again_s = wait.as_secs(), "what lies in the archive cannot be listed: {failed}");
@@ -89,42 +97,63 @@ impl Remake {
         }
     }
 
-    async fn step(&self) -> Result<Step, Failed> {
-        let of_disk = |error: super::Error| Failed {
-            kind: Kind::Passing,
-            detail: error.to_string(),
-        };
-        let behind = self.archive.asked(Catalogue::remaking).await.map_err(of_disk)?;
-        let Some(behind) = behind else { return Ok(Step::Done) };
-        let behind = Some(behind.as_str()).filter(|behind| !behind.is_empty());
-        let page = self.door.bucket.page(&self.place.prefix, behind, PAGE).await?;
-        let last = page.last().map(|object| object.key.clone());
-        let looks = stream::iter(page)
-            .map(|object| self.look(object))
-            .buffer_unordered(AT_A_TIME);
-        let found: Vec<Option<Discovered>> = looks.try_collect().await?;
-        let found: Vec<Discovered> = found.into_iter().flatten().collect();
-        let count = found.len();
-        let written = self
+    /// `found`: how many recordings there were.
+    async fn step(&self, found: &mut usize) -> Result<Step, Failed> {
+        let behind = self
             .archive
-            .asked(move |catalogue| catalogue.discovered(&found, last.as_deref()));
-        written.await.map_err(of_disk)?;
-        Ok(Step::Found(count))
+            .asked(Catalogue::remaking)
+            .await
+            .map_err(|error| of_disk(&error))?;
+        let Some(mut behind) = behind else {
+            return Ok(Step::Done);
+        };
+        let from = Some(behind.as_str()).filter(|behind| !behind.is_empty());
+        let mut page = self.door.bucket.page(&self.place.prefix, from, PAGE).await?;
+        page.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        if page.is_empty() {
+            self.keep(Vec::new(), behind, None).await?;
+            return Ok(Step::More);
+        }
+        for objects in page.chunks(KEPT_EVERY) {
+            let Some(last) = objects.last() else { continue };
+            let looks = stream::iter(objects.to_vec())
+                .map(|object| self.look(object))
+                .buffer_unordered(AT_A_TIME);
+            let known: Vec<Option<Discovered>> = looks.try_collect().await?;
+            let known: Vec<Discovered> = known.into_iter().flatten().collect();
+            *found += known.len();
+            self.keep(known, behind, Some(last.key.clone())).await?;
+            behind = last.key.clone();
+        }
+        Ok(Step::More)
     }
 
-    /// What an object is; `None`: no recording, or one that is kept from us.
+    /// That it has come from a name to another; `None`: to the end.
+    async fn keep(&self, found: Vec<Discovered>, from: String, to: Option<String>) -> Result<(), Failed> {
+        let written = self
+            .archive
+            .asked(move |catalogue| catalogue.discovered(&found, &from, to.as_deref()));
+        written.await.map_err(|error| of_disk(&error))
+    }
+
+    /// What an object is; `None`: no recording, or one that cannot be read by anybody.
     async fn look(&self, object: Object) -> Result<Option<Discovered>, Failed> {
         let Some(id) = number_of(&object.key) else {
             return Ok(None);
         };
         match self.read(id, &object).await {
-            Err(failed) if failed.kind != Kind::Passing => {
+            Err(failed) if matches!(failed.kind, Kind::Missing | Kind::Unfit) => {
                 tracing::warn!(
                     key = object.key,
                     "a recording in the archive cannot be read, and is not listed: {failed}"
                 );
                 Ok(None)
             }
+            // A token that ran out, or a right that is missing: it is listed when a person has mended that, or taken the object away.
+            Err(failed) if failed.kind == Kind::Lasting => Err(Failed {
+                detail: format!("{} cannot be read: {}", object.key, failed.detail),
+                ..failed
+            }),
             read => read,
         }
     }
@@ -199,6 +228,13 @@ impl Remake {
     }
 }
 
+fn of_disk(error: &super::Error) -> Failed {
+    Failed {
+        kind: Kind::Passing,
+        detail: error.to_string(),
+    }
+}
+
 fn read_told(text: &str) -> Option<Fragments> {
     let table = Fragments::read(&STANDARD_NO_PAD.decode(text).ok()?).ok()?;
     (!table.is_empty()).then_some(table)
@@ -210,3 +246,6 @@ fn number_of(key: &str) -> Option<SegmentId> {
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| number.parse().ok().map(SegmentId))?
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,12 +19,17 @@ fn made() -> Made {
 }
 
 fn archive(made: &Made) -> Arc<Archive> {
+    archive_of(made, "archive.sqlite")
+}
+
+/// With a catalogue of this name.
+pub(super) fn archive_of(made: &Made, catalogue: &str) -> Arc<Archive> {
     let recorder = made.recorder.clone();
     Archive::new(World {
         recorder: Box::new(move || Some(recorder.clone())),
         clock: Arc::new(SystemClock),
         random: crate::random::bits,
-        catalogue: made.folder.path().join("archive.sqlite"),
+        catalogue: made.folder.path().join(catalogue),
     })
 }
 

@@ -209,13 +209,17 @@ fn the_first_format_is_taken_over() {
     assert_eq!(catalogue.remaking(), Ok(Some(String::new())));
     // Its time was set right since it was written.
     catalogue
-        .discovered(&[found(segment(7, 99), "rec/7")], Some("rec/7"))
+        .discovered(&[found(segment(7, 99), "rec/7")], "", Some("rec/7"))
         .unwrap();
     assert_eq!(catalogue.remaking(), Ok(Some("rec/7".to_owned())));
     assert_eq!(catalogue.totals(), Ok((1, 1_000)), "it is the same file");
     let files = catalogue.files(&camera, &(0..i64::MAX), 10).unwrap();
     assert_eq!((files[0].0.start_90k, files.len()), (10 * MINUTE, 1));
-    catalogue.discovered(&[], None).unwrap();
+    // Who began with a catalogue that was put aside since has not looked at what this one knows nothing of.
+    catalogue.discovered(&[], "rec/4", Some("rec/9")).unwrap();
+    catalogue.discovered(&[], "rec/9", None).unwrap();
+    assert_eq!(catalogue.remaking(), Ok(Some("rec/7".to_owned())));
+    catalogue.discovered(&[], "rec/7", None).unwrap();
     drop(catalogue);
     assert_eq!(Catalogue::open(&path).unwrap().remaking(), Ok(None));
 }

@@ -1,7 +1,6 @@
-use super::super::World;
 use super::super::liar::{self, Said};
+use super::super::tests::archive_of;
 use super::*;
-use crate::clock::SystemClock;
 use crate::config::upload::S3Place;
 use crate::record::library::Places;
 use crate::record::library::made::{Made, NOON_90K, pictures};
@@ -22,13 +21,6 @@ fn large(made: &Made) -> (Segment, Opened) {
 }
 
 fn work(made: &Made, catalogue: &str, server: (Access, S3Place)) -> Work {
-    let recorder = made.recorder.clone();
-    let archive = Archive::new(World {
-        recorder: Box::new(move || Some(recorder.clone())),
-        clock: Arc::new(SystemClock),
-        random: crate::random::bits,
-        catalogue: made.folder.path().join(catalogue),
-    });
     let (access, place) = server;
     let bucket = Bucket::new(&access, &place.bucket, None).unwrap();
     let plan = Plan {
@@ -37,7 +29,7 @@ fn work(made: &Made, catalogue: &str, server: (Access, S3Place)) -> Work {
         after: Duration::ZERO,
         bytes_per_second: None,
     };
-    Work::new(archive, plan, bucket)
+    Work::new(archive_of(made, catalogue), plan, bucket)
 }
 
 /// What lies in the bucket is another of the same length, and the parts are forgotten before they are made one: the file here is the last copy.
