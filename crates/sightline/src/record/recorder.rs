@@ -26,7 +26,7 @@ use super::sink::Sink;
 use super::storage::{Room, Root};
 
 /// Where is recorded, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The folder of recordings.
     pub root: PathBuf,
@@ -39,6 +39,8 @@ pub struct Settings {
     pub index_every: Duration,
     /// How often what was written is made durable: what a power cut takes at the most.
     pub sync: Duration,
+    /// Unpredictable numbers.
+    pub random: fn() -> u64,
 }
 
 impl Settings {
@@ -50,6 +52,7 @@ impl Settings {
             index_path,
             index_every: Duration::from_secs(10),
             sync: Duration::from_secs(5),
+            random: crate::random::bits,
         }
     }
 }
@@ -230,7 +233,7 @@ impl Recorder {
             create: settings.create.then_some(new_number as fn() -> StorageId),
             sync: settings.sync,
             removes: true,
-            random: crate::random::bits,
+            random: settings.random,
             claim_within: LOCK_WITHIN,
         };
         let place = Root(settings.root);

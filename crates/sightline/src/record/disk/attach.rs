@@ -114,7 +114,7 @@ impl<P: Place> Disk<P> {
         let (folders, has_failed) = self.days(look);
         let numbers = match kept {
             Some(numbers) => numbers,
-            None if folders.is_empty() && !has_failed => 0..0,
+            None if folders.is_empty() && !has_failed => self.none_kept(),
             None => {
                 // What keeps this index apart from one that was lost is needed once.
                 let random = std::mem::replace(&mut self.found.random, || 0);
@@ -141,6 +141,16 @@ impl<P: Place> Disk<P> {
             });
         }
         self.set_state(State::Recording);
+    }
+
+    /// No numbers, for there are no files. Some of an index that is lost may lie in the archive, where players ask for them by number.
+    fn none_kept(&mut self) -> std::ops::Range<i64> {
+        if self.found.is_new
+            && let Err(error) = self.index.skip_segments((self.found.random)())
+        {
+            self.failing("the index of recordings", &error);
+        }
+        0..0
     }
 
     /// Completes files that were being written, and goes on deleting those that were to be. The paths of both.

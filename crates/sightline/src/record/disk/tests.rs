@@ -364,3 +364,20 @@ fn assert_agrees(rig: &Rig, what: &str) {
         .collect();
     assert_eq!(told, there, "{what}");
 }
+
+/// Of an index that is lost with its disk, files may lie in the archive, which players ask for by number.
+#[test]
+fn a_new_index_does_not_begin_with_the_numbers_of_another() {
+    let ids: Vec<i64> = (0..2)
+        .map(|_| {
+            let mut rig = Rig::new();
+            rig.work();
+            // It is killed before it has recorded anything.
+            rig = rig.restart(false);
+            rig.work();
+            rig.record_beside("door");
+            rig.rows("door").first().unwrap().id.0
+        })
+        .collect();
+    assert!(ids[0] > 1_000_000 && ids[1] > ids[0], "{ids:?}");
+}

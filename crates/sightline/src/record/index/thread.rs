@@ -232,6 +232,16 @@ impl Index {
         first..first.saturating_add(adopting::BLOCK)
     }
 
+    /// The next number is somewhere behind those that were given out before, as far as `random` says: an index that is lost may have given out the first ones. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`Error`]: after a kill numbers may begin with the first ones all the same.
+    pub fn skip_segments(&self, random: u64) -> Result<(), Error> {
+        let apart = (random & adopting::APART).cast_signed();
+        let before = self.shared.next_segment.fetch_add(apart, Ordering::Relaxed);
+        self.ask(Command::Urgent, move |store| store.skip(before.saturating_add(apart)))
+    }
+
     /// A number for an event.
     pub fn next_event(&self) -> EventId {
         self.shared.events.next()

@@ -116,6 +116,11 @@ impl Store {
         })
     }
 
+    /// No segment gets a number below this one, after a kill neither.
+    pub(super) fn skip(&mut self, first: i64) -> Result<(), Error> {
+        self.write_durably(|transaction| set(transaction, FIRST, first))
+    }
+
     /// The next number of a table.
     pub(super) fn next(&self, table: &str) -> Result<i64, Error> {
         let next = self

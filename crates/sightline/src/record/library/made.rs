@@ -42,7 +42,12 @@ impl Made {
             zone: || jiff::tz::TimeZone::UTC,
             is_synchronised: || false,
         };
-        let recorder = Recorder::start(Settings::new(root, folder.path().join("index.db")), clocks).unwrap();
+        let settings = Settings {
+            // Files are numbered from 1 on.
+            random: || 0,
+            ..Settings::new(root, folder.path().join("index.db"))
+        };
+        let recorder = Recorder::start(settings, clocks).unwrap();
         // However full the disk of a test is.
         recorder.keep(Keep {
             free: Free::Bytes(0),
