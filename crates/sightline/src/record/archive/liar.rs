@@ -32,13 +32,21 @@ impl Said {
         }
     }
 
-    /// The first bytes of an object.
-    pub(super) fn part(body: &str) -> Self {
-        let range = format!("bytes 0-{}/{}", body.len() - 1, body.len());
+    /// A range of an object, as it was asked for; all of it without one.
+    pub(super) fn object(asked: &str, all: &[u8]) -> Self {
+        let range = asked
+            .rsplit_once(" bytes=")
+            .and_then(|(_, range)| range.split_once('-'));
+        let Some((first, last)) = range else {
+            return Self::well(all).with("ETag", "\"a\"");
+        };
+        let (first, last) = (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap());
+        let last = last.min(all.len() - 1);
         let said = Self {
             status: "206 Partial Content",
-            ..Self::well(body)
+            ..Self::well(&all[first..=last])
         };
+        let range = format!("bytes {first}-{last}/{}", all.len());
         said.with("Content-Range", &range).with("ETag", "\"a\"")
     }
 
@@ -48,7 +56,9 @@ impl Said {
             format!("<Contents><Key>{key}</Key><Size>{bytes}</Size><LastModified>2026-11-23T07:00:00.000Z</LastModified><ETag>\"a\"</ETag></Contents>")
         });
         let contents: String = contents.collect();
-        Self::well(format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"))
+        Self::well(format!(
+            "<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"
+        ))
     }
 
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -57,7 +67,7 @@ impl Said {
     }
 }
 
-/// Who is let in, and where to. It is asked with method and target, `GET /bucket/…`, until the program ends.
+/// Who is let in, and where to. It is asked with method, target and range, `GET /bucket/… bytes=0-99`, until the program ends.
 pub(super) fn start(answer: impl Fn(&str) -> Said + Send + Sync + 'static) -> (Access, S3Place) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -89,17 +99,22 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str) -> Said) -> Option<()> {
             head.extend(byte);
         }
         let head = String::from_utf8(head).ok()?;
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
-        });
-        let mut body = vec![0; length.unwrap_or(0)];
+        let header = |wanted: &str| {
+            head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case(wanted).then_some(value)
+            })
+        };
+        let mut body = vec![0; header("content-length").map_or(Some(0), |length| length.parse().ok())?];
         stream.read_exact(&mut body).ok()?;
         let asked = head.lines().next()?.trim_end_matches(" HTTP/1.1");
-        let said = answer(asked);
+        let range = header("range").map(|range| format!(" {range}")).unwrap_or_default();
+        let said = answer(&format!("{asked}{range}"));
         let mut text = format!("HTTP/1.1 {}\r\nContent-Length: {}\r\n", said.status, said.body.len());
         text += "Last-Modified: Mon, 23 Nov 2026 07:00:00 GMT\r\n";
-        said.headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+        said.headers
+            .iter()
+            .for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
         stream.write_all(format!("{text}\r\n").as_bytes()).ok()?;
         if !asked.starts_with("HEAD ") {
             stream.write_all(&said.body).ok()?;

@@ -127,6 +127,11 @@ impl Object {
         }
     }
 
+    /// The same, of which nothing was read.
+    pub(in crate::record) fn again(&self) -> Self {
+        Self::new(Arc::clone(&self.door), &self.key, self.bytes)
+    }
+
     /// To send what is archived: for as long as it is held. `None`: [`MAX_SENDING`] do already.
     pub(in crate::record) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.door.places).try_acquire_owned().ok()

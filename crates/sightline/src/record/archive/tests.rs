@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::record::index::{Change, Protected, State};
 use crate::record::library::made::{Made, NOON_90K, pictures};
-use crate::record::library::{self, Library};
+use crate::record::library::{self, Library, MAX_OPEN, Media};
 
 const SECOND_90K: i64 = 90_000;
 
@@ -217,4 +217,74 @@ async fn what_is_here_is_played_without_the_catalogue() {
     newer.pragma_update(None, "user_version", 2).unwrap();
     assert!(library.clip(door, range).await.unwrap().knows_all);
     assert_eq!(*archive.told.lock().unwrap(), None);
+}
+
+/// All that is sent of it.
+async fn sent(media: Media) -> Vec<u8> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = media.bytes();
+        let mut sending = media.sending(0..bytes);
+        let mut all = Vec::new();
+        while sending.left() > 0 {
+            all.extend(sending.read().unwrap());
+        }
+        all
+    });
+    reading.await.unwrap()
+}
+
+/// Files go to the archive one after the other, while they are found, planned and sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_the_archive_meanwhile_is_played_from_there() {
+    let made = Made::new();
+    let (track, frames) = pictures(20, 25, "160x120");
+    let segments = made.record("door", NOON_90K, &[track], frames, Duration::from_secs(1));
+    assert!(segments.len() > MAX_OPEN, "{}", segments.len());
+    let files: Vec<Vec<u8>> = segments
+        .iter()
+        .map(|segment| std::fs::read(made.root().join(&segment.path)).unwrap())
+        .collect();
+    let archive = archive(&made);
+    let reader = made.recorder.reader().unwrap();
+    for (number, (segment, file)) in segments.iter().zip(&files).enumerate() {
+        let found = catalogue::Discovered {
+            segment: segment.clone(),
+            known: catalogue::Known {
+                key: format!("rec/{number:02}"),
+                etag: None,
+            },
+            contents: catalogue::Contents {
+                header: Header::read(&file[..segment.head_bytes as usize]).unwrap(),
+                fragments: Fragments::read(&reader.fragments(segment.id).unwrap()).unwrap(),
+            },
+        };
+        archive.ask(|catalogue| catalogue.done(&found)).unwrap();
+    }
+    let (access, place) = liar::start(move |asked| {
+        let (_, name) = asked.split_once("/bucket/rec/").unwrap();
+        liar::Said::object(asked, &files[name[..2].parse::<usize>().unwrap()])
+    });
+    let door = Door::new(Bucket::new(&access, &place.bucket, None).unwrap());
+    let _open = Open::new(&archive, &door);
+    let recorder = made.recorder.clone();
+    let library = Library::new(move || Some(recorder.clone()), Some(Arc::clone(&archive)));
+    let clip = || library.clip("door".parse().unwrap(), NOON_90K..NOON_90K + 20 * SECOND_90K);
+    let here = sent(clip().await.unwrap()).await;
+    let planned = clip().await.unwrap();
+    for segment in &segments {
+        std::fs::remove_file(made.root().join(&segment.path)).unwrap();
+    }
+    assert!(sent(planned).await == here, "those that were not open yet");
+    assert!(sent(clip().await.unwrap()).await == here, "those that were found here");
+    let file = library.file("door".parse().unwrap(), segments[0].id, 0).await.unwrap();
+    assert_eq!(sent(file).await.len() as u64, segments[0].bytes);
+    // Another file of the same number, of an index that is lost.
+    let other = Segment {
+        bytes: segments[0].bytes + 1,
+        ..segments[0].clone()
+    };
+    made.index.write(Change::Segment(other, Vec::new())).unwrap();
+    made.index.flush().unwrap();
+    let error = library.file("door".parse().unwrap(), segments[0].id, 0).await.unwrap_err();
+    assert!(matches!(error, library::Error::File { .. }), "{error}");
 }

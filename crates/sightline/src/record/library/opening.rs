@@ -6,11 +6,12 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use media::StreamName;
 use media::recording::{Found, Head, Header, MAX_HEAD_BYTES};
 
 use super::Error;
 use crate::record::archive::{self, Archive, Object};
-use crate::record::index::{Reader, Segment, StorageId};
+use crate::record::index::{Reader, Segment, SegmentId, StorageId};
 use crate::record::recorder::Recorder;
 use crate::record::storage::{File as _, Place as _, Root, open_below};
 use crate::record::strip::{self, Strip};
@@ -55,7 +56,7 @@ impl Places {
 
     pub(in crate::record) fn slot(&self, segment: &Segment) -> Result<Slot, Error> {
         let at = match segment.storage {
-            archive::STORAGE => At::Archive(self.archive.clone(), segment.bytes),
+            archive::STORAGE => At::Archive,
             storage => {
                 let place = self.storages.iter().find(|(uuid, _)| *uuid == storage);
                 let (_, root) = place.ok_or_else(|| Error::File {
@@ -68,6 +69,13 @@ impl Places {
         Ok(Slot {
             at,
             path: segment.path.clone(),
+            which: Which {
+                camera: segment.camera.clone(),
+                id: segment.id,
+                start_90k: segment.start_90k,
+                bytes: segment.bytes,
+            },
+            archive: self.archive.clone(),
             file: None,
         })
     }
@@ -92,14 +100,20 @@ impl Places {
     /// Opens a file, and looks that it is the one. Of what is archived the server is asked nothing.
     pub(in crate::record) fn open(&self, segment: &Segment) -> Result<(Opened, Header), Error> {
         let slot = self.slot(segment)?;
-        let At::Archive(archive, _) = &slot.at else {
-            let (file, _, header) = slot.open_here(segment).map_err(|error| slot.error(error))?;
-            return Ok((Opened::Here(file), header));
+        let went = match slot.root() {
+            None => None,
+            Some(_) => match slot.open_here(segment) {
+                Ok((file, _, header)) => return Ok((Opened::Here(file), header)),
+                Err(error) => Some(slot.went(&error).ok_or_else(|| slot.error(error))?),
+            },
         };
-        let archive = archive.as_ref().ok_or(Error::Nothing)?;
-        let object = slot.archived().ok_or(Error::Nothing)?.map_err(Error::Away)?;
-        let header = archive.header(segment)?.ok_or(Error::Nothing)?;
-        Ok((Opened::Archived(object), header))
+        let archive = self.archive.as_ref().ok_or(Error::Nothing)?;
+        let object = slot.archived_as(went.as_ref()).ok_or(Error::Nothing)?;
+        let header = archive.header(went.as_ref().unwrap_or(segment))?;
+        Ok((
+            Opened::Archived(object.map_err(Error::Away)?),
+            header.ok_or(Error::Nothing)?,
+        ))
     }
 }
 
@@ -108,6 +122,8 @@ impl Places {
 pub(in crate::record) struct Slot {
     at: At,
     path: String,
+    which: Which,
+    archive: Option<Arc<Archive>>,
     /// Where it is open.
     pub(in crate::record) file: Option<Opened>,
 }
@@ -116,37 +132,68 @@ pub(in crate::record) struct Slot {
 #[derive(Debug)]
 enum At {
     Folder(PathBuf),
-    /// With its length.
-    Archive(Option<Arc<Archive>>, u64),
+    Archive,
+}
+
+/// Which file it is, wherever it lies.
+#[derive(Debug)]
+struct Which {
+    camera: StreamName,
+    id: SegmentId,
+    start_90k: i64,
+    bytes: u64,
 }
 
 impl Slot {
     /// Opens it, where it is not open.
     pub(in crate::record) fn open(&mut self) -> io::Result<()> {
-        if self.file.is_none() {
-            self.file = Some(match &self.at {
-                At::Folder(root) => Opened::Here(open_below(root, &self.path)?),
-                At::Archive(..) => {
-                    let object = self.archived().ok_or(io::ErrorKind::NotFound)?;
-                    Opened::Archived(object.map_err(io::Error::other)?)
-                }
-            });
+        if self.file.is_some() {
+            return Ok(());
         }
+        let went = match self.root() {
+            None => None,
+            Some(root) => match open_below(root, &self.path) {
+                Ok(file) => {
+                    self.file = Some(Opened::Here(file));
+                    return Ok(());
+                }
+                Err(error) => Some(self.went(&error).ok_or(error)?),
+            },
+        };
+        let object = self.archived_as(went.as_ref()).ok_or(io::ErrorKind::NotFound)?;
+        self.file = Some(Opened::Archived(object.map_err(io::Error::other)?));
         Ok(())
     }
 
-    /// Where it lies in the archive.
+    /// Where it lies in the archive, as far as is known without asking.
     pub(super) fn archived(&self) -> Option<Result<Object, Failed>> {
-        match &self.at {
-            At::Archive(Some(archive), bytes) => Some(archive.object(&self.path, *bytes)),
-            At::Archive(None, _) | At::Folder(_) => None,
+        match (&self.at, &self.file) {
+            (At::Archive, _) => self.archived_as(None),
+            (At::Folder(_), Some(Opened::Archived(object))) => Some(Ok(object.again())),
+            (At::Folder(_), _) => None,
         }
+    }
+
+    /// `went`: where it is not where it was.
+    fn archived_as(&self, went: Option<&Segment>) -> Option<Result<Object, Failed>> {
+        let path = went.map_or(&self.path, |went| &went.path);
+        Some(self.archive.as_ref()?.object(path, self.which.bytes))
+    }
+
+    /// It was here when it was found, and went to the archive since. Waits for the catalogue.
+    fn went(&self, error: &io::Error) -> Option<Segment> {
+        let archive = self
+            .archive
+            .as_ref()
+            .filter(|_| error.kind() == io::ErrorKind::NotFound)?;
+        let (found, _) = archive.file(&self.which.camera, self.which.id).ok()??;
+        ((found.start_90k, found.bytes) == (self.which.start_90k, self.which.bytes)).then_some(found)
     }
 
     fn root(&self) -> Option<&Path> {
         match &self.at {
             At::Folder(root) => Some(root),
-            At::Archive(..) => None,
+            At::Archive => None,
         }
     }
 
@@ -176,7 +223,7 @@ impl Slot {
     fn error(&self, error: io::Error) -> Error {
         let path = match &self.at {
             At::Folder(root) => root.join(&self.path),
-            At::Archive(..) => PathBuf::from(&self.path),
+            At::Archive => PathBuf::from(&self.path),
         };
         Error::File { path, error }
     }

@@ -96,8 +96,8 @@ async fn a_missing_right_is_waited_for_and_an_odd_object_is_not() {
         list if is_list(list) => Said::list(&objects),
         _ if !right.load(Ordering::Relaxed) => Said::no("403 Forbidden", "AccessDenied"),
         cold if cold.contains("/a-1.mp4") => Said::no("403 Forbidden", "InvalidObjectState"),
-        packed if packed.contains("/b-2.mp4") => Said::part("other").with("Content-Encoding", "br"),
-        _ => Said::part("other").with("x-amz-meta-note", "d\u{e9}j\u{e0} vu"),
+        packed if packed.contains("/b-2.mp4") => Said::object(packed, b"other").with("Content-Encoding", "br"),
+        other => Said::object(other, b"other").with("x-amz-meta-note", "d\u{e9}j\u{e0} vu"),
     });
     let failed = remake.step(&mut 0).await.unwrap_err();
     assert!(
