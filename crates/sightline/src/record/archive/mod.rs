@@ -33,7 +33,7 @@ use media::{Clock, StreamName};
 use catalogue::Catalogue;
 pub use catalogue::{Archived, Error, MAX_RANGES};
 use reading::Door;
-pub(in crate::record) use reading::{MAX_SENDING, Object};
+pub(in crate::record) use reading::{AWAY, Away, MAX_SENDING, Object};
 
 use super::index::{Segment, SegmentId, StorageId};
 use super::recorder::Recorder;
@@ -148,7 +148,9 @@ impl Archive {
     /// No archive is set.
     pub(super) fn object(&self, key: &str, bytes: u64) -> Result<Object, Failed> {
         let door = self.door().clone();
-        Ok(Object::new(door.ok_or_else(reading::not_set)?, key, bytes))
+        let door = door.ok_or_else(reading::not_set);
+        let door = door.inspect_err(|failed| tracing::warn!(key, "an archived recording cannot be read: {failed}"))?;
+        Ok(Object::new(door, key, bytes))
     }
 
     /// How it goes.

@@ -31,6 +31,27 @@ const MAX_PIECES: usize = 2;
 /// How long an answer may take, with the wait for the turn.
 const WITHIN: Duration = Duration::from_secs(10);
 
+/// What viewers are told. What it is, with the name of the bucket and the words of its server, is in the log.
+pub(in crate::record) const AWAY: &str =
+    "it is archived, and the archive does not give it now; the log of the server says why";
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", AWAY)]
+pub(in crate::record) struct Away(#[source] Failed);
+
+impl Away {
+    /// It is in the log then.
+    pub(in crate::record) fn told(failed: Failed) -> io::Error {
+        tracing::warn!("an archived recording cannot be read: {failed}");
+        let kind = match failed.kind {
+            Kind::Missing => io::ErrorKind::NotFound,
+            Kind::Passing | Kind::Lasting | Kind::Unfit => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, Self(failed))
+    }
+}
+
 /// A bucket that is read.
 pub(super) struct Door {
     pub(super) bucket: Bucket,
@@ -89,8 +110,11 @@ impl Door {
             let _ = to.send(read.map_err(|failed| named(failed, &key)));
         });
         match from.recv_timeout(2 * self.within) {
-            Ok(read) => read.map_err(|failed| in_words(&failed)),
-            Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(read) => read.map_err(Away::told),
+            Err(RecvTimeoutError::Timeout) => Err(Away::told(Failed {
+                kind: Kind::Passing,
+                detail: "nobody asked the archive in time".to_owned(),
+            })),
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the program ends")),
         }
     }
@@ -183,10 +207,10 @@ impl Object {
         let wanted = range.end - range.start;
         let piece = self.door.read(&self.key, range)?;
         if piece.len() as u64 != wanted {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("{} in the bucket is shorter than what was archived", self.key),
-            ));
+            return Err(Away::told(Failed {
+                kind: Kind::Unfit,
+                detail: format!("{} in the bucket is shorter than what was archived", self.key),
+            }));
         }
         // What is read on from is the newest, and what lies in front of it is not.
         let place = if is_behind { 0 } else { read.pieces.len() };
@@ -216,14 +240,6 @@ fn named(failed: Failed, key: &str) -> Failed {
         },
         _ => failed,
     }
-}
-
-fn in_words(failed: &Failed) -> io::Error {
-    let kind = match failed.kind {
-        Kind::Missing => io::ErrorKind::NotFound,
-        Kind::Passing | Kind::Lasting | Kind::Unfit => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, format!("the archive cannot be read: {failed}"))
 }
 
 #[cfg(test)]

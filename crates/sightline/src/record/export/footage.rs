@@ -41,7 +41,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Index(#[from] index::Error),
     /// By the catalogue of the archive.
-    #[error(transparent)]
+    #[error("what is archived of it is not known now; the log of the server says why")]
     Archive(#[from] archive::Error),
     /// Too much at once.
     #[error("it lies in more than {MAX_FILES} files; ask for less at a time")]

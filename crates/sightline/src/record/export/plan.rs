@@ -18,6 +18,7 @@ use super::group::{Group, Picture};
 use super::reading::{Files, read_runs};
 use super::state::{Kind, MAX_GAPS, Rest};
 use super::write::Stop;
+use crate::record::archive;
 use crate::record::clock::from_unix_90k;
 use crate::record::library;
 use crate::record::library::opening::{Opened, Places, Slot};
@@ -98,7 +99,10 @@ pub(super) fn make(
                 building.file(footage, slot, &file, &header, &mut |rows| ask(looked + rows))?;
             }
             // It is not gone: another time it is made whole.
-            Err(error @ library::Error::Away(_)) => return Err(Stop::Because(error.to_string())),
+            Err(library::Error::Away(_) | library::Error::Archive(_)) => return Err(because(archive::AWAY)),
+            Err(library::Error::Nothing) if footage.segment.storage == archive::STORAGE => {
+                return Err(because(archive::AWAY));
+            }
             Err(error) => {
                 tracing::warn!(reason = %error, "an export goes on without a file");
                 building.interrupt()?;

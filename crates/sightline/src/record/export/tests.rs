@@ -6,9 +6,14 @@ use std::time::{Duration, Instant};
 use media::demux::Demuxer;
 use media::{Capture, CaptureSource, Frame, Track, TrackIndex, WallTime};
 
+use super::footage::Footage;
+use super::plan::Wanted;
 use super::*;
 use crate::clock::SystemClock;
+use crate::record::archive;
+use crate::record::index::Segment;
 use crate::record::library::made::{Made, NOON_90K, NOON_US, pictures, ran};
+use crate::record::library::view::View;
 
 const SECOND_90K: i64 = 90_000;
 const SIZE: (usize, usize) = (160, 120);
@@ -377,6 +382,44 @@ fn a_file_that_is_gone_or_damaged_is_a_gap() {
         .map(|gap| ((gap.start - start) / SECOND_90K, (gap.end - start) / SECOND_90K))
         .collect();
     assert_eq!(gaps, [(2, 4), (5, 6)]);
+}
+
+/// It is not gone: an export without it would be one with a gap that nobody looks for. Where the archive is, and what it says, is in the log alone.
+#[test]
+fn what_is_archived_and_cannot_be_had_fails_an_export() {
+    let made = Made::new();
+    let (track, frames) = pictures(2, 25, "160x120");
+    let mut files = made.record("door", NOON_90K, &[track], frames, Duration::from_secs(2));
+    let segment = Segment {
+        storage: archive::STORAGE,
+        ..files.remove(0)
+    };
+    let reader = made.recorder.reader().unwrap();
+    let not_set = Archive::new(archive::World {
+        recorder: Box::new(|| None),
+        clock: Arc::new(SystemClock),
+        random: crate::random::bits,
+        catalogue: made.folder.path().join("archive.sqlite"),
+    });
+    for archive in [None, Some(&not_set)] {
+        let places = View::new(&reader, &made.recorder)
+            .and_archive(archive)
+            .places()
+            .unwrap();
+        let footage = Footage {
+            segment: segment.clone(),
+            rows: Vec::new(),
+            continues: false,
+            end_90k: segment.end_90k(),
+        };
+        let wanted = Wanted {
+            range_90k: segment.start_90k..segment.end_90k(),
+            kind: Kind::Clip,
+            is_exact: false,
+        };
+        let stop = plan::make(&wanted, &[footage], &places, &mut |_| Ok(())).unwrap_err();
+        assert_eq!(stop.to_string(), archive::AWAY);
+    }
 }
 
 /// Other parameter sets, then another size, each with its entry.

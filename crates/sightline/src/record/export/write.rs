@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::plan::Piece;
 use super::reading::Files;
 use crate::files::private;
+use crate::record::archive;
 
 /// Why an export is not written on.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +21,21 @@ pub(super) enum Stop {
     NotWanted,
     /// The disk refuses.
     #[error("the disk refuses: {0}")]
-    Disk(#[from] io::Error),
+    Disk(io::Error),
     /// In words.
     #[error("{0}")]
     Because(String),
+}
+
+impl From<io::Error> for Stop {
+    /// What cannot be read of the archive is no fault of a disk, but for what is gone there.
+    fn from(error: io::Error) -> Self {
+        let is_away = error.get_ref().is_some_and(|inner| inner.is::<archive::Away>());
+        match is_away && error.kind() != io::ErrorKind::NotFound {
+            true => Self::Because(archive::AWAY.to_owned()),
+            false => Self::Disk(error),
+        }
+    }
 }
 
 /// What is asked between batches: with the bytes that were written so far.

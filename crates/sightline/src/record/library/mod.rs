@@ -84,7 +84,7 @@ pub enum Error {
     #[error(transparent)]
     Archive(#[from] archive::Error),
     /// What is archived cannot be read.
-    #[error("it is archived, and the archive cannot be read now: {0}")]
+    #[error("{}", archive::AWAY)]
     Away(crate::s3::Failed),
     /// The program ends.
     #[error("the program ends")]

@@ -161,7 +161,7 @@ impl Slot {
             },
         };
         let object = self.archived_as(went.as_ref()).ok_or(io::ErrorKind::NotFound)?;
-        self.file = Some(Opened::Archived(object.map_err(io::Error::other)?));
+        self.file = Some(Opened::Archived(object.map_err(archive::Away::told)?));
         Ok(())
     }
 
