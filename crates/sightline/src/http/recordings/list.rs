@@ -49,7 +49,9 @@ pub(super) const CAMERAS: Operation = Operation {
 };
 pub(super) const DELETE: Operation = Operation {
     problems: &[400, 404, 409, 503],
-    ..Operation::reads::<Deleted>("Delete a file, or the files that lie in a range, at most 1,000 at a time")
+    ..Operation::reads::<Deleted>(
+        "Delete a file, or the files that lie in a range, at most 1,000 at a time. What lies in the archive stays there",
+    )
 };
 pub(super) const PROTECTED: Operation = Operation {
     query: &[CAMERA],

@@ -374,6 +374,21 @@ impl Catalogue {
         })
     }
 
+    /// These were deleted: they are neither listed nor played any more.
+    pub(super) fn remove(&self, camera: &StreamName, files: &[(SegmentId, i64)]) -> Result<(), Error> {
+        self.write(|connection| {
+            for (SegmentId(id), start_90k) in files {
+                for table in ["archived", "contents"] {
+                    let sql = format!("DELETE FROM {table} WHERE camera = ?1 AND start_90k = ?2 AND segment = ?3");
+                    connection
+                        .prepare_cached(&sql)?
+                        .execute(params![camera.as_str(), start_90k, id])?;
+                }
+            }
+            Ok(files.len())
+        })
+    }
+
     /// Up to which name what lies in the bucket is in the catalogue; `None`: all of it is.
     pub(super) fn remaking(&self) -> Result<Option<String>, Error> {
         self.ask(|connection| {

@@ -73,6 +73,8 @@ pub struct Archive {
     /// Through which it is read, while one is set.
     door: Mutex<Option<Arc<Door>>>,
     report: Mutex<Report>,
+    /// The file that is being sent, and whether it was deleted meanwhile.
+    sending: Mutex<Option<(SegmentId, bool)>>,
     /// Why those who play cannot ask the catalogue, as the log says.
     told: Mutex<Option<Error>>,
 }
@@ -105,6 +107,7 @@ impl Archive {
             catalogue: Mutex::default(),
             door: Mutex::default(),
             report: Mutex::default(),
+            sending: Mutex::default(),
             told: Mutex::default(),
         })
     }
@@ -140,6 +143,15 @@ impl Archive {
     /// What stands in front of its fragments, as players need it. Waits for the disk.
     pub(super) fn header(&self, segment: &Segment) -> Result<Option<Header>, Error> {
         self.asked_if_there(|catalogue| catalogue.header(segment))
+    }
+
+    /// Files that were deleted here on request, with their beginnings: they are not played from the archive instead, nor is the one that is on its way. What lies in the bucket stays
+    /// there. Waits for the disk.
+    pub(super) fn forget(&self, camera: &StreamName, files: &[(SegmentId, i64)]) -> Result<(), Error> {
+        if let Some((id, is_deleted)) = &mut *self.sending() {
+            *is_deleted |= files.iter().any(|(deleted, _)| *deleted == *id);
+        }
+        self.asked_if_there(|catalogue| catalogue.remove(camera, files))
     }
 
     /// It, to be read. Nothing is asked of the server yet.
@@ -213,7 +225,9 @@ impl Archive {
             return;
         }
         match error {
-            Some(error) => tracing::error!("what is archived is neither listed nor played, and what is here is: {error}"),
+            Some(error) => {
+                tracing::error!("what is archived is neither listed nor played, and what is here is: {error}");
+            }
             None => tracing::info!("what is archived is listed and played again"),
         }
         *told = error.cloned();
@@ -262,6 +276,10 @@ impl Archive {
 
     fn door(&self) -> MutexGuard<'_, Option<Arc<Door>>> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sending(&self) -> MutexGuard<'_, Option<(SegmentId, bool)>> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change_report(&self) -> MutexGuard<'_, Report> {

@@ -208,7 +208,10 @@ async fn what_is_here_is_played_without_the_catalogue() {
     let range = NOON_90K..NOON_90K + 8 * SECOND_90K;
     let clip = library.clip(door.clone(), range.clone()).await.unwrap();
     assert!(clip.bytes() > 10_000 && !clip.knows_all, "{clip:?}");
-    assert_eq!(library.listed(door.clone(), range.clone()).await.unwrap().files.len(), 4);
+    assert_eq!(
+        library.listed(door.clone(), range.clone()).await.unwrap().files.len(),
+        4
+    );
     // Where there is nothing it is not known that there is none.
     let before = NOON_90K - 8 * SECOND_90K..NOON_90K - SECOND_90K;
     let error = library.clip(door.clone(), before).await.unwrap_err();
@@ -217,6 +220,23 @@ async fn what_is_here_is_played_without_the_catalogue() {
     newer.pragma_update(None, "user_version", 2).unwrap();
     assert!(library.clip(door, range).await.unwrap().knows_all);
     assert_eq!(*archive.told.lock().unwrap(), None);
+}
+
+/// A file that is here, as it is archived.
+fn discovered(made: &Made, segment: &Segment, key: &str) -> catalogue::Discovered {
+    let file = std::fs::read(made.root().join(&segment.path)).unwrap();
+    let reader = made.recorder.reader().unwrap();
+    catalogue::Discovered {
+        segment: segment.clone(),
+        known: catalogue::Known {
+            key: key.to_owned(),
+            etag: None,
+        },
+        contents: catalogue::Contents {
+            header: Header::read(&file[..segment.head_bytes as usize]).unwrap(),
+            fragments: Fragments::read(&reader.fragments(segment.id).unwrap()).unwrap(),
+        },
+    }
 }
 
 /// All that is sent of it.
@@ -245,19 +265,8 @@ async fn what_goes_to_the_archive_meanwhile_is_played_from_there() {
         .map(|segment| std::fs::read(made.root().join(&segment.path)).unwrap())
         .collect();
     let archive = archive(&made);
-    let reader = made.recorder.reader().unwrap();
-    for (number, (segment, file)) in segments.iter().zip(&files).enumerate() {
-        let found = catalogue::Discovered {
-            segment: segment.clone(),
-            known: catalogue::Known {
-                key: format!("rec/{number:02}"),
-                etag: None,
-            },
-            contents: catalogue::Contents {
-                header: Header::read(&file[..segment.head_bytes as usize]).unwrap(),
-                fragments: Fragments::read(&reader.fragments(segment.id).unwrap()).unwrap(),
-            },
-        };
+    for (number, segment) in segments.iter().enumerate() {
+        let found = discovered(&made, segment, &format!("rec/{number:02}"));
         archive.ask(|catalogue| catalogue.done(&found)).unwrap();
     }
     let (access, place) = liar::start(move |asked| {
@@ -285,6 +294,40 @@ async fn what_goes_to_the_archive_meanwhile_is_played_from_there() {
     };
     made.index.write(Change::Segment(other, Vec::new())).unwrap();
     made.index.flush().unwrap();
-    let error = library.file("door".parse().unwrap(), segments[0].id, 0).await.unwrap_err();
+    let error = library
+        .file("door".parse().unwrap(), segments[0].id, 0)
+        .await
+        .unwrap_err();
     assert!(matches!(error, library::Error::File { .. }), "{error}");
+}
+
+/// A file that is here and in the archive, and one that is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_does_not_come_back_from_the_archive() {
+    let made = made();
+    let archive = archive(&made);
+    let reader = made.recorder.reader().unwrap();
+    let all = reader
+        .segments(&"door".parse().unwrap(), 0..i64::MAX, None, 10)
+        .unwrap()
+        .items;
+    for segment in &all {
+        archive
+            .ask(|catalogue| catalogue.done(&discovered(&made, segment, "rec/key")))
+            .unwrap();
+    }
+    let recorder = made.recorder.clone();
+    let library = Library::new(move || Some(recorder.clone()), Some(Arc::clone(&archive)));
+    let door: StreamName = "door".parse().unwrap();
+    *archive.sending() = Some((all[1].id, false));
+    let first = NOON_90K..NOON_90K + 2 * SECOND_90K;
+    assert_eq!(library.delete(door.clone(), first.clone()).await.unwrap(), 1);
+    assert_eq!(*archive.sending(), Some((all[1].id, false)), "it is another");
+    assert_eq!(archive.file(&door, all[0].id), Ok(None));
+    let gone = library.clip(door.clone(), first).await.unwrap_err();
+    assert!(matches!(gone, library::Error::Nothing), "{gone}");
+    let second = all[1].start_90k..all[1].end_90k();
+    assert_eq!(library.delete(door.clone(), second).await.unwrap(), 1);
+    assert_eq!(*archive.sending(), Some((all[1].id, true)));
+    assert!(archive.file(&door, all[2].id).unwrap().is_some(), "the others stay");
 }

@@ -135,6 +135,7 @@ impl Work {
             Next::More => return Ok(Step::Passed),
             Next::Nothing => return Ok(Step::Idle),
         };
+        *self.archive.sending() = Some((segment.id, false));
         match self.send(&recorder, &segment, Arc::new(file)).await {
             Ok(()) => {}
             Err(Why::Failed(failed)) => return Err(failed),
@@ -147,6 +148,12 @@ impl Work {
                 self.choosing.never(&segment);
                 return Ok(Step::Passed);
             }
+        }
+        // Taken when the catalogue has it: whoever deletes it from now on deletes it there.
+        let sent = self.archive.sending().take();
+        if sent.is_some_and(|(_, is_deleted)| is_deleted) {
+            self.take_back(&segment).await?;
+            return Ok(Step::Passed);
         }
         keeps_nothing_back(&recorder)?;
         if self.discard(recorder, &segment).await? == 0 {
@@ -348,6 +355,19 @@ impl Work {
         let discarded = tokio::task::spawn_blocking(move || recorder.discard(vec![id]));
         let discarded = discarded.await.map_err(|error| passing(error.to_string()))?;
         discarded.map_err(|error| passing(error.to_string()))
+    }
+
+    /// It was deleted on request while it was sent.
+    async fn take_back(&self, segment: &Segment) -> Result<(), Failed> {
+        let (camera, file) = (segment.camera.clone(), (segment.id, segment.start_90k));
+        let removed = self.archive.asked(move |catalogue| catalogue.remove(&camera, &[file]));
+        removed.await.map_err(|error| passing(error.to_string()))?;
+        let key = self.plan.place.key(&name(segment));
+        // A right for that is not asked of the key.
+        if let Err(failed) = self.bucket.delete(&key).await {
+            tracing::warn!(stream = %segment.camera, key, "a recording was deleted while it was archived, and stays in the bucket until somebody deletes it there: {failed}");
+        }
+        Ok(())
     }
 
     fn failed(&mut self, failed: &Failed, wait: Duration) {

@@ -282,7 +282,7 @@ impl Library {
     }
 
     /// Marks the files that lie in a range with all that they have to be deleted, [`index::MAX_PAGE`] of them at the most, and says how many it did. None of them is found any more;
-    /// whoever writes on their disk removes them, when it is there.
+    /// whoever writes on their disk removes them, when it is there. Nor are they played from the archive; what lies there alone is not deleted.
     ///
     /// # Errors
     /// [`Error::Protected`]: some are protected, and none was deleted. [`Error::Nothing`]: there is none. [`Error::Growing`]: there is one that is not whole yet.
@@ -306,16 +306,32 @@ impl Library {
             };
             match segments.iter().any(touches) {
                 true => Err(Error::Protected),
-                false => Ok(segments.into_iter().map(|segment| segment.id).collect::<Vec<_>>()),
+                false => Ok((camera, segments)),
             }
         });
-        let found = found.await?;
+        let (camera, found) = found.await?;
         if found.is_empty() {
             return Err(Error::Nothing);
         }
-        let marked = self.change(move |recorder| Ok(recorder.discard(found)?)).await?;
+        let ids = found.iter().map(|segment| segment.id).collect();
+        let marked = self.change(move |recorder| Ok(recorder.discard(ids)?)).await?;
         // Protected in between.
-        if marked == 0 { Err(Error::Protected) } else { Ok(marked) }
+        if marked == 0 {
+            return Err(Error::Protected);
+        }
+        if let Some(archive) = self.archive.clone() {
+            let forgotten = self.ask(move |view| {
+                let mut gone = Vec::new();
+                for file in found {
+                    if view.segment(file.id)?.is_none_or(|row| !row.state.is_kept()) {
+                        gone.push((file.id, file.start_90k));
+                    }
+                }
+                Ok(archive.forget(&camera, &gone)?)
+            });
+            forgotten.await?;
+        }
+        Ok(marked)
     }
 
     /// A segment of a camera.

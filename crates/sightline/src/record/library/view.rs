@@ -106,11 +106,7 @@ impl<'a> View<'a> {
                 Ok((segment, fragments))
             }
             Some(segment) if segment.state != State::Open => self.archived(camera, id),
-            _ => {
-                let mut growing = growing.into_iter();
-                let found = growing.find(|(file, _)| file.id == id);
-                found.map_or_else(|| self.archived(camera, id), Ok)
-            }
+            _ => growing.map_or_else(|| self.archived(camera, id), Ok),
         }
     }
 
@@ -258,8 +254,6 @@ fn too_long() -> Error {
         limit: "so many files",
     }
 }
-
-const ALL: Range<i64> = i64::MIN..i64::MAX;
 
 #[cfg(test)]
 mod tests {

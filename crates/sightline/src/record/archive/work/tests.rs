@@ -13,7 +13,9 @@ fn large(made: &Made) -> (Segment, Opened) {
         let more = [&200_000_u32.to_be_bytes()[..], &[12; 200_000]].concat();
         frame.data = [frame.data.to_vec(), more].concat().into();
     }
-    let segment = made.record("door", NOON_90K, &[track], frames, Duration::from_secs(60)).remove(0);
+    let segment = made
+        .record("door", NOON_90K, &[track], frames, Duration::from_secs(60))
+        .remove(0);
     assert!(segment.bytes > PART_BYTES as u64, "{segment:?}");
     let places = Places::of(&made.recorder, &made.recorder.reader().unwrap()).unwrap();
     let (file, _) = places.open(&segment).unwrap();
@@ -72,4 +74,7 @@ async fn what_was_there_before_does_not_pass_for_what_was_sent() {
     assert!(work.send(&made.recorder, &segment, file).await.is_ok());
     let known = work.archive.ask(|catalogue| catalogue.known(&segment)).unwrap();
     assert_eq!(known.and_then(|known| known.etag).as_deref(), Some("\"another\""));
+    // It is deleted on request while it is sent.
+    work.take_back(&segment).await.unwrap();
+    assert_eq!(work.archive.ask(|catalogue| catalogue.known(&segment)), Ok(None));
 }
