@@ -17,7 +17,7 @@ use media::recording::{Fragments, Header};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 use super::STORAGE;
-use crate::record::index::{Segment, SegmentId, State};
+use crate::record::index::{self, Segment, SegmentId, State};
 use crate::s3::Part;
 
 /// Ranges in one answer.
@@ -29,8 +29,6 @@ const JOINED_90K: i64 = 9_000;
 /// The longest file, which is how far back one may reach into a range.
 const LONGEST_90K: i64 = crate::record::index::MAX_SEGMENT_90K;
 const FORMAT: i64 = 2;
-/// Catalogues that were put aside. When there are so many the disk is at fault.
-const MAX_ASIDE: usize = 8;
 const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
@@ -198,33 +196,15 @@ impl Catalogue {
     /// # Errors
     /// [`Error`]: there are as many as there may be, or the disk refuses.
     pub(super) fn put_aside(path: &Path) -> Result<PathBuf, Error> {
-        let of = |why: String| Error {
-            path: path.to_owned(),
-            why,
-            is_damage: false,
-        };
-        let beside = |ending: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        let free = (1..=MAX_ASIDE).map(|number| beside(&format!(".unreadable-{number}")));
-        let aside = free.into_iter().find(|aside| !aside.exists()).ok_or_else(|| {
-            of(format!(
-                "it cannot be read, and {MAX_ASIDE} before it lie beside it: look at the disk of the state folder, and delete them"
-            ))
-        })?;
-        std::fs::rename(path, &aside).map_err(|error| of(format!("it cannot be put aside: {error}")))?;
-        // What belongs to a database that is not there would be taken for that of the next.
-        for ending in ["-wal", "-shm"] {
-            match std::fs::remove_file(beside(ending)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(of(format!("{} cannot be removed: {error}", beside(ending).display())));
-                }
-                _ => {}
-            }
-        }
-        Ok(aside)
+        index::put_aside(path).map_err(|error| match error {
+            index::Error::TooManyAside { count, .. } => Error::other(
+                path,
+                &format_args!(
+                    "it cannot be read, and {count} before it lie beside it: look at the disk of the state folder, and delete them"
+                ),
+            ),
+            error => Error::other(path, &format_args!("it cannot be put aside: {error}")),
+        })
     }
 
     /// What of a range is archived of a camera; ranges that are nearer to each other than `resolution_90k` are told as one. And where to ask for the rest.

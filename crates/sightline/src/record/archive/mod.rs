@@ -13,8 +13,6 @@
 
 mod catalogue;
 mod choose;
-#[cfg(test)]
-mod liar;
 mod reading;
 mod remake;
 #[cfg(test)]

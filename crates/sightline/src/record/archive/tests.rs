@@ -1,11 +1,13 @@
+pub(super) mod liar;
+
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::choose::{Choosing, Next};
 use super::*;
 use crate::clock::SystemClock;
-use crate::record::index::{Change, Protected, State};
-use crate::record::library::made::{Made, NOON_90K, pictures};
+use crate::record::index::{Change, Protected};
+use crate::record::library::made::{Made, NOON_90K, pictures, row};
 use crate::record::library::{self, Library, MAX_OPEN, Media};
 
 const SECOND_90K: i64 = 90_000;
@@ -39,22 +41,11 @@ fn put_away(made: &Made, start_90k: i64, files: i64) {
     let path = made.folder.path().join("away").display().to_string();
     made.index.write(Change::Storage { uuid: away, path }).unwrap();
     for number in 0..files {
+        let begins_90k = start_90k + number * SECOND_90K;
         let segment = Segment {
-            id: made.index.next_segment(),
-            camera: "door".parse().unwrap(),
             storage: away,
-            path: format!("door/2026-11-22/{number}.mp4"),
             run: 77,
-            start_90k: start_90k + number * SECOND_90K,
-            duration_90k: SECOND_90K,
-            bytes: 1_000,
-            head_bytes: 100,
-            crc: 0,
-            drift_90k: 0,
-            state: State::Whole,
-            ended: None,
-            age_end_90k: 0,
-            is_age_sure: true,
+            ..row(made.index.next_segment(), "door", begins_90k..begins_90k + SECOND_90K)
         };
         made.index.write(Change::Segment(segment, Vec::new())).unwrap();
     }

@@ -42,7 +42,7 @@ pub use error::Error;
 pub use intensity::{MAX_STEPS, Minute};
 pub use join::{MAX_RUNS, Run, Runs};
 pub use read::{CameraTimes, MAX_READERS, Reader, Usage};
-pub use schema::{put_aside, was_put_aside};
+pub use schema::{MAX_ASIDE, put_aside, was_put_aside};
 pub use takeover::TakenOver;
 pub use thread::{Health, Index, MAX_QUEUED_BYTES, NotTaken, Opened};
 

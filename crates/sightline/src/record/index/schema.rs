@@ -111,7 +111,7 @@ const ASIDE: &str = ".unreadable-";
 /// What stands behind the name of what says that it is damaged.
 pub(super) const DAMAGED: &str = ".damaged";
 /// How many that cannot be read are kept. They are never deleted.
-pub(super) const MAX_ASIDE: usize = 8;
+pub const MAX_ASIDE: usize = 8;
 
 /// A file that was opened to be written.
 #[derive(Debug)]
@@ -123,8 +123,8 @@ pub(super) struct Found {
     pub(super) migrated_from: Option<u32>,
 }
 
-/// Moves a file that cannot be read out of the way, with its logs, and says where it lies now. Nobody may have it open. [`super::Index::open`] takes over from it what
-/// people told.
+/// Moves a database that cannot be read out of the way, with its logs, and says where it lies now. Nobody may write to it. Of an index [`super::Index::open`] takes over
+/// what people told.
 ///
 /// # Errors
 /// [`Error::TooManyAside`], and what the system says.

@@ -1,5 +1,6 @@
 //! Recordings for tests: real files with their index, made of frames as a recorder makes them.
 
+use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use media::{
 
 use super::Library;
 use crate::clock::SystemClock;
-use crate::record::index::{Change, Index, Segment, State};
+use crate::record::index::{Change, Index, Segment, SegmentId, State};
 use crate::record::name;
 use crate::record::recorder::{Clocks, Free, Keep, Recorder, Settings};
 use crate::record::segment;
@@ -23,6 +24,27 @@ use crate::record::storage::{Place as _, Root};
 pub(crate) const NOON_US: i64 = 1_795_348_800_000_000;
 pub(crate) const NOON_90K: i64 = NOON_US / 100 * 9;
 pub(crate) const STORAGE: [u8; 16] = [7; 16];
+
+/// The row of a whole file of a kilobyte that need not be there.
+pub(crate) fn row(id: SegmentId, camera: &str, span_90k: Range<i64>) -> Segment {
+    Segment {
+        id,
+        camera: camera.parse().unwrap(),
+        storage: STORAGE,
+        path: format!("{}/2026-11-22/{}.mp4", camera.replace('/', "+"), id.0),
+        run: 1,
+        start_90k: span_90k.start,
+        duration_90k: span_90k.end - span_90k.start,
+        bytes: 1_000,
+        head_bytes: 100,
+        crc: 0,
+        drift_90k: 0,
+        state: State::Whole,
+        ended: None,
+        age_end_90k: 0,
+        is_age_sure: true,
+    }
+}
 
 /// A folder with recordings, their index, and the recorder of both, which records nothing by itself.
 pub(crate) struct Made {

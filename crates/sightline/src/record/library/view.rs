@@ -259,31 +259,16 @@ fn too_long() -> Error {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::record::index::{Change, MAX_PAGE, Segment, SegmentId, State};
-    use crate::record::library::made::{Made, NOON_90K, STORAGE};
+    use crate::record::index::{Change, MAX_PAGE, SegmentId, State};
+    use crate::record::library::made::{Made, NOON_90K, row};
 
     const MINUTE_90K: i64 = 60 * 90_000;
 
     /// Whole files of a minute each, which need not be there to be listed.
     fn minutes(made: &Made, count: i64) {
         for number in 0..count {
-            let segment = Segment {
-                id: made.index.next_segment(),
-                camera: "door".parse().unwrap(),
-                storage: STORAGE,
-                path: format!("door/2026-11-22/{number}.mp4"),
-                run: 1,
-                start_90k: NOON_90K + number * MINUTE_90K,
-                duration_90k: MINUTE_90K,
-                bytes: 1_000,
-                head_bytes: 700,
-                crc: 0,
-                drift_90k: 0,
-                state: State::Whole,
-                ended: None,
-                age_end_90k: NOON_90K,
-                is_age_sure: true,
-            };
+            let start_90k = NOON_90K + number * MINUTE_90K;
+            let segment = row(made.index.next_segment(), "door", start_90k..start_90k + MINUTE_90K);
             made.index.write(Change::Segment(segment, Vec::new())).unwrap();
         }
         made.index.flush().unwrap();

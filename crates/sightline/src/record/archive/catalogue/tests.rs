@@ -5,6 +5,8 @@ use media::fmp4::Writer;
 use media::{Format, MediaTime, Timescale, Track, TrackIndex};
 
 use super::*;
+use crate::record::index::MAX_ASIDE;
+use crate::record::library::made::row;
 
 const MINUTE: i64 = 60 * 90_000;
 
@@ -37,23 +39,7 @@ fn header() -> Header {
 }
 
 fn segment(number: i64, minute: i64) -> Segment {
-    Segment {
-        id: SegmentId(number),
-        camera: "house/door".parse().unwrap(),
-        storage: [0; 16],
-        path: format!("house+door/2026-11-23/segment_{number}.mp4"),
-        run: 1,
-        start_90k: minute * MINUTE,
-        duration_90k: MINUTE,
-        bytes: 1_000,
-        head_bytes: 100,
-        crc: 0,
-        drift_90k: 0,
-        state: State::Whole,
-        ended: None,
-        age_end_90k: 0,
-        is_age_sure: true,
-    }
+    row(SegmentId(number), "house/door", minute * MINUTE..(minute + 1) * MINUTE)
 }
 
 #[test]

@@ -1,8 +1,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::super::liar::{self, Said};
 use super::super::tests::archive_of;
+use super::super::tests::liar::{self, Said};
 use super::*;
 use crate::record::library::made::Made;
 use crate::s3::Bucket;

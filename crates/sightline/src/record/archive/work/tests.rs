@@ -1,5 +1,5 @@
-use super::super::liar::{self, Said};
 use super::super::tests::archive_of;
+use super::super::tests::liar::{self, Said};
 use super::*;
 use crate::config::upload::S3Place;
 use crate::record::library::Places;

@@ -9,14 +9,14 @@ use crate::config::{Environment, settings};
 use crate::s3::Access;
 
 /// What it says to a question.
-pub(super) struct Said {
+pub(in crate::record::archive) struct Said {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
 impl Said {
-    pub(super) fn well(body: impl Into<Vec<u8>>) -> Self {
+    pub(in crate::record::archive) fn well(body: impl Into<Vec<u8>>) -> Self {
         Self {
             status: "200 OK",
             headers: Vec::new(),
@@ -25,7 +25,7 @@ impl Said {
     }
 
     /// That it refuses, by a code of S3.
-    pub(super) fn no(status: &'static str, code: &str) -> Self {
+    pub(in crate::record::archive) fn no(status: &'static str, code: &str) -> Self {
         Self {
             status,
             ..Self::well(format!("<Error><Code>{code}</Code></Error>"))
@@ -33,7 +33,7 @@ impl Said {
     }
 
     /// A range of an object, as it was asked for; all of it without one.
-    pub(super) fn object(asked: &str, all: &[u8]) -> Self {
+    pub(in crate::record::archive) fn object(asked: &str, all: &[u8]) -> Self {
         let range = asked
             .rsplit_once(" bytes=")
             .and_then(|(_, range)| range.split_once('-'));
@@ -51,7 +51,7 @@ impl Said {
     }
 
     /// A list of objects: name and length of each.
-    pub(super) fn list(objects: &[(&str, u64)]) -> Self {
+    pub(in crate::record::archive) fn list(objects: &[(&str, u64)]) -> Self {
         let contents = objects.iter().map(|(key, bytes)| {
             format!("<Contents><Key>{key}</Key><Size>{bytes}</Size><LastModified>2026-11-23T07:00:00.000Z</LastModified><ETag>\"a\"</ETag></Contents>")
         });
@@ -61,14 +61,14 @@ impl Said {
         ))
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(in crate::record::archive) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 }
 
 /// Who is let in, and where to. It is asked with method, target and range, `GET /bucket/… bytes=0-99`, until the program ends.
-pub(super) fn start(answer: impl Fn(&str) -> Said + Send + Sync + 'static) -> (Access, S3Place) {
+pub(in crate::record::archive) fn start(answer: impl Fn(&str) -> Said + Send + Sync + 'static) -> (Access, S3Place) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(answer);
