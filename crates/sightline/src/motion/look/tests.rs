@@ -64,6 +64,11 @@ fn frames(clock: &SimClock) -> Vec<Frame> {
     let mut reader = ByteStream::new(AccessUnits::new(h264::Format::default(), Ending::NextUnit));
     reader.push(&stream.lock().unwrap(), |unit| units.push(unit));
     reader.paused(|unit| units.push(unit));
+    frames_of(units, clock)
+}
+
+/// Access units as they come, one behind the other.
+fn frames_of(units: Vec<annexb::AccessUnit>, clock: &SimClock) -> Vec<Frame> {
     let frame = |(number, unit): (i64, annexb::AccessUnit)| Frame {
         track: TrackIndex(0),
         time: MediaTime::new(number * 90_000 / i64::from(PICTURES), Timescale::VIDEO),
@@ -238,18 +243,7 @@ fn h265_frames(clock: &SimClock) -> Vec<Frame> {
     reader.push(&stream, |unit| units.push(unit));
     reader.paused(|unit| units.push(unit));
     assert_eq!(units.len() as u32, PICTURES * SECONDS);
-    let frame = |(number, unit): (i64, annexb::AccessUnit)| Frame {
-        track: TrackIndex(0),
-        time: MediaTime::new(number * 90_000 / i64::from(PICTURES), Timescale::VIDEO),
-        capture: Capture {
-            at: clock.wall(),
-            source: CaptureSource::Arrival,
-        },
-        keyframe: unit.keyframe,
-        format: unit.format,
-        data: unit.data,
-    };
-    (0..).zip(units).map(frame).collect()
+    frames_of(units, clock)
 }
 
 #[test]

@@ -24,6 +24,18 @@ struct World {
     made: Made,
 }
 
+/// For a clip of `door`.
+fn wish(range_90k: Range<i64>) -> Wish {
+    Wish {
+        camera: "door".parse().unwrap(),
+        range_90k,
+        name: None,
+        kind: Kind::Clip,
+        is_exact: false,
+        by: "test".to_owned(),
+    }
+}
+
 impl World {
     fn new() -> Self {
         Self::of(Made::new())
@@ -53,14 +65,7 @@ impl World {
 
     fn order(&self, range_s: (f64, f64), change: impl FnOnce(&mut Wish)) -> Export {
         let at = |seconds: f64| NOON_90K + (seconds * 90_000.0).round() as i64;
-        let mut wish = Wish {
-            camera: "door".parse().unwrap(),
-            range_90k: at(range_s.0)..at(range_s.1),
-            name: None,
-            kind: Kind::Clip,
-            is_exact: false,
-            by: "test".to_owned(),
-        };
+        let mut wish = wish(at(range_s.0)..at(range_s.1));
         change(&mut wish);
         self.exports.order(wish).unwrap()
     }
@@ -578,14 +583,7 @@ fn so_many_may_wait_and_no_more() {
     // The thread is held up.
     world.exports.resume().unwrap();
     let mut known = world.exports.lock();
-    let wish = Wish {
-        camera: "door".parse().unwrap(),
-        range_90k: 0..1,
-        name: None,
-        kind: Kind::Clip,
-        is_exact: false,
-        by: String::new(),
-    };
+    let wish = wish(0..1);
     for number in 1..=MAX_WAITING as u64 {
         let export = Export::new(
             number,
@@ -651,14 +649,7 @@ fn nothing_is_kept_for_an_export_that_is_over() {
     let export = Export::new(
         9,
         "9.mp4".to_owned(),
-        Wish {
-            camera: "door".parse().unwrap(),
-            range_90k: NOON_90K..NOON_90K + SECOND_90K,
-            name: None,
-            kind: Kind::Clip,
-            is_exact: false,
-            by: String::new(),
-        },
+        wish(NOON_90K..NOON_90K + SECOND_90K),
         WallTime::from_unix_micros(0),
     );
     let export = Export {
@@ -678,14 +669,7 @@ fn nothing_is_kept_for_an_export_that_is_over() {
 fn a_list_of_exports_has_few_gaps_of_each() {
     let world = World::new();
     world.exports.resume().unwrap();
-    let wish = Wish {
-        camera: "door".parse().unwrap(),
-        range_90k: 0..1,
-        name: None,
-        kind: Kind::Clip,
-        is_exact: false,
-        by: String::new(),
-    };
+    let wish = wish(0..1);
     let export = Export::new(1, "1.mp4".to_owned(), wish, WallTime::from_unix_micros(0));
     let gaps: Vec<_> = (0..state::MAX_GAPS as i64).map(|at| 2 * at..2 * at + 1).collect();
     let export = Export {
