@@ -18,7 +18,7 @@ describe('places', () => {
   });
 
   it('on the dashboard are below /live/, wherever a proxy has put it all', () => {
-    const home = places('https://cams.example/house/', { view: 'home', name: null, root: './', streams: 'live/' });
+    const home = places('https://cams.example/house/', { view: 'dashboard', name: null, root: './', streams: 'live/' });
     expect(home.token).toBeNull();
     expect(home.whip('cam').href).toBe('https://cams.example/house/live/cam/whip');
     expect(home.hls('cam').href).toBe('https://cams.example/house/live/cam/index.m3u8');

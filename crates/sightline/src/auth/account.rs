@@ -1,7 +1,7 @@
 //! Accounts that a person made: a name, a password, from where, and what for.
 //!
-//! Belongs here: whether it is somebody ([`Account::is`]), what it may do ([`Account::may`]), several that are meant at once ([`merged`]). Does not belong
-//! here: how they are written ([`crate::config::account`]), when they are asked ([`super::Rules`]).
+//! Belongs here: whether it is somebody ([`Account::is`]), several that are meant at once ([`merged`]). Does not belong
+//! here: what rights are ([`super::Rights`]), how they are written ([`crate::config::account`]), when they are asked ([`super::Rules`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::argon2::{Answer, Budget, Hash};
-use super::{Action, Network, Object, Presented};
-use crate::config::stream_key::StreamKey;
+use super::{Network, Presented, Rights};
 use crate::secret::Secret;
 
 /// Somebody with rights of their own.
@@ -24,12 +23,8 @@ pub struct Account {
     pub password: Option<Password>,
     /// From where it counts; empty: from everywhere.
     pub networks: Vec<Network>,
-    /// What it may view.
-    pub view: Vec<Streams>,
-    /// What it may publish.
-    pub publish: Vec<Streams>,
-    /// It may steer streams, see who views them, and change settings.
-    pub administer: bool,
+    /// What it may do.
+    pub rights: Rights,
 }
 
 /// What a password is compared with.
@@ -41,15 +36,6 @@ pub enum Password {
     Sha256([u8; 32]),
     /// Its Argon2. Clones remember together what was right.
     Argon2(Arc<Hash>),
-}
-
-/// Which streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Streams {
-    /// All.
-    All,
-    /// The one of this name, or those that an expression finds.
-    Of(StreamKey),
 }
 
 impl Account {
@@ -88,32 +74,9 @@ impl Account {
         }
     }
 
-    /// What it may do.
-    pub(super) fn may(&self, action: Action, object: Object<'_>) -> bool {
-        let streams = match action {
-            Action::View => &self.view,
-            Action::Publish => &self.publish,
-            Action::Operate | Action::Administer => return self.administer,
-        };
-        match object {
-            Object::Stream(name) => streams.iter().any(|streams| streams.hold(name)),
-            Object::Program => streams.contains(&Streams::All) || (self.administer && action == Action::View),
-        }
-    }
-
     /// Whether Digest can be computed for it.
     pub(super) fn knows_password(&self) -> bool {
         !matches!(self.password, Some(Password::Sha256(_) | Password::Argon2(_)))
-    }
-}
-
-impl Streams {
-    fn hold(&self, name: &media::StreamName) -> bool {
-        match self {
-            Self::All => true,
-            Self::Of(StreamKey::Name(own)) => own == name,
-            Self::Of(StreamKey::Expression(expression)) => expression.captures(name).is_some(),
-        }
     }
 }
 
@@ -123,9 +86,7 @@ pub(super) fn merged<'a>(accounts: impl IntoIterator<Item = &'a Account>) -> Opt
         Some(match sum {
             None => account.clone(),
             Some(mut sum) => {
-                sum.view.extend(account.view.iter().cloned());
-                sum.publish.extend(account.publish.iter().cloned());
-                sum.administer |= account.administer;
+                sum.rights = sum.rights.or(&account.rights);
                 sum
             }
         })

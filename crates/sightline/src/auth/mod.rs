@@ -13,84 +13,23 @@ mod brake;
 mod network;
 mod pass;
 mod policy;
+mod rights;
 mod session;
 
-pub use account::{Account, Password, Streams};
+pub use account::{Account, Password};
 pub use argon2::Hash;
 pub use brake::Brake;
 pub use network::{InvalidNetwork, Network};
 pub use pass::Pass;
-pub use policy::{Auth, Mode, Presented, Refusal, Rules, Tokens};
+pub use policy::{Auth, Mode, Presented, Refusal, Replay, Rules, Tokens};
+pub use rights::{Action, Actions, InvalidRights, NoRole, Rights, Role, Share, Streams};
 pub use session::Session;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use media::StreamName;
 
-/// What somebody wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Take a stream's pictures, and see how it and the machine are.
-    View,
-    /// Give a stream pictures.
-    Publish,
-    /// Steer a stream: keyframes, bitrate, recording; see who views it.
-    Operate,
-    /// Change settings, users and tokens.
-    Administer,
-}
-
-impl Action {
-    /// All actions.
-    pub const ALL: [Self; 4] = [Self::View, Self::Publish, Self::Operate, Self::Administer];
-
-    fn verb(self) -> &'static str {
-        match self {
-            Self::View => "view",
-            Self::Publish => "publish",
-            Self::Operate => "steer",
-            Self::Administer => "administer",
-        }
-    }
-}
-
-/// What a user or token is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// May do everything.
-    Admin,
-    /// May view, publish and steer.
-    Operator,
-    /// May publish.
-    Publisher,
-    /// May view.
-    Viewer,
-}
-
-impl Role {
-    /// All roles, most powerful first.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Operator, Self::Publisher, Self::Viewer];
-
-    /// The word for it in settings, and the user name of its generated token.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-            Self::Publisher => "publisher",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    /// What it may do.
-    pub fn actions(self) -> &'static [Action] {
-        match self {
-            Self::Admin => &Action::ALL,
-            Self::Operator => &[Action::View, Action::Publish, Action::Operate],
-            Self::Publisher => &[Action::Publish],
-            Self::Viewer => &[Action::View],
-        }
-    }
-}
+use crate::config::stream_key::StreamKey;
 
 /// Somebody whose right to be here was established.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +37,22 @@ pub enum Principal {
     /// Showed a credential that belongs to this role.
     Known(Role),
     /// Showed none, and comes from where none is needed: a trusted network or, for RTSP, this machine.
-    Near,
+    Near {
+        /// Whether recordings are free there, too.
+        replays: bool,
+    },
     /// Showed none, and everything is open.
-    Anyone,
+    Anyone {
+        /// Whether recordings are.
+        replays: bool,
+    },
+    /// Showed a right one where none is needed, and may do what either may.
+    Beside {
+        /// Who it is.
+        known: Arc<Principal>,
+        /// Whether recordings are free there.
+        replays: bool,
+    },
     /// A program that we run to publish this stream.
     Program(StreamName),
     /// Somebody with an account, or whoever shows nothing where that is one.
@@ -113,8 +65,9 @@ impl Principal {
         match self {
             Self::Account(account) => &account.name,
             Self::Known(role) => role.name(),
-            Self::Near => "nearby",
-            Self::Anyone => "anyone",
+            Self::Near { .. } => "nearby",
+            Self::Anyone { .. } => "anyone",
+            Self::Beside { known, .. } => known.name(),
             Self::Program(_) => "program",
         }
     }
@@ -124,12 +77,40 @@ impl Principal {
         matches!(self, Self::Account(account) if account.password.is_none())
     }
 
+    /// Whose credential it is, wherever it was shown.
+    pub fn known(&self) -> &Self {
+        match self {
+            Self::Beside { known, .. } => known,
+            other => other,
+        }
+    }
+
+    /// Whether everything is open to it without a credential.
+    pub fn is_anyone(&self) -> bool {
+        matches!(self, Self::Anyone { .. })
+    }
+
+    /// What it may do.
+    pub fn rights(&self) -> Rights {
+        match self {
+            Self::Known(role) => role.rights().clone(),
+            Self::Near { replays } | Self::Anyone { replays } => free(*replays).clone(),
+            Self::Beside { known, replays } => known.rights().or(free(*replays)),
+            Self::Program(own) => Rights::any([Share {
+                actions: Actions::of(&[Action::Publish]),
+                streams: vec![Streams::Of(StreamKey::Name(own.clone()))],
+            }]),
+            Self::Account(account) => account.rights.clone(),
+        }
+    }
+
     fn may(&self, action: Action, object: Object<'_>) -> bool {
         match self {
-            Self::Known(role) => role.actions().contains(&action),
-            Self::Near | Self::Anyone => [Action::View, Action::Publish].contains(&action),
+            Self::Known(role) => role.rights().may(action, object),
+            Self::Near { replays } | Self::Anyone { replays } => free(*replays).may(action, object),
+            Self::Beside { known, replays } => known.may(action, object) || free(*replays).may(action, object),
             Self::Program(own) => action == Action::Publish && object == Object::Stream(own),
-            Self::Account(account) => account.may(action, object),
+            Self::Account(account) => account.rights.may(action, object),
         }
     }
 
@@ -139,6 +120,23 @@ impl Principal {
         all.filter(|action| other.may(*action, Object::Program))
             .all(|action| self.may(action, Object::Program))
     }
+}
+
+/// Of those who are asked for nothing.
+fn free(replays: bool) -> &'static Rights {
+    static BOTH: LazyLock<[Rights; 2]> = LazyLock::new(|| {
+        let rights = |actions| {
+            Rights::any([Share {
+                actions: Actions::of(actions),
+                streams: vec![Streams::All],
+            }])
+        };
+        [
+            rights(&[Action::View, Action::Publish]),
+            rights(&[Action::View, Action::Replay, Action::Publish]),
+        ]
+    });
+    &BOTH[usize::from(replays)]
 }
 
 /// The answer of [`may`].
@@ -182,7 +180,9 @@ impl std::fmt::Display for Decision {
 pub enum Object<'a> {
     /// A stream.
     Stream(&'a StreamName),
-    /// The program as a whole: its list of streams, the machine it runs on, its settings.
+    /// At least one stream: who may do something to any is let in, and told of those alone.
+    Some,
+    /// The program as a whole: all streams, the machine it runs on, its settings.
     Program,
 }
 
@@ -197,12 +197,7 @@ pub fn may<'a>(who: &Principal, action: Action, to: impl Into<Object<'a>>) -> De
     if who.may(action, to.into()) {
         return Decision::Allow;
     }
-    let needs = match action {
-        Action::View => Role::Viewer,
-        Action::Publish => Role::Publisher,
-        Action::Operate => Role::Operator,
-        Action::Administer => Role::Admin,
-    };
+    let needs = action.least_role();
     Decision::Deny { action, needs }
 }
 

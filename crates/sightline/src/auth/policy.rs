@@ -3,7 +3,9 @@
 //! Belongs here: which credentials exist, and where none is needed. Does not belong here: what a principal may do
 //! ([`super::may`]).
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -26,12 +28,22 @@ pub struct Tokens {
     pub admin: Secret,
 }
 
+impl Tokens {
+    fn all(&self) -> Vec<(Role, &Secret)> {
+        vec![
+            (Role::Admin, &self.admin),
+            (Role::Publisher, &self.publisher),
+            (Role::Viewer, &self.viewer),
+        ]
+    }
+}
+
 /// Which rule is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Generated tokens; trusted networks are free, and RTSP on this machine.
     Tokens(Tokens),
-    /// Nobody is asked for anything.
+    /// Nobody is asked for anything, but may show something, and do more.
     Open,
     /// One token, chosen by a person, is asked for everywhere, on this machine and in trusted networks too. Any user name
     /// goes with it; it may do everything.
@@ -94,8 +106,58 @@ pub struct Rules {
     pub mode: Mode,
     /// Networks from which no credential is needed (without effect in [`Mode::Single`]).
     pub trusted_networks: Vec<Network>,
-    /// Accounts of people (without effect but in [`Mode::Tokens`]).
+    /// Accounts of people (without effect in [`Mode::Single`]).
     pub accounts: Vec<Account>,
+    /// Credentials that are heeded in [`Mode::Open`], for what is not open to everybody.
+    pub beside: Option<Tokens>,
+    /// What those who are asked for no credential may see of what was.
+    pub replay: Replay,
+}
+
+/// To whom recordings are free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replay {
+    /// To everybody in [`Mode::Open`], to nobody else: who opened a network for a live picture has not given away a month of it.
+    #[default]
+    WhereOpen,
+    /// To trusted networks, too.
+    Trusted,
+    /// To nobody, not in [`Mode::Open`] either.
+    Accounts,
+}
+
+impl Replay {
+    const ALL: [Self; 3] = [Self::WhereOpen, Self::Trusted, Self::Accounts];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::WhereOpen => "open",
+            Self::Trusted => "trusted",
+            Self::Accounts => "accounts",
+        }
+    }
+}
+
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that does not say to whom recordings are free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write \"open\", \"trusted\" or \"accounts\"")]
+pub struct NoReplay;
+
+impl FromStr for Replay {
+    type Err = NoReplay;
+
+    fn from_str(text: &str) -> Result<Self, NoReplay> {
+        Self::ALL
+            .into_iter()
+            .find(|replay| replay.name() == text)
+            .ok_or(NoReplay)
+    }
 }
 
 impl Rules {
@@ -117,21 +179,25 @@ impl Rules {
     fn http_is_free_for(&self, remote: IpAddr) -> Option<Principal> {
         match self.mode {
             Mode::Single(_) => None,
-            Mode::Open => Some(Principal::Anyone),
-            Mode::Tokens(_) => self.trusts(remote).then_some(Principal::Near),
+            Mode::Open => Some(self.anyone()),
+            Mode::Tokens(_) => self.trusts(remote).then(|| Principal::Near {
+                replays: self.replay == Replay::Trusted,
+            }),
+        }
+    }
+
+    fn anyone(&self) -> Principal {
+        Principal::Anyone {
+            replays: self.replay != Replay::Accounts,
         }
     }
 
     /// Every credential there is.
     pub(super) fn secrets(&self) -> Vec<(Role, &Secret)> {
         match &self.mode {
-            Mode::Open => Vec::new(),
+            Mode::Open => self.beside.as_ref().map(Tokens::all).unwrap_or_default(),
             Mode::Single(token) => vec![(Role::Admin, token)],
-            Mode::Tokens(tokens) => vec![
-                (Role::Admin, &tokens.admin),
-                (Role::Publisher, &tokens.publisher),
-                (Role::Viewer, &tokens.viewer),
-            ],
+            Mode::Tokens(tokens) => tokens.all(),
         }
     }
 
@@ -144,7 +210,7 @@ impl Rules {
         budget: &Budget,
         now: Instant,
     ) -> Result<Option<Principal>, Duration> {
-        if !matches!(self.mode, Mode::Tokens(_)) {
+        if matches!(self.mode, Mode::Single(_)) {
             return Ok(None);
         }
         let (mut meant, mut later): (Vec<&Account>, _) = (Vec::new(), None);
@@ -195,6 +261,8 @@ impl Auth {
             mode,
             trusted_networks,
             accounts: Vec::new(),
+            beside: None,
+            replay: Replay::default(),
         })
     }
 
@@ -261,9 +329,10 @@ impl Auth {
     ) -> Result<Principal, Refusal> {
         let rules = self.rules();
         let principal = if rules.mode == Mode::Open {
-            Principal::Anyone
+            rules.anyone()
         } else if rules.rtsp_is_free_for(remote) {
-            Principal::Near
+            // RTSP has no recordings.
+            Principal::Near { replays: false }
         } else if let Some(stream) = self.passes.stream(presented) {
             Principal::Program(stream)
         } else {
@@ -277,7 +346,7 @@ impl Auth {
     }
 
     /// Who an HTTP peer is. `session` is the one that its cookie proves; what it presents beside it counts more. Where no credential is
-    /// needed, one that gives more rights is heeded all the same, and a wrong one is no reason to turn somebody away.
+    /// needed, a right one is heeded all the same, and adds to what may be done; a wrong one is no reason to turn somebody away.
     ///
     /// # Errors
     /// [`Refusal`], but never [`Refusal::Forbidden`]: what a principal may do, [`may`] says.
@@ -290,10 +359,6 @@ impl Auth {
     ) -> Result<Principal, Refusal> {
         let rules = self.rules();
         let free = rules.http_is_free_for(remote);
-        if let Some(Principal::Anyone) = free {
-            // There is no credential that could be right.
-            return Ok(Principal::Anyone);
-        }
         let known = match (presented, session) {
             (Presented::Nothing, Some(session)) => Ok(Principal::Known(session.role)),
             (presented, _) => self.known(&rules, remote, presented, now),
@@ -301,7 +366,19 @@ impl Auth {
         let Some(free) = free else {
             return known;
         };
-        Ok(known.ok().filter(|known| known.covers(&free)).unwrap_or(free))
+        let replays = matches!(
+            free,
+            Principal::Near { replays: true } | Principal::Anyone { replays: true }
+        );
+        Ok(match known {
+            Err(_) => free,
+            Ok(known) if known.is_nobody() => free,
+            Ok(known) if known.covers(&free) => known,
+            Ok(known) => Principal::Beside {
+                known: Arc::new(known),
+                replays,
+            },
+        })
     }
 
     /// Checks a credential, with the brake.

@@ -50,19 +50,27 @@ fn forbidden(action: Action, needs: Role) -> Result<(), Refusal> {
 #[test]
 fn roles_and_actions() {
     let stream = StreamName::default_stream();
-    let table = |who: Principal| Action::ALL.map(|action| may(&who, action, &stream).is_allowed());
-    //                                                        view   publish operate administer
+    let table = |who: Principal| {
+        let may = |action| match may(&who, action, &stream).is_allowed() {
+            true => 'x',
+            false => '.',
+        };
+        Action::ALL.map(may).iter().collect::<String>()
+    };
+    // View, replay, publish, operate, erase, administer.
     for action in Action::ALL {
         let decided = |who: &Principal| (may(who, action, &stream), may(who, action, Object::Program));
         let (stream, program) = decided(&Principal::Known(Role::Viewer));
         assert_eq!(stream, program, "{action:?}");
     }
-    assert_eq!(table(Principal::Known(Role::Admin)), [true, true, true, true]);
-    assert_eq!(table(Principal::Known(Role::Operator)), [true, true, true, false]);
-    assert_eq!(table(Principal::Known(Role::Publisher)), [false, true, false, false]);
-    assert_eq!(table(Principal::Known(Role::Viewer)), [true, false, false, false]);
-    assert_eq!(table(Principal::Near), [true, true, false, false]);
-    assert_eq!(table(Principal::Anyone), [true, true, false, false]);
+    assert_eq!(table(Principal::Known(Role::Admin)), "xxxxxx");
+    assert_eq!(table(Principal::Known(Role::Operator)), "xxxxx.");
+    assert_eq!(table(Principal::Known(Role::Publisher)), "..x...");
+    assert_eq!(table(Principal::Known(Role::Viewer)), "xx....");
+    for (replays, expected) in [(false, "x.x..."), (true, "xxx...")] {
+        assert_eq!(table(Principal::Near { replays }), expected);
+        assert_eq!(table(Principal::Anyone { replays }), expected);
+    }
 }
 
 #[test]
@@ -235,18 +243,79 @@ fn http_from_this_machine_is_from_anywhere() {
         );
         assert_eq!(
             http(&Mode::Open, remote, Presented::Token("x"), None),
-            Ok(Principal::Anyone)
+            Ok(Principal::Anyone { replays: true })
         );
     }
+}
+
+const NEAR: Principal = Principal::Near { replays: false };
+
+/// Of this role, where none is needed.
+fn beside(role: Role) -> Principal {
+    Principal::Beside {
+        known: Arc::new(Principal::Known(role)),
+        replays: false,
+    }
+}
+
+/// Whoever comes from there may not see what was; whoever shows something may do both.
+#[test]
+fn recordings_are_for_accounts_but_where_they_are_said_to_be_free() {
+    let may_replay = |replay, mode: Mode, remote: &str, presented| {
+        let auth = Auth::of(Rules {
+            replay,
+            ..(*Auth::new(mode, trusted()).rules()).clone()
+        });
+        let who = auth
+            .http(remote.parse().unwrap(), presented, None, Instant::now())
+            .unwrap();
+        may(&who, Action::Replay, Object::Program).is_allowed()
+    };
+    for (replay, open, near) in [
+        (Replay::WhereOpen, true, false),
+        (Replay::Trusted, true, true),
+        (Replay::Accounts, false, false),
+    ] {
+        let nothing = Presented::Nothing;
+        assert_eq!(may_replay(replay, Mode::Open, ELSEWHERE[0], nothing), open, "{replay}");
+        assert_eq!(may_replay(replay, tokens(), TRUSTED[0], nothing), near, "{replay}");
+        assert!(may_replay(replay, tokens(), TRUSTED[0], Presented::Token("v-token")));
+        assert_eq!(replay.to_string().parse(), Ok(replay));
+    }
+    assert!("all".parse::<Replay>().is_err());
+}
+
+/// Recordings are nothing that a camera of the server's own, or its settings, would be steered by.
+#[test]
+fn where_all_is_open_what_is_shown_opens_more() {
+    let mut rules = (*Auth::new(Mode::Open, Vec::new()).rules()).clone();
+    let Mode::Tokens(beside) = tokens() else { unreachable!() };
+    rules.beside = Some(beside);
+    let auth = Auth::of(rules);
+    let who = |presented| {
+        let remote = ELSEWHERE[0].parse().unwrap();
+        auth.http(remote, presented, None, Instant::now()).unwrap()
+    };
+    let may = |who: &Principal, action| may(who, action, Object::Program).is_allowed();
+    let nobody = who(Presented::Nothing);
+    assert!(nobody.is_anyone() && may(&nobody, Action::Publish) && !may(&nobody, Action::Operate));
+    assert!(who(Presented::Token("x")).is_anyone());
+    let viewer = who(Presented::Token("v-token"));
+    assert_eq!((viewer.name(), viewer.is_anyone()), ("viewer", false));
+    assert!(
+        may(&viewer, Action::Publish),
+        "nothing is taken from whoever shows something"
+    );
+    assert!(may(&who(Presented::Token("a-token")), Action::Administer));
 }
 
 #[test]
 fn http_from_a_trusted_network_is_free_and_a_credential_may_give_more() {
     for remote in TRUSTED {
         for (presented, expected) in [
-            (Presented::Nothing, Principal::Near),
-            (Presented::Token("x"), Principal::Near),
-            (Presented::Token("v-token"), Principal::Near),
+            (Presented::Nothing, NEAR),
+            (Presented::Token("x"), NEAR),
+            (Presented::Token("v-token"), beside(Role::Viewer)),
             (Presented::Token("a-token"), Principal::Known(Role::Admin)),
         ] {
             assert_eq!(http(&tokens(), remote, presented, None), Ok(expected), "{remote}");
@@ -265,15 +334,9 @@ fn guessing_a_right_from_a_trusted_network_is_braked_too() {
     let (remote, now) = ("10.9.0.2".parse().unwrap(), Instant::now());
     for guess in 0..50 {
         let guess = guess.to_string();
-        assert_eq!(
-            auth.http(remote, Presented::Token(&guess), None, now),
-            Ok(Principal::Near)
-        );
+        assert_eq!(auth.http(remote, Presented::Token(&guess), None, now), Ok(NEAR));
     }
-    assert_eq!(
-        auth.http(remote, Presented::Token("a-token"), None, now),
-        Ok(Principal::Near)
-    );
+    assert_eq!(auth.http(remote, Presented::Token("a-token"), None, now), Ok(NEAR));
 }
 
 #[test]
@@ -381,6 +444,8 @@ fn with_accounts(mode: Mode, tables: &str) -> Auth {
         mode,
         trusted_networks: trusted(),
         accounts: crate::config::account::accounts(&settings.user),
+        beside: None,
+        replay: Replay::default(),
     })
 }
 
@@ -405,10 +470,10 @@ view = [\"yard/1\"]
 
 /// Who shows themselves how from where, and what they may do then.
 #[rstest]
-#[case("10.1.0.5", "anna", "anna-pw", &["view door", "view yard/1", "view other", "publish door", "publish yard/1"], &[Action::View])]
+#[case("10.1.0.5", "anna", "anna-pw", &["view door", "view yard/1", "view other", "publish door", "publish yard/1"], &[Action::View, Action::Replay])]
 #[case("10.1.0.5", "bob", "password", &["view door", "view yard/1"], &[])]
 #[case("10.2.0.5", "bob", "password", &["view yard/1"], &[])]
-#[case("10.2.0.5", "Chef@house", "chef-pw", &[], &[Action::View, Action::Operate, Action::Administer])]
+#[case("10.2.0.5", "Chef@house", "chef-pw", &[], &[Action::View, Action::Operate, Action::Erase, Action::Administer])]
 fn accounts_may_do_what_they_are_for(
     #[case] remote: &str,
     #[case] user: &str,
@@ -519,7 +584,7 @@ fn accounts_without_a_password_are_for_who_shows_nothing() {
 }
 
 #[test]
-fn accounts_count_neither_beside_one_token_nor_where_all_is_open() {
+fn accounts_count_where_all_is_open_and_not_beside_one_token() {
     let auth = with_accounts(single(), ACCOUNTS);
     let remote = "10.1.0.5".parse().unwrap();
     assert_eq!(
@@ -528,10 +593,10 @@ fn accounts_count_neither_beside_one_token_nor_where_all_is_open() {
     );
     let auth = with_accounts(Mode::Open, ACCOUNTS);
     let who = auth.http(remote, basic("Chef@house", "chef-pw"), None, Instant::now());
-    assert_eq!(who, Ok(Principal::Anyone));
+    assert!(may(&who.unwrap(), Action::Administer, Object::Program).is_allowed());
 }
 
-/// In a trusted network what gives more counts, and what gives less takes nothing away.
+/// In a trusted network what gives more counts, and what gives other rights takes nothing away.
 #[test]
 fn where_none_is_needed_an_account_counts_if_it_may_do_more() {
     let tables = "[user.less]\npassword = \"p\"\nview = [\"door\"]\n[user.more]\npassword = \"p\"\nview = [\"*\"]\npublish = [\"*\"]\nadminister = true\n";
@@ -540,7 +605,12 @@ fn where_none_is_needed_an_account_counts_if_it_may_do_more() {
         auth.http("10.9.0.2".parse().unwrap(), basic(user, "p"), None, Instant::now())
             .unwrap()
     };
-    assert_eq!(who("less"), Principal::Near);
+    let less = who("less");
+    assert_eq!(
+        (less.name(), less.rights().to_string().as_str()),
+        ("less", "view door ; replay door ; view,publish *")
+    );
+    assert!(may(&less, Action::View, Object::Program).is_allowed());
     assert_eq!(who("more").name(), "more");
 }
 

@@ -14,7 +14,7 @@ use super::load::Wrong;
 use super::settings::{Settings, User};
 use super::stream_key::StreamKey;
 use super::units::{InvalidWord, Name};
-use crate::auth::{Account, Hash, Password, Streams};
+use crate::auth::{Account, Action, Actions, Hash, Password, Rights, Role, Share, Streams};
 use crate::secret::{REDACTED, Secret};
 
 /// Most accounts: each is looked at for each login.
@@ -33,11 +33,34 @@ pub fn accounts(users: &BTreeMap<Name, User>) -> Vec<Account> {
         name: user.name.as_deref().unwrap_or(table.0.as_str()).into(),
         password: user.password.clone().filter(|_| !user.anyone),
         networks: user.networks.clone(),
-        view: user.view.clone(),
-        publish: user.publish.clone(),
-        administer: user.administer,
+        rights: rights(user),
     };
     users.iter().map(account).collect()
+}
+
+fn rights(user: &User) -> Rights {
+    let all = || vec![Streams::All];
+    let role = user.role.map(|role| Share {
+        actions: role.actions(),
+        streams: user.streams.clone().unwrap_or_else(all),
+    });
+    let administers = user.administer.then(|| Share {
+        actions: Actions::of(&[Action::Operate, Action::Erase, Action::Administer]),
+        streams: all(),
+    });
+    let written = [
+        (Action::View, &user.view),
+        (Action::Replay, user.replay.as_ref().unwrap_or(&user.view)),
+        (Action::Publish, &user.publish),
+        (Action::Operate, &user.operate),
+        (Action::Erase, &user.erase),
+    ];
+    let written = written.map(|(action, streams)| Share {
+        actions: Actions::of(&[action]),
+        streams: streams.clone(),
+    });
+    let written = written.into_iter().filter(|share| !share.streams.is_empty());
+    Rights::any(role.into_iter().chain(administers).chain(written))
 }
 
 /// What their tables can get wrong as a whole: key and message.
@@ -65,15 +88,40 @@ pub(super) fn wrong(settings: &Settings) -> Vec<Wrong> {
             ),
             _ => {}
         }
-        if user.anyone && user.administer {
+        let steers = [
+            ("administer", user.administer),
+            ("operate", !user.operate.is_empty()),
+            ("erase", !user.erase.is_empty()),
+            (
+                "role",
+                user.role
+                    .is_some_and(|role| matches!(role, Role::Admin | Role::Operator)),
+            ),
+        ];
+        for (key, _) in steers.into_iter().filter(|(_, given)| user.anyone && *given) {
             add(
                 name,
-                "administer",
-                "settings are not changed by whoever comes; give that to an account with a password",
+                key,
+                "nothing is steered, deleted or set by whoever comes; give that to an account with a password",
             );
         }
-        for (key, list) in [("view", &user.view), ("publish", &user.publish)] {
-            if list.len() > MOST_STREAMS {
+        if user.streams.is_some() && user.role.is_none() {
+            add(
+                name,
+                "streams",
+                "it says for which streams the role is, and there is none; add role = \"viewer\", or write the streams to view, replay, publish, operate or erase",
+            );
+        }
+        let lists = [
+            ("streams", user.streams.as_ref()),
+            ("view", Some(&user.view)),
+            ("replay", user.replay.as_ref()),
+            ("publish", Some(&user.publish)),
+            ("operate", Some(&user.operate)),
+            ("erase", Some(&user.erase)),
+        ];
+        for (key, list) in lists {
+            if list.is_some_and(|list| list.len() > MOST_STREAMS) {
                 add(
                     name,
                     key,
@@ -164,6 +212,16 @@ mod tests {
     #[case("[user.a]\nview = [\"*\"]", "user.a.password: it has none")]
     #[case("[user.a]\nanyone = true\npassword = \"canary\"", "user.a.anyone: it has a password")]
     #[case("[user.a]\nanyone = true\nadminister = true", "user.a.administer")]
+    #[case("[user.a]\nanyone = true\nrole = \"operator\"", "user.a.role: nothing is steered")]
+    #[case("[user.a]\nanyone = true\nerase = [\"*\"]", "user.a.erase: nothing is steered")]
+    #[case(
+        "[user.a]\npassword = \"canary\"\nstreams = [\"door\"]",
+        "user.a.streams: it says for which"
+    )]
+    #[case(
+        "[user.a]\npassword = \"canary\"\nrole = \"boss\"",
+        "write admin, operator, publisher or viewer"
+    )]
     #[case("[user.a]\npassword = \"sha256:canary\"", "base64 of 32 bytes")]
     #[case("[user.a]\npassword = \"argon2:$canary\"", "behind argon2: stands $argon2id$v=19$")]
     #[case(
@@ -177,6 +235,23 @@ mod tests {
     fn what_is_wrong_is_told_without_the_password(#[case] text: &str, #[case] expected: &str) {
         let error = said(text).unwrap_err();
         assert!(error.contains(expected) && !error.contains("canary"), "{error}");
+    }
+
+    #[rstest]
+    #[case("role = \"viewer\"", "viewer *")]
+    #[case("role = \"operator\"\nstreams = [\"door\", \"~^yard/\"]", "operator door ~^yard/")]
+    #[case("role = \"viewer\"\nstreams = []", "nothing")]
+    #[case("view = [\"door\"]", "view door ; replay door")]
+    #[case("view = [\"door\"]\nreplay = []", "view door")]
+    #[case(
+        "role = \"publisher\"\noperate = [\"door\"]\nerase = [\"*\"]",
+        "publisher * ; operate door ; erase *"
+    )]
+    #[case("administer = true", "operate,erase,administer *")]
+    fn what_a_table_gives(#[case] text: &str, #[case] expected: &str) {
+        let settings: Settings = toml::from_str(&format!("[user.a]\npassword = \"p\"\n{text}")).unwrap();
+        assert!(wrong(&settings).is_empty());
+        assert_eq!(accounts(&settings.user)[0].rights.to_string(), expected);
     }
 
     #[test]

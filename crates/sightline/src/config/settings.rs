@@ -28,7 +28,7 @@ use super::stream_key::StreamKey;
 use super::stream_source::SourceList;
 use super::units::{Address, Bytes, Name, Span};
 use super::url_template::RtspUrl;
-use crate::auth::Network;
+use crate::auth::{Network, Replay};
 use crate::log::Levels;
 use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
@@ -253,6 +253,9 @@ pub struct Auth {
     /// Networks from which no credential is needed, such as ["192.168.1.0/24"]. Said at every start. Behind a proxy everybody has the
     /// proxy's address.
     pub trusted_networks: Vec<Network>,
+    /// Who may play recordings without a credential, of those who may view without one: "open" for everybody where `open` is set and nobody else, "trusted" for
+    /// trusted networks as well, "accounts" for nobody.
+    pub replay: Replay,
 }
 
 /// The status socket, by which cameras and dashboards know of each other: ws://HOST:8000/ws/camera/, and on all other HTTP ports.

@@ -273,7 +273,7 @@ fn list_answer(call: &Call, caller: &Caller, channel: &Channel, text: &Arc<Text>
         Life::Moment => (target_s / 2).max(1),
         Life::WhileAsked => 6 * target_s,
     };
-    let open = caller.who == Principal::Anyone;
+    let open = caller.who.is_anyone();
     let compressed = takes_gzip(call.request.headers());
     let bytes = if compressed { text.gzip() } else { text.plain() };
     stats.bytes.add(bytes.len() as u64);
@@ -313,11 +313,7 @@ pub(super) fn token(uri: &Uri, caller: &Caller) -> Option<String> {
 }
 
 pub(super) fn cache_control(caller: &Caller, life_s: Option<u64>) -> HeaderValue {
-    let who = if caller.who == Principal::Anyone {
-        "public"
-    } else {
-        "private"
-    };
+    let who = if caller.who.is_anyone() { "public" } else { "private" };
     let text = match life_s {
         Some(life_s) => format!("{who}, max-age={life_s}"),
         None => format!("{who}, no-cache"),

@@ -244,14 +244,18 @@ fn who(target: &Target) -> Option<&'static str> {
         Target::Page { action, .. }
         | Target::StreamPage { action, .. }
         | Target::Program { action, .. }
+        | Target::Some { action, .. }
         | Target::Stream { action, .. }
         | Target::Camera { action, .. } => std::slice::from_ref(action),
         Target::Socket { actions, .. } => actions,
     };
     actions.first().map(|action| match action {
         Action::View => "Those who may view",
+        Action::Replay => "Those who may play recordings",
         Action::Publish => "Those who may publish",
-        Action::Operate | Action::Administer => "Admins",
+        Action::Operate => "Those who may steer",
+        Action::Erase => "Those who may delete recordings",
+        Action::Administer => "Admins",
     })
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Port {
 /// The dashboard's ports. Streams are below `/live/`, so that one port behind a proxy is enough for everything.
 pub(super) const DASHBOARD: Port = Port {
     tables: &[
-        pages::DASHBOARD_HOME,
+        pages::DASHBOARD,
         pages::ROUTES,
         assets::ROUTES,
         api::STREAM,
@@ -107,9 +107,10 @@ pub(super) enum Target {
         why: &'static str,
         handler: fn(Call) -> Answer,
     },
-    /// Whoever may do this to the program. Others are shown where to sign in, not an error.
+    /// Whoever may do this to the program, or to some streams. Others are shown where to sign in, not an error.
     Page {
         action: Action,
+        of: Object<'static>,
         handler: fn(Call, Caller) -> Answer,
     },
     /// Whoever may do this to the stream that the path names. Others are shown where to sign in.
@@ -122,7 +123,12 @@ pub(super) enum Target {
         action: Action,
         handler: fn(Call, Caller) -> Answer,
     },
-    /// A WebSocket, for whoever may do one of these to the program. What is said on it is checked there.
+    /// Whoever may do this to at least one stream. The answer holds of those alone which [`Seen`] has.
+    Some {
+        action: Action,
+        handler: fn(Call, Caller, Seen) -> Answer,
+    },
+    /// A WebSocket, for whoever may do one of these to at least one stream. What is said on it is checked there.
     Socket {
         actions: &'static [Action],
         handler: fn(Call, Caller) -> Answer,
@@ -194,12 +200,22 @@ pub(super) async fn pass(
     };
     match route.target {
         Target::Public { handler, .. } => handler(call(parts, params)).await,
-        Target::Page { action, handler } => match gate.enter(action, Object::Program, &parts) {
+        Target::Page { action, of, handler } => match gate.enter(action, of, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => pages::sign_in(&problem, parts.uri.path()),
         },
         Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
+            Err(problem) => problem.into_response(),
+        },
+        Target::Some { action, handler } => match gate.enter(action, Object::Some, &parts) {
+            Ok(caller) => {
+                let seen = Seen {
+                    who: caller.who.clone(),
+                    action,
+                };
+                handler(call(parts, params), caller, seen).await
+            }
             Err(problem) => problem.into_response(),
         },
         Target::Socket { actions, handler } => match gate.enter_socket(actions, &parts) {
@@ -252,10 +268,10 @@ impl Gate<'_> {
         let by_itself = !matches!(caller.shown, Shown::Header | Shown::Query);
         let changes = match action {
             // Players of other sites POST to view.
-            Action::View => caller.shown != Shown::Nothing && self.route.verb != Verb::Get,
+            Action::View | Action::Replay => caller.shown != Shown::Nothing && self.route.verb != Verb::Get,
             // Where all is open, that is for all pages too.
-            Action::Publish => caller.who != Principal::Anyone,
-            Action::Operate | Action::Administer => self.route.verb != Verb::Get,
+            Action::Publish => !caller.who.is_anyone(),
+            Action::Operate | Action::Erase | Action::Administer => self.route.verb != Verb::Get,
         };
         if by_itself && changes {
             self.refuse_other_sites(headers)?;
@@ -269,13 +285,13 @@ impl Gate<'_> {
         let caller = self.identify(request)?;
         let decisions: Vec<Decision> = actions
             .iter()
-            .map(|action| may(&caller.who, *action, Object::Program))
+            .map(|action| may(&caller.who, *action, Object::Some))
             .collect();
         if let (false, Some(denied)) = (decisions.contains(&Decision::Allow), decisions.first()) {
             self.tell(denied.to_string());
             return Err(Problem::refused(forbidden(&caller, *denied), &request.headers));
         }
-        if !matches!(caller.shown, Shown::Header | Shown::Query) && caller.who != Principal::Anyone {
+        if !matches!(caller.shown, Shown::Header | Shown::Query) && !caller.who.is_anyone() {
             self.refuse_other_sites(&request.headers)?;
         }
         Ok(caller)
@@ -314,7 +330,7 @@ impl Gate<'_> {
         match named {
             Ok(name) => Ok((self.enter(action, Object::Stream(&name), request)?, name)),
             // Whether a name is one is told to those alone who may ask at all.
-            Err(problem) => self.enter(action, Object::Program, request).and(Err(problem)),
+            Err(problem) => self.enter(action, Object::Some, request).and(Err(problem)),
         }
     }
 
@@ -347,7 +363,32 @@ pub(super) fn stream_name(text: &str) -> Result<StreamName, Problem> {
     })
 }
 
-/// Whether somebody may see an object that a list holds.
+/// Of which streams somebody is told who was let in because of some.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    who: Principal,
+    action: Action,
+}
+
+impl Seen {
+    /// Whether this one is among them.
+    pub(super) fn holds(&self, name: &StreamName) -> bool {
+        may(&self.who, self.action, name).is_allowed()
+    }
+
+    /// For a stream that the request names where no route could see it.
+    ///
+    /// # Errors
+    /// What is answered to whoever may not do this to it.
+    pub(super) fn demand(&self, name: &StreamName, headers: &HeaderMap) -> Result<(), Problem> {
+        match may(&self.who, self.action, name) {
+            Decision::Allow => Ok(()),
+            denied => Err(Problem::refused(Refusal::Forbidden(denied), headers)),
+        }
+    }
+}
+
+/// Whether somebody may view a stream that is told of among others.
 pub(super) fn sees(who: &Principal, name: &StreamName) -> bool {
     may(who, Action::View, name).is_allowed()
 }

@@ -229,15 +229,12 @@ impl World {
 
     /// An account that may view and publish one stream.
     fn with_account(&self, name: &str, password: &str, stream: &str) {
-        let streams = vec![stream.parse().unwrap()];
         let mut rules = (*self.shared.auth.rules()).clone();
         rules.accounts = vec![crate::auth::Account {
             name: name.into(),
             password: Some(password.parse().unwrap()),
             networks: Vec::new(),
-            view: streams.clone(),
-            publish: streams,
-            administer: false,
+            rights: format!("view,replay,publish {stream}").parse().unwrap(),
         }];
         self.shared.auth.set_rules(rules);
     }

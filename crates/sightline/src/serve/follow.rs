@@ -6,7 +6,7 @@ use std::sync::Arc;
 #[cfg(unix)]
 use std::time::Duration;
 
-use crate::auth::{Auth, Mode, Rules};
+use crate::auth::{Auth, Mode, Replay, Rules, Tokens};
 use crate::config::Environment;
 use crate::config::account::accounts;
 #[cfg(unix)]
@@ -204,20 +204,24 @@ async fn authorities(program: &Program, live: &Live, auth: &Auth) {
 /// Who may do what, by settings and generated tokens.
 pub(super) fn rules(settings: &Settings, place: &Place, environment: &Environment) -> Result<Rules, Error> {
     let auth = &settings.auth;
-    let mode = if let Some(token) = &auth.token {
-        Mode::Single(token.clone())
-    } else if auth.open {
-        Mode::Open
-    } else {
+    let tokens = || -> Result<Tokens, Error> {
         let folder = Folder::open(state::default_place(place, environment)?)?;
         let (tokens, made) = state::load_or_make(&folder)?;
         if made {
             tracing::info!(folder = %folder.path().display(), "tokens made and kept");
         }
-        Mode::Tokens(tokens)
+        Ok(tokens)
+    };
+    let (mode, beside) = match &auth.token {
+        Some(token) => (Mode::Single(token.clone()), None),
+        // What is open needs no tokens: where none can be kept, all that is not open stays closed.
+        None if auth.open => (Mode::Open, tokens().ok()),
+        None => (Mode::Tokens(tokens()?), None),
     };
     Ok(Rules {
         mode,
+        beside,
+        replay: auth.replay,
         trusted_networks: auth.trusted_networks.clone(),
         accounts: accounts(&settings.user),
     })
@@ -228,8 +232,8 @@ pub(super) fn warn_of_openness(auth: &Auth) {
     let rules = auth.rules();
     let mut accounts = rules.accounts.iter();
     match &rules.mode {
-        Mode::Open | Mode::Single(_) if !rules.accounts.is_empty() => {
-            tracing::warn!("accounts have no effect where everything is open, or beside a token of your own");
+        Mode::Single(_) if !rules.accounts.is_empty() => {
+            tracing::warn!("accounts have no effect beside a token of your own");
         }
         _ => {}
     }
@@ -237,7 +241,13 @@ pub(super) fn warn_of_openness(auth: &Auth) {
         tracing::warn!("some streams are open to whoever shows no credential, by an account with anyone = true");
     }
     match &rules.mode {
-        Mode::Open => tracing::warn!("everything is open: everyone who reaches this machine may view and publish"),
+        Mode::Open => {
+            let recordings = match rules.replay {
+                Replay::Accounts => "",
+                Replay::WhereOpen | Replay::Trusted => ", and play recordings",
+            };
+            tracing::warn!("everything is open: everyone who reaches this machine may view and publish{recordings}");
+        }
         Mode::Single(_) if !rules.trusted_networks.is_empty() => {
             tracing::warn!("auth.trusted_networks has no effect beside a token of your own");
         }

@@ -141,7 +141,8 @@ impl Server {
             name: who.name().to_owned(),
             camera,
             permit: Box::new(move |right, camera| {
-                let object = camera.map_or(Object::Program, Object::Stream);
+                // Chat is one room, for all who may view something.
+                let object = camera.map_or(Object::Some, Object::Stream);
                 may(&who, action(right), object).is_allowed()
             }),
         };

@@ -288,10 +288,10 @@ async fn there_are_as_many_clients_as_may_be() {
     let world = World::with(config, Patience::default()).await;
     let _one = world.client(AuthRole::Viewer).await;
     let two = world.client(AuthRole::Viewer).await;
-    assert!(world.server.join(Principal::Anyone, None).is_err());
+    assert!(world.server.join(Principal::Anyone { replays: false }, None).is_err());
     drop(two);
     let free = async {
-        while world.server.join(Principal::Anyone, None).is_err() {
+        while world.server.join(Principal::Anyone { replays: false }, None).is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -310,7 +310,7 @@ async fn the_end_is_told_and_waited_for() {
     tokio::time::timeout(PATIENCE, world.running).await.unwrap().unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(
-        world.server.join(Principal::Anyone, None).is_err(),
+        world.server.join(Principal::Anyone { replays: false }, None).is_err(),
         "nobody comes in any more"
     );
 }

@@ -22,6 +22,7 @@ struct User {
     /// Streams as we write them, with where that stands.
     view: Vec<(String, Place)>,
     publish: Vec<(String, Place)>,
+    replay: Vec<(String, Place)>,
     administer: bool,
 }
 
@@ -37,8 +38,13 @@ impl User {
         self.name == ANY && self.password.is_none()
     }
 
+    /// Whether all recordings may be played.
+    fn replays(&self) -> bool {
+        self.replay.iter().any(|(streams, _)| streams == "*")
+    }
+
     fn may_something(&self) -> bool {
-        !self.view.is_empty() || !self.publish.is_empty() || self.administer
+        !self.view.is_empty() || !self.publish.is_empty() || !self.replay.is_empty() || self.administer
     }
 }
 
@@ -53,7 +59,7 @@ impl Translator<'_> {
             return self.note(method.place, &method.name, &what);
         }
         let Some(users) = users.filter(|users| !users.value.is_null()) else {
-            let what = "without authInternalUsers everybody may watch and publish, as with MediaMTX; to ask for tokens write `authInternalUsers: []`";
+            let what = "without authInternalUsers everybody may watch, publish and play recordings, as with MediaMTX; to ask for tokens write `authInternalUsers: []`";
             self.note(start, "", what);
             return self.set(&["auth", "open"], toml::Value::Boolean(true), start);
         };
@@ -62,10 +68,17 @@ impl Translator<'_> {
             return self.problem(users.value.place, &users.name, &message);
         };
         let (mut trusted, mut tables) = (Vec::new(), BTreeSet::new());
+        let (mut opened, mut replays) = (false, true);
         for user in list.iter().filter_map(user) {
             if user.is_anyone() && user.is_free() && user.ips.is_empty() {
+                opened = true;
                 self.set(&["auth", "open"], toml::Value::Boolean(true), user.place);
+                if !user.replays() {
+                    self.set(&["auth", "replay"], "accounts".into(), user.place);
+                }
             } else if user.is_anyone() && user.is_free() {
+                // Of all networks together: one that may not keeps those of the others closed.
+                replays &= user.replays();
                 trusted.extend(user.ips.iter().cloned().map(toml::Value::String));
             } else {
                 self.account(&user, &mut tables);
@@ -73,13 +86,18 @@ impl Translator<'_> {
         }
         if !trusted.is_empty() {
             self.set(&["auth", "trusted_networks"], trusted.into(), users.value.place);
+            // Where all is open anyway, that is said there.
+            if replays && !opened {
+                self.set(&["auth", "replay"], "trusted".into(), users.value.place);
+            }
         }
     }
 
     /// One with rights of its own.
     fn account(&mut self, user: &User, tables: &mut BTreeSet<String>) {
         const KEY: &str = "authInternalUsers";
-        if !user.may_something() || (user.is_anyone() && user.view.is_empty() && user.publish.is_empty()) {
+        let plays_or_publishes = !user.view.is_empty() || !user.publish.is_empty() || !user.replay.is_empty();
+        if !user.may_something() || (user.is_anyone() && !plays_or_publishes) {
             // The API without a credential, as MediaMTX has it on this machine by default: a proxy makes all look like that.
             return;
         }
@@ -129,13 +147,18 @@ impl Translator<'_> {
         if user.administer && user.password.is_some() {
             set("administer", toml::Value::Boolean(true), user.place);
         }
-        for (key, list) in [("view", &user.view), ("publish", &user.publish)] {
+        // Always said, or it would be what may be viewed.
+        for (key, list) in [
+            ("view", &user.view),
+            ("replay", &user.replay),
+            ("publish", &user.publish),
+        ] {
             let place = list.first().map_or(user.place, |(_, place)| *place);
             let list: Vec<_> = list
                 .iter()
                 .map(|(streams, _)| toml::Value::String(streams.clone()))
                 .collect();
-            if !list.is_empty() {
+            if !list.is_empty() || (key == "replay" && !user.view.is_empty()) {
                 set(key, list.into(), place);
             }
         }
@@ -159,6 +182,7 @@ fn user(node: &Node) -> Option<User> {
             .unwrap_or_default(),
         view: Vec::new(),
         publish: Vec::new(),
+        replay: Vec::new(),
         administer: false,
     };
     let permissions = match node.get("permissions").map(|node| &node.value) {
@@ -169,6 +193,7 @@ fn user(node: &Node) -> Option<User> {
         let list = match permission.get("action").and_then(Node::word) {
             Some("read") => &mut user.view,
             Some("publish") => &mut user.publish,
+            Some("playback") => &mut user.replay,
             Some("api") => {
                 user.administer = true;
                 continue;

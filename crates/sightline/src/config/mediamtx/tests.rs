@@ -6,6 +6,7 @@ use super::super::environment::Environment;
 use super::super::load::{Loaded, Wanted, load};
 use super::super::problem::Invalid;
 use super::super::stream_key::StreamKey;
+use crate::auth::Replay;
 
 fn loaded(yaml: &str) -> Result<Loaded, Invalid> {
     let mut file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
@@ -64,7 +65,7 @@ webrtcLocalUDPAddress: :9189
     assert!(settings.server.host.is_some());
     assert!(settings.auth.open, "as MediaMTX does without accounts");
     insta::assert_snapshot!(loaded.notices.join("\n"), @r#"
-    1:1: without authInternalUsers everybody may watch and publish, as with MediaMTX; to ask for tokens write `authInternalUsers: []`
+    1:1: without authInternalUsers everybody may watch, publish and play recordings, as with MediaMTX; to ask for tokens write `authInternalUsers: []`
     1:1: not served here, and on in MediaMTX unless its file says no: RTMP, SRT, MoQ
     "#);
 }
@@ -107,7 +108,7 @@ paths:
     assert!(settings.stream.is_empty());
     insta::assert_snapshot!(loaded.notices.join("\n"), @r#"
     10:3: hlsAlwaysRemux: yes is not honoured: it begins with the first player, which has its list within 50 ms
-    1:1: without authInternalUsers everybody may watch and publish, as with MediaMTX; to ask for tokens write `authInternalUsers: []`
+    1:1: without authInternalUsers everybody may watch, publish and play recordings, as with MediaMTX; to ask for tokens write `authInternalUsers: []`
     1:1: not served here, and on in MediaMTX unless its file says no: RTMP, SRT, MoQ
     "#);
 }
@@ -289,7 +290,10 @@ paths:
     assert_eq!(of("door"), (true, "10min".to_owned(), "2d".to_owned()));
     assert_eq!(of("yard"), (false, "1min".to_owned(), "0s".to_owned()));
     assert!(
-        !loaded.notices.iter().any(|notice| notice.contains("record")),
+        !loaded
+            .notices
+            .iter()
+            .any(|notice| notice.contains("record") && !notice.contains("authInternalUsers")),
         "{:?}",
         loaded.notices
     );
@@ -324,7 +328,7 @@ paths:
     };
     assert_eq!(["door", "yard", "hall", "shed"].map(of), ["1h", "2s", "10min", "2s"]);
     let notices: Vec<_> = (taken.notices.iter())
-        .filter(|notice| notice.contains("record"))
+        .filter(|notice| notice.contains("recordSegmentDuration"))
         .collect();
     assert_eq!(
         notices,
@@ -441,6 +445,33 @@ fn accounts_never_open_more_than_the_file() {
     assert!(!loaded("authInternalUsers: []\n").unwrap().settings.auth.open);
 }
 
+/// Recordings are free to whom the file gives `playback`, and to nobody else.
+#[test]
+fn playback_says_to_whom_recordings_are_free() {
+    let replay = |users: &str| {
+        let auth = loaded(&format!("authInternalUsers:\n{users}")).unwrap().settings.auth;
+        (auth.open, auth.trusted_networks.len(), auth.replay)
+    };
+    let user = |ips: &str, permissions: &str| {
+        let live = "{action: publish}, {action: read}";
+        format!("- user: any\n  ips: {ips}\n  permissions: [{live}{permissions}]\n")
+    };
+    let playback = ", {action: playback}";
+    assert_eq!(replay(&user("[]", playback)), (true, 0, Replay::WhereOpen));
+    assert_eq!(replay(&user("[]", "")), (true, 0, Replay::Accounts));
+    assert_eq!(
+        replay(&user("[]", ", {action: playback, path: door}")),
+        (true, 0, Replay::Accounts)
+    );
+    let near = user("['10.0.0.0/8']", playback);
+    assert_eq!(replay(&near), (false, 1, Replay::Trusted));
+    assert_eq!(
+        replay(&(near.clone() + &user("['192.168.0.0/16']", ""))),
+        (false, 2, Replay::WhereOpen)
+    );
+    assert_eq!(replay(&(near + &user("[]", ""))), (true, 1, Replay::Accounts));
+}
+
 #[test]
 fn accounts_are_taken_as_they_are() {
     let text = "authInternalUsers:
@@ -486,26 +517,31 @@ fn accounts_are_taken_as_they_are() {
     name = "anna"
     networks = ["127.0.0.1"]
     password = "sha256:XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="
+    replay = []
     view = ["yard/1"]
 
     [account5]
     name = "o'neil"
     password = "pw"
+    replay = []
     view = ["*"]
 
     [anna]
     administer = true
     password = "anna-pw"
     publish = ["*"]
+    replay = []
     view = ["*"]
 
     [any]
     anyone = true
     networks = ["10.0.0.0/8"]
+    replay = ["*"]
     view = ["~^open/"]
 
     [new]
     password = "argon2:$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$6DlZ2SZ8wgr78bIgqStn1a2pGrFKUu3GocrmkBm/dHQ"
+    replay = []
     view = ["*"]
     "#);
     let notices = loaded.notices.join("\n");

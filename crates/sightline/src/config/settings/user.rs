@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Network, Password, Streams};
+use crate::auth::{Network, Password, Role, Streams};
 
 /// Somebody with rights of their own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,10 +20,24 @@ pub struct User {
     pub anyone: bool,
     /// Networks from which it counts, such as ["192.168.1.0/24"]. Empty: everywhere.
     pub networks: Vec<Network>,
-    /// Streams that it may view: "*" for all, names, expressions such as "~^yard/".
+    /// What it is: "admin" (everything), "operator" (everything with cameras and recordings), "viewer" (live and recordings) or "publisher". What is written
+    /// below it is added to that.
+    #[schemars(example = &"viewer")]
+    pub role: Option<Role>,
+    /// Streams for which it is that: "*" for all, names, expressions such as "~^yard/". Left out: all.
+    #[schemars(example = &["door", "~^yard/"])]
+    pub streams: Option<Vec<Streams>>,
+    /// Streams that it may view live, in the same way.
     pub view: Vec<Streams>,
-    /// Streams that it may publish, in the same way.
+    /// Streams whose recordings it may play. Left out: those that it may view.
+    #[schemars(example = &["door"])]
+    pub replay: Option<Vec<Streams>>,
+    /// Streams that it may publish.
     pub publish: Vec<Streams>,
-    /// It may use the API as admins do: see who views, end them, change settings.
+    /// Streams that it may steer: record, export, protect, see who views and end them.
+    pub operate: Vec<Streams>,
+    /// Streams whose recordings it may delete.
+    pub erase: Vec<Streams>,
+    /// It may use the API as admins do: see who views, end them, delete recordings, change settings.
     pub administer: bool,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, StreamUrl, Switch};
-use crate::auth::{Network, Password, Streams};
+use crate::auth::{Network, Password, Replay, Role, Streams};
 use crate::config::authority::{Directory, Domain};
 use crate::config::destination::ForwardUrl;
 use crate::config::hook::Hook;
@@ -85,6 +85,8 @@ text_settings! {
     Secret as "secret" [] "a text in quotes";
     SigningSecret as "secret" [] "a secret such as \"whsec_…\"";
     Password as "secret" [] "a text in quotes";
+    Role as "role" [] "\"admin\", \"operator\", \"publisher\" or \"viewer\"";
+    Replay as "whom recordings are free to" [] "\"open\", \"trusted\" or \"accounts\"";
     Streams as "stream" [] "a name, an expression, or \"*\" for all";
     HookUrl as "webhook URL" [] "a URL such as \"https://example.com/hooks/camera\"";
     Mode as "mode of recording" [] "a mode of recording such as \"continuous\"";

@@ -23,7 +23,7 @@ use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
-use crate::http::routes::{Answer, Call};
+use crate::http::routes::{Answer, Call, Seen};
 
 /// Silence after which something is sent, so that proxies in between do not take the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -57,7 +57,7 @@ pub(super) const LISTEN: Operation = Operation {
 };
 
 /// `GET /api/v1/events`.
-pub(super) fn listen(call: Call, caller: Caller) -> Answer {
+pub(super) fn listen(call: Call, caller: Caller, _: Seen) -> Answer {
     Box::pin(async move {
         match Hearing::new(&call, caller) {
             Ok(hearing) => hearing.answer(),
@@ -231,6 +231,7 @@ fn sight(who: &Principal, event: &Event) -> Option<Sight> {
         | Kind::LoginRefused
         | Kind::ConnectionOpened
         | Kind::ConnectionClosed => Action::Administer,
+        Kind::ExportStarted | Kind::ExportProgress | Kind::ExportEnded => Action::Replay,
         _ => Action::View,
     };
     may(needs).then(|| match may(Action::Operate) {

@@ -38,7 +38,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/streams",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::View,
             handler: streams::list,
         },
@@ -47,7 +47,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/sources",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::View,
             handler: sources::list,
         },
@@ -56,7 +56,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/forwards",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::Operate,
             handler: forwards::list,
         },
@@ -65,7 +65,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/motion",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::View,
             handler: motion::list,
         },
@@ -83,7 +83,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/events",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::View,
             handler: events::listen,
         },
@@ -129,7 +129,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/system",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::View,
             handler: system::system,
         },
@@ -174,7 +174,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/viewers",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::Operate,
             handler: sessions::viewers,
         },
@@ -183,7 +183,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/publishers",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::Operate,
             handler: sessions::publishers,
         },
@@ -192,8 +192,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Delete,
         path: "/api/v1/viewers/{id}",
-        target: Target::Program {
-            action: Action::Administer,
+        target: Target::Some {
+            action: Action::Operate,
             handler: sessions::end_viewer,
         },
         about: Some(&sessions::END_VIEWER),
@@ -201,8 +201,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Delete,
         path: "/api/v1/publishers/{id}",
-        target: Target::Program {
-            action: Action::Administer,
+        target: Target::Some {
+            action: Action::Operate,
             handler: sessions::end_publisher,
         },
         about: Some(&sessions::END_PUBLISHER),

@@ -7,7 +7,7 @@ use crate::config::motion::Mode;
 use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::Operation;
-use crate::http::routes::{Answer, Call, sees};
+use crate::http::routes::{Answer, Call, Seen};
 use crate::motion::{By, Report};
 
 pub(super) const LIST: Operation = Operation::reads::<Motions>("Streams in which motion is looked for, and what moves");
@@ -47,12 +47,12 @@ struct Motion {
 }
 
 /// `GET /api/v1/motion`.
-pub(super) fn list(call: Call, caller: Caller) -> Answer {
+pub(super) fn list(call: Call, _: Caller, seen: Seen) -> Answer {
     Box::pin(async move {
         let reports = call.shared.settings.motion.reports();
-        let seen = reports.iter().filter(|report| sees(&caller.who, &report.stream));
+        let told = reports.iter().filter(|report| seen.holds(&report.stream));
         json(&Motions {
-            motion: seen.map(Motion::new).collect(),
+            motion: told.map(Motion::new).collect(),
         })
     })
 }

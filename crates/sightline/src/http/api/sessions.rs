@@ -18,7 +18,7 @@ use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
-use crate::http::routes::{Answer, Call, sees};
+use crate::http::routes::{Answer, Call, Seen};
 
 /// Sessions of one answer, if nothing else is asked for, and at most.
 const USUAL: usize = 100;
@@ -155,33 +155,40 @@ struct Page {
 }
 
 /// `GET /api/v1/viewers`.
-pub(super) fn viewers(call: Call, caller: Caller) -> Answer {
-    Box::pin(async move { listed(&call, &caller, Role::Viewer, &call.shared.hub.list()) })
+pub(super) fn viewers(call: Call, _: Caller, seen: Seen) -> Answer {
+    Box::pin(async move { listed(&call, Role::Viewer, &steered(&call, &seen)) })
 }
 
 /// `GET /api/v1/publishers`.
-pub(super) fn publishers(call: Call, caller: Caller) -> Answer {
-    Box::pin(async move { listed(&call, &caller, Role::Publisher, &call.shared.hub.list()) })
+pub(super) fn publishers(call: Call, _: Caller, seen: Seen) -> Answer {
+    Box::pin(async move { listed(&call, Role::Publisher, &steered(&call, &seen)) })
 }
 
 /// `GET /api/v1/streams/NAME/viewers`.
-pub(super) fn of_stream(call: Call, caller: Caller, name: StreamName) -> Answer {
+pub(super) fn of_stream(call: Call, _: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
         match call.shared.hub.stream(&name, call.shared.clock.now()) {
-            Ok(stream) => listed(&call, &caller, Role::Viewer, &[stream]),
+            Ok(stream) => listed(&call, Role::Viewer, &[stream]),
             Err(missing) => no_such_stream(&missing),
         }
     })
 }
 
 /// `DELETE /api/v1/viewers/ID`.
-pub(super) fn end_viewer(call: Call, caller: Caller) -> Answer {
-    Box::pin(end(call, caller, Role::Viewer))
+pub(super) fn end_viewer(call: Call, caller: Caller, seen: Seen) -> Answer {
+    Box::pin(end(call, caller, seen, Role::Viewer))
 }
 
 /// `DELETE /api/v1/publishers/ID`.
-pub(super) fn end_publisher(call: Call, caller: Caller) -> Answer {
-    Box::pin(end(call, caller, Role::Publisher))
+pub(super) fn end_publisher(call: Call, caller: Caller, seen: Seen) -> Answer {
+    Box::pin(end(call, caller, seen, Role::Publisher))
+}
+
+/// The streams that somebody may steer.
+fn steered(call: &Call, seen: &Seen) -> Vec<Arc<Stream>> {
+    let mut streams = call.shared.hub.list();
+    streams.retain(|stream| seen.holds(stream.name()));
+    streams
 }
 
 fn of_role(stream: &Stream, role: Role) -> impl Iterator<Item = Arc<SessionStats>> {
@@ -189,13 +196,13 @@ fn of_role(stream: &Stream, role: Role) -> impl Iterator<Item = Arc<SessionStats
     sessions.into_iter().filter(move |stats| stats.info.role == role)
 }
 
-fn listed(call: &Call, caller: &Caller, role: Role, streams: &[Arc<Stream>]) -> Response {
+fn listed(call: &Call, role: Role, streams: &[Arc<Stream>]) -> Response {
     let part = match Part::asked(call) {
         Ok(part) => part,
         Err(problem) => return problem.into_response(),
     };
-    let seen = streams.iter().filter(|stream| sees(&caller.who, stream.name()));
-    let mut all: Vec<_> = seen
+    let mut all: Vec<_> = streams
+        .iter()
         .flat_map(|stream| of_role(stream, role).map(move |stats| (stats, stream)))
         .collect();
     all.sort_unstable_by_key(|(stats, _)| stats.id.get());
@@ -249,9 +256,9 @@ impl Part {
     }
 }
 
-async fn end(call: Call, caller: Caller, role: Role) -> Response {
+async fn end(call: Call, caller: Caller, seen: Seen, role: Role) -> Response {
     let id: u64 = call.params.get("id").parse().unwrap_or(0);
-    let streams = call.shared.hub.list();
+    let streams = steered(&call, &seen);
     let find = |stream: &Stream| of_role(stream, role).find(|stats| stats.id.get() == id);
     let found = streams.iter().find_map(|stream| Some((stream, find(stream)?)));
     let Some((stream, stats)) = found else {

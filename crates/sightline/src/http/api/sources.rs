@@ -9,7 +9,7 @@ use crate::auth::{Action, may};
 use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::Operation;
-use crate::http::routes::{Answer, Call, sees};
+use crate::http::routes::{Answer, Call, Seen};
 use crate::source::{Report, State};
 
 pub(super) const LIST: Operation = Operation::reads::<Sources>("Sources of streams that the server fetches");
@@ -20,12 +20,12 @@ struct Sources {
 }
 
 /// `GET /api/v1/sources`: those of streams that one may see; where they are, for those who steer the streams.
-pub(super) fn list(call: Call, caller: Caller) -> Answer {
+pub(super) fn list(call: Call, caller: Caller, seen: Seen) -> Answer {
     Box::pin(async move {
         let reports = call.shared.streams.reports();
-        let seen = reports.into_iter().filter(|report| sees(&caller.who, &report.stream));
+        let told = reports.into_iter().filter(|report| seen.holds(&report.stream));
         let steers = |name: &StreamName| may(&caller.who, Action::Operate, name).is_allowed();
-        let sources = seen
+        let sources = told
             .map(|report| Description::new(&report, steers(&report.stream)))
             .collect();
         json(&Sources { sources })

@@ -20,7 +20,7 @@ use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::Operation;
 use crate::http::problem::Problem;
-use crate::http::routes::{Answer, Call, sees};
+use crate::http::routes::{Answer, Call, Seen};
 use crate::record::service::Recordings;
 use crate::source::Supervisor;
 
@@ -36,12 +36,12 @@ struct Streams {
 }
 
 /// `GET /api/v1/streams`: those that one may see.
-pub(super) fn list(call: Call, caller: Caller) -> Answer {
+pub(super) fn list(call: Call, caller: Caller, seen: Seen) -> Answer {
     Box::pin(async move {
         let view = View::new(&call, &caller);
         let streams = call.shared.hub.list();
-        let seen = streams.iter().filter(|stream| sees(&caller.who, stream.name()));
-        let streams = seen.map(|stream| view.stream(stream, Detail::Overview)).collect();
+        let told = streams.iter().filter(|stream| seen.holds(stream.name()));
+        let streams = told.map(|stream| view.stream(stream, Detail::Overview)).collect();
         json(&Streams { streams })
     })
 }

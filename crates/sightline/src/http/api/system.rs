@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rounded;
+use crate::auth::{Action, Object, may};
 use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::Operation;
-use crate::http::routes::{Answer, Call};
+use crate::http::routes::{Answer, Call, Seen};
 use crate::machine::Figures;
 
 pub(super) const SYSTEM: Operation = Operation::reads::<System>("How the machine and the program are");
@@ -19,7 +20,9 @@ pub(super) const SYSTEM: Operation = Operation::reads::<System>("How the machine
 struct System {
     #[serde(flatten)]
     machine: Machine,
-    program: Program,
+    /// For whoever may view all streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<Program>,
 }
 
 /// The machine. `null` where the operating system does not tell.
@@ -67,30 +70,32 @@ struct Status {
     unheard: u64,
 }
 
-pub(super) fn system(call: Call, _: Caller) -> Answer {
+pub(super) fn system(call: Call, caller: Caller, _: Seen) -> Answer {
     Box::pin(async move {
         let shared = call.shared;
         let figures = shared.machine.figures(&*shared.clock).await;
         let streams = shared.hub.list();
         let status = shared.settings.status.totals();
         let up = shared.clock.now().saturating_duration_since(shared.began);
+        let sees_all = may(&caller.who, Action::View, Object::Program).is_allowed();
+        let program = || Program {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: up.as_secs(),
+            streams: streams.len(),
+            viewers: streams.iter().map(|stream| stream.viewers()).sum(),
+            kept_bytes: shared.hub.ring_bytes(),
+            http_connections: shared.open.load(Relaxed),
+            http_panics: shared.panics.load(Relaxed),
+            status: Status {
+                clients: status.clients,
+                cameras: status.cameras,
+                dropped: status.dropped,
+                unheard: status.unheard,
+            },
+        };
         json(&System {
             machine: Machine::new(figures),
-            program: Program {
-                version: env!("CARGO_PKG_VERSION"),
-                uptime_seconds: up.as_secs(),
-                streams: streams.len(),
-                viewers: streams.iter().map(|stream| stream.viewers()).sum(),
-                kept_bytes: shared.hub.ring_bytes(),
-                http_connections: shared.open.load(Relaxed),
-                http_panics: shared.panics.load(Relaxed),
-                status: Status {
-                    clients: status.clients,
-                    cameras: status.cameras,
-                    dropped: status.dropped,
-                    unheard: status.unheard,
-                },
-            },
+            program: sees_all.then(program),
         })
     })
 }

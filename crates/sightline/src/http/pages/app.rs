@@ -10,10 +10,10 @@ use crate::http::answer::{app, escaped};
 use crate::http::assets;
 use crate::http::routes::{Answer, Call, LIVE};
 
-/// Lists the streams and plays one.
-pub(super) fn home(call: &Call, caller: &Caller) -> Response {
+/// A screen of the dashboard; which one, its path says.
+pub(super) fn dashboard(call: &Call, caller: &Caller) -> Response {
     // It stands where nothing is below `/live/` but streams are.
-    filled_in(call, caller, View::Home, None, LIVE)
+    filled_in(call, caller, View::Dashboard, None, LIVE)
 }
 
 /// Plays the stream that the path names, whether it is there or not yet.
@@ -40,7 +40,7 @@ fn of_stream(call: &Call, caller: &Caller, view: View, name: &StreamName) -> Res
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum View {
-    Home,
+    Dashboard,
     Watch,
     Publish,
 }

@@ -25,7 +25,7 @@ use super::body;
 use super::openapi::Operation;
 use super::problem::Problem;
 use super::routes::{self, Answer, Call, Route, Target, Verb, sees};
-use crate::auth::{Action, Presented, Principal, Session};
+use crate::auth::{Action, Object, Presented, Principal, Session};
 use crate::secret::Secret;
 
 /// Where streams are listed on the dashboard's ports: the player.
@@ -35,15 +35,43 @@ const READINESS: Operation = Operation {
     ..Operation::reads::<Health>("Whether its cameras have pictures")
 };
 
-pub(super) const DASHBOARD_HOME: &[Route] = &[Route {
-    verb: Verb::Get,
-    path: "/",
-    target: Target::Page {
-        action: Action::View,
-        handler: |call, caller| home(call, caller, app::home),
+/// The screens of the dashboard. Which one it is, the page knows by its path; who may open it, this table says.
+pub(super) const DASHBOARD: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/",
+        target: Target::Page {
+            action: Action::View,
+            of: Object::Some,
+            handler: |call, caller| home(call, caller, app::dashboard),
+        },
+        about: None,
     },
-    about: None,
-}];
+    screen("/wall", Action::View, Object::Some),
+    screen("/wall/{layout}", Action::View, Object::Some),
+    screen("/timeline", Action::Replay, Object::Some),
+    screen("/events", Action::Replay, Object::Some),
+    screen("/exports", Action::Replay, Object::Some),
+    screen("/cameras", Action::Operate, Object::Some),
+    screen("/cameras/add", Action::Administer, Object::Program),
+    screen("/inspector", Action::Operate, Object::Some),
+    screen("/system", Action::Operate, Object::Program),
+    screen("/settings", Action::Administer, Object::Program),
+    screen("/settings/{*part}", Action::Administer, Object::Program),
+];
+
+const fn screen(path: &'static str, action: Action, of: Object<'static>) -> Route {
+    Route {
+        verb: Verb::Get,
+        path,
+        target: Target::Page {
+            action,
+            of,
+            handler: |call, caller| Box::pin(ready(app::dashboard(&call, &caller))),
+        },
+        about: None,
+    }
+}
 
 /// On the ports of HLS and WebRTC: a list that leads to the players.
 pub(super) const PLAYERS_HOME: &[Route] = &[Route {
@@ -51,6 +79,7 @@ pub(super) const PLAYERS_HOME: &[Route] = &[Route {
     path: "/",
     target: Target::Page {
         action: Action::View,
+        of: Object::Some,
         handler: |call, caller| home(call, caller, list),
     },
     about: None,
@@ -162,7 +191,7 @@ fn home(call: Call, caller: Caller, show: fn(&Call, &Caller) -> Response) -> Ans
     Box::pin(async move {
         let secure = call.peer.is_secure(call.request.headers());
         let wall = call.shared.clock.wall();
-        let cookie = match (&caller.who, caller.shown) {
+        let cookie = match (caller.who.known(), caller.shown) {
             (Principal::Known(role), Shown::Query) => access::cookie(&call.shared, Session::new(*role, wall), secure),
             (_, Shown::Cookie(session)) if session.is_stale(wall) => {
                 access::cookie(&call.shared, Session::new(session.role, wall), secure)
@@ -230,7 +259,7 @@ fn take_credential(call: Call) -> Answer {
             .shared
             .auth
             .http(call.peer.remote, Presented::Token(token.expose()), None, now);
-        match known {
+        match known.map(|who| who.known().clone()) {
             Ok(Principal::Known(role)) => {
                 let session = Session::new(role, call.shared.clock.wall());
                 let mut response = see(format!("./{to}"));
@@ -251,7 +280,7 @@ fn take_credential(call: Call) -> Answer {
                 form_page(&problem, "./", &to)
             }
             // Nobody needs a credential here.
-            Ok(Principal::Near | Principal::Anyone | Principal::Program(_)) => see(format!("./{to}")),
+            Ok(_) => see(format!("./{to}")),
             Err(refusal) => {
                 routes::refused("/sign-in", &call.shared, call.peer, refusal.to_string());
                 form_page(&Problem::refused(refusal, &parts.headers), "./", &to)

@@ -15,7 +15,7 @@ use crate::http::answer::json;
 use crate::http::body;
 use crate::http::openapi::{Anything, Content, Operation, Parameter};
 use crate::http::problem::Problem;
-use crate::http::routes::{Answer, Call, stream_name};
+use crate::http::routes::{Answer, Call, Seen, stream_name};
 use crate::record::clock::from_unix_90k;
 use crate::record::index::{self, EventId, MAX_DATA_BYTES, MAX_KIND_BYTES, MAX_SEGMENT_90K, MAX_TIME_90K};
 
@@ -156,11 +156,11 @@ async fn listed(ask: &Ask, camera: StreamName) -> Result<Response, Problem> {
 }
 
 /// `POST /api/v1/recordings/events`.
-pub(super) fn tell(call: Call, _: Caller) -> Answer {
-    Box::pin(async move { told(call).await.unwrap_or_else(Problem::into_response) })
+pub(super) fn tell(call: Call, _: Caller, seen: Seen) -> Answer {
+    Box::pin(async move { told(call, &seen).await.unwrap_or_else(Problem::into_response) })
 }
 
-async fn told(call: Call) -> Result<Response, Problem> {
+async fn told(call: Call, seen: &Seen) -> Result<Response, Problem> {
     let library = library(&call.shared)?;
     let shared = Arc::clone(&call.shared);
     let (now, patience) = (now(&call.shared), call.shared.settings.patience.body);
@@ -169,6 +169,7 @@ async fn told(call: Call) -> Result<Response, Problem> {
     let bytes = body::json(&parts.headers, content, takes, MAX_BYTES, patience).await?;
     let told: Told = serde_json::from_slice(&bytes).map_err(|error| bad_query(error.to_string()))?;
     let mut event = event_of(told, now)?;
+    seen.demand(&event.camera, &parts.headers)?;
     // First what cannot be had later: an index may be slow, or broken.
     let range = from_unix_90k(event.start_90k)..from_unix_90k(event.end_90k);
     shared.settings.recordings.happens(&event.camera, range).await;

@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::events::Time;
 use super::media::{MP4, Read, Sent, What, ranged};
 use super::{Ask, Query, bad_query, encoded, library, rfc3339};
-use crate::auth::{Action, may};
+use crate::auth::Action;
 use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::answer::json;
@@ -28,7 +28,7 @@ use crate::http::hls::cache_control;
 use crate::http::openapi::{Content, Operation, Parameter};
 use crate::http::paths::Params;
 use crate::http::problem::Problem;
-use crate::http::routes::{Answer, Call, Route, Target, Verb, sees, stream_name};
+use crate::http::routes::{Answer, Call, Route, Seen, Target, Verb, stream_name};
 use crate::record::export::{self, Error, Export, Exports, Kind, MAX_CLIP_90K, MAX_TIMELAPSE_90K, RATES, SPEEDS, Wish};
 use crate::record::library::CHUNK_BYTES;
 use crate::record::name::Clip;
@@ -38,7 +38,7 @@ pub(in crate::http) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Post,
         path: "/api/v1/exports",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::Operate,
             handler: order,
         },
@@ -47,8 +47,8 @@ pub(in crate::http) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/exports",
-        target: Target::Program {
-            action: Action::View,
+        target: Target::Some {
+            action: Action::Replay,
             handler: list,
         },
         about: Some(&LIST),
@@ -57,7 +57,7 @@ pub(in crate::http) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/exports/{export}",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_path,
             handler: get,
         },
@@ -67,7 +67,7 @@ pub(in crate::http) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/exports/{export}/media",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_path,
             handler: media,
         },
@@ -77,7 +77,7 @@ pub(in crate::http) const ROUTES: &[Route] = &[
         verb: Verb::Delete,
         path: "/api/v1/exports/{export}",
         target: Target::Camera {
-            action: Action::Operate,
+            action: Action::Erase,
             of: camera_of_path,
             handler: delete,
         },
@@ -287,16 +287,20 @@ async fn asked<T: Send + 'static>(
 }
 
 /// `POST /api/v1/exports`.
-fn order(call: Call, caller: Caller) -> Answer {
-    Box::pin(async move { ordered(call, &caller).await.unwrap_or_else(Problem::into_response) })
+fn order(call: Call, caller: Caller, seen: Seen) -> Answer {
+    Box::pin(async move {
+        ordered(call, &caller, &seen)
+            .await
+            .unwrap_or_else(Problem::into_response)
+    })
 }
 
-async fn ordered(call: Call, caller: &Caller) -> Result<Response, Problem> {
+async fn ordered(call: Call, caller: &Caller, seen: &Seen) -> Result<Response, Problem> {
     let (shared, asker) = (Arc::clone(&call.shared), call.peer.remote);
     let wanted = read(call).await?;
     let wishes = wishes(wanted, caller.who.name())?;
     for wish in &wishes {
-        if !may(&caller.who, Action::Operate, &wish.camera).is_allowed() {
+        if !seen.holds(&wish.camera) {
             return Err(problem(&Error::Nothing));
         }
     }
@@ -399,15 +403,15 @@ fn kind(shown: Shown, speed: Option<u32>, fps: Option<u32>) -> Result<Kind, Prob
     }
 }
 
-/// `GET /api/v1/exports`: those of cameras that one may see.
-fn list(call: Call, caller: Caller) -> Answer {
+/// `GET /api/v1/exports`: those of cameras whose recordings one may play.
+fn list(call: Call, _: Caller, seen: Seen) -> Answer {
     let ask = Ask::from(call);
     Box::pin(async move {
         match asked(&ask.shared, |exports| exports.list()).await {
             Ok(all) => {
-                let seen = all.iter().filter(|export| sees(&caller.who, &export.camera));
+                let told = all.iter().filter(|export| seen.holds(&export.camera));
                 json(&AllExports {
-                    exports: seen.map(Told::from).collect(),
+                    exports: told.map(Told::from).collect(),
                 })
             }
             Err(problem) => problem.into_response(),

@@ -14,7 +14,7 @@ use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
-use crate::http::routes::{Answer, Call, sees};
+use crate::http::routes::{Answer, Call, Seen};
 use crate::record::archive::Archived;
 use crate::record::index::{Ended, MAX_TIME_90K, Protected, Segment, SegmentId, State};
 use crate::record::library::{Error, Library};
@@ -296,21 +296,21 @@ struct Camera {
     newest: String,
 }
 
-/// `GET /api/v1/recordings/cameras`: those that one may see.
-pub(super) fn cameras(call: Call, caller: Caller) -> Answer {
+/// `GET /api/v1/recordings/cameras`: those whose recordings one may play.
+pub(super) fn cameras(call: Call, _: Caller, seen: Seen) -> Answer {
     let ask = Ask::from(call);
     Box::pin(async move {
         let asked = async { library(&ask.shared)?.cameras().await.map_err(|error| problem(&error)) };
         match asked.await {
             Ok(cameras) => {
-                let seen = cameras.into_iter().filter(|times| sees(&caller.who, &times.camera));
+                let told = cameras.into_iter().filter(|times| seen.holds(&times.camera));
                 let camera = |times: crate::record::index::CameraTimes| Camera {
                     camera: times.camera.to_string(),
                     oldest: rfc3339(times.oldest_90k),
                     newest: rfc3339(times.newest_90k),
                 };
                 json(&Cameras {
-                    cameras: seen.map(camera).collect(),
+                    cameras: told.map(camera).collect(),
                 })
             }
             Err(problem) => problem.into_response(),

@@ -31,7 +31,7 @@ pub(in crate::http) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/list",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: path,
             handler: list,
         },
@@ -45,7 +45,7 @@ pub(in crate::http) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/get",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: path,
             handler: get,
         },

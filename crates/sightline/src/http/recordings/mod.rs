@@ -47,7 +47,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_query,
             handler: list::list,
         },
@@ -56,8 +56,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/recordings/cameras",
-        target: Target::Program {
-            action: Action::View,
+        target: Target::Some {
+            action: Action::Replay,
             handler: list::cameras,
         },
         about: Some(&list::CAMERAS),
@@ -66,7 +66,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Delete,
         path: "/api/v1/recordings/{recording}",
         target: Target::Camera {
-            action: Action::Operate,
+            action: Action::Erase,
             of: camera_of_path,
             handler: list::delete,
         },
@@ -76,7 +76,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{recording}/media",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_path,
             handler: media::recording,
         },
@@ -87,7 +87,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{recording}/media.mp4",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_path,
             handler: media::recording,
         },
@@ -97,7 +97,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/clip.mp4",
         target: Target::Stream {
-            action: Action::View,
+            action: Action::Replay,
             handler: media::clip,
         },
         about: Some(&media::CLIP),
@@ -106,7 +106,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/index.m3u8",
         target: Target::Stream {
-            action: Action::View,
+            action: Action::Replay,
             handler: media::playlist,
         },
         about: Some(&media::LIST),
@@ -115,7 +115,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/motion",
         target: Target::Stream {
-            action: Action::View,
+            action: Action::Replay,
             handler: motion::intensity,
         },
         about: Some(&motion::INTENSITY),
@@ -124,7 +124,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/frame.jpg",
         target: Target::Stream {
-            action: Action::View,
+            action: Action::Replay,
             handler: stills::frame,
         },
         about: Some(&stills::FRAME),
@@ -133,7 +133,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/strip.jpg",
         target: Target::Stream {
-            action: Action::View,
+            action: Action::Replay,
             handler: stills::strip,
         },
         about: Some(&stills::STRIP),
@@ -142,7 +142,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/{name}/strip.json",
         target: Target::Stream {
-            action: Action::View,
+            action: Action::Replay,
             handler: stills::strip_json,
         },
         about: Some(&stills::STRIP_JSON),
@@ -151,7 +151,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/protected",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_query,
             handler: list::protected,
         },
@@ -181,7 +181,7 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Get,
         path: "/api/v1/recordings/events",
         target: Target::Camera {
-            action: Action::View,
+            action: Action::Replay,
             of: camera_of_query,
             handler: events::list,
         },
@@ -190,7 +190,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Post,
         path: "/api/v1/recordings/events",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::Operate,
             handler: events::tell,
         },

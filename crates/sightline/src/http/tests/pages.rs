@@ -99,7 +99,7 @@ async fn a_link_with_a_token_signs_in_and_leaves_the_address_bar_clean() {
     let link = world.get("/?token=v-token", &[]).await;
     assert_eq!((link.status, link.header("location")), (StatusCode::SEE_OTHER, "./"));
     let home = world.get("/", &[("cookie", &cookie(&link))]).await;
-    assert_eq!(config(&home)["view"], "home");
+    assert_eq!(config(&home)["view"], "dashboard");
 }
 
 #[tokio::test]
@@ -161,9 +161,15 @@ async fn nobody_signs_in_where_nobody_needs_to() {
         "{}",
         list.text
     );
+    // Whoever signs in all the same may do more: see what was.
     let viewer = sign_in(&world, TRUSTED, "token=v-token", &[]).await;
+    assert!(
+        viewer.header("set-cookie").starts_with("sightline=1.viewer."),
+        "{viewer:?}"
+    );
+    let wrong = sign_in(&world, TRUSTED, "token=x", &[]).await;
     assert_eq!(
-        (viewer.status, viewer.headers.get("set-cookie")),
+        (wrong.status, wrong.headers.get("set-cookie")),
         (StatusCode::SEE_OTHER, None)
     );
     let admin = sign_in(&world, TRUSTED, "token=a-token", &[]).await;

@@ -394,6 +394,25 @@ async fn events_are_told_and_found() {
     let told =
         tell(r#"{"camera":"house/door","kind":"bell","start":1795348801000,"score":0.5,"data":{"who":"post"}}"#).await;
     assert_eq!(told.status, StatusCode::CREATED, "{told:?}");
+    // Whoever steers another camera alone tells nothing of this one.
+    let mut rules = (*world.shared.auth.rules()).clone();
+    world.with_account("anna", "of-one", "garage");
+    let mut account = world.shared.auth.rules().accounts[0].clone();
+    account.rights = "operator garage".parse().unwrap();
+    rules.accounts = vec![account];
+    world.shared.auth.set_rules(rules);
+    let anna = [("authorization", "Bearer anna:of-one"), json];
+    let path = "/api/v1/recordings/events";
+    for (body, status) in [
+        (r#"{"camera":"house/door","kind":"bell"}"#, StatusCode::FORBIDDEN),
+        (
+            r#"{"camera":"garage","kind":"bell","start":1795348801000}"#,
+            StatusCode::CREATED,
+        ),
+    ] {
+        let reply = ask(&world.dashboard, ELSEWHERE, Method::POST, path, &anna, body).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
     let found = world
         .get("/api/v1/recordings/events?camera=house/door&kind=bell", &[VIEWER])
         .await

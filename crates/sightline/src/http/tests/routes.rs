@@ -79,7 +79,18 @@ async fn every_route_and_every_role() {
     }
     // A star: the sign-in page in place of the page asked for.
     insta::assert_snapshot!(table, @"
-    dashboard GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 403* near 200 loopback 200*
+    dashboard GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
+    dashboard GET /wall: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
+    dashboard GET /wall/layout: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
+    dashboard GET /timeline: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 403* loopback 200*
+    dashboard GET /events: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 403* loopback 200*
+    dashboard GET /exports: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 403* loopback 200*
+    dashboard GET /cameras: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /cameras/add: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /inspector: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /system: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /settings: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /settings/*part: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
     dashboard GET /live/zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
     dashboard GET /live/zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 account 200 near 200 loopback 200*
     dashboard POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
@@ -89,17 +100,17 @@ async fn every_route_and_every_role() {
     dashboard GET /readyz: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
     dashboard GET /assets/SCRIPT: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
     dashboard GET /api/v1/streams/zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
-    dashboard GET /api/v1/streams: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
-    dashboard GET /api/v1/sources: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/streams: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /api/v1/sources: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/forwards: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
-    dashboard GET /api/v1/motion: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/motion: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/webhooks: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
-    dashboard GET /api/v1/events: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/events: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard PATCH /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/streams/zerolatency/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/streams/zerolatency/snapshot.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
     dashboard POST /api/v1/streams/zerolatency/recording: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
@@ -108,29 +119,29 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/publishers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/viewers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/publishers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
-    dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
+    dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
+    dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/motion: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/frame.jpg: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/strip.jpg: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/zerolatency/strip.json: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
-    dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency@7/media.mp4: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/clip.mp4: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/index.m3u8: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/motion: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/frame.jpg: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/strip.jpg: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 403 loopback 401
+    dashboard GET /api/v1/recordings/zerolatency/strip.json: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 403 loopback 401
+    dashboard GET /api/v1/recordings/protected?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard PUT /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/recordings/protected/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/recordings/events?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
+    dashboard GET /api/v1/recordings/events?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard POST /api/v1/recordings/events: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard POST /api/v1/exports: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
-    dashboard GET /api/v1/exports: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
-    dashboard GET /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /api/v1/exports/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
+    dashboard GET /api/v1/exports: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
+    dashboard GET /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 403 loopback 401
+    dashboard GET /api/v1/exports/zerolatency@7/media: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 403 loopback 401
     dashboard DELETE /api/v1/exports/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /list?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 404 loopback 401
-    dashboard GET /get?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /list?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 404 publisher 403 admin 404 account 404 near 403 loopback 401
+    dashboard GET /get?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 403 loopback 401
     dashboard GET /v3/paths/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /v3/paths/get/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /v3/rtspsessions/list: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
@@ -157,9 +168,9 @@ async fn every_route_and_every_role() {
     dashboard PATCH /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
     dashboard DELETE /live/zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
     dashboard OPTIONS /live/zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
-    dashboard GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
-    dashboard GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
-    players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 403* near 200 loopback 200*
+    dashboard GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
+    dashboard GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
+    players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
     players GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
     players GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 account 200 near 200 loopback 200*
     players POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
@@ -182,8 +193,8 @@ async fn every_route_and_every_role() {
     players PATCH /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
     players DELETE /zerolatency/whip/session: nobody 404 wrong 404 viewer 404 publisher 404 admin 404 account 404 near 404 loopback 404
     players OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
-    players GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
-    players GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 403 near 426 loopback 401
+    players GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
+    players GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
     ");
 }
 
