@@ -444,6 +444,7 @@ fn log(name: &StreamName, what: &str, status: &Status) {
             let retry_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(stream = %name, reason = %error, retry_ms, "no picture from the camera; viewers see a slate");
         }
+        Status::Off => tracing::info!(stream = %name, "camera is switched off; viewers see a slate"),
         Status::Ended { why } => tracing::error!(stream = %name, reason = why, "the {what} ended by a bug of ours"),
     }
 }

@@ -35,6 +35,7 @@ pub(super) struct Capturing {
 enum End {
     Stop,
     Reopen,
+    Off,
     Failed { error: source::Error, ran: Duration },
 }
 
@@ -44,6 +45,11 @@ impl Capturing {
             match self.open_and_read() {
                 End::Stop => return,
                 End::Reopen => self.starting(),
+                End::Off => {
+                    self.mailbox.set_feed(Feed::Off);
+                    self.mailbox.wait_while_off();
+                    self.starting();
+                }
                 End::Failed { error, ran } => self.failed(error, ran),
             }
         }
@@ -53,8 +59,10 @@ impl Capturing {
     fn open_and_read(&mut self) -> End {
         let begun = self.clock.now();
         let read = catch_unwind(AssertUnwindSafe(|| {
-            let Some(wanted) = self.mailbox.opening() else {
-                return End::Stop;
+            let wanted = match self.mailbox.opening() {
+                Ok(wanted) => wanted,
+                Err(Errand::Off) => return End::Off,
+                Err(_) => return End::Stop,
             };
             let opening = Opening {
                 wanted,
@@ -129,6 +137,7 @@ impl Capturing {
         match self.mailbox.errand() {
             Errand::Stop => Err(End::Stop),
             Errand::Reopen => Err(End::Reopen),
+            Errand::Off => Err(End::Off),
             Errand::Continue { brightness } => {
                 if let Some(value) = brightness {
                     source.set_brightness(value);
@@ -280,7 +289,7 @@ mod tests {
         };
         match capturing.open_and_read() {
             End::Failed { error, ran } => (error.to_string(), ran),
-            End::Stop | End::Reopen => panic!("it was not told to"),
+            End::Stop | End::Reopen | End::Off => panic!("it was not told to"),
         }
     }
 

@@ -77,6 +77,16 @@ enum Reported {
     Starting,
     Running { source: Arc<Description>, encoder: String },
     Slate(Arc<source::Error>),
+    Off,
+}
+
+/// What viewers see of a camera that was switched off.
+fn off() -> source::Error {
+    source::Error::lasting(
+        "this camera is switched off",
+        "somebody stopped it",
+        "it shows pictures again when it is started",
+    )
 }
 
 impl Encoding {
@@ -262,6 +272,10 @@ impl Encoding {
                 });
                 let source = source.to_string();
                 (now.saturating_duration_since(*since) >= STARTS_WITHIN).then_some((Message::Starting { source }, None))
+            }
+            Feed::Off => {
+                self.report(Reported::Off, || Status::Off);
+                Some((Message::Vacant(off()), None))
             }
             Feed::Failed { error, retry_at } => {
                 let rest = retry_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));

@@ -30,6 +30,8 @@ pub(super) struct Mailbox {
 
 struct State {
     stopping: bool,
+    /// Nothing is to be captured.
+    off: bool,
     threads: u32,
     picture: Option<(Picture, Taken)>,
     units: VecDeque<(AccessUnit, Taken)>,
@@ -67,6 +69,8 @@ pub(super) enum Feed {
     Starting { source: Arc<str>, since: Instant },
     /// It delivers.
     Running { description: Arc<Description> },
+    /// It is closed, since it is not wanted.
+    Off,
     /// It failed. `retry_at` is `None` while it is being tried again.
     Failed {
         error: Arc<source::Error>,
@@ -83,6 +87,8 @@ pub(super) enum Order {
     Overlay(bool),
     Drawing(Drawing),
     Brightness(i32),
+    /// Whether anything is captured.
+    Capture(bool),
     /// Pictures go here too.
     Low(Arc<Slot>),
     /// They do not any more.
@@ -117,6 +123,8 @@ pub(super) enum Errand {
         brightness: Option<i32>,
     },
     Reopen,
+    /// The source is closed until it is wanted again.
+    Off,
     Stop,
 }
 
@@ -129,6 +137,7 @@ impl Mailbox {
         Self {
             state: Mutex::new(State {
                 stopping: false,
+                off: false,
                 threads: 0,
                 picture: None,
                 units: VecDeque::new(),
@@ -221,6 +230,7 @@ impl Mailbox {
                 state.brightness = Some(value);
                 state.brightness_is_new = true;
             }
+            Order::Capture(on) => state.capture(on),
             Order::Low(slot) if state.stopping => slot.stop(),
             Order::Low(slot) => {
                 if let Some(before) = state.low.replace(slot) {
@@ -246,7 +256,12 @@ impl Mailbox {
 
     /// Puts a picture into the mailbox. Gives back the one that was still in it, which the new one replaces.
     pub(super) fn put_picture(&self, picture: Picture, taken: Taken) -> Option<Picture> {
-        let old = self.lock().picture.replace((picture, taken));
+        let mut state = self.lock();
+        if state.off {
+            return Some(picture);
+        }
+        let old = state.picture.replace((picture, taken));
+        drop(state);
         self.delivered.notify_all();
         old.map(|(picture, _)| picture)
     }
@@ -255,6 +270,9 @@ impl Mailbox {
     /// a keyframe would show garbage.
     pub(super) fn put_unit(&self, unit: AccessUnit, taken: Taken) -> u64 {
         let mut state = self.lock();
+        if state.off {
+            return 0;
+        }
         let mut dropped = 0;
         if state.units.len() >= MOST_UNITS {
             dropped = state.units.len() as u64;
@@ -279,17 +297,27 @@ impl Mailbox {
             state.units_broken = true;
             state.brightness_is_new = state.brightness.is_some();
         }
-        state.feed = feed;
+        // One that was switched off while it began to deliver is closed in a moment.
+        if !state.off || matches!(feed, Feed::Off) {
+            state.feed = feed;
+        }
         state.feed_is_new = true;
         drop(state);
         self.delivered.notify_all();
     }
 
-    /// The source is about to be opened as it is wanted: `None` when it should not.
-    pub(super) fn opening(&self) -> Option<Wanted> {
+    /// The source is about to be opened as it is wanted.
+    ///
+    /// # Errors
+    /// What is to be done instead.
+    pub(super) fn opening(&self) -> Result<Wanted, Errand> {
         let mut state = self.lock();
         state.reopen = false;
-        (!state.stopping).then_some(state.wanted)
+        match (state.stopping, state.off) {
+            (true, _) => Err(Errand::Stop),
+            (false, true) => Err(Errand::Off),
+            (false, false) => Ok(state.wanted),
+        }
     }
 
     /// What the capture thread should do between two pictures.
@@ -297,6 +325,8 @@ impl Mailbox {
         let mut state = self.lock();
         if state.stopping {
             Errand::Stop
+        } else if state.off {
+            Errand::Off
         } else if std::mem::take(&mut state.reopen) {
             Errand::Reopen
         } else {
@@ -312,7 +342,15 @@ impl Mailbox {
         let state = self.lock();
         let waited = self
             .ordered
-            .wait_timeout_while(state, rest, |state| !state.stopping && !state.reopen);
+            .wait_timeout_while(state, rest, |state| !state.stopping && !state.reopen && !state.off);
+        drop(waited);
+    }
+
+    /// Waits until the source is wanted again, or all is to end.
+    pub(super) fn wait_while_off(&self) {
+        let waited = self
+            .ordered
+            .wait_while(self.lock(), |state| state.off && !state.stopping);
         drop(waited);
     }
 
@@ -350,6 +388,20 @@ impl Mailbox {
 }
 
 impl State {
+    fn capture(&mut self, on: bool) {
+        // The capture thread may not have seen yet that it was off, and would not say again that it runs.
+        self.reopen |= self.off && on;
+        self.off = !on;
+        if self.off {
+            // What was captured and not shown yet never is.
+            self.picture = None;
+            self.units.clear();
+            self.units_broken = true;
+            self.feed = Feed::Off;
+            self.feed_is_new = true;
+        }
+    }
+
     fn draw(&mut self, drawing: Drawing) {
         self.lines_corner = drawing.lines.unwrap_or(self.lines_corner);
         self.drawing = drawing;

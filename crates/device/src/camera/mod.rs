@@ -121,6 +121,8 @@ pub enum Status {
         /// When the source is tried again.
         retry_in: Duration,
     },
+    /// Nothing is captured, and the source is closed: viewers see a slate ([`Handle::set_capture`]).
+    Off,
     /// A part of the camera panicked and it has ended. A bug of ours.
     Ended {
         /// The panic's message.
@@ -298,6 +300,12 @@ impl Handle {
     /// Changes the camera's brightness, in its own unit. Nothing happens where it has none.
     pub fn set_brightness(&self, value: i32) {
         self.mailbox.order(Order::Brightness(value));
+    }
+
+    /// Whether anything is captured. While it is not, the source is closed (its light is off, other programs may have it), and viewers see a slate that says
+    /// so. Nothing that was captured is shown once this returned with `false`, but for the picture that is being encoded.
+    pub fn set_capture(&self, on: bool) {
+        self.mailbox.order(Order::Capture(on));
     }
 
     /// Counters and measurements.

@@ -440,6 +440,67 @@ fn statuses_tell_the_story_once() {
     assert!(*retry_in <= Duration::from_millis(480));
 }
 
+/// Its device is free meanwhile, and nobody sees a picture of it.
+#[test]
+fn a_camera_that_is_switched_off_is_closed_and_comes_back() {
+    let device = tempfile::NamedTempFile::new().unwrap();
+    let is_open = || {
+        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let opened = |descriptor: &std::fs::DirEntry| {
+            std::fs::read_link(descriptor.path()).is_ok_and(|path| path == device.path())
+        };
+        descriptors.filter(opened).count() > 1
+    };
+    for act in [Act::Pictures(u32::MAX, 320, 240), Act::Units(600, false)] {
+        let mut source = Scripted::new([act]);
+        source.device = device.path().to_owned();
+        let mut stage = Stage::with(source, NOTHING, |settings| settings);
+        let handle = stage.camera.handle();
+        while is_dark(&stage.decoded().picture) {}
+        assert!(is_open());
+        handle.set_capture(false);
+        while stage.status() != Status::Off {}
+        // From here on all that comes are slates.
+        for _ in 0..5 {
+            assert!(is_dark(&stage.decoded().picture));
+        }
+        while is_open() {
+            stage.decoded();
+        }
+        handle.set_capture(true);
+        while is_dark(&stage.decoded().picture) {}
+        assert_eq!(handle.stats().failures, 0, "switching it off is no failure");
+        // Before its thread has seen that it was off.
+        handle.set_capture(false);
+        handle.set_capture(true);
+        stage.drain();
+        while is_dark(&stage.decoded().picture) {}
+        stage.camera.stop();
+    }
+}
+
+/// One that cannot be opened is not tried for ever while nobody wants it.
+#[test]
+fn what_is_switched_off_is_not_tried_again() {
+    let stage = Stage::new([Act::Refuse], NOTHING);
+    let handle = stage.camera.handle();
+    while stage.log.opened.load(SeqCst) < 2 {
+        stage.frame();
+    }
+    handle.set_capture(false);
+    while stage.status() != Status::Off {}
+    let opened = stage.log.opened.load(SeqCst);
+    // Its longest wait is 80 ms, 8 slates.
+    for _ in 0..30 {
+        stage.frame();
+    }
+    assert!(stage.log.opened.load(SeqCst) <= opened + 1);
+    handle.set_capture(true);
+    while stage.log.opened.load(SeqCst) < opened + 3 {
+        stage.frame();
+    }
+}
+
 #[test]
 fn ten_unplugs_leak_nothing() {
     let device = tempfile::NamedTempFile::new().unwrap();

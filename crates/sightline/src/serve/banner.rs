@@ -31,6 +31,7 @@ impl CameraLine {
             Some(Status::Slate { error, .. }) => format!("no picture yet: {error}"),
             Some(Status::Ended { why }) => format!("ended by a bug of ours: {why}"),
             Some(Status::Starting { source }) => format!("{source}, which takes its time to start"),
+            Some(Status::Off) => "switched off".to_owned(),
             None => "starting".to_owned(),
         };
         Self {

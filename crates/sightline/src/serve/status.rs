@@ -51,6 +51,7 @@ pub(crate) async fn show(console: &Console, hub: &Hub, cameras: &[Arc<Camera>]) 
 fn describe(text: &mut String, name: &StreamName, status: Option<&Status>, now: &Snapshot, kbps: u64) {
     let _ = match status {
         None | Some(Status::Starting { .. }) => write!(text, "{name}: starting"),
+        Some(Status::Off) => write!(text, "{name}: switched off"),
         Some(Status::Slate { error, .. }) => write!(text, "{name}: no picture, {}", error.what),
         Some(Status::Ended { why }) => write!(text, "{name}: ended by a bug of ours, {why}"),
         Some(Status::Running { .. }) => write!(

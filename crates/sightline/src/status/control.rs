@@ -38,9 +38,15 @@ pub(super) fn perform(camera: &Camera, command: &Command) -> Result<String, Stri
         }
         Command::Brightness(_) => Err("this camera has no brightness to set".to_owned()),
         Command::RequestKeyframe(false) => Err("nothing was asked for".to_owned()),
-        Command::StartStream(_) | Command::StopStream(_) => {
-            Err("starting and stopping a camera is not available yet in this version".to_owned())
+        Command::StartStream(true) => {
+            handle.set_capture(true);
+            Ok("the camera is opened".to_owned())
         }
+        Command::StopStream(true) => {
+            handle.set_capture(false);
+            Ok("the camera is closed; viewers see that it is switched off".to_owned())
+        }
+        Command::StartStream(false) | Command::StopStream(false) => Err("nothing was asked for".to_owned()),
         Command::StartRecording(_) | Command::StopRecording(_) => {
             Err("a publisher records nothing itself: the server that it publishes to does".to_owned())
         }

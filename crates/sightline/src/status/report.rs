@@ -117,6 +117,7 @@ fn state(camera: &Camera) -> State {
         None | Some(camera::Status::Starting { .. }) => (false, String::new()),
         Some(camera::Status::Running { .. }) => (true, String::new()),
         Some(camera::Status::Slate { error, .. }) => (false, error.to_string()),
+        Some(camera::Status::Off) => (false, "switched off".to_owned()),
         Some(camera::Status::Ended { why }) => (false, why),
     };
     let is_moving = camera.motion().map(|now| now.is_moving);
