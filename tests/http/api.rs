@@ -161,3 +161,102 @@ fn prometheus_is_told_how_pictures_go() {
         assert!(begun.elapsed() < PATIENCE, "{text}");
     }
 }
+
+/// A camera of the server: what is asked of it is done, and what it has not is refused with the reason.
+#[test]
+fn a_camera_is_steered() {
+    let server = Server::start(&[]);
+    let url = server.url("/api/v1/streams/zerolatency/controls");
+    let admin = format!("Authorization: Bearer {}", server.token("admin"));
+    let get = || -> Value {
+        let (status, text) = curl(&["--header", &admin, &url]);
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let put = |body: &str| -> (u16, Value) {
+        let kind = "Content-Type: application/json";
+        let (status, text) = curl(&[
+            "--header",
+            &admin,
+            "--header",
+            kind,
+            "--request",
+            "PUT",
+            "--data",
+            body,
+            &url,
+        ]);
+        (status, serde_json::from_str(&text).unwrap())
+    };
+    let begun = std::time::Instant::now();
+    // Until it encodes, nobody knows what it can.
+    let first = loop {
+        let (status, text) = curl(&["--header", &admin, &url]);
+        if status == 200 && text.contains("\"kbps\"") {
+            break get();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{text}");
+    };
+    assert_eq!((&first["by"], &first["running"]), (&"server".into(), &true.into()));
+    assert_eq!(
+        first["can"],
+        serde_json::json!(["running", "keyframe", "kbps", "overlay"])
+    );
+    let (status, done) = put(r#"{"kbps":400,"overlay":false,"keyframe":true}"#);
+    assert_eq!(status, 200, "{done}");
+    let all: Vec<bool> = (done["results"].as_array().unwrap().iter())
+        .map(|result| result["done"] == true)
+        .collect();
+    assert_eq!(all, [true, true, true], "{done}");
+    let set = get();
+    assert_eq!((&set["kbps"], &set["overlay"]), (&400.into(), &false.into()));
+
+    let (status, closed) = put(r#"{"running":false}"#);
+    assert_eq!(status, 200, "{closed}");
+    assert_eq!(get()["running"], false);
+    let (status, opened) = put(r#"{"running":true}"#);
+    assert_eq!((status, &get()["running"]), (200, &true.into()), "{opened}");
+
+    for (body, status, code) in [
+        (r#"{"brightness":50}"#, 409, "cannot-steer"),
+        (r#"{"kbps":-1}"#, 409, "cannot-steer"),
+        ("{}", 400, "bad-controls"),
+        (r#"{"zoom":1}"#, 400, "bad-controls"),
+    ] {
+        let (given, problem) = put(body);
+        assert_eq!((given, &problem["code"]), (status, &code.into()), "{body}: {problem}");
+    }
+    // Of several wishes, each has its own answer.
+    let (status, both) = put(r#"{"kbps":800,"brightness":50}"#);
+    assert_eq!(status, 200, "{both}");
+    assert_eq!(
+        (&both["results"][0]["done"], &both["results"][1]["done"]),
+        (&true.into(), &false.into()),
+        "{both}"
+    );
+    let (status, text) = curl(&["--header", &admin, &server.url("/api/v1/streams/garden/controls")]);
+    assert!(status == 404 && text.contains("no-such-camera"), "{text}");
+    let viewer = format!("Authorization: Bearer {}", server.token("viewer"));
+    assert_eq!(curl(&["--header", &viewer, &url]).0, 403);
+}
+
+#[test]
+fn the_log_is_read_by_the_api() {
+    let server = Server::start(&[]);
+    let admin = format!("Authorization: Bearer {}", server.token("admin"));
+    let read = |query: &str| -> Value {
+        let (status, text) = curl(&["--header", &admin, &server.url(&format!("/api/v1/log{query}"))]);
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let newest = read("");
+    let lines = newest["lines"].as_array().unwrap();
+    assert!(lines.iter().any(|line| line["event"] == "listening"), "{newest}");
+    let first = read("?from=0&limit=1");
+    assert_eq!((&first["lines"][0], &first["next"]), (&lines[0], &1.into()), "{first}");
+    assert_eq!(curl(&["--header", &admin, &server.url("/api/v1/log?from=x")]).0, 400);
+    // What was shown is not in it.
+    let token = server.token("viewer");
+    curl(&[&server.url(&format!("/api/v1/log?token={token}"))]);
+    assert!(!read("?limit=1000").to_string().contains(&token));
+}

@@ -16,6 +16,14 @@ fn publisher(server: &Server, variables: &[(&str, String)], arguments: &[String]
     Process::start(&mut command)
 }
 
+/// Waits until the publisher says that it did this.
+fn done(process: &mut Process, command: &str) {
+    process.wait_for(command, |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["event"] == "done as the server asked" && event["command"] == command).then_some(())
+    });
+}
+
 fn runs(value: &Value) -> Option<()> {
     (is(value, "camera_metrics") && value["camera"] == "door" && value["fps"].as_f64()? > 20.0).then_some(())
 }
@@ -33,9 +41,15 @@ async fn it_reports_where_the_seeds_variables_say() {
     dashboard.hear("the camera's figures", runs).await;
     let answer = dashboard.answer(r#"{"type":"request_keyframe","camera":"door"}"#).await;
     assert_eq!(answer["type"], "ack");
-    let done = wait_for_event(&mut process, "done as the server asked");
-    assert_eq!(done["command"], "request_keyframe");
+    done(&mut process, "request_keyframe");
     let answer = dashboard.answer(r#"{"type":"stop_stream","camera":"door"}"#).await;
+    assert_eq!(answer["type"], "ack", "passed on");
+    done(&mut process, "stop_stream");
+    let off = |value: &Value| (value["camera"] == "door" && value["errorMessage"] == "switched off").then_some(());
+    dashboard.hear("a camera that is off", off).await;
+    let answer = dashboard
+        .answer(r#"{"type":"set_brightness","camera":"door","brightness":5}"#)
+        .await;
     assert_eq!(
         answer["type"], "ack",
         "passed on; the publisher says in its log that it cannot"
@@ -76,6 +90,8 @@ async fn a_server_that_restarts_is_told_again() {
     let mut process = publisher(&server, &[], &["--ws-url".to_owned(), url]);
     let address = format!("ws://127.0.0.1:{port}/ws/camera/?token={TOKEN}");
     Dashboard::open(&address).await.hear("the camera's figures", runs).await;
+    // The camera may be told of before the other server has said that it takes its stream.
+    wait_for_event(&mut process, "publishing");
     let publishing = process
         .said()
         .iter()

@@ -86,7 +86,6 @@ async fn commands_are_done_or_honestly_refused() {
             "without folders",
         ),
         (r#"{"type":"stop_recording"}"#, "nobody started a recording"),
-        (r#"{"type":"stop_stream"}"#, "not available yet"),
         (r#"{"type":"set_brightness","brightness":50}"#, "no brightness"),
         (
             r#"{"type":"request_keyframe","camera":"other"}"#,
@@ -100,6 +99,20 @@ async fn commands_are_done_or_honestly_refused() {
             "{command}: {answer}"
         );
     }
+}
+
+/// Closed, it has no pictures and says so; opened, it has them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_is_closed_and_opened() {
+    let server = Server::start(&["up", "--source", "test"], &[]);
+    let mut dashboard = Dashboard::open(&server.url("")).await;
+    let connected = |wanted: bool| move |value: &serde_json::Value| (value["isConnected"] == wanted).then_some(());
+    dashboard.hear("a camera that runs", connected(true)).await;
+    assert_eq!(dashboard.answer(r#"{"type":"stop_stream"}"#).await["type"], "ack");
+    let off = |value: &serde_json::Value| (value["errorMessage"] == "switched off").then_some(());
+    dashboard.hear("a camera that is off", off).await;
+    assert_eq!(dashboard.answer(r#"{"type":"start_stream"}"#).await["type"], "ack");
+    dashboard.hear("a camera that runs again", connected(true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

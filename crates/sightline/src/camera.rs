@@ -180,6 +180,11 @@ impl Camera {
         true
     }
 
+    /// Whether there is a brightness to set.
+    pub fn has_brightness(&self) -> bool {
+        self.brightness.is_some()
+    }
+
     /// What it is doing.
     pub fn status(&self) -> Option<Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -154,7 +154,7 @@ impl Encoding {
         self.low.clone_from(&turn.low);
         self.watch.clone_from(&turn.watch);
         let before_kbps = self.bitrate_kbps();
-        self.settings.bitrate_kbps = turn.bitrate_kbps.unwrap_or(self.settings.bitrate_kbps);
+        self.settings.bitrate_kbps = turn.bitrate_kbps;
         self.ceiling_kbps = turn.ceiling_kbps;
         let kbps = self.bitrate_kbps();
         let Some(encoder) = &mut self.encoder else { return };

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use media::annexb::AccessUnit;
 
-use super::Drawing;
 use super::low::Slot;
 use super::watch::Watch;
+use super::{Asked, Drawing};
 use crate::encode;
 use crate::overlay::Corner;
 use crate::picture::{FrameRate, Picture};
@@ -48,7 +48,7 @@ struct State {
     /// The source has not been told.
     brightness_is_new: bool,
     keyframe: bool,
-    bitrate_kbps: Option<u32>,
+    bitrate_kbps: u32,
     /// The encoder takes no more than this, whatever bitrate is set.
     ceiling_kbps: Option<u32>,
     drawing: Drawing,
@@ -104,7 +104,7 @@ pub(super) struct Turn {
     pub(super) item: Option<Item>,
     pub(super) feed: Feed,
     pub(super) keyframe: bool,
-    pub(super) bitrate_kbps: Option<u32>,
+    pub(super) bitrate_kbps: u32,
     pub(super) ceiling_kbps: Option<u32>,
     pub(super) drawing: Drawing,
     pub(super) low: Option<Arc<Slot>>,
@@ -157,7 +157,7 @@ impl Mailbox {
                 brightness: None,
                 brightness_is_new: false,
                 keyframe: false,
-                bitrate_kbps: None,
+                bitrate_kbps: encode.bitrate_kbps,
                 ceiling_kbps: None,
                 lines_corner: drawing.lines.unwrap_or_default(),
                 drawing,
@@ -210,7 +210,7 @@ impl Mailbox {
         let mut state = self.lock();
         match order {
             Order::Keyframe => state.keyframe = true,
-            Order::BitrateKbps(kbps) => state.bitrate_kbps = Some(kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS)),
+            Order::BitrateKbps(kbps) => state.bitrate_kbps = kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS),
             Order::CeilingKbps(kbps) => {
                 state.ceiling_kbps = kbps.map(|kbps| kbps.clamp(encode::MIN_KBPS, encode::MAX_KBPS));
             }
@@ -346,6 +346,16 @@ impl Mailbox {
         drop(waited);
     }
 
+    /// What was asked for last.
+    pub(super) fn asked(&self) -> Asked {
+        let state = self.lock();
+        Asked {
+            captures: !state.off,
+            bitrate_kbps: state.bitrate_kbps,
+            lines: state.drawing.lines.is_some(),
+        }
+    }
+
     /// Waits until the source is wanted again, or all is to end.
     pub(super) fn wait_while_off(&self) {
         let waited = self
@@ -378,7 +388,7 @@ impl Mailbox {
             item,
             feed: state.feed.clone(),
             keyframe: std::mem::take(&mut state.keyframe),
-            bitrate_kbps: state.bitrate_kbps.take(),
+            bitrate_kbps: state.bitrate_kbps,
             ceiling_kbps: state.ceiling_kbps,
             drawing: state.drawing,
             low: state.low.clone(),

@@ -83,6 +83,17 @@ pub struct Drawing {
     pub stamp: Option<Corner>,
 }
 
+/// What is asked of a camera ([`Handle::asked`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Something is captured ([`Handle::set_capture`]).
+    pub captures: bool,
+    /// Of what is encoded here, in kb/s.
+    pub bitrate_kbps: u32,
+    /// The lines `PUB`, `FPS` and `LAT` are drawn.
+    pub lines: bool,
+}
+
 /// Where a camera's output goes. Called from the camera's threads, one call at a time; must not block.
 pub type Sink = Box<dyn FnMut(Output) + Send>;
 
@@ -306,6 +317,11 @@ impl Handle {
     /// so. Nothing that was captured is shown once this returned with `false`, but for the picture that is being encoded.
     pub fn set_capture(&self, on: bool) {
         self.mailbox.order(Order::Capture(on));
+    }
+
+    /// What was asked for last, by settings or by whoever steers it.
+    pub fn asked(&self) -> Asked {
+        self.mailbox.asked()
     }
 
     /// Counters and measurements.

@@ -125,6 +125,15 @@ pub struct Totals {
     pub unheard: u64,
 }
 
+/// Where a command for a camera went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// To the client that speaks for it.
+    On,
+    /// Nowhere: it is a camera of this program, which does it itself.
+    Back,
+}
+
 /// Who speaks for a camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speaker {
@@ -387,24 +396,42 @@ impl Room {
     /// Passes a command on to whoever speaks for a camera. What is for one of this program comes back.
     pub fn command(&mut self, id: ClientId, camera: StreamName, command: Command) -> Option<Effect> {
         let of = command.name();
-        match self.cameras.get(&camera).map(|camera| camera.speaker) {
-            Some(Speaker::Local) => {
+        match self.pass_on(&camera, &command) {
+            Some(Passed::Back) => {
                 return Some(Effect::Command {
                     asker: id,
                     camera,
                     command,
                 });
             }
-            Some(Speaker::Client(speaker)) => {
-                let command = CameraCommand { command: Some(command) };
-                self.reply(speaker, Out::Command(command.write().into()));
-                self.answer(id, of, Ok(&format!("passed on to the publisher of {camera}")));
-            }
-            Some(Speaker::Gone { .. }) | None => {
-                self.answer(id, of, Err(&format!("no publisher of {camera} is connected here")));
-            }
+            Some(Passed::On) => self.answer(id, of, Ok(&format!("passed on to the publisher of {camera}"))),
+            None => self.answer(id, of, Err(&format!("no publisher of {camera} is connected here"))),
         }
         None
+    }
+
+    /// The same, for who asks elsewhere and is not a client. `None`: nobody speaks for this camera.
+    pub fn pass_on(&mut self, camera: &StreamName, command: &Command) -> Option<Passed> {
+        match self.cameras.get(camera)?.speaker {
+            Speaker::Local => Some(Passed::Back),
+            Speaker::Client(speaker) => {
+                let command = CameraCommand {
+                    command: Some(command.clone()),
+                };
+                self.reply(speaker, Out::Command(command.write().into()));
+                Some(Passed::On)
+            }
+            Speaker::Gone { .. } => None,
+        }
+    }
+
+    /// Who speaks for a camera, as [`Room::pass_on`] would have it.
+    pub fn speaker(&self, camera: &StreamName) -> Option<Passed> {
+        match self.cameras.get(camera)?.speaker {
+            Speaker::Local => Some(Passed::Back),
+            Speaker::Client(_) => Some(Passed::On),
+            Speaker::Gone { .. } => None,
+        }
     }
 
     /// Tells a client what came of what it asked for.

@@ -50,6 +50,7 @@ use crate::auth::Auth;
 use crate::config::live::{Adjustable, Live};
 use crate::forward::Forwarder;
 use crate::hls::Hls;
+use crate::log;
 use crate::machine::Machine;
 use crate::motion::Detector;
 use crate::net::Gate;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub exports: Arc<Exports>,
     /// The newest pictures of streams.
     pub stills: Stills,
+    /// The newest lines of the log.
+    pub log: Arc<log::Ring>,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.

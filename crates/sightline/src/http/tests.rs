@@ -207,6 +207,7 @@ impl World {
                 )
             }),
             stills: Stills::new(Arc::clone(&wishes.clock)),
+            log: Arc::default(),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));

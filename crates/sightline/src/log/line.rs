@@ -22,13 +22,29 @@ pub(super) enum Style {
 /// Longest value of a field in characters; peers send long ones.
 const MAX_VALUE_CHARS: usize = 512;
 
-pub(super) fn format(event: &Event<'_>, style: Style, now: WallTime) -> String {
-    let mut fields = Fields::default();
-    event.record(&mut fields);
-    let level = *event.metadata().level();
-    match style {
-        Style::Human { colour } => human(&fields, level, now, colour),
-        Style::Json => json(fields, level, now),
+/// An event, read once for all who are told.
+pub(super) struct Line {
+    fields: Fields,
+    level: Level,
+    at: WallTime,
+}
+
+impl Line {
+    pub(super) fn new(event: &Event<'_>, at: WallTime) -> Self {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        Self {
+            fields,
+            level: *event.metadata().level(),
+            at,
+        }
+    }
+
+    pub(super) fn format(&self, style: Style) -> String {
+        match style {
+            Style::Human { colour } => human(&self.fields, self.level, self.at, colour),
+            Style::Json => json(&self.fields, self.level, self.at),
+        }
     }
 }
 
@@ -80,19 +96,19 @@ impl Visit for Fields {
     }
 }
 
-fn json(fields: Fields, level: Level, now: WallTime) -> String {
+fn json(fields: &Fields, level: Level, now: WallTime) -> String {
     let mut object = serde_json::Map::new();
     let time = timestamp(now).map(|time| format!("{time:.6}"));
     object.insert("timestamp".to_owned(), time.unwrap_or_default().into());
     object.insert("level".to_owned(), level_name(level).into());
-    object.insert("event".to_owned(), fields.message.into());
-    for (name, value) in fields.fields {
+    object.insert("event".to_owned(), fields.message.clone().into());
+    for (name, value) in &fields.fields {
         // The three above are what readers rely on.
-        let name = match name {
+        let name = match *name {
             "timestamp" | "level" | "event" => format!("field_{name}"),
-            _ => name.to_owned(),
+            _ => (*name).to_owned(),
         };
-        object.insert(name, value);
+        object.insert(name, value.clone());
     }
     Json::Object(object).to_string()
 }

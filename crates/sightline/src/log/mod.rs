@@ -1,7 +1,7 @@
 //! What the program tells about itself while it runs.
 //!
 //! Belongs here: the subscriber of `tracing` events, how a line looks (for people, or JSON), how often strangers can make it speak
-//! (`notice`), and the terminal that log lines share with the status line. Does not belong here: what is logged; results of commands
+//! (`notice`), the newest lines in memory ([`Ring`]), and the terminal that log lines share with the status line. Does not belong here: what is logged; results of commands
 //! (those go to standard output).
 //!
 //! Everything goes to standard error. Nothing on the path of a frame logs. Credentials are of types that do not show themselves
@@ -11,6 +11,7 @@ mod console;
 mod levels;
 mod line;
 pub(crate) mod notice;
+mod ring;
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tracing_subscriber::{Layer as _, Registry, reload};
 
 pub use console::Console;
 pub use levels::Levels;
+pub use ring::{Part, Ring};
 
 use crate::config::Environment;
 use crate::config::settings::{Log, LogFormat};
@@ -32,6 +34,8 @@ pub struct Running {
     pub console: Arc<Console>,
     /// By which it is said what is written.
     pub dial: Dial,
+    /// The newest of what was.
+    pub ring: Arc<Ring>,
 }
 
 /// Sets the levels of a log that runs.
@@ -65,16 +69,18 @@ pub fn init(
         LogFormat::Human => line::Style::Human { colour },
         LogFormat::Json => line::Style::Json,
     };
+    let ring = Arc::new(Ring::default());
     let layer = Lines {
         style,
         clock,
         console: Arc::clone(&console),
+        ring: Arc::clone(&ring),
     };
     let (filter, handle) = reload::Layer::new(settings.level.targets());
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     tracing::subscriber::set_global_default(subscriber)?;
     let dial = Dial(handle);
-    Ok(Running { console, dial })
+    Ok(Running { console, dial, ring })
 }
 
 /// Turns events into lines.
@@ -82,12 +88,14 @@ struct Lines {
     style: line::Style,
     clock: Arc<dyn Clock>,
     console: Arc<Console>,
+    ring: Arc<Ring>,
 }
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let line = line::format(event, self.style, self.clock.wall());
-        self.console.line(&line);
+        let line = line::Line::new(event, self.clock.wall());
+        self.console.line(&line.format(self.style));
+        self.ring.push(line.format(line::Style::Json));
     }
 }
 

@@ -26,15 +26,21 @@ impl Clock for Fixed {
 
 /// Everything that `work` logs, at the default level.
 fn logged(style: line::Style, work: impl FnOnce()) -> String {
-    let written = Written::default();
+    kept(style, work).0
+}
+
+/// The same, and what was kept of it.
+fn kept(style: line::Style, work: impl FnOnce()) -> (String, Arc<Ring>) {
+    let (written, ring) = (Written::default(), Arc::default());
     let layer = Lines {
         style,
         clock: Arc::new(Fixed),
         console: Arc::new(Console::new(Box::new(written.clone()), false)),
+        ring: Arc::clone(&ring),
     };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(Levels::default().targets()));
     tracing::subscriber::with_default(subscriber, work);
-    written.take()
+    (written.take(), ring)
 }
 
 const HUMAN: line::Style = line::Style::Human { colour: false };
@@ -121,6 +127,19 @@ proptest! {
     }
 }
 
+/// For the page they are as for programs, whatever the terminal shows.
+#[test]
+fn what_is_written_is_kept() {
+    let work = || {
+        info!(stream = %"door", viewers = 3, "publisher connected");
+        debug!("not written, and not kept");
+    };
+    let (_, ring) = kept(HUMAN, work);
+    let part = ring.read(None, 10);
+    assert_eq!(part.lines.len(), 1);
+    assert_eq!(*part.lines[0], *logged(line::Style::Json, work).trim_end());
+}
+
 #[test]
 fn the_dial_sets_what_is_written() {
     let written = Written::default();
@@ -128,6 +147,7 @@ fn the_dial_sets_what_is_written() {
         style: HUMAN,
         clock: Arc::new(Fixed),
         console: Arc::new(Console::new(Box::new(written.clone()), false)),
+        ring: Arc::default(),
     };
     let (filter, handle) = reload::Layer::new(Levels::default().targets());
     let dial = Dial(handle);

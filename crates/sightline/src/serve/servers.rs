@@ -157,6 +157,7 @@ impl Making<'_> {
             },
             exports: Arc::clone(self.exports),
             stills: Stills::new(Arc::clone(&self.program.clock)),
+            log: Arc::clone(&self.program.log.ring),
         }
     }
 }

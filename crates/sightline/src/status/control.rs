@@ -5,13 +5,48 @@ use protocol::status::Command;
 
 use crate::camera::Camera;
 
+/// What can be asked of a camera, and how it is set.
+pub(crate) enum Controls {
+    /// Its publisher is another program: it is told, and does of it what it can.
+    OfPublisher,
+    /// One of this program.
+    Own {
+        /// It is open.
+        running: bool,
+        /// Of what is encoded here, in kb/s; `None`: its own H.264 passes.
+        kbps: Option<u32>,
+        /// The lines are drawn; `None`: nothing can be.
+        overlay: Option<bool>,
+        /// Whether it has a brightness to set.
+        has_brightness: bool,
+        /// As it was set last.
+        brightness: Option<i32>,
+    },
+}
+
+pub(super) fn controls(camera: &Camera) -> Controls {
+    let asked = camera.handle().asked();
+    let encodes = !is_passing(camera);
+    Controls::Own {
+        running: asked.captures,
+        kbps: encodes.then_some(asked.bitrate_kbps),
+        overlay: encodes.then_some(asked.lines),
+        has_brightness: camera.has_brightness(),
+        brightness: camera.brightness(),
+    }
+}
+
+fn is_passing(camera: &Camera) -> bool {
+    matches!(camera.status(), Some(Status::Running { passing: true, .. }))
+}
+
 /// Does it, and says what will come of it.
 ///
 /// # Errors
 /// Why not, for people.
 pub(super) fn perform(camera: &Camera, command: &Command) -> Result<String, String> {
     let handle = camera.handle();
-    let passing = matches!(camera.status(), Some(Status::Running { passing: true, .. }));
+    let passing = is_passing(camera);
     let own =
         |what: &str| format!("the camera's own H.264 passes untouched, so that its {what} cannot be changed here");
     match command {

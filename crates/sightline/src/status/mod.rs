@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use media::{Clock, StreamName};
-use protocol::status::{ClientId, Command, Config, Effect, Full, Member, Out, Recording, Right, Room, Totals};
+use protocol::status::{ClientId, Command, Config, Effect, Full, Member, Out, Passed, Recording, Right, Room, Totals};
 use tokio::sync::{Notify, mpsc};
 
 use crate::auth::{Action, Object, Principal, may};
@@ -26,6 +26,7 @@ use crate::camera::Camera;
 use crate::motion::Detector;
 use crate::record::service::{Recordings, Refused};
 use crate::shutdown::Shutdown;
+pub(crate) use control::Controls;
 pub(crate) use socket::{Patience, serve};
 
 /// Everybody who is connected, and our own cameras.
@@ -154,6 +155,38 @@ impl Server {
         })
     }
 
+    /// Does what somebody wants of a camera, or passes it on to its publisher, and says what comes of it.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub(crate) fn steer(&self, camera: &StreamName, command: &Command) -> Result<String, String> {
+        let passed = self.room().pass_on(camera, command);
+        match passed {
+            Some(Passed::On) => Ok(format!("passed on to the publisher of {camera}")),
+            Some(Passed::Back) => self.own(camera, command),
+            None => Err(format!(
+                "no publisher of {camera} is connected here, or it takes no commands"
+            )),
+        }
+    }
+
+    fn own(&self, camera: &StreamName, command: &Command) -> Result<String, String> {
+        let found = self.cameras().get(camera).and_then(Weak::upgrade);
+        let found = found.ok_or("this camera has ended")?;
+        control::perform(&found, command)
+    }
+
+    /// Who does what is asked of a camera, and how that is set now; `None`: nobody.
+    pub(crate) fn controls(&self, camera: &StreamName) -> Option<Controls> {
+        match self.room().speaker(camera)? {
+            Passed::On => Some(Controls::OfPublisher),
+            Passed::Back => {
+                let found = self.cameras().get(camera).and_then(Weak::upgrade)?;
+                Some(control::controls(&found))
+            }
+        }
+    }
+
     /// Figures for whoever watches the program.
     pub(crate) fn totals(&self) -> Totals {
         self.room().totals()
@@ -171,11 +204,7 @@ impl Server {
     fn perform(self: &Arc<Self>, effect: Effect) {
         match effect {
             Effect::Command { asker, camera, command } => {
-                let found = self.cameras().get(&camera).and_then(Weak::upgrade);
-                let done = match found {
-                    Some(found) => control::perform(&found, &command),
-                    None => Err("this camera has ended".to_owned()),
-                };
+                let done = self.own(&camera, &command);
                 self.answer(asker, command.name(), &done);
             }
             Effect::Recording { asker, camera, wish } => {

@@ -6,8 +6,10 @@
 //! Everything is computed when it is asked for: from the hub, and from the counters that every session keeps.
 
 mod config;
+mod controls;
 mod events;
 mod forwards;
+mod log;
 mod motion;
 mod recording;
 mod sessions;
@@ -128,6 +130,15 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         verb: Verb::Get,
+        path: "/api/v1/log",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: log::get,
+        },
+        about: Some(&log::GET),
+    },
+    Route {
+        verb: Verb::Get,
         path: "/api/v1/system",
         target: Target::Some {
             action: Action::View,
@@ -152,6 +163,24 @@ pub(super) const ROUTES: &[Route] = &[
             handler: snapshot::snapshot,
         },
         about: Some(&snapshot::SNAPSHOT),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/streams/{name}/controls",
+        target: Target::Stream {
+            action: Action::Operate,
+            handler: controls::get,
+        },
+        about: Some(&controls::GET),
+    },
+    Route {
+        verb: Verb::Put,
+        path: "/api/v1/streams/{name}/controls",
+        target: Target::Stream {
+            action: Action::Operate,
+            handler: controls::put,
+        },
+        about: Some(&controls::PUT),
     },
     Route {
         verb: Verb::Post,

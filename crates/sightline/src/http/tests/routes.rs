@@ -110,9 +110,12 @@ async fn every_route_and_every_role() {
     dashboard PATCH /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/log: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/streams/zerolatency/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/streams/zerolatency/snapshot.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
+    dashboard GET /api/v1/streams/zerolatency/controls: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard PUT /api/v1/streams/zerolatency/controls: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard POST /api/v1/streams/zerolatency/recording: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/streams/zerolatency/recording: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
