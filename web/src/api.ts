@@ -1,78 +1,90 @@
-/** The server's API as the page uses it (docs/reference/http.md). */
+/** Requests to the server's API (docs/reference/http.md): questions and commands, each answered. What changes by itself comes by the feed. */
+import type { Problem as ProblemBody } from './api.types';
 import type { Places } from './config';
-import type { Since } from './player/latency';
-import { authorization, failureOf, type Failure } from './player/session';
+import { authorization, kindOf, wordsIn } from './player/session';
 
-export interface Stream {
-  readonly name: string;
-  readonly state: 'live' | 'held' | 'ended';
-  readonly publisher: { readonly protocol: string; readonly frames: number; readonly frames_dropped: number; readonly since: string } | null;
-  readonly tracks: readonly { readonly kind: 'video' | 'audio'; readonly codec: string }[];
-  readonly width: number | null;
-  readonly height: number | null;
-  readonly fps: number;
-  readonly bitrate_kbps: number;
-  readonly viewers: number;
-  readonly latency: { readonly to_server_ms: number; readonly since: Since } | null;
-  readonly urls: { readonly rtsp: string };
-}
+export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | null | undefined>>;
 
-export interface System {
-  readonly cpu_percent: number | null;
-  readonly memory_percent: number | null;
-  readonly memory_used_mb: number | null;
-  readonly memory_total_mb: number | null;
-  readonly network: { readonly received_mbps: number | null; readonly sent_mbps: number | null } | null;
-  readonly temperature_celsius: number | null;
+/** What a server says is wrong (RFC 9457), or that there was none to say something: `status` is 0 then. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    /** A word that does not change, such as `no-such-stream`; empty where there is none. */
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+    this.name = 'Problem';
+  }
 }
 
 export class Api {
   constructor(private readonly places: Places) {}
 
-  async streams(): Promise<readonly Stream[]> {
-    const answer = await this.#get<{ streams: readonly Stream[] }>(this.places.streams());
-    return answer.streams;
+  /** `path` is below `/api/v1/`; each part of it that is a name goes through `encodeURIComponent` first. */
+  get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+    return this.#ask<T>('GET', path, query, undefined, signal);
   }
 
-  stream(name: string): Promise<Stream> {
-    return this.#get(this.places.stream(name));
+  send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown, query: Query = {}): Promise<T> {
+    return this.#ask<T>(method, path, query, body);
   }
 
-  system(): Promise<System> {
-    return this.#get(this.places.system());
+  /** For elements that fetch by themselves, such as `<img>` and `<video>`: with the token of the page, where there is one. */
+  url(path: string, query: Query = {}): URL {
+    return this.places.withToken(this.#url(path, query));
   }
 
-  async #get<T>(url: URL): Promise<T> {
-    const headers = { accept: 'application/json', ...authorization(this.places.token) };
-    const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => {
-      throw { kind: 'unreachable', message: 'the server does not answer' } satisfies Failure;
+  /** A picture or another file. */
+  async blob(path: string, query: Query = {}): Promise<Blob> {
+    return (await this.#answer('GET', path, query, undefined)).blob();
+  }
+
+  async #ask<T>(method: string, path: string, query: Query, body: unknown, signal?: AbortSignal): Promise<T> {
+    const text = await (await this.#answer(method, path, query, body, signal)).text();
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  }
+
+  async #answer(method: string, path: string, query: Query, body: unknown, signal?: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = { accept: 'application/json', ...authorization(this.places.token) };
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    const patience = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await fetch(this.#url(path, query), {
+      method,
+      headers,
+      signal: signal ? AbortSignal.any([signal, patience]) : patience,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    }).catch((error: unknown) => {
+      if (signal?.aborted) throw error;
+      throw new Problem(0, '', 'the server does not answer');
     });
-    if (!response.ok) throw await failureOf(response);
-    return (await response.json()) as T;
+    if (!response.ok) throw problemOf(response.status, response.statusText, await response.text().catch(() => ''));
+    return response;
+  }
+
+  #url(path: string, query: Query): URL {
+    const url = this.places.api(path);
+    for (const [name, value] of Object.entries(query)) {
+      if (value === null || value === undefined) continue;
+      for (const one of Array.isArray(value) ? value : [value]) url.searchParams.append(name, String(one));
+    }
+    return url;
   }
 }
 
-/** Asks again and again, never twice at a time, and not while nobody looks. Answers how to end it. */
-export function poll(everyMs: number, ask: () => Promise<void>): () => void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let over = false;
-  const turn = async (): Promise<void> => {
-    if (!document.hidden) await ask();
-    if (!over) timer = setTimeout(() => void turn(), everyMs);
-  };
-  const seen = (): void => {
-    if (document.hidden || timer === undefined) return;
-    clearTimeout(timer);
-    timer = undefined;
-    void turn();
-  };
-  document.addEventListener('visibilitychange', seen);
-  void turn();
-  return () => {
-    over = true;
-    clearTimeout(timer);
-    document.removeEventListener('visibilitychange', seen);
-  };
+export function problemOf(status: number, statusText: string, text: string): Problem {
+  let code = '';
+  try {
+    code = String((JSON.parse(text) as Partial<ProblemBody>).code ?? '');
+  } catch {
+    // Of a proxy's.
+  }
+  return new Problem(status, code, wordsIn(text, kindOf(status)) || `the server answered ${status} ${statusText}`.trim());
 }
 
-const TIMEOUT_MS = 8_000;
+/** What to show of anything that was thrown. */
+export function wordsOf(failure: unknown): string {
+  return typeof failure === 'object' && failure !== null && 'message' in failure ? String(failure.message) : String(failure);
+}
+
+const TIMEOUT_MS = 15_000;

@@ -4,7 +4,7 @@ export type View = 'dashboard' | 'watch' | 'publish';
 
 export interface Config {
   readonly view: View;
-  /** The stream of this page; `null` where one is chosen. */
+  /** The stream of this page; `null` where one is chosen in it. */
   readonly name: string | null;
   /** From this page to where `api/`, `assets/` and `ws/` are. */
   readonly root: string;
@@ -34,35 +34,39 @@ export class Places {
   whep = (name: string): URL => this.#stream(name, 'whep');
   whip = (name: string): URL => this.#stream(name, 'whip');
   /** hls.js and media elements cannot send headers. */
-  hls = (name: string): URL => this.#withToken(this.#stream(name, 'index.m3u8'));
-  page = (name: string): URL => this.#withToken(this.#stream(name, ''));
-  publish = (name: string): URL => this.#withToken(this.#stream(name, 'publish'));
-  home = (): URL => this.#withToken(new URL(this.#root));
+  hls = (name: string): URL => this.withToken(this.#stream(name, 'index.m3u8'));
+  page = (name: string): URL => this.withToken(this.#stream(name, ''));
+  publish = (name: string): URL => this.withToken(this.#stream(name, 'publish'));
+  home = (): URL => this.withToken(new URL(this.#root));
 
-  streams = (): URL => new URL('api/v1/streams', this.#root);
-  stream = (name: string): URL => new URL(`api/v1/streams/${encodeURIComponent(name)}`, this.#root);
-  system = (): URL => new URL('api/v1/system', this.#root);
+  /** Where all paths of the dashboard begin, with its last slash. */
+  root = (): URL => new URL(this.#root);
+  /** Below `/api/v1/`. */
+  api = (path: string): URL => new URL(`api/v1/${path}`, this.#root);
   signOut = (): URL => new URL('sign-out', this.#root);
 
-  socket = (): URL => {
-    const url = this.#withToken(new URL('ws/camera/', this.#root));
+  /** Of the feed, from the first event after this one on. */
+  live = (after: number | null): URL => {
+    const url = this.withToken(this.api('live'));
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    if (after !== null) url.searchParams.set('after', String(after));
     return url;
   };
 
   /** This stream's publish page where browsers give cameras away. */
   securePublish(name: string): URL {
     const url = new URL(`https://${this.#root.hostname}:${this.config.https_port}/live/${path(name)}/publish`);
-    return this.#withToken(url);
+    return this.withToken(url);
+  }
+
+  /** Elements and sockets cannot send headers. */
+  withToken(url: URL): URL {
+    if (this.token !== null) url.searchParams.set('token', this.token);
+    return url;
   }
 
   #stream(name: string, last: string): URL {
     return new URL(`${this.config.streams}${path(name)}/${last}`, this.#root);
-  }
-
-  #withToken(url: URL): URL {
-    if (this.token !== null) url.searchParams.set('token', this.token);
-    return url;
   }
 }
 

@@ -12,8 +12,8 @@ describe('places', () => {
     expect(near.token).toBe('s/x');
     expect(near.whep('a/b').href).toBe('http://pi:8889/a/b/whep');
     expect(near.hls('a/b').href).toBe('http://pi:8889/a/b/index.m3u8?token=s%2Fx');
-    expect(near.socket().href).toBe('ws://pi:8889/ws/camera/?token=s%2Fx');
-    expect(near.stream('a/b').href).toBe('http://pi:8889/api/v1/streams/a%2Fb');
+    expect(near.live(null).href).toBe('ws://pi:8889/api/v1/live?token=s%2Fx');
+    expect(near.api('streams/a%2Fb').href).toBe('http://pi:8889/api/v1/streams/a%2Fb');
     expect(near.securePublish('a/b').href).toBe('https://pi:8443/live/a/b/publish?token=s%2Fx');
   });
 
@@ -22,7 +22,7 @@ describe('places', () => {
     expect(home.token).toBeNull();
     expect(home.whip('cam').href).toBe('https://cams.example/house/live/cam/whip');
     expect(home.hls('cam').href).toBe('https://cams.example/house/live/cam/index.m3u8');
-    expect(home.socket().href).toBe('wss://cams.example/house/ws/camera/');
+    expect(home.live(7).href).toBe('wss://cams.example/house/api/v1/live?after=7');
     expect(home.home().href).toBe('https://cams.example/house/');
     const stream = places('https://cams.example/house/live/a/b/', { root: '../../../', streams: 'live/' });
     expect(stream.page('a/b').href).toBe('https://cams.example/house/live/a/b/');

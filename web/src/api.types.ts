@@ -1,0 +1,619 @@
+/** The types of the API: written by `scripts/types.mjs` from docs/reference/openapi.json, never by hand. */
+
+/** RFC 9457 §3.1. The type is `about:blank`, since no page explains ours; `code` and `next` are extensions. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+  readonly next: string;
+  readonly problems?: unknown;
+}
+
+/** How it is. */
+export interface Health {
+  /** `ok`, or `ready`. */
+  readonly status: string;
+}
+
+/** A stream. */
+export interface Stream {
+  readonly name: string;
+  /** `live`, or `held`: the publisher is gone and may return. */
+  readonly state: string;
+  readonly publisher?: Session | null;
+  /** Where the server fetches it, without credentials; for whoever steers the stream. */
+  readonly source?: string | null;
+  readonly tracks: readonly Track[];
+  readonly width?: number | null;
+  readonly height?: number | null;
+  /** Pictures a second, over the last two seconds. */
+  readonly fps: number;
+  /** Thousand bits a second, over the last two seconds. */
+  readonly bitrate_kbps: number;
+  readonly viewers: number;
+  /** Of the newest picture. */
+  readonly latency?: Latency | null;
+  /** How it is recorded; left out where it is not. */
+  readonly recording?: Recording | null;
+  readonly urls: Urls;
+  /** The viewers one by one, for whoever steers the stream. */
+  readonly sessions?: readonly Session[] | null;
+}
+
+/** A publisher or a viewer. */
+export interface Session {
+  readonly id: number;
+  readonly role: string;
+  readonly protocol: string;
+  /** RFC 3339. */
+  readonly since: string;
+  /** For whoever steers the stream. */
+  readonly remote?: string | null;
+  /** For whoever steers the stream. */
+  readonly agent?: string | null;
+  readonly bytes: number;
+  readonly packets: number;
+  readonly frames: number;
+  readonly keyframes: number;
+  readonly frames_dropped: number;
+  readonly jumps: number;
+  readonly packets_lost: number;
+  readonly packets_malformed: number;
+  readonly timestamp_jumps: number;
+  readonly jitter_ms: number;
+  readonly rtt_ms: number;
+  /** What the way to a viewer carries, where that is known. */
+  readonly estimate_kbps?: number | null;
+  /** What it is given of the stream, where that follows from the estimate. */
+  readonly rendition?: string | null;
+  /** What a viewer's connection has not taken yet. */
+  readonly waiting_bytes: number;
+  /** Of a publisher from capture to arrival, of a viewer from arrival to its socket. */
+  readonly latency_ms: number;
+}
+
+export interface Track {
+  readonly kind: string;
+  readonly codec: string;
+  /** RFC 6381, as browsers take it. */
+  readonly codec_string?: string | null;
+  readonly width?: number | null;
+  readonly height?: number | null;
+  readonly sample_rate?: number | null;
+  readonly channels?: number | null;
+}
+
+/** How old the newest picture was when the server could send it. */
+export interface Latency {
+  readonly to_server_ms: number;
+  /** What it is counted from: `capture`, `sender` or `arrival`. */
+  readonly since: string;
+}
+
+/** How a stream is recorded. */
+export interface Recording {
+  /** `recording`, `waiting` (for the time, for something to happen, for a keyframe), `paused` (it is to be and cannot) or `off`. */
+  readonly state: string;
+  /** When by the settings: `continuous`, `schedule`, `events` or `manual`. */
+  readonly mode: string;
+  /** Somebody started it. */
+  readonly by_hand: boolean;
+  /** The name of the file of its own that is being recorded. */
+  readonly filename?: string | null;
+  /** Since when it is recorded without a gap, by the settings or without a name. RFC 3339. */
+  readonly since?: string | null;
+  /** Why it is paused. */
+  readonly reason?: string | null;
+}
+
+/** Where to play it. */
+export interface Urls {
+  readonly rtsp: string;
+  readonly hls: string;
+}
+
+export interface Streams {
+  readonly streams: readonly Stream[];
+}
+
+export interface Sources {
+  readonly sources: readonly Source[];
+}
+
+/** A source. */
+export interface Source {
+  /** The name of its stream. */
+  readonly stream: string;
+  /** `idle`, `connecting`, `running`, `waiting` or `failed`. */
+  readonly state: string;
+  /** Where it is asked, or is asked next; without credentials, as all URLs here. For whoever steers the stream. */
+  readonly url?: string | null;
+  /** All places, in the order they are tried. For whoever steers the stream. */
+  readonly urls?: readonly string[] | null;
+  readonly on_demand: boolean;
+  /** Attempts since it last ran, while it is asked. */
+  readonly attempt?: number | null;
+  /** Since when it is asked or runs. RFC 3339. */
+  readonly since?: string | null;
+  /** When it is asked again, where it waits. RFC 3339. */
+  readonly until?: string | null;
+  /** What was wrong: in a few words, for whoever steers the stream in all. */
+  readonly why?: string | null;
+}
+
+export interface Forwards {
+  readonly forwards: readonly Forward[];
+}
+
+/** One target of one stream. */
+export interface Forward {
+  /** The name of the stream. */
+  readonly stream: string;
+  /** Where it goes, without credentials. */
+  readonly url: string;
+  /** `idle` (the stream is not there), `connecting`, `running` or `waiting`. */
+  readonly state: string;
+  /** Attempts since it last ran, while it is asked. */
+  readonly attempt?: number | null;
+  /** Since when it is asked or runs. RFC 3339. */
+  readonly since?: string | null;
+  /** When it is asked again, where it waits. RFC 3339. */
+  readonly until?: string | null;
+  /** What was wrong. */
+  readonly why?: string | null;
+  /** Sent since the target was set, over all connections. */
+  readonly bytes: number;
+  readonly frames: number;
+  /** Frames that were left out because the target was too slow, … */
+  readonly frames_dropped: number;
+  /** … and how often that was. */
+  readonly jumps: number;
+}
+
+export interface Motions {
+  readonly motion: readonly Motion[];
+}
+
+/** Motion in one stream. */
+export interface Motion {
+  readonly stream: string;
+  /** `waiting` (there is nothing to look at yet), `looking`, `behind` (not as often as is wanted: the machine is too slow) or `unable`. */
+  readonly state: string;
+  /** Why it is unable or behind. */
+  readonly why?: string | null;
+  /** Who looks: `server`, which decodes the stream, its `camera`, or its `publisher`. */
+  readonly by?: string | null;
+  /** `full` or `thrifty`, where the server decodes. */
+  readonly mode?: string | null;
+  /** Something moves. */
+  readonly moving: boolean;
+  /** How much at the newest look: a part of what is looked at, 0 to 1. */
+  readonly intensity: number;
+  /** Pictures that the server looked at since the stream came, … */
+  readonly looks: number;
+  /** … frames that it decoded for them, … */
+  readonly decoded: number;
+  /** … that it could not decode, … */
+  readonly failures: number;
+  /** … and that it left out since it was behind. */
+  readonly late: number;
+}
+
+export interface Webhooks {
+  readonly webhooks: readonly Webhook[];
+}
+
+/** One of them. Its figures count from when its settings were last changed. */
+export interface Webhook {
+  /** Its name in the settings. */
+  readonly name: string;
+  /** The server, without what may be a credential. */
+  readonly url: string;
+  /** Whether messages to it are signed. */
+  readonly signed: boolean;
+  /** `idle`, `sending`, `waiting` (it could not be told, and is asked again) or `stopped` (it answered 410). */
+  readonly state: string;
+  /** Attempts in a row that failed, where it waits. */
+  readonly attempts?: number | null;
+  /** When it is asked again, where it waits. RFC 3339. */
+  readonly until?: string | null;
+  /** Events that it is yet to be told. */
+  readonly waiting: number;
+  /** Events that it was told. */
+  readonly delivered: number;
+  /** Events that it will never be told. */
+  readonly lost: number;
+  /** Attempts that failed. */
+  readonly failures: number;
+  /** When it last answered that it heard. RFC 3339. */
+  readonly last_success?: string | null;
+  /** When an attempt last failed. RFC 3339. */
+  readonly last_failure?: string | null;
+  /** Why it did. */
+  readonly why?: string | null;
+}
+
+/** All settings, without secrets. */
+export interface Settings {
+  /** The settings file; `None`: there is none yet. */
+  readonly file?: string | null;
+  /** Section by section what holds, in the form in which changes are asked for; null where nothing is set and there is no default. */
+  readonly settings: unknown;
+  /** Where each setting was given that is no default. */
+  readonly origins: Readonly<Record<string, string>>;
+  /** What was changed and takes effect at the next start. */
+  readonly waiting: SettingChanges;
+}
+
+/** All that is another than before. */
+export interface SettingChanges {
+  /** By key. */
+  readonly changed: readonly SettingChange[];
+}
+
+/** One setting that is another than before. */
+export interface SettingChange {
+  /** Which, such as `stream.door.always_available`; `stream.door` for the table itself. */
+  readonly key: string;
+  /** What it was, without secrets; `None` where nothing was set and there is no default. */
+  readonly from?: unknown;
+  /** What it becomes. */
+  readonly to?: unknown;
+  /** When. */
+  readonly takes: Takes;
+}
+
+/** When a changed setting takes effect. */
+export type Takes = "now" | "next-session" | "restart";
+
+/** What was changed, or would be. */
+export interface Changes {
+  /** By key. */
+  readonly changed: readonly SettingChange[];
+  readonly dry_run: boolean;
+  /** The settings file. */
+  readonly file?: string | null;
+}
+
+/** An object whose members are those of another program's API. */
+export type Anything = Readonly<Record<string, unknown>>;
+
+/** The machine. `null` where the operating system does not tell. */
+export interface System {
+  readonly cpu_percent?: number | null;
+  readonly memory_percent?: number | null;
+  /** MiB, as the camera status counts them. */
+  readonly memory_used_mb?: number | null;
+  readonly memory_total_mb?: number | null;
+  readonly network?: Network | null;
+  readonly temperature_celsius?: number | null;
+  readonly uptime_seconds?: number | null;
+  readonly program: Program;
+}
+
+export interface Network {
+  readonly received_mbps: number;
+  readonly sent_mbps: number;
+}
+
+export interface Program {
+  readonly version: string;
+  readonly uptime_seconds: number;
+  readonly streams: number;
+  readonly viewers: number;
+  /** Bytes of the newest pictures, kept for viewers. */
+  readonly kept_bytes: number;
+  readonly http_connections: number;
+  /** HTTP requests that a bug of ours ended. */
+  readonly http_panics: number;
+  readonly status: StatusSocket;
+}
+
+/** The status socket. */
+export interface StatusSocket {
+  readonly clients: number;
+  readonly cameras: number;
+  /** Words lost because clients did not read them. */
+  readonly dropped: number;
+  /** Words of clients that say more than they may. */
+  readonly unheard: number;
+}
+
+/** A part of all there are, in the order in which they came. */
+export interface Sessions {
+  readonly sessions: readonly ListedSession[];
+  /** How many there are in all. */
+  readonly total: number;
+  /** What `after` is for the next part, if there is more. */
+  readonly next?: number | null;
+}
+
+/** One of a list. */
+export interface ListedSession {
+  readonly stream: string;
+  /** Those of the stream. */
+  readonly codecs: readonly string[];
+  readonly id: number;
+  readonly role: string;
+  readonly protocol: string;
+  /** RFC 3339. */
+  readonly since: string;
+  /** For whoever steers the stream. */
+  readonly remote?: string | null;
+  /** For whoever steers the stream. */
+  readonly agent?: string | null;
+  readonly bytes: number;
+  readonly packets: number;
+  readonly frames: number;
+  readonly keyframes: number;
+  readonly frames_dropped: number;
+  readonly jumps: number;
+  readonly packets_lost: number;
+  readonly packets_malformed: number;
+  readonly timestamp_jumps: number;
+  readonly jitter_ms: number;
+  readonly rtt_ms: number;
+  /** What the way to a viewer carries, where that is known. */
+  readonly estimate_kbps?: number | null;
+  /** What it is given of the stream, where that follows from the estimate. */
+  readonly rendition?: string | null;
+  /** What a viewer's connection has not taken yet. */
+  readonly waiting_bytes: number;
+  /** Of a publisher from capture to arrival, of a viewer from arrival to its socket. */
+  readonly latency_ms: number;
+}
+
+/** What is recorded. Nothing need be sent. */
+export interface RecordingWish {
+  /** The name of a file of its own, such as "who rang.mp4": one name without folders, 200 bytes at the most. Left out or null: files as others. */
+  readonly filename?: string | null;
+}
+
+export interface Recordings {
+  readonly recordings: readonly Recording2[];
+  /** What went to the archive. It is played from there where it is not here any more. */
+  readonly archived: readonly ArchivedRange[];
+  /** What went to the archive is not known now; the log of the server says why. */
+  readonly archive_unknown: boolean;
+  /** Where to ask for the rest; null: that is all. */
+  readonly next?: string | null;
+}
+
+/** What is recorded without a gap, or a file. */
+export interface Recording2 {
+  readonly id: string;
+  readonly camera: string;
+  /** RFC 3339. */
+  readonly start: string;
+  readonly end: string;
+  readonly duration_ms: number;
+  /** Without gaps that were not told. */
+  readonly recorded_ms: number;
+  readonly size_bytes: number;
+  /** It as MP4; ranges for a day at the most. */
+  readonly url: string;
+  /** It as a list of HLS, for four hours at the most; of ranges. */
+  readonly hls?: string | null;
+  /** Why nothing comes behind it, where that is known: `stopped`, `stream-gone`, `clock`, `disk-slow`, `disk-failed`, `disk-full` or `killed`. */
+  readonly ended?: string | null;
+  /** Something else was recorded at a part of the same time: the clock was set back. */
+  readonly overlaps: boolean;
+  /** It is being recorded: of files alone. */
+  readonly growing: boolean;
+}
+
+/** What is archived without a gap. */
+export interface ArchivedRange {
+  readonly id: string;
+  /** RFC 3339. */
+  readonly start: string;
+  readonly end: string;
+  readonly duration_ms: number;
+  readonly size_bytes: number;
+  readonly files: number;
+  /** It as MP4; ranges for a day at the most. */
+  readonly url: string;
+  /** It as a list of HLS, for four hours at the most. */
+  readonly hls: string;
+}
+
+export interface Cameras {
+  readonly cameras: readonly RecordedCamera[];
+}
+
+/** Of when a camera has recordings. */
+export interface RecordedCamera {
+  readonly camera: string;
+  readonly oldest: string;
+  readonly newest: string;
+}
+
+export interface Deleted {
+  /** Files that are marked: none of them is found or played any more, and each is removed from its disk at once, or when that is there again. */
+  readonly marked: number;
+}
+
+export interface MotionIntensity {
+  readonly camera: string;
+  /** RFC 3339. */
+  readonly start: string;
+  readonly end: string;
+  /** How long a step is; the last may be shorter. */
+  readonly resolution_ms: number;
+  /** The most of each step: 0 is nothing, 255 all of the picture; in between the square root of how much of it, so that little is told apart from less. */
+  readonly intensity: readonly number[];
+}
+
+/** Where the pictures of a strip are. */
+export interface Filmstrip {
+  /** The strip, as JPEG. */
+  readonly url: string;
+  /** Pixels of a row of each picture. */
+  readonly width: number;
+  /** And rows. */
+  readonly height: number;
+  /** It was finished beforehand; else it was made when it was asked for. */
+  readonly kept: boolean;
+  /** The pictures, in order. */
+  readonly tiles: readonly FilmstripTile[];
+  /** Files whose pictures are missing. Not there: none. */
+  readonly left_out: readonly FilmstripLeftOut[];
+}
+
+/** One of them. */
+export interface FilmstripTile {
+  /** When it is shown. RFC 3339. */
+  readonly at: string;
+  /** Its left edge in the strip, in pixels. */
+  readonly x: number;
+  /** Its upper edge. */
+  readonly y: number;
+}
+
+/** A file whose pictures are missing. */
+export interface FilmstripLeftOut {
+  /** When the first that is missing would be shown. RFC 3339. */
+  readonly at: string;
+  /** Why, for people. */
+  readonly why: string;
+}
+
+export interface AllProtected {
+  readonly protected: readonly ProtectedRecording[];
+}
+
+/** A range that is never deleted. */
+export interface ProtectedRecording {
+  readonly id: string;
+  readonly camera: string;
+  readonly start: string;
+  readonly end: string;
+  readonly why: string;
+}
+
+export interface Events {
+  readonly events: readonly RecordingEvent[];
+  /** Where to ask for the rest; null: that is all. */
+  readonly next?: string | null;
+}
+
+/** Something that happened. */
+export interface RecordingEvent {
+  readonly id: number;
+  readonly camera: string;
+  readonly kind: string;
+  /** RFC 3339. */
+  readonly start: string;
+  readonly end: string;
+  readonly score?: number | null;
+  /** What else was told of it. */
+  readonly data: unknown;
+}
+
+/** What is told. */
+export interface NewRecordingEvent {
+  readonly camera: string;
+  /** Letters, digits, `.`, `_` and `-`, up to 64. */
+  readonly kind: string;
+  /** RFC 3339, or milliseconds of Unix time; now, where it is not said. */
+  readonly start?: Time | null;
+  /** A day later at the most; the start, where it is not said. */
+  readonly end?: Time | null;
+  readonly score?: number | null;
+  /** Whatever else is known of it, 4 KiB of JSON at the most. */
+  readonly data?: Anything | null;
+}
+
+export type Time = number | string;
+
+export interface AllExports {
+  readonly exports: readonly Export[];
+}
+
+/** An export. */
+export interface Export {
+  readonly id: string;
+  readonly camera: string;
+  /** The name of its file. */
+  readonly name: string;
+  readonly kind: ExportKind;
+  /** Of a time-lapse. */
+  readonly speed?: number | null;
+  readonly fps?: number | null;
+  readonly exact: boolean;
+  /** What was asked for. RFC 3339. */
+  readonly start: string;
+  readonly end: string;
+  /** When it was asked for. */
+  readonly created: string;
+  /** `queued`, `running`, `done` or `failed`. */
+  readonly state: string;
+  /** 0 to 100. */
+  readonly percent: number;
+  /** Why it failed. */
+  readonly reason?: string | null;
+  /** What is not as it was asked for, and why. */
+  readonly note?: string | null;
+  /** When it is done. */
+  readonly size_bytes?: number | null;
+  /** How long it plays. */
+  readonly duration_ms?: number | null;
+  /** From the first picture to the last that it shows. */
+  readonly covers?: ExportSpan | null;
+  /** What is missing in between: behind each what comes next follows at once. */
+  readonly gaps: readonly ExportSpan[];
+  /** In a list of exports: gaps that are not told there, where GET of the one export does. */
+  readonly more_gaps: number;
+  /** What is recorded and not in it, as it needs a file of its own. */
+  readonly rest?: ExportRest | null;
+  /** Its file, when it is done. */
+  readonly url?: string | null;
+}
+
+/** What an export shows. */
+export type ExportKind = "clip" | "timelapse";
+
+/** From when to when. RFC 3339. */
+export interface ExportSpan {
+  readonly start: string;
+  readonly end: string;
+}
+
+/** Where another export can go on. */
+export interface ExportRest {
+  readonly start: string;
+  readonly why: string;
+}
+
+/** What is to be exported. */
+export interface NewExport {
+  /** The camera: the name of its stream. Either this or `cameras`. */
+  readonly camera?: string | null;
+  /** Several, 16 at the most: a file of each. */
+  readonly cameras?: readonly string[];
+  /** RFC 3339, or milliseconds of Unix time. */
+  readonly start: Time;
+  /** Likewise. Either this or `duration`. */
+  readonly end?: Time | null;
+  /** Seconds. */
+  readonly duration?: number | null;
+  /** What the file is called, with or without `.mp4`: one name without folders, 200 bytes at the most. Left out: camera and local time. */
+  readonly name?: string | null;
+  readonly kind?: ExportKind;
+  /** From the very frame that is shown at the start to the last in front of the end: the pictures in front of the first keyframe are encoded again. Else it begins with the keyframe in front of the start. */
+  readonly exact?: boolean;
+  /** Of a time-lapse: how much faster, 2 to 10,000; 60 where it is not said. */
+  readonly speed?: number | null;
+  /** Of a time-lapse: pictures a second at the most, 1 to 60; 30 where it is not said. */
+  readonly fps?: number | null;
+}
+
+/** What is recorded without a gap. */
+export interface MediamtxRecording {
+  readonly start: string;
+  /** Seconds. */
+  readonly duration: number;
+  readonly url: string;
+}

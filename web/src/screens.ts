@@ -1,0 +1,29 @@
+/** The screens that there are: a line each. What is here is in the rail, in the search and behind a key; its server's route is in `http::pages`. */
+import type { Component } from 'svelte';
+import type { Places } from './config';
+import type { Action } from './feed/values';
+import type { Here, Pattern } from './router';
+import type { IconName } from './shell/icons';
+import type { Store } from './store.svelte';
+
+export type ScreenName = 'control' | 'wall' | 'timeline' | 'events' | 'exports' | 'cameras' | 'inspector' | 'system' | 'settings';
+
+/** What each screen is given. */
+export interface ScreenProps {
+  readonly store: Store;
+  readonly places: Places;
+  readonly here: Here;
+}
+
+export interface Screen extends Pattern<ScreenName> {
+  readonly load: () => Promise<{ default: Component<ScreenProps> }>;
+  /** To some stream, at least. */
+  readonly may: Action;
+  readonly icon: IconName;
+  /** After `G`. */
+  readonly key: string;
+}
+
+export const screens: readonly Screen[] = [
+  { name: 'control', paths: ['/'], load: () => import('./views/Control.svelte'), may: 'view', icon: 'control', key: 'h' },
+];

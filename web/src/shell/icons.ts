@@ -1,0 +1,31 @@
+/** Signs, as paths on 24 × 24, drawn with a line of 1.75 and round ends. */
+export const ICONS = {
+  control: 'M3 6.5h12.500v11H3zM15.500 10.500 21 7.500v9l-5.500-3',
+  wall: 'M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z',
+  timeline: 'M3 12h18M7 8v8M12 5v14M17 9v6',
+  events: 'M12 3l2.600 5.600 6.100.700-4.500 4.200 1.200 6-5.400-3-5.400 3 1.200-6-4.500-4.200 6.100-.700z',
+  exports: 'M12 4v10M8 10.500l4 4 4-4M4 19.500h16',
+  cameras: 'M4 5h11a2 2 0 0 1 2 2v3a2 2 0 0 1-2 2H4zM8 12v4h5M4 16h4M19 7v3',
+  inspector: 'M10.500 4a6.500 6.500 0 1 0 0 13 6.500 6.500 0 0 0 0-13zM15.300 15.300 20.500 20.500M8 10.500h5M10.500 8v5',
+  system: 'M4 5h16v6H4zM4 13h16v6H4zM7.500 8h.010M7.500 16h.010M11 8h6M11 16h6',
+  settings: 'M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4',
+  search: 'M10.500 4a6.500 6.500 0 1 0 0 13 6.500 6.500 0 0 0 0-13zM15.300 15.300 20.500 20.500',
+  bell: 'M6 16.500V11a6 6 0 0 1 12 0v5.500l1.500 1.500h-15zM10 20.500h4',
+  user: 'M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4.500 20.500c.800-4 3.800-6 7.500-6s6.700 2 7.500 6',
+  more: 'M5 12h.010M12 12h.010M19 12h.010',
+  close: 'M6 6l12 12M18 6 6 18',
+  copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
+  qr: 'M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 18h2v2h-2zM18 14h2M14 18v2',
+  open: 'M14 4h6v6M20 4l-9 9M18 14v6H4V6h6',
+  check: 'M5 12.500l4.500 4.500L19 7.500',
+  warn: 'M12 4 2.800 20h18.400zM12 10v4.500M12 17.300h.010',
+  record: 'M12 5a7 7 0 1 0 0 14 7 7 0 0 0 0-14z',
+  stop: 'M6 6h12v12H6z',
+  snapshot: 'M4 8h3.500L9 5.500h6L16.500 8H20v11H4zM12 10a3.300 3.300 0 1 0 0 6.600 3.300 3.300 0 0 0 0-6.600z',
+  send: 'M4 12 20 4.500 15 20l-3.500-6.500z',
+  up: 'M12 19V5M6 11l6-6 6 6',
+  down: 'M12 5v14M6 13l6 6 6-6',
+  keyboard: 'M3 6h18v12H3zM7 10h.010M11 10h.010M15 10h.010M7 14h10',
+} as const;
+
+export type IconName = keyof typeof ICONS;

@@ -1,0 +1,3 @@
+import { control as en } from '../en/control';
+
+export const control: typeof en = en;

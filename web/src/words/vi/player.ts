@@ -1,0 +1,3 @@
+import { player as en } from '../en/player';
+
+export const player: typeof en = en;
