@@ -31,7 +31,7 @@ export default defineConfig({
 
 /** What the server writes into the page, for `npm run dev`. */
 function filledIn(): Plugin {
-  const config = { view: 'dashboard', name: null, root: './', streams: 'live/', signed_in: false, https_port: 8443 };
+  const config = { view: 'dashboard', name: null, root: '/', streams: 'live/', signed_in: false, https_port: 8443 };
   return {
     name: 'filled-in',
     apply: 'serve',

@@ -16,6 +16,8 @@ export interface Options {
   /** What is known of the server's clock now. */
   readonly clock: () => Estimate | null;
   readonly changed: (status: Status) => void;
+  /** The id of the element that is shown, which scripts of others know; another one where a page shows several. */
+  readonly id?: string;
 }
 
 export class Player {
@@ -152,7 +154,7 @@ export class Player {
     this.#shown?.removeAttribute('id');
     this.#shown = video;
     // In front of the others.
-    video.id = 'video-stream';
+    video.id = this.options.id ?? 'video-stream';
     video.muted = this.#muted;
     this.#latency.clear();
   }

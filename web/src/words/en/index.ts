@@ -1,6 +1,8 @@
 /** English: one file a section. */
+import { charts } from './charts';
 import { control } from './control';
 import { player } from './player';
 import { shell } from './shell';
+import { wall } from './wall';
 
-export const en = { control, player, shell };
+export const en = { charts, control, player, shell, wall };

@@ -1,7 +1,9 @@
 /** Vietnamese: one file a section. */
 import type { Words } from '..';
+import { charts } from './charts';
 import { control } from './control';
 import { player } from './player';
 import { shell } from './shell';
+import { wall } from './wall';
 
-export const vi: Words = { control, player, shell };
+export const vi: Words = { charts, control, player, shell, wall };

@@ -1,0 +1,3 @@
+import { charts as en } from '../en/charts';
+
+export const charts: typeof en = en;

@@ -1,0 +1,3 @@
+import { wall as en } from '../en/wall';
+
+export const wall: typeof en = en;
