@@ -27,4 +27,5 @@ export interface Screen extends Pattern<ScreenName> {
 export const screens: readonly Screen[] = [
   { name: 'control', paths: ['/'], load: () => import('./views/Control.svelte'), may: 'view', icon: 'control', key: 'h' },
   { name: 'wall', paths: ['/wall', '/wall/{layout}'], load: () => import('./views/Wall.svelte'), may: 'view', icon: 'wall', key: 'w' },
+  { name: 'timeline', paths: ['/timeline'], load: () => import('./views/Timeline.svelte'), may: 'replay', icon: 'timeline', key: 't' },
 ];

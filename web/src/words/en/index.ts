@@ -3,6 +3,7 @@ import { charts } from './charts';
 import { control } from './control';
 import { player } from './player';
 import { shell } from './shell';
+import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const en = { charts, control, player, shell, wall };
+export const en = { charts, control, player, shell, timeline, wall };

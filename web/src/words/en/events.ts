@@ -1,0 +1,32 @@
+/** Words of the events. */
+const plural = new Intl.PluralRules('en');
+
+export const events = {
+  title: 'Events',
+  camera: 'Camera',
+  allCameras: 'All cameras',
+  kind: 'Kind',
+  allKinds: 'All kinds',
+  day: 'Day',
+  previousDay: 'Previous day',
+  nextDay: 'Next day',
+  unreviewed: 'Not reviewed only',
+  reviewed: 'Reviewed',
+  review: 'Mark as reviewed',
+  unreview: 'Mark as not reviewed',
+  reviewAll: 'Mark all as reviewed',
+  open: (camera: string, time: string) => `${camera}, ${time}: show in the timeline`,
+  count: (cards: number, left: number) => `${cards} ${plural.select(cards) === 'one' ? 'event' : 'events'}, ${left} not reviewed`,
+  several: (events: number) => `${events}×`,
+  more: 'Show more',
+  loading: 'Looking…',
+  none: 'Nothing happened on this day',
+  noneNext: 'What moves in front of a camera is told here where motion is looked for, and whatever programs tell.',
+  allReviewed: 'All is reviewed',
+  allReviewedNext: 'New events are shown as they come.',
+  failed: 'Events cannot be asked for',
+  noPicture: 'No picture',
+  cut: 'Of a camera with more than 500 on a day only the first are shown: choose the camera and a kind.',
+  kinds: { motion: 'Motion', bell: 'Doorbell', person: 'Person', vehicle: 'Vehicle', sound: 'Sound' } as Record<string, string>,
+  keys: { review: 'Reviewed, or not', all: 'Mark all as reviewed' },
+};

@@ -1,0 +1,3 @@
+import { timeline as en } from '../en/timeline';
+
+export const timeline: typeof en = en;
