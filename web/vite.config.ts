@@ -1,11 +1,14 @@
 /** How the page is built: hashed files under `assets/`, each beside its compressed forms, and `index.html`, which the server fills in. */
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
+const here = dirname(fileURLToPath(import.meta.url));
 /** The build asks for another folder, which takes the place of the old one when it is whole. */
 const outDir = process.env['SIGHTLINE_WEB_OUT'] ?? 'dist';
 /** Where `npm run dev` finds a running program. */
@@ -14,7 +17,7 @@ const program = process.env['SIGHTLINE_URL'] ?? 'http://127.0.0.1:8000';
 export default defineConfig({
   // Pages stand at several depths: assets are named from where they are.
   base: './',
-  plugins: [svelte(), filledIn(), compressed()],
+  plugins: [svelte(), filledIn(), installable(), compressed(), listed()],
   build: {
     outDir,
     emptyOutDir: true,
@@ -26,7 +29,8 @@ export default defineConfig({
     chunkSizeWarningLimit: 600,
   },
   server: { proxy: { '/api': program, '/live': program, '/ws': { target: program, ws: true } } },
-  test: { include: ['test/**/*.test.ts'] },
+  // What must not grow is measured after a collection.
+  test: { include: ['test/**/*.test.ts'], pool: 'forks', poolOptions: { forks: { execArgv: ['--expose-gc'] } } },
 });
 
 /** What the server writes into the page, for `npm run dev`. */
@@ -37,6 +41,39 @@ function filledIn(): Plugin {
     apply: 'serve',
     transformIndexHtml: (html) =>
       html.replace('{title}', 'Sightline').replace('{config}', JSON.stringify(config)),
+  };
+}
+
+/** The manifest and its icons, beside the scripts and named by what is in them. Its start is the dashboard, wherever a proxy has put it. */
+function installable(): Plugin {
+  const named = (name: string, end: string, source: string | Buffer) => ({
+    type: 'asset' as const,
+    fileName: `assets/${name}-${createHash('sha256').update(source).digest('hex').slice(0, 8)}.${end}`,
+    source,
+  });
+  const icons = [192, 512].map((size) => ({ size, file: named(`app-${size}`, 'png', readFileSync(join(here, `src/icons/${size}.png`))) }));
+  const manifest = {
+    name: 'Sightline',
+    short_name: 'Sightline',
+    description: 'Live pictures of your cameras',
+    start_url: '../',
+    scope: '../',
+    display: 'standalone',
+    background_color: '#0b0d10',
+    theme_color: '#0b0d10',
+    icons: icons.flatMap(({ size, file }) =>
+      ['any', 'maskable'].map((purpose) => ({ src: file.fileName.replace('assets/', ''), sizes: `${size}x${size}`, type: 'image/png', purpose })),
+    ),
+  };
+  const list = named('app', 'webmanifest', JSON.stringify(manifest));
+  const link = (rel: string, file: string) => ({ tag: 'link', attrs: { rel, href: `./${file}` }, injectTo: 'head' as const });
+  return {
+    name: 'installable',
+    apply: 'build',
+    generateBundle() {
+      for (const file of [list, ...icons.map((icon) => icon.file)]) this.emitFile(file);
+    },
+    transformIndexHtml: () => [link('manifest', list.fileName), link('apple-touch-icon', icons[0]?.file.fileName ?? '')],
   };
 }
 
@@ -55,6 +92,24 @@ function compressed(): Plugin {
         writeFileSync(`${path}.br`, brotliCompressSync(plain, { params: quality }));
         writeFileSync(`${path}.gz`, gzipSync(plain, { level: 9 }));
       }
+    },
+  };
+}
+
+/** Which files a screen needs, for `scripts/size.mjs`. */
+function listed(): Plugin {
+  return {
+    name: 'listed',
+    apply: 'build',
+    writeBundle(_, bundle) {
+      const chunks = Object.values(bundle).filter((file) => file.type === 'chunk');
+      const entries = chunks.map(({ fileName, facadeModuleId, moduleIds, isEntry, isDynamicEntry, imports, dynamicImports, ...chunk }) => {
+        const asked = facadeModuleId ?? moduleIds.find((id) => (this.getModuleInfo(id)?.dynamicImporters.length ?? 0) > 0);
+        const css = [...((chunk as { viteMetadata?: { importedCss: Set<string> } }).viteMetadata?.importedCss ?? [])];
+        const module = isEntry ? 'src/main.ts' : asked ? relative(here, asked) : null;
+        return [fileName, { module, main: isEntry, entry: isEntry || isDynamicEntry, imports, dynamicImports, css }];
+      });
+      writeFileSync(join(outDir, '.chunks.json'), JSON.stringify(Object.fromEntries(entries)));
     },
   };
 }

@@ -46,7 +46,7 @@ export function languageNow(): Language {
 export function languageOf(wanted: readonly string[]): Language {
   for (const tag of wanted) {
     const [base] = tag.toLowerCase().split('-');
-    if (base !== undefined && base in LANGUAGES) return base as Language;
+    if (base !== undefined && Object.hasOwn(LANGUAGES, base)) return base as Language;
   }
   return 'en';
 }

@@ -109,6 +109,8 @@ fn content_type(file: &str) -> Option<&'static str> {
         "js" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "webmanifest" => "application/manifest+json",
         _ => return None,
     })
 }
@@ -172,6 +174,26 @@ mod tests {
             sizes.push(hyper::body::Body::size_hint(response.body()).exact().unwrap());
         }
         assert!(sizes[0] > sizes[1] && sizes[1] > sizes[2], "{sizes:?}");
+    }
+
+    /// Browsers offer to install what names a manifest with an icon of 192 pixels and one of 512.
+    #[test]
+    fn the_page_can_be_installed() {
+        let send = |file: &str| {
+            let response = send(file, &HeaderMap::new());
+            assert_eq!(response.status(), StatusCode::OK, "{file}");
+            response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned()
+        };
+        let file = named_in_page(".webmanifest");
+        assert_eq!(send(&file), "application/manifest+json");
+        let manifest: serde_json::Value = serde_json::from_slice(&read(&format!("assets/{file}")).unwrap()).unwrap();
+        // From the manifest's own place to where the dashboard is, whatever a proxy puts in front.
+        assert_eq!((&manifest["start_url"], &manifest["scope"]), (&"../".into(), &"../".into()));
+        for size in ["192x192", "512x512"] {
+            let icons = manifest["icons"].as_array().unwrap();
+            let icon = icons.iter().find(|icon| icon["sizes"] == size).unwrap();
+            assert_eq!(send(icon["src"].as_str().unwrap()), "image/png");
+        }
     }
 
     #[rstest]

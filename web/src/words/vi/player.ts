@@ -1,3 +1,65 @@
-import { player as en } from '../en/player';
+import type { player as en } from '../en/player';
 
-export const player: typeof en = en;
+/** Of a picture that plays, wherever it stands. */
+export const player: typeof en = {
+  live: (name) => `Luồng ${name}`,
+  phase: {
+    connecting: 'Đang kết nối',
+    live: 'Trực tiếp',
+    'fallen-back': 'Trực tiếp qua LL-HLS',
+    held: 'Không có hình',
+    gone: 'Không tồn tại',
+    stopped: 'Đã dừng',
+  },
+  connecting: 'Đang kết nối…',
+  stopped: 'Đã dừng',
+  noPictureSince: (time) => `Không có hình từ ${time}`,
+  cannotBeShown: (name) => `Hiện không thể hiển thị “${name}”`,
+  publisherAway: 'Nguồn phát vắng mặt; đang chờ nó trở lại.',
+  waiting: 'Đang chờ khung hình tiếp theo.',
+  tried: 'Trang sẽ thử lại liên tục.',
+  insteadOfWebrtc: 'thay cho WebRTC',
+  webrtcTried: 'WebRTC đang được thử lại.',
+
+  play: 'Phát',
+  stop: 'Dừng',
+  playName: (name) => `Phát ${name}`,
+  stopName: (name) => `Dừng ${name}`,
+  sound: 'Âm thanh',
+  soundOn: 'Bật âm thanh',
+  soundOff: 'Tắt âm thanh',
+  fullScreen: 'Toàn màn hình',
+  watching: 'đang xem',
+
+  since: {
+    capture: 'từ ống kính đến màn hình',
+    sender: 'từ bên gửi',
+    arrival: 'từ khi đến máy chủ',
+    received: 'từ khi đến trình duyệt',
+  },
+  sinceWhy: {
+    capture: 'Từ lúc camera chụp khung hình đến màn hình này.',
+    sender: 'Từ thời điểm bên gửi ghi lên khung hình; không rõ bên gửi đã giữ nó bao lâu trước đó.',
+    arrival: 'Từ lúc khung hình đến máy chủ; luồng không mang thời gian của riêng nó.',
+    received: 'Từ lúc khung hình đến trình duyệt này; trình duyệt không cho biết thời gian của luồng.',
+  },
+  measuring: 'đang đo',
+  noClock: 'không có đồng hồ máy chủ',
+  measuringWhy: 'Đang đo những khung hình đầu tiên.',
+  noClockWhy: 'Đồng hồ máy chủ được hỏi qua kết nối trực tiếp, hiện chưa mở; thiếu nó thì không biết tuổi của khung hình.',
+  median: 'trung vị 10 giây',
+  p95: 'bách phân vị 95',
+  clocksAgree: 'đồng hồ lệch nhau tối đa',
+  whereTimeGoes: 'Thời gian đi đâu',
+  legs: {
+    encoding: 'mã hóa',
+    'capture and way to server': 'chụp và gửi đến máy chủ',
+    'camera to server': 'camera đến máy chủ',
+    'sender to server': 'bên gửi đến máy chủ',
+    'in the server': 'trong máy chủ',
+    'server to browser': 'máy chủ đến trình duyệt',
+    'waiting in the browser': 'chờ trong trình duyệt',
+    decoding: 'giải mã',
+    'to the screen': 'ra màn hình',
+  },
+};

@@ -1,0 +1,1 @@
+export function write(document: { components: { schemas: object } }): string;
