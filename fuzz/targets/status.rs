@@ -12,6 +12,7 @@ use protocol::status::{CameraCommand, ClientId, Config, Effect, Member, Out, Rig
 fn member(rights: u8) -> Member {
     Member {
         name: "fuzz".to_owned(),
+        hears_cameras: rights & 8 == 0,
         camera: None,
         permit: Box::new(move |right, _| match right {
             Right::View => rights & 1 != 0,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use media::Clock;
 
-pub use process::{Process, process};
+pub use process::{Process, Usage, process, usage};
 pub use share::memory_share;
 
 use crate::net;
@@ -246,6 +246,28 @@ pub(crate) fn temperature(thermal: &Path) -> Option<f64> {
     zones.reduce(f64::max)
 }
 
+/// Whether the machine is too hot now, or has too little power: a Raspberry Pi says so, in the bits 0 to 3 of what its firmware counts. `None`: it does not tell.
+pub fn is_throttled() -> Option<bool> {
+    throttled(&read("/sys/devices/platform/soc/soc:firmware/get_throttled")?)
+}
+
+fn throttled(text: &str) -> Option<bool> {
+    let bits = u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()?;
+    Some(bits & 0xf != 0)
+}
+
+/// What the machine calls itself: a board its name, another what its processor says.
+pub fn model() -> Option<String> {
+    let board = read("/proc/device-tree/model").map(|text| text.trim_end_matches('\0').to_owned());
+    board.or_else(|| processor(&read("/proc/cpuinfo")?))
+}
+
+fn processor(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"))?;
+    let name: String = line.split_once(':')?.1.trim().chars().take(100).collect();
+    Some(name).filter(|name| !name.is_empty())
+}
+
 /// Between two looks. The kernel counts processor time in hundredths of a second.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// A look that is older says nothing about now.
@@ -300,6 +322,19 @@ broken: x
             );
         }
         assert_eq!(temperature(Path::new("/nonexistent")), None);
+    }
+
+    #[test]
+    fn a_board_says_whether_it_is_throttled_now() {
+        assert_eq!(throttled("0\n"), Some(false));
+        assert_eq!(throttled("50005\n"), Some(true));
+        assert_eq!(throttled("0x50000"), Some(false), "it was, and is no more");
+        assert_eq!(throttled("x"), None);
+        assert_eq!(
+            processor("processor: 0\nmodel name\t: A 5 @ 2 GHz\n").as_deref(),
+            Some("A 5 @ 2 GHz")
+        );
+        assert_eq!(processor("processor: 0\n"), None);
     }
 
     #[test]

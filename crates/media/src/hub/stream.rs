@@ -377,6 +377,11 @@ impl Stream {
         }
     }
 
+    /// What came after that time, of all tracks, as far as it is still there.
+    pub fn published_after(&self, since: Instant) -> Vec<Arc<Entry>> {
+        lock(&self.inner).ring.newer_than(since).cloned().collect()
+    }
+
     /// Bytes that its ring holds, as counted against [`Limits::ring_bytes`].
     pub fn ring_bytes(&self) -> usize {
         lock(&self.inner).ring.bytes()

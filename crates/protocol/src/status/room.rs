@@ -20,6 +20,7 @@ use media::{StreamName, WallTime};
 
 use super::text::{self, Asked, Echo, Recording, Request};
 use super::{CameraCommand, CameraStatus, Command};
+pub use bucket::Bucket;
 use client::Client;
 pub use client::{Member, Right};
 
@@ -155,6 +156,8 @@ struct Camera {
     /// The newest words about it, for who comes later.
     connection: Bytes,
     metrics: Option<Bytes>,
+    /// The newest that says more than whether it is connected.
+    status: Option<CameraStatus>,
 }
 
 /// Everybody who is connected.
@@ -203,7 +206,7 @@ impl Room {
         let id = ClientId(self.joined);
         let mut client = Client::new(member, &self.config, now);
         for (name, camera) in &self.cameras {
-            if client.may(Right::View, Some(name)) {
+            if client.hears(Some(name)) {
                 client.welcome(camera.connection.clone());
                 camera.metrics.iter().for_each(|text| client.welcome(text.clone()));
             }
@@ -302,13 +305,15 @@ impl Room {
         if let Some(metrics) = &metrics {
             self.tell_others(from, Some(&name), metrics);
         }
-        let before = self.cameras.remove(&name).and_then(|camera| camera.metrics);
+        let before = self.cameras.remove(&name);
+        let (before, status_before) = before.map_or((None, None), |camera| (camera.metrics, camera.status));
         let camera = Camera {
             speaker,
             connected: status.is_connected,
             heard: now,
             connection,
             metrics: metrics.or(before),
+            status: (!status.is_bare()).then(|| status.clone()).or(status_before),
         };
         self.cameras.insert(name, camera);
         self.beat(now);
@@ -449,7 +454,7 @@ impl Room {
     /// Puts a word into the queues of all but one.
     fn tell_others(&mut self, from: Option<ClientId>, camera: Option<&StreamName>, word: &Bytes) {
         for (id, client) in &mut self.clients {
-            if Some(*id) == from || !client.may(Right::View, camera) {
+            if Some(*id) == from || !client.hears(camera) {
                 continue;
             }
             client.tell(word.clone());
@@ -511,6 +516,12 @@ impl Room {
             None => Poll::Ready(None),
             Some(client) => client.poll_next(context).map(Some),
         }
+    }
+
+    /// The cameras that said how they are: the newest that they said, and when they were heard last.
+    pub fn known(&self) -> impl Iterator<Item = (&StreamName, &CameraStatus, Instant)> {
+        let cameras = self.cameras.iter();
+        cameras.filter_map(|(name, camera)| Some((name, camera.status.as_ref()?, camera.heard)))
     }
 
     /// Figures.

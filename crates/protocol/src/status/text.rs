@@ -253,61 +253,80 @@ pub(super) fn connection(camera: &StreamName, is_connected: bool) -> Bytes {
     })
 }
 
+/// How a camera says it is, without the type of a message, and when it said so.
+pub fn said(camera: &StreamName, status: &CameraStatus, at: &str) -> Bytes {
+    json(&Metrics {
+        at: Some(at),
+        ..Metrics::new(None, camera, status)
+    })
+}
+
 /// How a camera is. What old dashboards do not know stands behind what they do, and only where it says something.
 pub(super) fn metrics(camera: &StreamName, status: &CameraStatus) -> Bytes {
-    #[derive(Serialize)]
-    #[allow(non_snake_case, reason = "as the dashboards read it")]
-    struct Metrics<'a> {
-        r#type: &'static str,
-        camera: &'a str,
-        isConnected: bool,
-        fps: f32,
-        frames_sent: i32,
-        frames_dropped: i32,
-        cpu_percent: f32,
-        memory_percent: f32,
-        memory_used_mb: i64,
-        memory_total_mb: i64,
-        network_mbps: f32,
-        latency_ms: i32,
-        #[serde(skip_serializing_if = "is_default")]
-        brightness: i32,
-        #[serde(skip_serializing_if = "is_default")]
-        width: i32,
-        #[serde(skip_serializing_if = "is_default")]
-        height: i32,
-        #[serde(skip_serializing_if = "is_default")]
-        errorMessage: &'a str,
-        #[serde(skip_serializing_if = "is_default")]
-        motion_detected: bool,
-        #[serde(skip_serializing_if = "is_default")]
-        motion_intensity: f32,
-        #[serde(skip_serializing_if = "is_default")]
-        capture_time_us: i64,
+    json(&Metrics::new(Some("camera_metrics"), camera, status))
+}
+
+#[derive(Serialize)]
+#[allow(non_snake_case, reason = "as the dashboards read it")]
+struct Metrics<'a> {
+    #[serde(skip_serializing_if = "is_default")]
+    r#type: Option<&'static str>,
+    camera: &'a str,
+    isConnected: bool,
+    fps: f32,
+    frames_sent: i32,
+    frames_dropped: i32,
+    cpu_percent: f32,
+    memory_percent: f32,
+    memory_used_mb: i64,
+    memory_total_mb: i64,
+    network_mbps: f32,
+    latency_ms: i32,
+    #[serde(skip_serializing_if = "is_default")]
+    brightness: i32,
+    #[serde(skip_serializing_if = "is_default")]
+    width: i32,
+    #[serde(skip_serializing_if = "is_default")]
+    height: i32,
+    #[serde(skip_serializing_if = "is_default")]
+    errorMessage: &'a str,
+    #[serde(skip_serializing_if = "is_default")]
+    motion_detected: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    motion_intensity: f32,
+    #[serde(skip_serializing_if = "is_default")]
+    capture_time_us: i64,
+    #[serde(skip_serializing_if = "is_default")]
+    at: Option<&'a str>,
+}
+
+impl<'a> Metrics<'a> {
+    fn new(r#type: Option<&'static str>, camera: &'a StreamName, status: &'a CameraStatus) -> Self {
+        // Dashboards call methods of numbers on these: JSON's word for what is none would stop them.
+        let number = |value: f32| if value.is_finite() { value } else { 0.0 };
+        Self {
+            r#type,
+            camera: camera.as_str(),
+            isConnected: status.is_connected,
+            fps: number(status.fps),
+            frames_sent: status.frames_sent,
+            frames_dropped: status.frames_dropped,
+            cpu_percent: number(status.cpu_percent),
+            memory_percent: number(status.memory_percent),
+            memory_used_mb: status.memory_used_mb,
+            memory_total_mb: status.memory_total_mb,
+            network_mbps: number(status.network_mbps),
+            latency_ms: status.latency_ms,
+            brightness: status.brightness,
+            width: status.width,
+            height: status.height,
+            errorMessage: truncated(&status.error_message),
+            motion_detected: status.motion_detected.unwrap_or_default(),
+            motion_intensity: number(status.motion_intensity),
+            capture_time_us: status.capture_time_us,
+            at: None,
+        }
     }
-    // Dashboards call methods of numbers on these: JSON's word for what is none would stop them.
-    let number = |value: f32| if value.is_finite() { value } else { 0.0 };
-    json(&Metrics {
-        r#type: "camera_metrics",
-        camera: camera.as_str(),
-        isConnected: status.is_connected,
-        fps: number(status.fps),
-        frames_sent: status.frames_sent,
-        frames_dropped: status.frames_dropped,
-        cpu_percent: number(status.cpu_percent),
-        memory_percent: number(status.memory_percent),
-        memory_used_mb: status.memory_used_mb,
-        memory_total_mb: status.memory_total_mb,
-        network_mbps: number(status.network_mbps),
-        latency_ms: status.latency_ms,
-        brightness: status.brightness,
-        width: status.width,
-        height: status.height,
-        errorMessage: truncated(&status.error_message),
-        motion_detected: status.motion_detected.unwrap_or_default(),
-        motion_intensity: number(status.motion_intensity),
-        capture_time_us: status.capture_time_us,
-    })
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

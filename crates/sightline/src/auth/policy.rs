@@ -357,11 +357,50 @@ impl Auth {
         session: Option<Session>,
         now: Instant,
     ) -> Result<Principal, Refusal> {
+        self.http_by(remote, presented, session, |rules| {
+            self.known(rules, remote, presented, now)
+        })
+    }
+
+    /// The same of somebody who was let in and is still here. It is no guess: the brake neither holds it up nor counts it.
+    ///
+    /// # Errors
+    /// As [`Auth::http`].
+    pub fn http_still(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        session: Option<Session>,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        self.http_by(remote, presented, session, |rules| {
+            if matches!(presented, Presented::Nothing) {
+                return self.known(rules, remote, presented, now);
+            }
+            let known = match (
+                rules.role(presented),
+                rules.account(remote, presented, &self.budget, now),
+            ) {
+                (Some(role), _) => Some(Principal::Known(role)),
+                (None, Ok(account)) => account,
+                (None, Err(wait)) => return Err(Refusal::Busy { wait }),
+            };
+            known.ok_or(Refusal::Wrong)
+        })
+    }
+
+    fn http_by(
+        &self,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        session: Option<Session>,
+        known: impl FnOnce(&Rules) -> Result<Principal, Refusal>,
+    ) -> Result<Principal, Refusal> {
         let rules = self.rules();
         let free = rules.http_is_free_for(remote);
         let known = match (presented, session) {
             (Presented::Nothing, Some(session)) => Ok(Principal::Known(session.role)),
-            (presented, _) => self.known(&rules, remote, presented, now),
+            _ => known(&rules),
         };
         let Some(free) = free else {
             return known;

@@ -306,6 +306,9 @@ pub struct Limits {
     /// Who listens to `/api/v1/events` at a time.
     #[schemars(range(min = 1, max = 100_000))]
     pub event_listeners: usize,
+    /// Pages of the dashboard that are open at a time, each with a socket.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub live_clients: usize,
     /// Memory for the newest pictures of one stream, from its last keyframe on; and once more for its parts and segments while somebody plays
     /// it by HLS.
     pub stream_memory: Bytes,
@@ -328,6 +331,7 @@ impl Default for Limits {
             webrtc_sessions: 1_000,
             status_clients: 5_000,
             event_listeners: 100,
+            live_clients: 500,
             stream_memory: Bytes(hub.ring_bytes as u64),
             memory: None,
         }

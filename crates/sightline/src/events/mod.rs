@@ -417,7 +417,8 @@ impl Listener {
         self.next.saturating_sub(1)
     }
 
-    fn take(&mut self) -> Option<Heard> {
+    /// What comes next, if it is there already.
+    pub fn take(&mut self) -> Option<Heard> {
         let ring = self.events.lock();
         let of_each = [ring.connections.from(self.next), ring.others.from(self.next)];
         let Some(event) = of_each.into_iter().flatten().min_by_key(|event| event.id).cloned() else {

@@ -12,7 +12,7 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::peer::Peer;
-use crate::auth::{Presented, Principal, Refusal, Session};
+use crate::auth::{Auth, Presented, Principal, Refusal, Session};
 use crate::secret::Secret;
 
 /// Somebody who may be here.
@@ -67,21 +67,36 @@ impl Found {
 /// # Errors
 /// [`Refusal`].
 pub(super) fn identify(shared: &Shared, peer: Peer, request: &Parts) -> Result<Caller, Refusal> {
-    let (found, shown) = match by_header(&request.headers) {
-        Found::Nothing => match by_query(&request.uri) {
+    identify_by(shared, peer, &request.headers, &request.uri, Auth::http)
+}
+
+/// The same of somebody who was let in by these, and is still here.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn identify_again(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Refusal> {
+    identify_by(shared, peer, headers, uri, Auth::http_still)
+}
+
+/// What decides who it is.
+type Decide =
+    fn(&Auth, std::net::IpAddr, Presented<'_>, Option<Session>, std::time::Instant) -> Result<Principal, Refusal>;
+
+fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, decide: Decide) -> Result<Caller, Refusal> {
+    let (found, shown) = match by_header(headers) {
+        Found::Nothing => match by_query(uri) {
             Found::Nothing => (Found::Nothing, Shown::Nothing),
             found => (found, Shown::Query),
         },
         found => (found, Shown::Header),
     };
     let session = match shown {
-        Shown::Nothing => session(shared, peer, &request.headers),
+        Shown::Nothing => session(shared, peer, headers),
         _ => None,
     };
     let shown = session.map_or(shown, Shown::Cookie);
-    let who = shared
-        .auth
-        .http(peer.remote, found.presented(), session, shared.clock.now())?;
+    let (presented, now) = (found.presented(), shared.clock.now());
+    let who = decide(&shared.auth, peer.remote, presented, session, now)?;
     Ok(Caller { who, shown })
 }
 

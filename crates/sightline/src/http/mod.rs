@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), the metrics (`metrics`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -17,6 +17,7 @@ mod connection;
 mod entrance;
 mod hls;
 mod listener;
+mod live;
 mod metrics;
 mod notices;
 mod openapi;
@@ -48,6 +49,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::Auth;
 use crate::config::live::{Adjustable, Live};
+use crate::feed::{self, Feed};
 use crate::forward::Forwarder;
 use crate::hls::Hls;
 use crate::log;
@@ -64,10 +66,18 @@ use crate::stills::Stills;
 use crate::tls::Certificates;
 use crate::upload::Uploads;
 use crate::webhooks::Webhooks;
+pub(crate) use api::sight;
 use entrance::{Cors, Entrance};
 use listener::Listener;
 use notices::Notices;
 pub(crate) use v3::{reader_type, source_of, uuid};
+
+/// Objects as the API has them, for the feed.
+pub(crate) mod forms {
+    pub(crate) use super::api::me::word;
+    pub(crate) use super::api::{Recording, Session, Track, since};
+    pub(crate) use super::recordings::exports::form as export;
+}
 
 /// What the HTTP ports need to know.
 pub struct Settings {
@@ -178,7 +188,8 @@ struct Shared {
     webrtc: Arc<crate::webrtc::Service>,
     clock: Arc<dyn Clock>,
     began: Instant,
-    machine: Machine,
+    machine: Arc<Machine>,
+    feed: Arc<Feed>,
     open: AtomicUsize,
     /// Who listens to events.
     listeners: AtomicUsize,
@@ -224,6 +235,23 @@ impl Server {
             websocket: sockets.websocket.as_ref().map(port).transpose()?,
         };
         let hub = streams.hub().clone();
+        let machine = Arc::new(Machine::default());
+        let world = feed::World {
+            hub: hub.clone(),
+            streams: Arc::clone(&streams),
+            recordings: Arc::clone(&settings.recordings),
+            exports: Arc::clone(&settings.exports),
+            motion: Arc::clone(&settings.motion),
+            status: Arc::clone(&settings.status),
+            machine: Arc::clone(&machine),
+            clock: Arc::clone(&clock),
+        };
+        let places = feed::facts::Places {
+            rtsp: settings.rtsp_port,
+            hls: ports.hls,
+            webrtc: ports.webrtc,
+        };
+        let feed = Feed::new(world, Arc::clone(&auth), places);
         let shared = Arc::new(Shared {
             ports,
             hls: Hls::new(hub.clone(), Arc::clone(&clock), settings.hls.clone()),
@@ -233,7 +261,8 @@ impl Server {
             webrtc,
             began: clock.now(),
             clock,
-            machine: Machine::default(),
+            machine,
+            feed,
             open: AtomicUsize::new(0),
             listeners: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
@@ -268,6 +297,11 @@ impl Server {
         Arc::clone(&self.shared.hls)
     }
 
+    /// What the page knows.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.shared.feed)
+    }
+
     /// Where they listen.
     pub fn ports(&self) -> Ports {
         self.shared.ports
@@ -282,6 +316,7 @@ impl Server {
             tokio::spawn(listener.run(shared, stop, open));
         }
         drop(open);
+        tokio::spawn(Arc::clone(&self.shared.feed).run(stop.clone()));
         tokio::select! {
             () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
             () = stop.requested() => {}

@@ -22,7 +22,7 @@ use super::openapi::Operation;
 use super::paths::Params;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, api, assets, challenge, hls, metrics, openapi, pages, recordings, socket, v3, webrtc};
+use super::{Shared, api, assets, challenge, hls, live, metrics, openapi, pages, recordings, socket, v3, webrtc};
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 
 /// What a port has.
@@ -52,6 +52,7 @@ pub(super) const DASHBOARD: Port = Port {
         webrtc::WHEP,
         webrtc::WHIP,
         socket::ROUTES,
+        live::ROUTES,
     ],
     streams_at: LIVE,
 };
@@ -66,6 +67,7 @@ pub(super) const PLAYERS: Port = Port {
         webrtc::WHEP,
         webrtc::WHIP,
         socket::ROUTES,
+        live::ROUTES,
     ],
     streams_at: "/",
 };

@@ -1,4 +1,4 @@
-//! From a request to a status socket: the WebSocket handshake (RFC 6455 §4.2), on every port.
+//! From a request to a WebSocket: the handshake (RFC 6455 §4.2), and the status socket, on every port.
 //!
 //! Every port has it because pages measure their clock's offset through it, and their browser sends a cookie to the port alone from which they came.
 
@@ -19,7 +19,9 @@ use super::problem::Problem;
 use super::routes::{Answer, Call, Route, Target, Verb};
 use crate::auth::Action;
 use crate::net;
-use crate::status::{Joined, serve};
+use crate::shutdown::Shutdown;
+use crate::status;
+use crate::websocket::{self, Sizes, Talk};
 
 /// With and without the slash: scripts of people have both.
 pub(super) const ROUTES: &[Route] = &[route("/ws/camera/"), route("/ws/camera")];
@@ -46,39 +48,63 @@ fn camera(mut call: Call, caller: Caller) -> Answer {
             Ok(camera) => camera,
             Err(problem) => return problem.into_response(),
         };
-        let accept = match accept_key(call.request.headers()) {
-            Ok(accept) => accept,
+        let handshake = match handshake(&mut call) {
+            Ok(handshake) => handshake,
             Err(problem) => return problem.into_response(),
-        };
-        // Not there by HTTP/2, whose browsers open another connection for WebSockets.
-        let Some(upgrade) = call.request.extensions_mut().remove::<OnUpgrade>() else {
-            return not_a_socket().into_response();
         };
         let joined = match call.shared.settings.status.join(caller.who, camera) {
             Ok(joined) => joined,
             Err(full) => return too_many(full.to_string()).into_response(),
         };
-        tokio::spawn(async move {
-            // The connection may end in between; then nobody is there.
-            if let Ok(upgraded) = upgrade.await {
-                run(upgraded, joined).await;
-            }
-        });
-        switching(&accept)
+        let stop = joined.stop();
+        handshake.switch(joined, status::SIZES, stop)
     })
 }
 
-/// In a task of its own. Without TLS the socket itself is had back.
-async fn run(upgraded: Upgraded, joined: Joined) {
+/// A request that may become a WebSocket.
+pub(super) struct Handshake {
+    accept: String,
+    upgrade: OnUpgrade,
+}
+
+/// What a request needs to become one.
+///
+/// # Errors
+/// 426, which says what is here.
+pub(super) fn handshake(call: &mut Call) -> Result<Handshake, Problem> {
+    let path = call.request.uri().path().to_owned();
+    let accept = accept_key(call.request.headers()).ok_or_else(|| not_a_socket(&path))?;
+    // Not there by HTTP/2, whose browsers open another connection for WebSockets.
+    let upgrade = call.request.extensions_mut().remove::<OnUpgrade>();
+    let upgrade = upgrade.ok_or_else(|| not_a_socket(&path))?;
+    Ok(Handshake { accept, upgrade })
+}
+
+impl Handshake {
+    /// The answer; what is said behind it, `talk` says in a task of its own.
+    pub(super) fn switch(self, talk: impl Talk + Send + 'static, sizes: Sizes, stop: Shutdown) -> Response {
+        let Self { accept, upgrade } = self;
+        tokio::spawn(async move {
+            // The connection may end in between; then nobody is there.
+            if let Ok(upgraded) = upgrade.await {
+                run(upgraded, talk, sizes, stop).await;
+            }
+        });
+        switching(&accept)
+    }
+}
+
+/// Without TLS the socket itself is had back.
+async fn run(upgraded: Upgraded, talk: impl Talk, sizes: Sizes, stop: Shutdown) {
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) if parts.read_buf.is_empty() => {
             let socket = parts.io.into_inner();
             net::bound_unsent(&socket, UNSENT_BYTES);
-            serve(socket, joined).await;
+            websocket::serve(socket, talk, sizes, stop).await;
         }
         // It began to talk before it was answered, which RFC 6455 §4.1 forbids.
         Ok(_) => {}
-        Err(upgraded) => serve(TokioIo::new(upgraded), joined).await,
+        Err(upgraded) => websocket::serve(TokioIo::new(upgraded), talk, sizes, stop).await,
     }
 }
 
@@ -100,7 +126,7 @@ fn named_camera(call: &Call) -> Result<Option<StreamName>, Problem> {
 }
 
 /// What proves that we mean a WebSocket.
-fn accept_key(headers: &HeaderMap) -> Result<String, Problem> {
+fn accept_key(headers: &HeaderMap) -> Option<String> {
     let says = |name, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values
@@ -108,17 +134,14 @@ fn accept_key(headers: &HeaderMap) -> Result<String, Problem> {
             .any(|value| value.trim().eq_ignore_ascii_case(word))
     };
     if !says(CONNECTION, "upgrade") || !says(UPGRADE, "websocket") {
-        return Err(not_a_socket());
+        return None;
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(not_a_socket());
+        return None;
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or_else(not_a_socket)?;
     // 16 bytes by base64.
-    if key.len() != 24 {
-        return Err(not_a_socket());
-    }
-    Ok(derive_accept_key(key.as_bytes()))
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24)?;
+    Some(derive_accept_key(key.as_bytes()))
 }
 
 fn switching(accept: &str) -> Response {
@@ -132,13 +155,13 @@ fn switching(accept: &str) -> Response {
     response
 }
 
-fn not_a_socket() -> Problem {
+fn not_a_socket(path: &str) -> Problem {
     Problem::new(
         StatusCode::UPGRADE_REQUIRED,
         "not-a-websocket",
         "A WebSocket is here",
         "this is no handshake of a WebSocket, version 13, by HTTP/1.1",
-        "connect to it as ws://HOST:PORT/ws/camera/; a proxy has to pass the headers Upgrade and Connection on",
+        format!("connect to it as ws://HOST:PORT{path}; a proxy has to pass the headers Upgrade and Connection on"),
     )
     .with(UPGRADE, HeaderValue::from_static("websocket"))
     .with(CONNECTION, HeaderValue::from_static("Upgrade"))

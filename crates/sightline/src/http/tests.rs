@@ -8,6 +8,7 @@ mod exports;
 mod floods;
 mod hls;
 mod limits;
+mod live;
 mod metrics;
 mod pages;
 mod recordings;

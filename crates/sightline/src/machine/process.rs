@@ -33,6 +33,24 @@ pub fn process() -> Process {
     }
 }
 
+/// What is asked once a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of all threads since the start.
+    pub processor_time: Option<Duration>,
+    /// Memory in use, in bytes.
+    pub resident_bytes: Option<u64>,
+}
+
+/// The same now, without a look at each open file.
+pub fn usage() -> Usage {
+    let status = read("/proc/self/status").unwrap_or_default();
+    Usage {
+        processor_time: processor_time(),
+        resident_bytes: kib(&status, "VmRSS"),
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn processor_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

@@ -1,13 +1,11 @@
 //! The status socket: cameras and dashboards over WebSockets.
 //!
-//! Belongs here: the one [`Room`] of the program and what moves it (time, sockets, our own cameras), the sockets of its clients
-//! ([`socket`]), what is reported of our own cameras ([`report`]) and done to them ([`control`]), the way to the socket of another server
+//! Belongs here: the one [`Room`] of the program and what moves it (time, sockets, our own cameras), what is said on its clients' sockets, what is reported of our own cameras ([`report`]) and done to them ([`control`]), the way to the socket of another server
 //! ([`client`]). Does not belong here: who hears what (`protocol::status`), which request becomes a socket ([`crate::http`]).
 
 pub mod client;
 mod control;
 pub(crate) mod report;
-mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -15,19 +13,22 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media::{Clock, StreamName};
-use protocol::status::{ClientId, Command, Config, Effect, Full, Member, Out, Passed, Recording, Right, Room, Totals};
+use protocol::status::{
+    CameraStatus, ClientId, Command, Config, Effect, Full, MAX_TEXT_BYTES, Member, Out, Recording, Right, Room, Totals,
+    pong,
+};
 use tokio::sync::{Notify, mpsc};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::auth::{Action, Object, Principal, may};
 use crate::camera::Camera;
 use crate::motion::Detector;
 use crate::record::service::{Recordings, Refused};
 use crate::shutdown::Shutdown;
-pub(crate) use control::Controls;
-pub(crate) use socket::{Patience, serve};
+use crate::websocket::{self, Next, Sizes, Talk};
 
 /// Everybody who is connected, and our own cameras.
 pub struct Server {
@@ -52,6 +53,34 @@ struct Stop {
     /// Held by each of them until its end. Nothing is ever sent.
     _open: mpsc::Sender<std::convert::Infallible>,
 }
+
+/// How long a socket may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Of a camera's publisher: then it is asked for a sign of life, and after the second of these it is gone.
+    pub(crate) speaker: [Duration; 2],
+    /// Of anybody else. Browsers in the background answer late.
+    pub(crate) listener: [Duration; 2],
+    /// For the last words when it is over.
+    pub(crate) goodbye: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            // A camera whose socket is lost is reported within five seconds.
+            speaker: [Duration::from_millis(1_500), Duration::from_secs(4)],
+            listener: [Duration::from_secs(20), Duration::from_secs(60)],
+            goodbye: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Largest message. A full status is 200 bytes.
+pub(crate) const SIZES: Sizes = Sizes {
+    heard_bytes: 4 * MAX_TEXT_BYTES,
+    said_bytes: 4 * MAX_TEXT_BYTES,
+};
 
 /// Wait for sockets that say goodbye.
 const GOODBYE: Duration = Duration::from_millis(300);
@@ -135,56 +164,55 @@ impl Server {
     /// # Errors
     /// [`Full`].
     pub(crate) fn join(self: &Arc<Self>, who: Principal, camera: Option<StreamName>) -> Result<Joined, Full> {
-        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // The program ends, or has not begun.
-        let stop = stop.ok_or(Full(0))?;
-        let member = Member {
+        self.enter(Member {
             name: who.name().to_owned(),
             camera,
+            hears_cameras: true,
             permit: Box::new(move |right, camera| {
                 // Chat is one room, for all who may view something.
                 let object = camera.map_or(Object::Some, Object::Stream);
                 may(&who, action(right), object).is_allowed()
             }),
-        };
+        })
+    }
+
+    /// Lets somebody in who has come for the chat, which is for those who may view, and hears of cameras elsewhere.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub(crate) fn join_chat(self: &Arc<Self>, name: String, may_view: bool) -> Result<Joined, Full> {
+        self.enter(Member {
+            name,
+            camera: None,
+            hears_cameras: false,
+            permit: Box::new(move |right, camera| may_view && right == Right::View && camera.is_none()),
+        })
+    }
+
+    fn enter(self: &Arc<Self>, member: Member) -> Result<Joined, Full> {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The program ends, or has not begun.
+        let stop = stop.ok_or(Full(0))?;
         let id = self.room().join(member, self.clock.now())?;
         Ok(Joined {
             server: Arc::clone(self),
             id,
             stop,
+            spoke: false,
         })
     }
 
-    /// Does what somebody wants of a camera, or passes it on to its publisher, and says what comes of it.
-    ///
-    /// # Errors
-    /// Why not, for people.
-    pub(crate) fn steer(&self, camera: &StreamName, command: &Command) -> Result<String, String> {
-        let passed = self.room().pass_on(camera, command);
-        match passed {
-            Some(Passed::On) => Ok(format!("passed on to the publisher of {camera}")),
-            Some(Passed::Back) => self.own(camera, command),
-            None => Err(format!(
-                "no publisher of {camera} is connected here, or it takes no commands"
-            )),
-        }
+    /// How the cameras are that somebody spoke for, and when that was.
+    pub(crate) fn known_cameras(&self) -> Vec<(StreamName, CameraStatus, Instant)> {
+        let room = self.room();
+        room.known()
+            .map(|(name, status, at)| (name.clone(), status.clone(), at))
+            .collect()
     }
 
-    fn own(&self, camera: &StreamName, command: &Command) -> Result<String, String> {
-        let found = self.cameras().get(camera).and_then(Weak::upgrade);
-        let found = found.ok_or("this camera has ended")?;
-        control::perform(&found, command)
-    }
-
-    /// Who does what is asked of a camera, and how that is set now; `None`: nobody.
-    pub(crate) fn controls(&self, camera: &StreamName) -> Option<Controls> {
-        match self.room().speaker(camera)? {
-            Passed::On => Some(Controls::OfPublisher),
-            Passed::Back => {
-                let found = self.cameras().get(camera).and_then(Weak::upgrade)?;
-                Some(control::controls(&found))
-            }
-        }
+    /// A camera of this program.
+    pub(crate) fn own_camera(&self, name: &StreamName) -> Option<Arc<Camera>> {
+        self.cameras().get(name).and_then(Weak::upgrade)
     }
 
     /// Figures for whoever watches the program.
@@ -282,18 +310,13 @@ pub(crate) struct Joined {
     server: Arc<Server>,
     id: ClientId,
     stop: Stop,
+    /// It speaks for a camera.
+    spoke: bool,
 }
 
 impl Joined {
-    fn said_binary(&self, bytes: &[u8]) {
-        let effect = self.server.room().said_binary(self.id, bytes, self.server.clock.now());
-        if let Some(effect) = effect {
-            self.server.perform(effect);
-        }
-        self.server.sooner.notify_one();
-    }
-
-    fn said_text(&self, text: &str) {
+    /// It said this.
+    pub(crate) fn said_text(&self, text: &str) {
         let clock = &self.server.clock;
         let effect = self.server.room().said_text(self.id, text, clock.now(), clock.wall());
         if let Some(effect) = effect {
@@ -302,12 +325,56 @@ impl Joined {
         self.server.sooner.notify_one();
     }
 
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Out>> {
-        self.server.room().poll_next(self.id, context)
+    /// What it is told next. A pong is made when it is.
+    pub(crate) fn poll_message(&self, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        let out = std::task::ready!(self.server.room().poll_next(self.id, context));
+        Poll::Ready(out.map(|out| match out {
+            Out::Text(text) => websocket::text(text),
+            Out::Command(bytes) => Message::Binary(bytes),
+            Out::Pong(echo) => Message::Text(pong(&echo, self.server.clock.wall()).into()),
+        }))
     }
 
-    fn is_speaker(&self) -> bool {
-        self.server.room().is_speaker(self.id)
+    /// When the program ends.
+    pub(crate) fn stop(&self) -> Shutdown {
+        self.stop.shutdown.clone()
+    }
+}
+
+impl Talk for Joined {
+    fn now(&self) -> Instant {
+        self.server.clock.now()
+    }
+
+    fn patience(&self) -> [Duration; 2] {
+        let patience = &self.server.patience;
+        if self.spoke {
+            patience.speaker
+        } else {
+            patience.listener
+        }
+    }
+
+    fn goodbye(&self) -> Duration {
+        self.server.patience.goodbye
+    }
+
+    fn heard_text(&mut self, text: &str) {
+        self.said_text(text);
+    }
+
+    fn heard_binary(&mut self, bytes: &[u8]) {
+        let effect = self.server.room().said_binary(self.id, bytes, self.server.clock.now());
+        if let Some(effect) = effect {
+            self.server.perform(effect);
+        }
+        self.server.sooner.notify_one();
+        self.spoke = self.spoke || self.server.room().is_speaker(self.id);
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        self.poll_message(context)
+            .map(|said| said.map_or(Next::Gone, Next::Say))
     }
 }
 

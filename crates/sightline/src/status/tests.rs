@@ -22,6 +22,12 @@ use crate::shutdown::{self, Trigger};
 /// Longest wait for anything, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Until either side ends it.
+async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, joined: Joined) {
+    let stop = joined.stop();
+    crate::websocket::serve(io, joined, SIZES, stop).await;
+}
+
 struct World {
     server: Arc<Server>,
     trigger: Trigger,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// Time is counted in words: a full bucket holds three seconds of them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     per_second: u32,
     left: f64,
     at: Instant,
@@ -14,7 +14,8 @@ pub(super) struct Bucket {
 const AT_ONCE: f64 = 3.0;
 
 impl Bucket {
-    pub(super) fn new(per_second: u32, now: Instant) -> Self {
+    /// A full one.
+    pub fn new(per_second: u32, now: Instant) -> Self {
         Self {
             per_second,
             left: f64::from(per_second) * AT_ONCE,
@@ -23,7 +24,7 @@ impl Bucket {
     }
 
     /// Whether one more may be said now.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         let rate = f64::from(self.per_second);
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * rate;
         self.at = self.at.max(now);

@@ -34,6 +34,8 @@ pub struct Member {
     pub name: String,
     /// The camera it means when it names none; `None`: the default.
     pub camera: Option<StreamName>,
+    /// Whether it is told of cameras, as far as it may see them, or hears the chat alone.
+    pub hears_cameras: bool,
     /// What it may do, to a camera or at all.
     pub permit: Permit,
 }
@@ -88,6 +90,11 @@ impl Client {
 
     pub(super) fn may(&self, right: Right, camera: Option<&StreamName>) -> bool {
         (self.member.permit)(right, camera)
+    }
+
+    /// Whether it is told of a camera; without one, what others say.
+    pub(super) fn hears(&self, camera: Option<&StreamName>) -> bool {
+        (self.member.hears_cameras || camera.is_none()) && self.may(Right::View, camera)
     }
 
     pub(super) fn dropped(&self) -> u64 {

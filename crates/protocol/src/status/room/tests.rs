@@ -32,6 +32,7 @@ fn member(name: &str, rights: &'static [Right]) -> Member {
     Member {
         name: name.to_owned(),
         camera: None,
+        hears_cameras: true,
         permit: Box::new(|right, _| rights.contains(&right)),
     }
 }

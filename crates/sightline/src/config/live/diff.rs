@@ -39,7 +39,7 @@ impl Takes {
             | (
                 "limits",
                 "streams" | "memory" | "connections" | "http_connections" | "webrtc_sessions" | "status_clients"
-                | "event_listeners",
+                | "event_listeners" | "live_clients",
             ) => Self::Now,
             ("limits", _)
             | ("webrtc", "additional_hosts")

@@ -222,7 +222,7 @@ impl Hearing {
 }
 
 /// How much of an event somebody is told.
-fn sight(who: &Principal, event: &Event) -> Option<Sight> {
+pub(crate) fn sight(who: &Principal, event: &Event) -> Option<Sight> {
     let object = event.what.stream().map_or(Object::Program, Object::Stream);
     let may = |action| may(who, action, object).is_allowed();
     let needs = match event.what.kind() {

@@ -9,7 +9,7 @@ mod config;
 mod controls;
 mod events;
 mod forwards;
-mod log;
+pub(super) mod me;
 mod motion;
 mod recording;
 mod sessions;
@@ -19,7 +19,11 @@ mod streams;
 mod system;
 mod webhooks;
 
+pub(crate) use events::sight;
+pub(crate) use recording::Recording;
+pub(crate) use sessions::Session;
 pub(super) use streams::rfc3339;
+pub(crate) use streams::{Track, since};
 
 use super::routes::{Route, Target, Verb};
 use crate::auth::Action;
@@ -130,7 +134,16 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         verb: Verb::Get,
-        path: "/api/v1/log",
+        path: "/api/v1/me",
+        target: Target::Program {
+            action: Action::View,
+            handler: me::me,
+        },
+        about: Some(&me::ME),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/system",
         target: Target::Program {
             action: Action::Administer,
             handler: log::get,

@@ -38,8 +38,8 @@ struct Wish {
 }
 
 /// How a stream is recorded.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Recording {
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct Recording {
     /// `recording`, `waiting` (for the time, for something to happen, for a keyframe), `paused` (it is to be and cannot) or `off`.
     state: &'static str,
     /// When by the settings: `continuous`, `schedule`, `events` or `manual`.
@@ -58,7 +58,7 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(report: &Report) -> Self {
+    pub(crate) fn new(report: &Report) -> Self {
         Self {
             state: report.state.word(),
             mode: report.mode.name(),

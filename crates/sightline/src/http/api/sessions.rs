@@ -66,7 +66,7 @@ const fn ends(summary: &'static str) -> Operation {
 
 /// A publisher or a viewer.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Session {
+pub(crate) struct Session {
     id: u64,
     role: &'static str,
     protocol: &'static str,
@@ -102,7 +102,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(stats: &SessionStats, whole: bool) -> Self {
+    pub(crate) fn new(stats: &SessionStats, whole: bool) -> Self {
         let info = &stats.info;
         let estimate_kbps = Some(stats.estimate_bps.get() / 1_000).filter(|kbps| *kbps > 0);
         let ms = |micros: i64| rounded(micros as f64 / 1_000.0, 3);

@@ -114,7 +114,7 @@ struct Latency {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Track {
+pub(crate) struct Track {
     kind: &'static str,
     codec: &'static str,
     /// RFC 6381, as browsers take it.
@@ -207,17 +207,22 @@ impl<'a> View<'a> {
         let age_us = self.clock.wall_at(newest.published).micros_since(capture.at);
         Some(Latency {
             to_server_ms: rounded(age_us as f64 / 1_000.0, 1),
-            since: match capture.source {
-                CaptureSource::Camera | CaptureSource::Sei | CaptureSource::AbsCaptureTime => "capture",
-                CaptureSource::SenderReport => "sender",
-                CaptureSource::Arrival => "arrival",
-            },
+            since: since(capture.source),
         })
     }
 }
 
+/// What a latency is counted from.
+pub(crate) fn since(source: CaptureSource) -> &'static str {
+    match source {
+        CaptureSource::Camera | CaptureSource::Sei | CaptureSource::AbsCaptureTime => "capture",
+        CaptureSource::SenderReport => "sender",
+        CaptureSource::Arrival => "arrival",
+    }
+}
+
 impl Track {
-    fn new(format: &Format) -> Self {
+    pub(crate) fn new(format: &Format) -> Self {
         let codec = format.codec();
         let size = format.dimensions();
         let (codec_string, sample_rate, channels) = match format {

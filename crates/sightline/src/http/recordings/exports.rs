@@ -271,6 +271,12 @@ impl From<&Export> for Told {
     }
 }
 
+/// An export as a list tells it, as JSON.
+pub(crate) fn form(export: &Export) -> String {
+    // Texts and numbers alone: nothing that could fail.
+    serde_json::to_string(&Told::from(export)).unwrap_or_default()
+}
+
 /// Asks on a thread that may wait for the disk.
 async fn asked<T: Send + 'static>(
     shared: &Arc<Shared>,

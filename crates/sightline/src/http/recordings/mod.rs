@@ -7,7 +7,7 @@
 //! is before anything is looked up, and who may not see that camera is told nothing.
 
 mod events;
-mod exports;
+pub(in crate::http) mod exports;
 mod list;
 mod media;
 mod mediamtx;

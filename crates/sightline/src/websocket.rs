@@ -1,7 +1,10 @@
-//! One client's socket.
+//! The server's side of a WebSocket, for whoever has something to say on one ([`Talk`]).
 //!
-//! Reading never waits for writing: a publisher that reads nothing is heard all the same, and what it does not read is lost in its queue. Each
-//! socket has a task of its own, so that nobody waits for another.
+//! Belongs here: reading and writing in turns, signs of life, the goodbye. Does not belong here: which request becomes a socket
+//! ([`crate::http`]), what is said on it ([`crate::status`], [`crate::feed`]).
+//!
+//! Reading never waits for writing: a publisher that reads nothing is heard all the same. What is said next is asked for when the socket takes it, so nothing
+//! waits here. Each socket has a task of its own, so that nobody waits for another.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,7 +12,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::{Sink as _, Stream as _};
-use protocol::status::{MAX_TEXT_BYTES, Out, pong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 use tokio_tungstenite::WebSocketStream;
@@ -17,32 +19,43 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes, error::CapacityError};
 
-use super::Joined;
+use crate::shutdown::Shutdown;
 
-/// How long a socket may be silent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Of a camera's publisher: then it is asked for a sign of life, and after the second of these it is gone.
-    pub(crate) speaker: [Duration; 2],
-    /// Of anybody else. Browsers in the background answer late.
-    pub(crate) listener: [Duration; 2],
+/// What is said on a socket.
+pub(crate) trait Talk {
+    /// Where the time comes from.
+    fn now(&self) -> Instant;
+    /// How long the peer may be silent: then it is asked for a sign of life, and after the second of these it is gone. It may change with what was heard.
+    fn patience(&self) -> [Duration; 2];
     /// For the last words when it is over.
-    pub(crate) goodbye: Duration,
+    fn goodbye(&self) -> Duration;
+    /// A text came.
+    fn heard_text(&mut self, text: &str);
+    /// A binary message came.
+    fn heard_binary(&mut self, bytes: &[u8]);
+    /// What is said next. Pending, the context is woken when there is something.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next>;
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            // A camera whose socket is lost is reported within five seconds.
-            speaker: [Duration::from_millis(1_500), Duration::from_secs(4)],
-            listener: [Duration::from_secs(20), Duration::from_secs(60)],
-            goodbye: Duration::from_millis(200),
-        }
-    }
+/// What is said next.
+pub(crate) enum Next {
+    /// This.
+    Say(Message),
+    /// Nothing any more.
+    End(CloseCode, &'static str),
+    /// Nothing any more, and no goodbye.
+    Gone,
 }
 
-/// Largest message. A full status is 200 bytes.
-const MAX_MESSAGE_BYTES: usize = 4 * MAX_TEXT_BYTES;
+/// Largest sizes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Of a message from the peer, in bytes.
+    pub(crate) heard_bytes: usize,
+    /// Of a message to it.
+    pub(crate) said_bytes: usize,
+}
+
 /// For reading. What we are sent is small, and there are thousands of us.
 const READ_BYTES: usize = 1 << 10;
 /// Words that are gathered before they are given to the kernel.
@@ -58,53 +71,53 @@ enum End {
     Close(CloseCode, &'static str),
 }
 
-/// Serves a client until either side ends it.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, joined: Joined) {
+/// Serves a peer until either side ends it, or the program.
+pub(crate) async fn serve<S, T>(io: S, mut talk: T, sizes: Sizes, stop: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Talk,
+{
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
-        .max_write_buffer_size(WRITE_BYTES + 2 * MAX_MESSAGE_BYTES)
-        .max_message_size(Some(MAX_MESSAGE_BYTES))
-        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        .max_write_buffer_size(WRITE_BYTES + 2 * sizes.said_bytes)
+        .max_message_size(Some(sizes.heard_bytes))
+        .max_frame_size(Some(sizes.heard_bytes));
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-    let now = joined.server.clock.now();
+    let (now, goodbye) = (talk.now(), talk.goodbye());
     let mut socket = Socket {
         socket,
-        joined: &joined,
         heard: now,
-        spoke: false,
         asked: false,
-        timer: Box::pin(tokio::time::sleep(joined.server.patience.listener[0])),
+        timer: Box::pin(tokio::time::sleep(talk.patience()[0])),
         flushed: true,
+        talk: &mut talk,
     };
     let end = tokio::select! {
         end = poll_fn(|context| socket.poll(context)) => end,
-        () = joined.stop.shutdown.requested() => End::Close(CloseCode::Away, "the server ends"),
+        () = stop.requested() => End::Close(CloseCode::Away, "the server ends"),
     };
     if let End::Close(code, reason) = end {
         let frame = CloseFrame {
             code,
             reason: reason.into(),
         };
-        let goodbye = joined.server.patience.goodbye;
         let _ = tokio::time::timeout(goodbye, socket.socket.close(Some(frame))).await;
     }
 }
 
-struct Socket<'a, S> {
+struct Socket<'a, S, T> {
     socket: WebSocketStream<S>,
-    joined: &'a Joined,
+    talk: &'a mut T,
     /// When the last message came.
     heard: Instant,
-    /// It speaks for a camera.
-    spoke: bool,
     /// It was asked for a sign of life since.
     asked: bool,
     timer: Pin<Box<Sleep>>,
     flushed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Talk> Socket<'_, S, T> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         if let Poll::Ready(end) = self.poll_read(context) {
             return Poll::Ready(end);
@@ -123,20 +136,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<'_, S> {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(end_of(&error)),
                 Poll::Ready(Some(Ok(message))) => message,
             };
-            self.heard = self.joined.server.clock.now();
+            self.heard = self.talk.now();
             self.asked = false;
             // The answer to its ping, or its close, is written with the next flush.
             self.flushed = false;
             match message {
-                Message::Binary(bytes) => {
-                    self.joined.said_binary(&bytes);
-                    if !self.spoke && self.joined.is_speaker() {
-                        self.spoke = true;
-                        let first = self.joined.server.patience.speaker[0];
-                        self.timer.as_mut().reset(tokio::time::Instant::now() + first);
-                    }
-                }
-                Message::Text(text) => self.joined.said_text(&text),
+                Message::Binary(bytes) => self.heard(|talk| talk.heard_binary(&bytes)),
+                Message::Text(text) => self.heard(|talk| talk.heard_text(&text)),
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
             }
         }
@@ -144,16 +150,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<'_, S> {
         Poll::Pending
     }
 
+    /// What was said may make it more urgent whether the peer is there.
+    fn heard(&mut self, hear: impl FnOnce(&mut T)) {
+        let before = self.talk.patience();
+        hear(self.talk);
+        let after = self.talk.patience();
+        if before != after {
+            self.timer.as_mut().reset(tokio::time::Instant::now() + after[0]);
+        }
+    }
+
     /// Whether it is still there.
     fn poll_time(&mut self, context: &mut Context<'_>) -> Poll<End> {
         while self.timer.as_mut().poll(context).is_ready() {
-            let patience = &self.joined.server.patience;
-            let [ask, gone] = if self.spoke {
-                patience.speaker
-            } else {
-                patience.listener
-            };
-            let silent = self.joined.server.clock.now().saturating_duration_since(self.heard);
+            let [ask, gone] = self.talk.patience();
+            let silent = self.talk.now().saturating_duration_since(self.heard);
             let wait = if silent >= gone {
                 return Poll::Ready(End::Close(CloseCode::Away, "no sign of life"));
             } else if silent >= ask {
@@ -186,11 +197,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<'_, S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
                 Poll::Ready(Ok(())) => {}
             }
-            match self.joined.poll_next(context) {
-                Poll::Ready(None) => return Poll::Ready(End::Gone),
+            match self.talk.poll_next(context) {
+                Poll::Ready(Next::Gone) => return Poll::Ready(End::Gone),
+                Poll::Ready(Next::End(code, reason)) => return Poll::Ready(End::Close(code, reason)),
                 Poll::Pending => break,
-                Poll::Ready(Some(out)) => {
-                    let message = self.message(out);
+                Poll::Ready(Next::Say(message)) => {
                     self.flushed = false;
                     if Pin::new(&mut self.socket).start_send(message).is_err() {
                         return Poll::Ready(End::Gone);
@@ -207,15 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<'_, S> {
         }
         Poll::Pending
     }
+}
 
-    fn message(&self, out: Out) -> Message {
-        match out {
-            // What we made is UTF-8; looking again costs less than copying it.
-            Out::Text(text) => Message::Text(Utf8Bytes::try_from(text).unwrap_or_default()),
-            Out::Command(bytes) => Message::Binary(bytes),
-            Out::Pong(echo) => Message::Text(pong(&echo, self.joined.server.clock.wall()).into()),
-        }
-    }
+/// A text that we made, and so is UTF-8; looking again costs less than copying it.
+pub(crate) fn text(text: Bytes) -> Message {
+    Message::Text(Utf8Bytes::try_from(text).unwrap_or_default())
 }
 
 fn end_of(error: &Error) -> End {

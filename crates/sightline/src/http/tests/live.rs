@@ -1,0 +1,289 @@
+//! The feed as a page hears it.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::header::COOKIE;
+use http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::*;
+use crate::auth::{Principal, Role};
+use crate::events::What;
+
+struct Page(WebSocketStream<TcpStream>);
+
+async fn open(port: u16, query: &str, headers: &[(HeaderName, &str)]) -> Result<Page, u16> {
+    let address = format!("ws://localhost:{port}/api/v1/live{query}");
+    let mut request = address.into_client_request().unwrap();
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).unwrap();
+        request.headers_mut().insert(name, value);
+    }
+    match client_async(request, connect(port).await).await {
+        Ok((socket, _)) => Ok(Page(socket)),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl Page {
+    async fn say(&mut self, what: Value) {
+        self.0.send(Message::Text(what.to_string().into())).await.unwrap();
+    }
+
+    /// The next message; a close as its code.
+    async fn next(&mut self) -> Value {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.0.next());
+            match next.await.expect("nothing came") {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(frame))) => {
+                    return serde_json::json!({ "closed": frame.map(|frame| u16::from(frame.code)) });
+                }
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The next that is so; others are passed over.
+    async fn until(&mut self, is: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let said = self.next().await;
+            assert!(said.get("closed").is_none() || is(&said), "{said}");
+            if is(&said) {
+                return said;
+            }
+        }
+    }
+
+    async fn of(&mut self, kind: &str) -> Value {
+        self.until(|said| said["type"] == kind).await
+    }
+
+    async fn key(&mut self, key: &str) -> Value {
+        self.until(|said| said["key"] == key).await
+    }
+}
+
+/// `hello`, and the keys that are told before `known`.
+async fn welcomed(page: &mut Page) -> (Value, Vec<Value>) {
+    let hello = page.next().await;
+    assert_eq!(hello["type"], "hello");
+    let mut told = Vec::new();
+    loop {
+        let said = page.next().await;
+        match said["type"].as_str().unwrap() {
+            "known" => return (hello, told),
+            "set" => told.push(said),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_told_what_holds_and_then_what_changes() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    let mut first = open(world.shared.ports.http, "?token=a-token", &[]).await.unwrap();
+    first.key("stream/door").await;
+    // What is known by now is told to the next before `known`.
+    let mut page = open(world.shared.ports.hls, "?token=a-token", &[]).await.unwrap();
+    let (hello, told) = welcomed(&mut page).await;
+    assert_eq!(hello["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(hello["me"]["role"], "admin");
+    assert_eq!(hello["of"]["stream"][0], "fps");
+    let door = &told.iter().find(|set| set["key"] == "stream/door").unwrap()["value"];
+    assert_eq!(
+        (
+            &door["state"],
+            &door["publisher"]["protocol"],
+            &door["tracks"][0]["codec"]
+        ),
+        (&"live".into(), &"RTSP/TCP".into(), &"H.264".into()),
+        "{door}"
+    );
+    assert_eq!(door["publisher"]["remote"], "192.0.2.9:6000");
+    assert!(door["urls"]["whep"].as_str().unwrap().starts_with("http://localhost:"));
+    assert!(told.iter().any(|set| set["key"] == "system"));
+    let _yard = world.publish("yard", None);
+    assert_eq!(page.key("stream/yard").await["value"]["state"], "live");
+    page.say(serde_json::json!({"type": "want", "topics": ["keys", "figures"]}))
+        .await;
+    let figures = page.until(|said| said["v"]["yard"].is_array()).await;
+    assert_eq!(figures["v"]["door"].as_array().unwrap().len(), 14);
+    assert_eq!(figures["system"].as_array().unwrap().len(), 14);
+    assert_eq!(figures["v"]["door"][3], 1, "viewers: {figures}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn details_come_to_who_wants_and_may() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    let port = world.shared.ports.http;
+    let mut admin = open(port, "?token=a-token", &[]).await.unwrap();
+    let wanted = serde_json::json!({"type": "want", "topics": ["sessions/door", "sessions/away", "camera/door"]});
+    admin.say(wanted.clone()).await;
+    let told = admin.key("sessions/door").await;
+    assert_eq!(told["value"]["sessions"][0]["remote"], "192.0.2.9:6001");
+    assert_eq!(told["value"]["more"], 0);
+    let mut viewer = open(port, "?token=v-token", &[]).await.unwrap();
+    viewer.say(wanted).await;
+    viewer.say(serde_json::json!({"type": "ping", "client": 7})).await;
+    let room = crate::status::Server::join;
+    let speaker = room(&world.shared.settings.status, Principal::Known(Role::Publisher), None).unwrap();
+    let status = protocol::status::CameraStatus {
+        is_connected: true,
+        camera_name: "door".to_owned(),
+        cpu_percent: 12.5,
+        fps: 30.0,
+        ..protocol::status::CameraStatus::default()
+    };
+    let mut speaker = speaker;
+    crate::websocket::Talk::heard_binary(&mut speaker, &status.write());
+    let camera = viewer.until(|said| {
+        assert!(
+            said["key"] != "sessions/door",
+            "who views is not told to viewers: {said}"
+        );
+        said["key"] == "camera/door"
+    });
+    let camera = camera.await;
+    assert_eq!(
+        (&camera["value"]["cpu_percent"], &camera["value"]["isConnected"]),
+        (&12.5.into(), &true.into())
+    );
+    assert!(camera["value"]["at"].is_string(), "{camera}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn time_chat_and_events() {
+    let world = World::new();
+    let port = world.shared.ports.http;
+    world.shared.streams.events().tell(What::ProgramStarted);
+    let mut one = open(port, "?token=a-token", &[]).await.unwrap();
+    let mut other = open(port, "?token=v-token", &[]).await.unwrap();
+    one.say(serde_json::json!({"type": "ping", "client": 5})).await;
+    let pong = one.of("pong").await;
+    assert!(pong["client"] == 5 && pong["server_us"].is_i64(), "{pong}");
+    let event = other.until(|said| said["event"]["kind"] == "program.started").await;
+    one.say(serde_json::json!({"type": "chat", "text": "who rang?"})).await;
+    assert_eq!(one.of("ack").await["of"], "chat");
+    let line = other.of("chat").await;
+    assert_eq!(
+        (&line["text"], line["from"].as_str().unwrap().starts_with("admin ")),
+        (&"who rang?".into(), true)
+    );
+    // Who knows an event is told what came behind it.
+    let id = event["event"]["id"].as_u64().unwrap();
+    world.shared.streams.events().tell(What::ProgramEnding);
+    let mut again = open(port, &format!("?token=v-token&after={id}"), &[]).await.unwrap();
+    assert_eq!(again.of("event").await["event"]["kind"], "program.ending");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_may_see_one_camera_hears_of_that_alone() {
+    let world = World::new();
+    let (_door, _yard) = (world.publish("door", None), world.publish("yard", None));
+    let mut rules = (*world.shared.auth.rules()).clone();
+    rules.accounts = vec![crate::auth::Account {
+        name: "anna".into(),
+        password: Some("pass-of-anna".parse().unwrap()),
+        networks: Vec::new(),
+        view: vec![crate::auth::Streams::All],
+        publish: Vec::new(),
+        administer: false,
+    }];
+    world.shared.auth.set_rules(rules.clone());
+    let mut page = open(world.shared.ports.http, "?token=anna:pass-of-anna", &[])
+        .await
+        .unwrap();
+    page.key("stream/door").await;
+    page.key("stream/yard").await;
+    // Rights that change are heard of without asking.
+    rules.accounts[0].publish = rules.accounts[0].view.clone();
+    rules.accounts[0].view = vec!["door".parse().unwrap()];
+    world.shared.auth.set_rules(rules.clone());
+    let hello = page.of("hello").await;
+    assert_eq!(hello["me"]["rights"][0]["streams"][0], "door");
+    page.until(|said| {
+        assert!(!said.to_string().contains("yard"), "{said}");
+        said["type"] == "known"
+    })
+    .await;
+    page.say(serde_json::json!({"type": "want", "topics": ["figures", "keys"]}))
+        .await;
+    let figures = page.of("figures").await;
+    assert!(
+        figures["v"]["door"].is_array() && figures["v"]["yard"].is_null(),
+        "{figures}"
+    );
+    assert!(
+        figures["system"][8].is_null(),
+        "counts of the program are for who may view all"
+    );
+    page.say(serde_json::json!({"type": "chat", "text": "x"})).await;
+    assert_eq!(page.of("error").await["of"], "chat");
+    rules.accounts.clear();
+    world.shared.auth.set_rules(rules);
+    let closed = page.until(|said| said.get("closed").is_some()).await;
+    assert_eq!(closed["closed"], 4_401);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_is_not_let_in() {
+    let world = World::new();
+    let port = world.shared.ports.http;
+    assert_eq!(open(port, "", &[]).await.err(), Some(401));
+    assert_eq!(open(port, "?token=wrong", &[]).await.err(), Some(401));
+    let cookie = {
+        let session = crate::auth::Session::new(Role::Viewer, world.clock.wall());
+        format!("sightline={}", world.shared.auth.seal(session).unwrap().expose())
+    };
+    let origin = http::header::ORIGIN;
+    let foreign = [(COOKIE, cookie.as_str()), (origin.clone(), "https://evil.example")];
+    assert_eq!(open(port, "", &foreign).await.err(), Some(403));
+    let own = format!("http://localhost:{port}");
+    assert!(
+        open(port, "", &[(COOKIE, cookie.as_str()), (origin, own.as_str())])
+            .await
+            .is_ok()
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn pages_and_words_are_limited() {
+    let world = World::new();
+    let port = world.shared.ports.http;
+    let limit = world.shared.settings.live.now().limits.live_clients;
+    let mut page = open(port, "?token=v-token", &[]).await.unwrap();
+    for _ in 0..100 {
+        page.say(serde_json::json!({"type": "pong"})).await;
+    }
+    let error = page.of("error").await;
+    assert_eq!(error["message"], "too many messages; some were not heard");
+    page.0.send(Message::Text("x".repeat(20 << 10).into())).await.unwrap();
+    let closed = page.until(|said| said.get("closed").is_some()).await;
+    assert_eq!(closed["closed"], 1_009);
+    let held: Vec<_> = (world.shared.feed.pages()..limit)
+        .map(|_| world.shared.feed.hold_a_place())
+        .collect();
+    let full = open(port, "?token=v-token", &[]).await.err();
+    assert_eq!(full, Some(503));
+    drop(held);
+    let again = async {
+        while open(port, "?token=v-token", &[]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again)
+        .await
+        .expect("there is room again");
+    world.end().await;
+}
