@@ -4,7 +4,7 @@ import { createSubscriber } from 'svelte/reactivity';
 import { Api } from './api';
 import type { Places } from './config';
 import { Feed } from './feed/feed';
-import type { Ring } from './feed/ring';
+import { Ring } from './feed/ring';
 import type { World } from './feed/socket';
 import type { Action, Event, Key, LogLine, Me, Metric, Reason, StreamValue, Values } from './feed/values';
 import type { Estimate } from './player/clock';
@@ -124,9 +124,7 @@ export class Store {
 
   /** The last hour; what is not charted has an empty one. Not reactive: read it at each `tick`. */
   ring(of: string | null, metric: Metric): Ring {
-    const ring = this.#feed.series(of).ring(metric);
-    if (!ring) throw new Error(`\`${metric}\` has no past`);
-    return ring;
+    return this.#feed.series(of).ring(metric) ?? NO_PAST;
   }
 
   /** Until the answer is called. */
@@ -218,6 +216,7 @@ function browserWorld(places: Places): World {
 }
 
 const NONE: readonly Reason[] = [];
+const NO_PAST = new Ring(1);
 const MAX_ENTRIES = 200;
 const MAX_LINE = 1_000;
 const MAX_TOASTS = 4;

@@ -43,7 +43,7 @@ export const shell = {
   lessThanADay: 'less than a day left',
   connected: 'Connected',
   connecting: 'Connecting…',
-  lost: 'No connection to the server. It is tried again and again; figures of before are not shown.',
+  lost: 'The server does not answer. It is tried again and again.',
   lostShort: 'Not connected',
   allWell: 'All is well',
   more_reasons: (count: number): string => `and ${count} more`,

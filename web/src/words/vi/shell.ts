@@ -44,7 +44,7 @@ export const shell: typeof en = {
   lessThanADay: 'còn chưa đến một ngày',
   connected: 'Đã kết nối',
   connecting: 'Đang kết nối…',
-  lost: 'Không kết nối được với máy chủ. Trang sẽ thử lại liên tục; số liệu cũ không được hiển thị.',
+  lost: 'Máy chủ không trả lời. Trang sẽ thử lại liên tục.',
   lostShort: 'Mất kết nối',
   allWell: 'Mọi thứ đều ổn',
   more_reasons: (count) => `và ${count} lý do khác`,
