@@ -377,15 +377,7 @@ impl Auth {
             if matches!(presented, Presented::Nothing) {
                 return self.known(rules, remote, presented, now);
             }
-            let known = match (
-                rules.role(presented),
-                rules.account(remote, presented, &self.budget, now),
-            ) {
-                (Some(role), _) => Some(Principal::Known(role)),
-                (None, Ok(account)) => account,
-                (None, Err(wait)) => return Err(Refusal::Busy { wait }),
-            };
-            known.ok_or(Refusal::Wrong)
+            self.found(rules, remote, presented, now)?.ok_or(Refusal::Wrong)
         })
     }
 
@@ -428,20 +420,15 @@ impl Auth {
         presented: Presented<'_>,
         now: Instant,
     ) -> Result<Principal, Refusal> {
-        let account = || rules.account(remote, presented, &self.budget, now);
         if matches!(presented, Presented::Nothing) {
-            return account().ok().flatten().ok_or(Refusal::Missing);
+            let account = rules.account(remote, presented, &self.budget, now);
+            return account.ok().flatten().ok_or(Refusal::Missing);
         }
         if let Some(wait) = self.brake().wait(remote, now) {
             return Err(Refusal::Braked { wait });
         }
         // Not braked meanwhile: others log in while a password is computed.
-        let known = match (rules.role(presented), account()) {
-            (Some(role), _) => Some(Principal::Known(role)),
-            (None, Ok(account)) => account,
-            (None, Err(wait)) => return Err(Refusal::Busy { wait }),
-        };
-        match known {
+        match self.found(rules, remote, presented, now)? {
             Some(principal) => {
                 self.brake().succeeded(remote);
                 Ok(principal)
@@ -450,6 +437,22 @@ impl Auth {
                 self.brake().failed(remote, now);
                 Err(Refusal::Wrong)
             }
+        }
+    }
+
+    /// Whose credential this is, without the brake.
+    fn found(
+        &self,
+        rules: &Rules,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        now: Instant,
+    ) -> Result<Option<Principal>, Refusal> {
+        let account = rules.account(remote, presented, &self.budget, now);
+        match (rules.role(presented), account) {
+            (Some(role), _) => Ok(Some(Principal::Known(role))),
+            (None, Ok(account)) => Ok(account),
+            (None, Err(wait)) => Err(Refusal::Busy { wait }),
         }
     }
 

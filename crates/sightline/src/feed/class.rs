@@ -39,8 +39,9 @@ impl Sight {
 pub(crate) struct Class {
     who: Principal,
     host: Arc<str>,
-    /// Of the program.
+    /// Of the program, and of what it may do to some streams.
     program: Sight,
+    some: Sight,
     /// Its own words for who it is, as JSON.
     me: Arc<str>,
     known: Mutex<Known>,
@@ -58,6 +59,7 @@ impl Class {
     pub(crate) fn new(who: Principal, host: Arc<str>, me: Arc<str>) -> Self {
         Self {
             program: Sight::of(&who, Object::Program),
+            some: Sight::of(&who, Object::Some),
             who,
             host,
             me,
@@ -87,6 +89,11 @@ impl Class {
     /// What it may do to the program.
     pub(crate) fn program(&self) -> Sight {
         self.program
+    }
+
+    /// What it may do to at least one stream.
+    pub(crate) fn some(&self) -> Sight {
+        self.some
     }
 
     /// What it may do to a stream.
@@ -131,7 +138,7 @@ mod tests {
         let (door, yard): (StreamName, StreamName) = ("door".parse().unwrap(), "yard".parse().unwrap());
         let operator = class(Principal::Known(Role::Operator));
         for action in Action::ALL {
-            let expected = Role::Operator.actions().contains(&action);
+            let expected = Role::Operator.actions().contain(action);
             assert_eq!(operator.stream(&door).may(action), expected, "{action:?}");
             assert_eq!(operator.program().may(action), expected, "{action:?}");
         }
@@ -139,12 +146,10 @@ mod tests {
             name: "anna".into(),
             password: None,
             networks: Vec::new(),
-            view: vec!["door".parse().unwrap()],
-            publish: Vec::new(),
-            administer: false,
+            rights: "view door".parse().unwrap(),
         })));
         assert!(account.stream(&door).may(Action::View) && !account.stream(&yard).may(Action::View));
-        assert!(!account.program().may(Action::View));
+        assert!(!account.program().may(Action::View) && account.some().may(Action::View));
         // What is remembered is limited, and right all the same.
         for number in 0..MOST_KNOWN + 10 {
             let name: StreamName = format!("c{number}").parse().unwrap();

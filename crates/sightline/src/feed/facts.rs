@@ -12,7 +12,7 @@ use super::board::Key;
 use super::class::Class;
 use super::health::Reason;
 use crate::auth::Action;
-use crate::http::forms::{self, word};
+use crate::http::forms;
 
 /// Most reasons in one message: 64 KiB are not passed.
 const MOST_REASONS: usize = 200;
@@ -233,7 +233,8 @@ impl Value {
             }
             Self::Camera(name, _) => one(name, Action::View),
             Self::Sessions(name, _) => one(name, Action::Operate),
-            Self::Export(name, _) => one(name, Action::View),
+            Self::Export(name, _) => one(name, Action::Replay),
+            Self::Health(_) | Self::System(_) if !class.some().may(Action::View) => None,
             Self::Health(reasons) => Some(reasons.iter().map(|reason| u8::from(concerns(reason, class))).collect()),
             Self::System(_) => Some(Box::default()),
         }
@@ -306,7 +307,7 @@ impl Stream {
             },
             may: (Action::ALL.into_iter())
                 .filter(|action| sight.may(*action))
-                .map(word)
+                .map(Action::name)
                 .collect(),
         }
     }

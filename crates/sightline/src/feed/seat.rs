@@ -222,7 +222,7 @@ impl Seat {
             }
             self.parts = None;
         }
-        if !self.figures || self.sample == board.samples() {
+        if !self.figures || self.sample == board.samples() || !self.class.some().may(Action::View) {
             return None;
         }
         self.sample = board.samples();

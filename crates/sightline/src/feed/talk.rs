@@ -82,7 +82,7 @@ impl Feed {
         if self.seats.fetch_add(1, Relaxed) >= limit {
             return Err(Full(limit));
         }
-        let may_view = class.program().may(Action::View);
+        let may_view = class.some().may(Action::View);
         let joined = self
             .world
             .status
@@ -131,7 +131,7 @@ impl Page {
         }
         match words::read(text) {
             Ok(Word::Want(topics)) => self.want(topics),
-            Ok(Word::ForRoom(Of::Chat)) if !self.seat.class().program().may(Action::View) => {
+            Ok(Word::ForRoom(Of::Chat)) if !self.seat.class().some().may(Action::View) => {
                 self.answer("error", "chat", "this credential may not chat; show one that may view");
             }
             Ok(Word::ForRoom(_)) => self.joined.said_text(text),
@@ -177,7 +177,7 @@ impl Page {
             Answer::Still(class) => {
                 (self.rules, self.asked) = (rules, now);
                 if !Arc::ptr_eq(&class, self.seat.class()) {
-                    let may_view = class.program().may(Action::View);
+                    let may_view = class.some().may(Action::View);
                     let joined = self
                         .feed
                         .world

@@ -84,5 +84,5 @@ fn again(call: &Call, host: String) -> feed::Again {
 
 fn is_let_in(who: &Principal) -> bool {
     let mut actions = ACTIONS.iter();
-    actions.any(|action| may(who, *action, Object::Program).is_allowed())
+    actions.any(|action| may(who, *action, Object::Some).is_allowed())
 }

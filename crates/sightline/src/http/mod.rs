@@ -74,7 +74,6 @@ pub(crate) use v3::{reader_type, source_of, uuid};
 
 /// Objects as the API has them, for the feed.
 pub(crate) mod forms {
-    pub(crate) use super::api::me::word;
     pub(crate) use super::api::{Recording, Session, Track, since};
     pub(crate) use super::recordings::exports::form as export;
 }

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::auth::{Action, Object, Principal, Streams, may};
+use crate::auth::{Action, Principal, Share};
 use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::Operation;
-use crate::http::routes::{Answer, Call};
+use crate::http::routes::{Answer, Call, Seen};
 
 pub(super) const ME: Operation = Operation::reads::<Me>("Who one is, and what one may do");
 
@@ -17,6 +17,7 @@ pub(crate) struct Me {
     name: String,
     /// `admin`, `operator`, `publisher`, `viewer`; null where the rights are somebody's own.
     role: Option<&'static str>,
+    /// Any of them suffices. Where they are narrowed by those of somebody else, such as an owner's of a token: at most these.
     rights: Vec<Right>,
     /// Somebody with an account, not a token or a place.
     account: bool,
@@ -25,64 +26,38 @@ pub(crate) struct Me {
 /// What one may do to what.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 struct Right {
-    /// Of `view`, `publish`, `operate`, `administer`.
+    /// Of `view`, `replay`, `publish`, `operate`, `erase`, `administer`.
     actions: Vec<&'static str>,
     /// Names of streams, expressions for such that begin with `~`, or `all`.
     streams: Vec<String>,
 }
 
-/// An action in a word, as settings and API have it.
-pub(crate) fn word(action: Action) -> &'static str {
-    match action {
-        Action::View => "view",
-        Action::Publish => "publish",
-        Action::Operate => "operate",
-        Action::Administer => "administer",
-    }
-}
-
 impl Me {
     /// What is told of a principal, here and in the first word of the feed.
     pub(crate) fn new(who: &Principal) -> Self {
-        let all = |actions: &[Action]| Right {
-            actions: actions.iter().copied().map(word).collect(),
-            streams: vec!["all".to_owned()],
+        let role = match who.known() {
+            Principal::Known(role) => Some(role.name()),
+            _ => None,
         };
-        let everywhere = || {
-            let may = |action: &Action| may(who, *action, Object::Program).is_allowed();
-            all(&Action::ALL.into_iter().filter(may).collect::<Vec<_>>())
+        let rights = who.rights();
+        let mut lists = rights.all_of();
+        let shares = lists.next().unwrap_or_default();
+        let others: Vec<_> = lists.collect();
+        let is_left = |action: &Action| {
+            let allowed = |shares: &&[Share]| shares.iter().any(|share| share.actions.contain(*action));
+            others.iter().all(allowed)
         };
-        let (role, rights) = match who {
-            Principal::Known(role) => (Some(role.name()), vec![all(role.actions())]),
-            Principal::Near | Principal::Anyone => (None, vec![everywhere()]),
-            Principal::Program(stream) => {
-                let streams = vec![stream.to_string()];
-                (
-                    None,
-                    vec![Right {
-                        actions: vec![word(Action::Publish)],
-                        streams,
-                    }],
-                )
-            }
-            Principal::Account(account) => {
-                let of = |action: Action, streams: &[Streams]| Right {
-                    actions: vec![word(action)],
-                    streams: streams.iter().map(ToString::to_string).collect(),
-                };
-                let mut rights = vec![of(Action::View, &account.view), of(Action::Publish, &account.publish)];
-                rights.retain(|right| !right.streams.is_empty());
-                if account.administer {
-                    rights.push(all(&[Action::Operate, Action::Administer]));
-                }
-                (None, rights)
-            }
+        let right = |share: &Share| Right {
+            actions: share.actions.iter().filter(is_left).map(Action::name).collect(),
+            streams: share.streams.iter().map(ToString::to_string).collect(),
         };
+        let mut rights: Vec<Right> = shares.iter().map(right).collect();
+        rights.retain(|right| !right.actions.is_empty() && !right.streams.is_empty());
         Self {
             name: who.name().to_owned(),
             role,
             rights,
-            account: matches!(who, Principal::Account(_)) && !who.is_nobody(),
+            account: matches!(who.known(), Principal::Account(_)) && !who.is_nobody(),
         }
     }
 
@@ -94,6 +69,6 @@ impl Me {
 }
 
 /// `GET /api/v1/me`.
-pub(super) fn me(_: Call, caller: Caller) -> Answer {
+pub(super) fn me(_: Call, caller: Caller, _: Seen) -> Answer {
     Box::pin(async move { json(&Me::new(&caller.who)) })
 }

@@ -135,7 +135,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         verb: Verb::Get,
         path: "/api/v1/me",
-        target: Target::Program {
+        target: Target::Some {
             action: Action::View,
             handler: me::me,
         },

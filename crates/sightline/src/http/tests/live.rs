@@ -194,9 +194,7 @@ async fn who_may_see_one_camera_hears_of_that_alone() {
         name: "anna".into(),
         password: Some("pass-of-anna".parse().unwrap()),
         networks: Vec::new(),
-        view: vec![crate::auth::Streams::All],
-        publish: Vec::new(),
-        administer: false,
+        rights: "view".parse().unwrap(),
     }];
     world.shared.auth.set_rules(rules.clone());
     let mut page = open(world.shared.ports.http, "?token=anna:pass-of-anna", &[])
@@ -205,8 +203,7 @@ async fn who_may_see_one_camera_hears_of_that_alone() {
     page.key("stream/door").await;
     page.key("stream/yard").await;
     // Rights that change are heard of without asking.
-    rules.accounts[0].publish = rules.accounts[0].view.clone();
-    rules.accounts[0].view = vec!["door".parse().unwrap()];
+    rules.accounts[0].rights = "view door".parse().unwrap();
     world.shared.auth.set_rules(rules.clone());
     let hello = page.of("hello").await;
     assert_eq!(hello["me"]["rights"][0]["streams"][0], "door");
@@ -226,6 +223,14 @@ async fn who_may_see_one_camera_hears_of_that_alone() {
         figures["system"][8].is_null(),
         "counts of the program are for who may view all"
     );
+    rules.accounts[0].rights = "publish".parse().unwrap();
+    world.shared.auth.set_rules(rules.clone());
+    page.of("hello").await;
+    page.until(|said| {
+        assert!(said["type"] != "set", "who publishes alone is told of nothing: {said}");
+        said["type"] == "known"
+    })
+    .await;
     page.say(serde_json::json!({"type": "chat", "text": "x"})).await;
     assert_eq!(page.of("error").await["of"], "chat");
     rules.accounts.clear();

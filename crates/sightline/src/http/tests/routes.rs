@@ -110,7 +110,7 @@ async fn every_route_and_every_role() {
     dashboard PATCH /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
-    dashboard GET /api/v1/log: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/me: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/streams/zerolatency/viewers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/streams/zerolatency/snapshot.jpg: nobody 401 wrong 401 viewer 503 publisher 403 admin 503 account 503 near 503 loopback 401
@@ -173,6 +173,7 @@ async fn every_route_and_every_role() {
     dashboard OPTIONS /live/zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
     dashboard GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
     dashboard GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
+    dashboard GET /api/v1/live: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
     players GET /: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
     players GET /zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
     players GET /zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 account 200 near 200 loopback 200*
@@ -198,6 +199,7 @@ async fn every_route_and_every_role() {
     players OPTIONS /zerolatency/whip/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
     players GET /ws/camera/: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
     players GET /ws/camera: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
+    players GET /api/v1/live: nobody 401 wrong 401 viewer 426 publisher 426 admin 426 account 426 near 426 loopback 401
     ");
 }
 
