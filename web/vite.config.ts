@@ -28,7 +28,7 @@ export default defineConfig({
     // hls.js alone, loaded only where WebRTC does not play.
     chunkSizeWarningLimit: 600,
   },
-  server: { proxy: { '/api': program, '/live': program, '/ws': { target: program, ws: true } } },
+  server: { proxy: { '/api': { target: program, ws: true }, '/live': program, '/ws': { target: program, ws: true } } },
   // What must not grow is measured after a collection.
   test: { include: ['test/**/*.test.ts'], pool: 'forks', poolOptions: { forks: { execArgv: ['--expose-gc'] } } },
 });

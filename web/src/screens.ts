@@ -28,4 +28,6 @@ export const screens: readonly Screen[] = [
   { name: 'control', paths: ['/'], load: () => import('./views/Control.svelte'), may: 'view', icon: 'control', key: 'h' },
   { name: 'wall', paths: ['/wall', '/wall/{layout}'], load: () => import('./views/Wall.svelte'), may: 'view', icon: 'wall', key: 'w' },
   { name: 'timeline', paths: ['/timeline'], load: () => import('./views/Timeline.svelte'), may: 'replay', icon: 'timeline', key: 't' },
+  { name: 'events', paths: ['/events'], load: () => import('./views/Events.svelte'), may: 'replay', icon: 'events', key: 'e' },
+  { name: 'exports', paths: ['/exports'], load: () => import('./views/Exports.svelte'), may: 'replay', icon: 'exports', key: 'x' },
 ];

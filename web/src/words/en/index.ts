@@ -1,9 +1,11 @@
 /** English: one file a section. */
 import { charts } from './charts';
 import { control } from './control';
+import { events } from './events';
+import { exports } from './exports';
 import { player } from './player';
 import { shell } from './shell';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const en = { charts, control, player, shell, timeline, wall };
+export const en = { charts, control, events, exports, player, shell, timeline, wall };

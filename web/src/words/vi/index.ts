@@ -2,9 +2,11 @@
 import type { Words } from '..';
 import { charts } from './charts';
 import { control } from './control';
+import { events } from './events';
+import { exports } from './exports';
 import { player } from './player';
 import { shell } from './shell';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const vi: Words = { charts, control, player, shell, timeline, wall };
+export const vi: Words = { charts, control, events, exports, player, shell, timeline, wall };

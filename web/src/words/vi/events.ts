@@ -1,0 +1,3 @@
+import { events as en } from '../en/events';
+
+export const events: typeof en = en;

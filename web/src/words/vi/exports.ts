@@ -1,0 +1,3 @@
+import { exports as en } from '../en/exports';
+
+export const exports: typeof en = en;
