@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Budget, DESKTOP, PHONE, type Plan, type Shown } from '../src/wall/budget';
-import { added, auto, bestColumns, changed, COLUMNS, MAX_ROWS, MAX_TILES, parse, placed, preset, PRESETS, removed, rowsOf, type Box, type Layout } from '../src/wall/grid';
+import { added, changed, removed } from '../src/wall/edit';
+import { auto, bestColumns, COLUMNS, MAX_ROWS, MAX_TILES, parse, placed, preset, PRESETS, rowsOf, type Box, type Layout } from '../src/wall/grid';
 import { LocalLayouts, MAX_LAYOUTS } from '../src/wall/layouts';
 import { Stills, type Still } from '../src/wall/stills';
 import { random } from './random';

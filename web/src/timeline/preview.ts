@@ -1,5 +1,5 @@
 /** The picture under the cursor: the strip's at once, the very picture when it rests. One request of each at a time, the newest wish wins. */
-import { spriteMs, spriteOf, Sprites, tileAt, type Sprite } from './strips';
+import { MAX_SPRITES, spriteMs, spriteOf, Sprites, tileAt, type Sprite } from './strips';
 import type { Recordings } from './recordings';
 
 export interface Shown {
@@ -17,10 +17,14 @@ export class Preview {
   #underway: { key: string; abort: AbortController } | null = null;
   #wish: { camera: string; at: number; msPerPixel: number } | null = null;
   #over = false;
+  /** Strips of what is being recorded get more pictures: from when on each is asked for again. */
+  #again = new Map<string, number>();
 
   constructor(
     private readonly recordings: Recordings,
     private readonly headers: Record<string, string>,
+    /** By the server's clock, ms. */
+    private readonly now: () => number,
     /** A sprite came: who draws asks again. */
     private readonly changed: () => void,
   ) {}
@@ -44,7 +48,12 @@ export class Preview {
     const wish = this.#wish;
     if (!wish || this.#over) return;
     const length = spriteMs(wish.msPerPixel);
-    const wanted = [wish.at, wish.at + length, wish.at - length].find((at) => this.#sprites.get(keyOf(wish.camera, at, length)) === undefined);
+    const now = this.now();
+    const wanted = [wish.at, wish.at + length, wish.at - length].find((at) => {
+      const key = keyOf(wish.camera, at, length);
+      const begun = Math.floor(at / length) * length < now;
+      return begun && (this.#sprites.get(key) === undefined || (this.#again.get(key) ?? Number.POSITIVE_INFINITY) <= now);
+    });
     if (wanted === undefined) return;
     const key = keyOf(wish.camera, wanted, length);
     if (this.#underway) {
@@ -61,8 +70,10 @@ export class Preview {
       if (this.#over || abort.signal.aborted) {
         sprite?.picture.close();
       } else {
-        // What is being recorded gets more pictures: not kept as if it were all.
         this.#sprites.set(key, sprite);
+        this.#again.delete(key);
+        if (this.#again.size > MAX_SPRITES) this.#again.clear();
+        if (from + length + LATE_MS > now) this.#again.set(key, now + AGAIN_MS);
         this.changed();
       }
       this.#next();
@@ -91,3 +102,7 @@ function shownOf(sprite: Sprite<ImageBitmap>, at: number): Shown | null {
 function keyOf(camera: string, at: number, length: number): string {
   return `${Math.floor(at / length)} ${length} ${camera}`;
 }
+
+const AGAIN_MS = 10_000;
+/** So late a picture may come into a strip. */
+const LATE_MS = 15_000;

@@ -1,7 +1,7 @@
 /**
- * Where the tiles of a wall are: the grid that makes pictures largest, presets, and layouts that people made, with what moving a tile does to the others.
+ * Where the tiles of a wall are: the grid that makes pictures largest, presets, and layouts that people made.
  *
- * Belongs here: functions of numbers. Does not belong here: elements, pointers, who plays (`budget`), where layouts are kept (`layouts`).
+ * Belongs here: functions of numbers. Does not belong here: changing a layout (`edit`), who plays (`budget`), where layouts are kept (`layouts`).
  */
 
 /** A tile of a layout, in columns and rows of its grid. */
@@ -117,7 +117,7 @@ export function preset(name: Preset, cameras: readonly string[]): Layout {
   return { columns: COLUMNS, tiles };
 }
 
-type Place = [x: number, y: number, w: number, h: number];
+export type Place = [x: number, y: number, w: number, h: number];
 
 function placesOf(name: Preset): Place[] {
   switch (name) {
@@ -149,79 +149,9 @@ function around(main: number, small: number): Place[] {
   return places;
 }
 
-function overlaps(a: Place | Tile, b: Tile): boolean {
+export function overlaps(a: Place | Tile, b: Tile): boolean {
   const [x, y, w, h] = Array.isArray(a) ? a : [a.x, a.y, a.w, a.h];
   return x < b.x + b.w && b.x < x + w && y < b.y + b.h && b.y < y + h;
-}
-
-/** The same with a tile in another place or of another size. What is in its way goes down, and all goes up as far as it can. */
-export function changed(layout: Layout, index: number, to: Partial<Pick<Tile, 'x' | 'y' | 'w' | 'h'>>): Layout {
-  const before = layout.tiles[index];
-  if (!before) return layout;
-  const w = clamp(to.w ?? before.w, 1, COLUMNS);
-  const h = clamp(to.h ?? before.h, 1, MAX_HEIGHT);
-  const x = clamp(to.x ?? before.x, 0, COLUMNS - w);
-  const y = clamp(to.y ?? before.y, 0, MAX_ROWS - h);
-  const moved: Tile = { ...before, x, y, w, h };
-  const order = layout.tiles.map((tile, number) => ({ number, tile: number === index ? moved : tile }));
-  // The one that is held comes first where it is put; the others keep their order from above.
-  order.sort((a, b) => Number(b.number === index) - Number(a.number === index) || a.tile.y - b.tile.y || a.tile.x - b.tile.x);
-  const settled: Tile[] = [];
-  const places = new Map<number, Tile>();
-  for (const { number, tile } of order) {
-    const free = number === index ? tile : { ...tile, y: freeFrom(tile, settled) };
-    settled.push(free);
-    places.set(number, free);
-  }
-  const tiles = compacted(layout.tiles.map((tile, number) => places.get(number) ?? tile));
-  // What would be pushed off the wall does not happen.
-  return rowsOf({ columns: COLUMNS, tiles }) > MAX_ROWS ? layout : { columns: COLUMNS, tiles };
-}
-
-/** The first row from where it is on in which it is in nobody's way. */
-function freeFrom(tile: Tile, others: readonly Tile[]): number {
-  let { y } = tile;
-  for (;;) {
-    const other = others.find((settled) => overlaps([tile.x, y, tile.w, tile.h], settled));
-    if (!other) return y;
-    y = other.y + other.h;
-  }
-}
-
-/** Without rows that nobody is in. */
-function compacted(tiles: readonly Tile[]): Tile[] {
-  const order = tiles.map((tile, number) => ({ tile, number })).sort((a, b) => a.tile.y - b.tile.y || a.tile.x - b.tile.x);
-  const settled: Tile[] = [];
-  const result = [...tiles];
-  for (const { tile, number } of order) {
-    let { y } = tile;
-    while (y > 0 && !settled.some((other) => overlaps([tile.x, y - 1, tile.w, tile.h], other))) y--;
-    const risen = { ...tile, y };
-    settled.push(risen);
-    result[number] = risen;
-  }
-  return result;
-}
-
-/** With another camera, in the first place that is free and large enough; the same layout where it is full. */
-export function added(layout: Layout, camera: string): Layout {
-  if (layout.tiles.length >= MAX_TILES) return layout;
-  const [w, h] = [NEW_SIZE, NEW_SIZE];
-  for (let y = 0; y <= MAX_ROWS - h; y++) {
-    for (let x = 0; x <= COLUMNS - w; x++) {
-      if (layout.tiles.some((tile) => overlaps([x, y, w, h], tile))) continue;
-      return { columns: COLUMNS, tiles: [...layout.tiles, { camera, x, y, w, h, fit: 'contain' }] };
-    }
-  }
-  return layout;
-}
-
-export function removed(layout: Layout, index: number): Layout {
-  return { columns: COLUMNS, tiles: compacted(layout.tiles.filter((_, number) => number !== index)) };
-}
-
-export function fitted(layout: Layout, index: number, fit: Tile['fit']): Layout {
-  return { columns: COLUMNS, tiles: layout.tiles.map((tile, number) => (number === index ? { ...tile, fit } : tile)) };
 }
 
 /** What was kept somewhere, or comes from somebody else: a layout, or `null`. */
@@ -263,11 +193,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-function clamp(value: number, least: number, most: number): number {
-  return Math.min(most, Math.max(least, Math.round(value)));
-}
-
-const MAX_HEIGHT = 24;
-const NEW_SIZE = 4;
+/** Of a tile. */
+export const MAX_HEIGHT = 24;
 /** Of a layout as text. */
 export const MAX_TEXT = 8_192;
