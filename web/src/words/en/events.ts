@@ -15,7 +15,7 @@ export const events = {
   review: 'Mark as reviewed',
   unreview: 'Mark as not reviewed',
   reviewAll: 'Mark all as reviewed',
-  open: (camera: string, time: string) => `${camera}, ${time}: show in the timeline`,
+  open: (camera: string, time: string, lasts: string) => `${camera}, ${time}, ${lasts}: show in the timeline`,
   count: (cards: number, left: number) => `${cards} ${plural.select(cards) === 'one' ? 'event' : 'events'}, ${left} not reviewed`,
   several: (events: number) => `${events}×`,
   more: 'Show more',
