@@ -83,6 +83,7 @@ export async function asks_who_somebody_is(stage) {
   check(new URL(page.url()).pathname === path, page.url());
   await page.goto(server.url('', server.ports.http));
   await page.waitForSelector('#camera-select:enabled');
+  await page.click('[popovertarget=avatar]');
   await page.click('text=Sign out');
   await page.waitForSelector('#token');
   await isClean(page);

@@ -280,6 +280,37 @@ export interface Changes {
 /** An object whose members are those of another program's API. */
 export type Anything = Readonly<Record<string, unknown>>;
 
+/** Whoever asks. */
+export interface Me {
+  readonly name: string;
+  /** `admin`, `operator`, `publisher`, `viewer`; null where the rights are somebody's own. */
+  readonly role?: string | null;
+  /** Any of them suffices. Where they are narrowed by those of somebody else, such as an owner's of a token: at most these. */
+  readonly rights: readonly Right[];
+  /** Somebody with an account, not a token or a place. */
+  readonly account: boolean;
+}
+
+/** What one may do to what. */
+export interface Right {
+  /** Of `view`, `replay`, `publish`, `operate`, `erase`, `administer`. */
+  readonly actions: readonly string[];
+  /** Names of streams, expressions for such that begin with `~`, or `all`. */
+  readonly streams: readonly string[];
+}
+
+/** A QR code (ISO/IEC 18004) that can still be read with 15 % of it damaged, without the quiet zone of four modules around it. */
+export interface QrCode {
+  /** From the top: `1` for a dark module, `0` for a light one. */
+  readonly rows: readonly string[];
+}
+
+/** What the code is of. */
+export interface QrText {
+  /** 1 to 512 bytes. */
+  readonly text: string;
+}
+
 /** The machine. `null` where the operating system does not tell. */
 export interface System {
   readonly cpu_percent?: number | null;
@@ -290,7 +321,8 @@ export interface System {
   readonly network?: Network | null;
   readonly temperature_celsius?: number | null;
   readonly uptime_seconds?: number | null;
-  readonly program: Program;
+  /** For whoever may view all streams. */
+  readonly program?: Program | null;
 }
 
 export interface Network {

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { problemOf } from '../src/api';
 import { legsOf, shares } from '../src/control/legs';
+import { draw } from '../src/control/qr';
 import { isNotable, MAX_NOTICES, noted } from '../src/feed/notices';
 import { says } from '../src/feed/says';
 import type { Event } from '../src/feed/values';
@@ -109,6 +110,12 @@ describe('legs', () => {
     }
   });
 
+  it('that cannot be told apart are one', () => {
+    const known = { ...report('capture'), legs: [{ name: 'camera to server', ms: 12 }, { name: 'server to browser', ms: -2 }, { name: 'decoding', ms: 4 }] };
+    expect(legsOf(known, null).map(({ name, ms }) => [name, ms])).toEqual([['camera to browser', 10], ['decoding', 4]]);
+    expect(legsOf(known, 6).map(({ name, ms }) => [name, ms])).toEqual([['encoding', 6], ['capture and way to browser', 4], ['decoding', 4]]);
+  });
+
   it('are shares of the whole, and none is less than nothing', () => {
     expect(shares([{ name: 'a', ms: 3 }, { name: 'b', ms: -1 }, { name: 'c', ms: 1 }])).toEqual([75, 0, 25]);
     expect(shares([{ name: 'a', ms: 0 }])).toEqual([0]);
@@ -153,4 +160,8 @@ describe('figures', () => {
 it('a refusal is told in the server’s words, or by its number', () => {
   expect(problemOf(409, 'Conflict', '{"detail":"another file","code":"recording-already","next":"end it"}')).toMatchObject({ status: 409, code: 'recording-already', message: 'another file; end it' });
   expect(problemOf(502, 'Bad Gateway', '<html>')).toMatchObject({ code: '', message: 'the server answered 502 Bad Gateway' });
+});
+
+it('a QR code is one path, with four modules of nothing around it', () => {
+  expect(draw(['101', '011', '000'])).toEqual({ side: 11, path: 'M4 4h1v1h-1zM6 4h1v1h-1zM5 5h2v1h-2z' });
 });

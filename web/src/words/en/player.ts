@@ -57,6 +57,9 @@ export const player = {
   legs: {
     encoding: 'encoding',
     'capture and way to server': 'capture, way to server',
+    'capture and way to browser': 'capture, way to browser',
+    'camera to browser': 'camera to browser',
+    'sender to browser': 'sender to browser',
     'camera to server': 'camera to server',
     'sender to server': 'sender to server',
     'in the server': 'in the server',

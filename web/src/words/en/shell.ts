@@ -28,8 +28,6 @@ export const shell = {
   more: 'More',
   skip: 'To the content',
   close: 'Close',
-  cancel: 'Cancel',
-  loading: 'Loading…',
   copied: 'Copied',
   copyFailed: 'The browser does not let this page copy. Select the text instead.',
 
@@ -42,10 +40,8 @@ export const shell = {
   days: (days: number): string => (days === 1 ? '1 day left' : `${days > 99 ? 'more than 99' : days} days left`),
   lessThanADay: 'less than a day left',
   connected: 'Connected',
-  connecting: 'Connecting…',
   lost: 'The server does not answer. It is tried again and again.',
   lostShort: 'Not connected',
-  allWell: 'All is well',
   more_reasons: (count: number): string => `and ${count} more`,
 
   signedOut: 'You are signed out',
@@ -55,7 +51,6 @@ export const shell = {
   search: 'Search',
   searchHint: 'Search cameras and screens',
   searchNothing: (words: string): string => `Nothing is called “${words}”.`,
-  searchFound: (count: number): string => (count === 1 ? '1 found' : `${count} found`),
   camera: 'Camera',
   screen: 'Screen',
 
@@ -83,7 +78,6 @@ export const shell = {
   >,
   keyHelp: 'This list',
   keySearch: 'Search',
-  keyBack: 'Back, close',
   keyGo: (screen: string): string => `To “${screen}”`,
 
   notThere: 'Nothing is here',

@@ -54,6 +54,9 @@ export const player: typeof en = {
   legs: {
     encoding: 'mã hóa',
     'capture and way to server': 'chụp và gửi đến máy chủ',
+    'capture and way to browser': 'chụp và gửi đến trình duyệt',
+    'camera to browser': 'camera đến trình duyệt',
+    'sender to browser': 'bên gửi đến trình duyệt',
     'camera to server': 'camera đến máy chủ',
     'sender to server': 'bên gửi đến máy chủ',
     'in the server': 'trong máy chủ',

@@ -29,8 +29,6 @@ export const shell: typeof en = {
   more: 'Thêm',
   skip: 'Đến nội dung',
   close: 'Đóng',
-  cancel: 'Hủy',
-  loading: 'Đang tải…',
   copied: 'Đã sao chép',
   copyFailed: 'Trình duyệt không cho trang này sao chép. Hãy tự chọn văn bản.',
 
@@ -43,10 +41,8 @@ export const shell: typeof en = {
   days: (days) => `còn ${days > 99 ? 'hơn 99' : days} ngày`,
   lessThanADay: 'còn chưa đến một ngày',
   connected: 'Đã kết nối',
-  connecting: 'Đang kết nối…',
   lost: 'Máy chủ không trả lời. Trang sẽ thử lại liên tục.',
   lostShort: 'Mất kết nối',
-  allWell: 'Mọi thứ đều ổn',
   more_reasons: (count) => `và ${count} lý do khác`,
 
   signedOut: 'Bạn đã đăng xuất',
@@ -56,7 +52,6 @@ export const shell: typeof en = {
   search: 'Tìm kiếm',
   searchHint: 'Tìm camera và màn hình',
   searchNothing: (words) => `Không có gì tên là “${words}”.`,
-  searchFound: (count) => `Tìm thấy ${count}`,
   camera: 'Camera',
   screen: 'Màn hình',
 
@@ -82,7 +77,6 @@ export const shell: typeof en = {
   keyNames: { Space: 'Cách', ArrowLeft: '←', ArrowRight: '→', ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc', Home: 'Home', End: 'End' },
   keyHelp: 'Danh sách này',
   keySearch: 'Tìm kiếm',
-  keyBack: 'Quay lại, đóng',
   keyGo: (screen) => `Đến “${screen}”`,
 
   notThere: 'Không có gì ở đây',

@@ -11,6 +11,7 @@ mod events;
 mod forwards;
 pub(super) mod me;
 mod motion;
+mod qr;
 mod recording;
 mod sessions;
 mod snapshot;
@@ -140,6 +141,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: me::me,
         },
         about: Some(&me::ME),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/api/v1/qr",
+        target: Target::Some {
+            action: Action::View,
+            handler: qr::qr,
+        },
+        about: Some(&qr::QR),
     },
     Route {
         verb: Verb::Get,

@@ -1,0 +1,203 @@
+/** The dashboard: what is around each screen, and the control center. */
+import { becomes, check, isClean, moves, pause, pictures, until } from './support.mjs';
+
+const SIZES = [
+  { viewport: { width: 1_440, height: 900 } },
+  { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+];
+/** Two cameras. */
+const SOURCE = ['--source', 'test', '--open'];
+
+async function begun(stage, { server, options = {}, path = '', stored = {} } = {}) {
+  const page = await stage.page(options);
+  await page.addInitScript((values) => {
+    for (const [name, value] of Object.entries(values)) localStorage.setItem(`sightline.${name}`, value);
+  }, stored);
+  await page.goto(server.url(path, server.ports.http));
+  return page;
+}
+
+/** Puts pictures of what is tested into the folder that SCREENSHOTS names, for people to look at. */
+async function shoot(page, name) {
+  const folder = process.env.SCREENSHOTS;
+  if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
+}
+
+function overflow(page) {
+  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+}
+
+export async function fits_both_sizes_in_both_themes(stage) {
+  const server = await stage.server(SOURCE);
+  await stage.publisher(server, 'garden/gate');
+  for (const options of SIZES) {
+    for (const theme of ['dark', 'light']) {
+      const page = await begun(stage, { server, options, stored: { theme } });
+      await becomes(page, ['live', 'fallen-back']);
+      await moves(page);
+      await until('figures are there', async () => /\d/.test((await page.locator('#cpu-usage').textContent()) ?? ''));
+      check((await page.evaluate(() => document.documentElement.dataset.theme)) === theme, theme);
+      check((await overflow(page)) <= 0, `${await overflow(page)} pixels too wide`);
+      await shoot(page, `control-${options.viewport.width}-${theme}`);
+      for (const [opener, shown] of [
+        ['[popovertarget=avatar]', '#avatar'],
+        ['[popovertarget=bell]', '#bell'],
+      ]) {
+        await page.click(opener);
+        await page.waitForSelector(`${shown}:popover-open`);
+        const inside = await page.evaluate((selector) => {
+          const { left, right } = document.querySelector(selector).getBoundingClientRect();
+          return left >= 0 && right <= innerWidth;
+        }, shown);
+        check(inside, `${shown} is on the screen`);
+        await shoot(page, `${shown.slice(1)}-${options.viewport.width}-${theme}`);
+        await page.keyboard.press('Escape');
+      }
+      // As narrow as the narrowest phones.
+      if (options.isMobile) {
+        await page.setViewportSize({ width: 320, height: 640 });
+        check((await overflow(page)) <= 0, `${await overflow(page)} pixels too wide at 320`);
+      }
+      await isClean(page);
+      await page.close();
+    }
+  }
+}
+
+/** A picture of another camera, the menu, the keys and back, without a pointer. */
+export async function is_used_by_keyboard_alone(stage) {
+  const server = await stage.server(SOURCE);
+  await stage.publisher(server, 'garden/gate');
+  const page = await begun(stage, { server });
+  await becomes(page, ['live', 'fallen-back']);
+  await page.keyboard.press('/');
+  await until('both cameras are known', async () => (await page.locator('[role=option]').count()) >= 2);
+  await page.keyboard.type('GATE');
+  await until('one is found', async () => (await page.locator('[role=option]').count()) === 1);
+  await page.keyboard.press('Enter');
+  await until('its name is in the address', () => new URL(page.url()).searchParams.get('camera') === 'garden/gate');
+  await becomes(page, ['live', 'fallen-back']);
+  await moves(page);
+  await page.keyboard.press('?');
+  await page.waitForSelector('dialog[open]');
+  check((await page.locator('dialog[open] kbd').count()) > 5, 'keys are listed');
+  // What is behind a dialog hears nothing.
+  await page.keyboard.press(' ');
+  await page.keyboard.press('Escape');
+  await until('the list is closed', async () => (await page.locator('dialog[open]').count()) === 0);
+  await becomes(page, ['live', 'fallen-back']);
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press(' ');
+  await becomes(page, 'stopped');
+  await page.focus('#chat-input');
+  await page.keyboard.type(' s?');
+  check((await page.inputValue('#chat-input')) === ' s?', 'fields take letters');
+  await page.goBack();
+  await until('the address is the one of before', () => new URL(page.url()).searchParams.get('camera') === null);
+  await isClean(page);
+}
+
+export async function goes_from_screen_to_screen_without_loading_anew(stage) {
+  const server = await stage.server(SOURCE);
+  const page = await begun(stage, { server });
+  await becomes(page, ['live', 'fallen-back']);
+  await page.evaluate(() => (window.sameDocument = true));
+  const places = await page.locator('nav a[href]').evaluateAll((links) => [...new Set(links.map((link) => link.href))]);
+  // Where one is already, nothing happens: the first is the last.
+  for (const place of [...places.slice(1), places[0]].filter((one) => places.length > 1 || one !== places[0])) {
+    await page.click(`nav li a[href="${place}"]`);
+    await until('the screen has the focus', () => page.evaluate(() => document.activeElement?.tagName === 'H1'));
+    check((await page.locator('h1').count()) === 1, `${place} has one heading`);
+    check(page.url().split('?')[0] === place.split('?')[0], `${page.url()} is ${place}`);
+    check(await page.evaluate(() => window.sameDocument), `${place} is the same page`);
+    check((await overflow(page)) <= 0, `${place} is ${await overflow(page)} pixels too wide`);
+  }
+  // Each is also a place to begin.
+  for (const place of places) {
+    await page.goto(place);
+    await page.waitForSelector('h1');
+  }
+  await isClean(page);
+}
+
+export async function heals_when_the_server_returns(stage) {
+  const server = await stage.server(SOURCE);
+  const page = await begun(stage, { server });
+  await becomes(page, ['live', 'fallen-back']);
+  await page.evaluate(() => (window.sameDocument = true));
+  await server.process.kill();
+  const said = () => page.locator('footer [role=status]').innerText();
+  await until('the page says that it is alone', async () => /Not connected/.test(await said()));
+  check(/–/.test(await page.locator('#cpu-usage').innerText()), 'no figure of before stands there as if it were of now');
+  await server.start();
+  await until('the page is connected', async () => /^Connected/.test(await said()));
+  await becomes(page, ['live', 'fallen-back']);
+  await moves(page);
+  await until('figures are there again', async () => /\d/.test((await page.locator('#cpu-usage').textContent()) ?? ''));
+  check(await page.evaluate(() => window.sameDocument), 'without being loaded anew');
+  await isClean(page);
+}
+
+export async function chat_goes_from_page_to_page(stage) {
+  const server = await stage.server(SOURCE);
+  const [one, other] = [await begun(stage, { server }), await begun(stage, { server })];
+  for (const page of [one, other]) await page.waitForSelector('#chat-input:enabled');
+  await one.fill('#chat-input', '<b>Is the gate open?</b>');
+  await one.keyboard.press('Enter');
+  await until('it arrives', async () => /<b>Is the gate open\?<\/b>/.test(await other.locator('#chat-messages').innerText()));
+  check((await one.locator('#chat-messages li').count()) === 1, 'who said it reads it once');
+  check((await one.locator('#chat-messages li').innerText()).includes('you'), 'and knows that it was them');
+  for (const page of [one, other]) await isClean(page);
+}
+
+export async function speaks_vietnamese(stage) {
+  const server = await stage.server(SOURCE);
+  const page = await begun(stage, { server, options: { locale: 'vi-VN' } });
+  await becomes(page, ['live', 'fallen-back']);
+  check((await page.evaluate(() => document.documentElement.lang)) === 'vi', 'the page says its language');
+  check((await page.locator('#connection-status').innerText()) === 'Trực tiếp', await page.locator('#connection-status').innerText());
+  await page.click('[popovertarget=avatar]');
+  await page.click('label[lang=en]');
+  await until('it is English', async () => (await page.locator('#connection-status').innerText()) === 'Live');
+  await page.reload();
+  await until('it stays English', async () => (await page.evaluate(() => document.documentElement.lang)) === 'en');
+  await isClean(page);
+}
+
+/** Whose session the server does not know any more is told so, and led to where one signs in. */
+export async function says_that_one_is_signed_out(stage) {
+  const server = await stage.server(['--source', 'test']);
+  const page = await begun(stage, { server });
+  await page.fill('#token', server.token('viewer'));
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#camera-select:enabled');
+  await becomes(page, ['live', 'fallen-back']);
+  await server.process.kill();
+  server.forget();
+  await server.start();
+  await page.waitForSelector('dialog:modal[aria-labelledby=signed-out]', { timeout: 30_000 });
+  await shoot(page, 'signed-out');
+  await page.click('dialog:modal button');
+  await page.waitForSelector('#token');
+}
+
+/** By who may; who may not is not offered it. */
+export async function records_and_takes_snapshots(stage) {
+  const server = await stage.server(['--source', 'test']);
+  const viewer = await begun(stage, { server, path: `?token=${server.token('viewer')}` });
+  await becomes(viewer, ['live', 'fallen-back']);
+  await viewer.waitForSelector('.controls button:enabled:has-text("Snapshot")');
+  check((await viewer.locator('button:has-text("Record")').count()) === 0, 'viewers record nothing');
+  const page = await begun(stage, { server, path: `?token=${server.token('admin')}` });
+  await becomes(page, ['live', 'fallen-back']);
+  await page.click('.controls button:has-text("Record")');
+  for (const one of [page, viewer]) await one.waitForSelector('.controls :text("Recording since")');
+  await shoot(page, 'recording');
+  await page.click('button:has-text("End recording")');
+  await page.waitForSelector('button:text-is("Record")');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('s')]);
+  check(/^zerolatency_\d{8}_\d{6}\.jpg$/.test(download.suggestedFilename()), download.suggestedFilename());
+  check((await pictures(page)) > 0, 'the picture goes on');
+  await pause(500);
+  for (const one of [page, viewer]) await isClean(one);
+}
