@@ -203,7 +203,7 @@ impl Feed {
     }
 
     async fn tick(&self, sampler: &mut Sampler, looking: &mut Looking) {
-        let is_second = looking.looks % SECOND == 0;
+        let is_second = looking.looks.is_multiple_of(SECOND);
         looking.looks = looking.looks.wrapping_add(1);
         if is_second {
             let up = self.world.clock.now().saturating_duration_since(self.began);
