@@ -14,9 +14,9 @@ use super::problem::Problem;
 /// that of our other pages where one names none, and calls it a violation of the page's policy.
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// What the page may do that plays and publishes: run our scripts, which talk to where they came from, play what they put together, and be
-/// installed.
-const APP_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; \
+/// What the page may do that plays and publishes: run our scripts, which talk to where they came from, play and show what they put
+/// together, and be installed.
+const APP_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; \
      connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// For what is no page, should somebody look at it in a browser.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
