@@ -15,6 +15,7 @@ pub mod camera;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod doctor;
 pub mod events;
 pub mod feed;

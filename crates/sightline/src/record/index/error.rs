@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use super::ballast::is_full;
+use crate::database::Fault;
 
 /// Why the index was not opened, read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -180,6 +181,34 @@ impl Error {
                 Self::Damaged { path, why }
             }
             known => known,
+        }
+    }
+
+    /// What keeps a file from being had means for it.
+    pub(super) fn of_fault(path: &Path, fault: Fault) -> Self {
+        let own = path.to_owned();
+        match fault {
+            Fault::Folder => Self::Folder { path: own },
+            Fault::Foreign => Self::Foreign { path: own },
+            Fault::Newer { found, known } => Self::Newer {
+                path: own,
+                found,
+                known,
+            },
+            Fault::Migration { from, to, why } => Self::Migration {
+                path: own,
+                from,
+                to,
+                why,
+            },
+            Fault::Damaged(why) => Self::Damaged { path: own, why },
+            Fault::NoSharedMemory => Self::NotOpened {
+                path: own,
+                why: "this file system has no shared memory, which a log of changes wants".to_owned(),
+            },
+            Fault::System(path, error) => Self::of_system(&path, &error),
+            Fault::Sqlite(path, error) => Self::of(&path, &error),
+            Fault::Opening(error) => Self::of_opening(path, &error),
         }
     }
 

@@ -1,20 +1,21 @@
 //! The tables, and how a file comes to have them.
 //!
-//! Belongs here: the numbered migrations, opening a file, the copy that is made before one is changed, putting one aside that cannot be read. Does not
-//! belong here: what stands in the tables ([`super::write`], [`super::read`]).
+//! Belongs here: the numbered migrations, putting a file aside that cannot be read. Does not belong here: how any file is opened, changed and copied
+//! ([`crate::database`]), what stands in the tables ([`super::write`], [`super::read`]).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
 use super::Error;
+use crate::database::{self, BUSY, Form, Found, there};
 use crate::files;
+
+pub(super) use crate::database::beside;
 
 /// Changes of the tables, the first makes them. One that was released is never changed; the format of a file is how many were done to it.
 ///
@@ -99,11 +100,6 @@ pub(super) const MIGRATIONS: &[&str] = &["
 
 /// `SLrx`: stands in the head of our files (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x534C_7278;
-/// How each database of SQLite begins, and the smallest page that one can have.
-const BEGIN: &[u8] = b"SQLite format 3\0";
-const LEAST_BYTES: u64 = 512;
-/// How long a lock of somebody else is waited for.
-const BUSY: Duration = Duration::from_secs(5);
 /// What is left of the log when it was taken over, in bytes. It is taken over at every 1,000 pages (4 MB).
 const MAX_LOG_BYTES: i64 = 8 << 20;
 /// What stands behind the name of one that cannot be read, and a number.
@@ -112,16 +108,6 @@ const ASIDE: &str = ".unreadable-";
 pub(super) const DAMAGED: &str = ".damaged";
 /// How many that cannot be read are kept. They are never deleted.
 pub const MAX_ASIDE: usize = 8;
-
-/// A file that was opened to be written.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) connection: Connection,
-    /// It was made just now: nothing stands in it.
-    pub(super) is_new: bool,
-    /// The format that it had, where it was brought to another.
-    pub(super) migrated_from: Option<u32>,
-}
 
 /// Moves a database that cannot be read out of the way, with its logs, and says where it lies now. Nobody may write to it. Of an index [`super::Index::open`] takes over
 /// what people told.
@@ -226,98 +212,26 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
 
 /// Opens the file, makes it where there is none, brings it to the newest format.
 pub(super) fn open(path: &Path, migrations: &[&str]) -> Result<Found, Error> {
-    let is_new = make(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let of = |error| Error::of_opening(path, &error);
-    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
-    connection.busy_timeout(BUSY).map_err(of)?;
-    connection.set_prepared_statement_cache_capacity(48);
-    let format = format(&connection, path, migrations.len() as u32)?;
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
-        .map_err(of)?;
-    if mode != "wal" {
-        return Err(Error::NotOpened {
-            path: path.to_owned(),
-            why: "this file system has no shared memory, which a log of changes wants".to_owned(),
-        });
-    }
     let settings = format!(
         "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = {MAX_LOG_BYTES}; PRAGMA temp_store = MEMORY;"
     );
-    connection.execute_batch(&settings).map_err(of)?;
-    migrate(&mut connection, path, format, migrations)?;
-    let migrated_from = (format > 0 && format < migrations.len() as u32).then_some(format);
-    Ok(Found {
-        connection,
-        is_new: is_new || format == 0,
-        migrated_from,
-    })
-}
-
-/// An empty file for its owner alone where there is none; whether there was none. SQLite gives its log the same rights.
-fn make(path: &Path) -> Result<bool, Error> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Err(Error::Folder { path: path.to_owned() }),
-        Ok(_) => begins_as_one(path).map(|()| false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = files::private(OpenOptions::new().write(true).create_new(true)).open(path);
-            made.and_then(|_| files::sync_folder(path))
-                .map(|()| true)
-                .map_err(|error| Error::of_system(path, &error))
-        }
-        Err(error) => Err(Error::of_system(path, &error)),
-    }
-}
-
-/// SQLite takes a few bytes for nothing, and writes over them; and the log of a file that is none it throws away. So that is looked at before.
-fn begins_as_one(path: &Path) -> Result<(), Error> {
-    let mut begin = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(LEAST_BYTES).read_to_end(&mut begin));
-    read.map_err(|error| Error::of_system(path, &error))?;
-    if begin.is_empty() || (begin.len() as u64 == LEAST_BYTES && begin.starts_with(BEGIN)) {
-        return Ok(());
-    }
-    Err(Error::Damaged {
-        path: path.to_owned(),
-        why: "it is not a database".to_owned(),
-    })
-}
-
-/// The format of the file; 0: it is empty.
-fn format(connection: &Connection, path: &Path, known: u32) -> Result<u32, Error> {
-    let number = |pragma: &str| -> Result<i64, Error> {
-        let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
-        read.map_err(|error| Error::of_opening(path, &error))
+    let form = Form {
+        application_id: APPLICATION_ID,
+        migrations,
+        settings: &settings,
     };
-    let (application, format) = (number("application_id")?, number("user_version")?);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|error| Error::of_opening(path, &error))?;
-    if application == 0 && format == 0 && tables == 0 {
-        return Ok(0);
-    }
-    if application != APPLICATION_ID {
-        return Err(Error::Foreign { path: path.to_owned() });
-    }
-    match u32::try_from(format) {
-        Ok(format) if (1..=known).contains(&format) => Ok(format),
-        Ok(found) if found > known => Err(Error::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        }),
-        _ => Err(Error::Damaged {
-            path: path.to_owned(),
-            why: format!("its format is {format}"),
-        }),
-    }
+    database::open(path, &form).map_err(|fault| Error::of_fault(path, fault))
 }
 
 /// That a file has the format of this version. An older one is brought to it by who writes.
 pub(super) fn expect_newest(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let known = MIGRATIONS.len() as u32;
-    match format(connection, path, known)? {
+    let form = Form {
+        application_id: APPLICATION_ID,
+        migrations: MIGRATIONS,
+        settings: "",
+    };
+    let known = database::newest(&form);
+    match database::format(connection, &form).map_err(|fault| Error::of_fault(path, fault))? {
         found if found == known => Ok(()),
         found => Err(Error::Older {
             path: path.to_owned(),
@@ -329,7 +243,7 @@ pub(super) fn expect_newest(connection: &Connection, path: &Path) -> Result<(), 
 
 /// A copy in one file, which does not say that it was closed in order.
 pub(super) fn copy_of_its_own(connection: &Connection, to: &Path) -> Result<(), Error> {
-    copy(connection, to, to)?;
+    database::copy(connection, to).map_err(|fault| Error::of_fault(to, fault))?;
     let changed = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .and_then(|connection| {
             // In one file, without a log beside it.
@@ -344,113 +258,4 @@ pub(super) fn copy_of_its_own(connection: &Connection, to: &Path) -> Result<(), 
         }
     }
     changed.map_err(|error| Error::of(to, &error))
-}
-
-/// Each in one transaction, of an empty file all. Before the first a copy is made of what is there: with it, the version before can be started again. The copy of the time before
-/// goes when all is done.
-fn migrate(connection: &mut Connection, path: &Path, from: u32, migrations: &[&str]) -> Result<(), Error> {
-    let wanted = migrations.len() as u32;
-    if from == wanted {
-        return Ok(());
-    }
-    if from > 0 {
-        copy(connection, path, &copy_of(path, from))?;
-    }
-    let failed = |from: u32, to: u32, error: rusqlite::Error| match Error::of(path, &error) {
-        known @ (Error::NoRoom { .. } | Error::InUse { .. }) => known,
-        damaged @ Error::Damaged { .. } if is_corrupt(&error) => damaged,
-        // Whatever else it is, it may be the fault of the statements: the file is not given up for it.
-        _ => Error::Migration {
-            path: path.to_owned(),
-            from,
-            to,
-            why: error.to_string(),
-        },
-    };
-    if from == 0 {
-        // All at once: a file that has some of them is not taken for a new one.
-        return step(connection, wanted, &migrations.join(";")).map_err(|error| failed(0, wanted, error));
-    }
-    for (number, migration) in (1..).zip(migrations).skip(from as usize) {
-        step(connection, number, migration).map_err(|error| failed(number - 1, number, error))?;
-    }
-    for format in 1..from {
-        there(fs::remove_file(copy_of(path, format))).map_err(|error| Error::of_system(path, &error))?;
-    }
-    Ok(())
-}
-
-/// Whether SQLite says of the file itself that it is damaged.
-fn is_corrupt(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-fn step(connection: &mut Connection, number: u32, migration: &str) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let format: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    // Another process may have done it meanwhile.
-    if format < number {
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", number)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    }
-    transaction.commit()
-}
-
-/// Copies what is there as it is now, with what stands in the log. The copy is there whole or not at all.
-fn copy(connection: &Connection, path: &Path, to: &Path) -> Result<(), Error> {
-    let unfinished = beside(to, ".new");
-    for name in [unfinished.clone(), beside(&unfinished, "-journal")] {
-        there(fs::remove_file(name)).map_err(|error| Error::of_system(path, &error))?;
-    }
-    let copied = make(&unfinished)
-        .and_then(|_| copy_pages(connection, &unfinished).map_err(|error| Error::of(&unfinished, &error)));
-    let named = copied.and_then(|()| {
-        OpenOptions::new()
-            .write(true)
-            .open(&unfinished)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&unfinished, to))
-            .and_then(|()| files::sync_folder(to))
-            .map_err(|error| Error::of_system(to, &error))
-    });
-    if named.is_err() {
-        // What stays is removed by the next try.
-        let _ = fs::remove_file(&unfinished);
-    }
-    named
-}
-
-fn copy_pages(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
-    let mut to = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    to.busy_timeout(BUSY)?;
-    let backup = Backup::new(connection, &mut to)?;
-    match backup.step(-1)? {
-        StepResult::Done => Ok(()),
-        _ => Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-            None,
-        )),
-    }
-}
-
-/// What a file of an older format is kept as.
-fn copy_of(path: &Path, format: u32) -> PathBuf {
-    beside(path, &format!(".format-{format}"))
-}
-
-/// The same name with something behind it.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
-}
-
-/// What was to go may not have been there.
-fn there(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }
