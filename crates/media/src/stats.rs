@@ -68,6 +68,10 @@ pub struct SessionInfo {
     pub since: WallTime,
 }
 
+/// By what somebody was let in: what it let in can be ended by it. The hub knows no accounts, so it is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantId(pub u64);
+
 /// Counters of one session. Written by the session alone, with relaxed atomics; read by anyone.
 #[derive(Debug)]
 pub struct SessionStats {
@@ -85,6 +89,8 @@ pub struct SessionStats {
     pub came_through: OnceLock<Box<[Box<str>]>>,
     /// The query of the URL by which it came, without credentials; set once, before it is a stream's.
     pub query: OnceLock<Box<str>>,
+    /// By what it was let in, where that can end; set once, before it is a stream's.
+    pub grant: OnceLock<GrantId>,
     /// Payload and headers moved, in bytes.
     pub bytes: Counter,
     /// RTP packets moved.
@@ -133,6 +139,7 @@ impl SessionStats {
             ceiling: Ceiling::default(),
             came_through: OnceLock::new(),
             query: OnceLock::new(),
+            grant: OnceLock::new(),
             bytes: Counter::default(),
             packets: Counter::default(),
             frames: Counter::default(),

@@ -25,6 +25,10 @@ const SALT_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
 const HASH_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 /// Longest password that is computed.
 const MAX_PASSWORD_BYTES: usize = 1_024;
+/// What new passwords are hashed with: below [`MAX_COST`], 10 to 40 ms of a core.
+const MADE_KIB: u32 = 19_456;
+const MADE_PASSES: u32 = 2;
+const MADE_BYTES: usize = 32;
 /// Hashes that are computed at once, and then each …
 const BURST: u32 = 8;
 /// … whenever so much time has passed. What was right once is not computed again, so this is about strangers and about the first minute.
@@ -53,22 +57,47 @@ pub(super) enum Answer {
 
 /// How many hashes are computed: strangers must not take the processor from viewers, from however many addresses they come.
 #[derive(Debug)]
-pub(super) struct Budget(Mutex<Option<Instant>>);
+pub(super) struct Budget {
+    paid: Mutex<Option<Instant>>,
+    each: Duration,
+    burst: u32,
+}
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(Mutex::new(None))
+        Self {
+            paid: Mutex::new(None),
+            each: EACH,
+            burst: BURST,
+        }
     }
 }
 
 impl Budget {
+    /// Half of all: for those who were let in lately, or for strangers.
+    pub(super) fn half() -> Self {
+        Self {
+            each: EACH * 2,
+            burst: BURST / 2,
+            ..Self::default()
+        }
+    }
+
+    /// How long it would be to wait for one.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        let paid = *self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = paid.filter(|until| *until > now).unwrap_or(now) + self.each;
+        let wait = next.checked_duration_since(now + self.each * self.burst);
+        wait.filter(|wait| !wait.is_zero())
+    }
+
     /// Takes one, or says how long to wait for it.
-    fn take(&self, now: Instant) -> Result<(), Duration> {
-        let mut paid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         // Until when all that was computed is paid for.
         let until = paid.filter(|until| *until > now).unwrap_or(now);
-        let next = until + EACH;
-        let most = now + EACH * BURST;
+        let next = until + self.each;
+        let most = now + self.each * self.burst;
         match next.checked_duration_since(most).filter(|wait| !wait.is_zero()) {
             Some(wait) => Err(wait),
             None => {
@@ -131,6 +160,38 @@ impl Hash {
             right: Mutex::new(None),
             key: (u128::from(random::bits()) << 64 | u128::from(random::bits())).to_be_bytes(),
         })
+    }
+
+    /// That of a password, as OWASP recommends: argon2id, 19 MiB, two passes, one lane.
+    pub(super) fn make(password: &str, salt: &[u8]) -> Self {
+        // Constants within the limits of the algorithm.
+        let params = Params::new(MADE_KIB, MADE_PASSES, 1, Some(MADE_BYTES)).unwrap_or_default();
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        let mut hash = vec![0; MADE_BYTES];
+        let argon2 = Argon2::new(algorithm, version, params.clone());
+        // It fails of lengths alone, which are ours; then no password is right.
+        let made = apart(|| argon2.hash_password_into(password.as_bytes(), salt, &mut hash));
+        if made.is_err() {
+            hash.clear();
+        }
+        Self {
+            algorithm,
+            version,
+            params,
+            salt: salt.into(),
+            hash: hash.into(),
+            right: Mutex::new(None),
+            key: (u128::from(random::bits()) << 64 | u128::from(random::bits())).to_be_bytes(),
+        }
+    }
+
+    /// As [`Hash::read`] reads it.
+    pub(crate) fn text(&self) -> String {
+        let algorithm = self.algorithm.as_str();
+        let version = u32::from(self.version);
+        let (memory, passes, lanes) = (self.params.m_cost(), self.params.t_cost(), self.params.p_cost());
+        let [salt, hash] = [&self.salt, &self.hash].map(|bytes| STANDARD_NO_PAD.encode(bytes));
+        format!("${algorithm}$v={version}$m={memory},t={passes},p={lanes}${salt}${hash}")
     }
 
     /// Whether this is the password: from memory, or computed where the budget allows it.

@@ -1,29 +1,66 @@
 //! The brake on guessing credentials.
 //!
-//! Belongs here: how long an address must wait after wrong credentials. Deterministic: `now` is an argument.
+//! Belongs here: how long somebody must wait after wrong credentials; of an address ([`Brake`]). Does not belong here: who else is braked ([`super::guard`]). Deterministic: `now` is an argument.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// Wrong credentials that cost nothing: a person mistypes, a player tries what it remembers.
-const FREE_FAILURES: u32 = 5;
-/// Wait after the first failure beyond the free ones; doubles with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// Longest wait. A token has 128 bits, so this is about load and short passwords, and a person who is locked out must not give up.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// An address without failures for this long is forgotten.
+/// How somebody is braked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Wrong credentials that cost nothing: a person mistypes, a player tries what it remembers.
+    pub(super) free: u32,
+    /// Wait after the first failure beyond the free ones; doubles with each further one.
+    pub(super) first: Duration,
+    /// Longest wait.
+    pub(super) longest: Duration,
+}
+
+/// Of an address. A token has 128 bits, so this is about load and short passwords, and a person who is locked out must not give up.
+const ADDRESS: Pace = Pace {
+    free: 5,
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(30),
+};
+/// Who failed nothing for this long is forgotten.
 const MEMORY: Duration = Duration::from_secs(600);
-/// Addresses remembered at most: 4,096 × 48 bytes, 200 KB.
-const MAX_ADDRESSES: usize = 4_096;
+/// Remembered at most: 4,096 × 48 bytes, 200 KB.
+const MAX_REMEMBERED: usize = 4_096;
 
 /// Remembers which addresses showed wrong credentials, and for how long each must wait before it is listened to again.
 ///
 /// Each address (each /64 in IPv6, which one peer owns whole) waits for itself: nobody can lock out somebody else, except those
 /// who share its address.
 #[derive(Debug, Default)]
-pub struct Brake {
-    failures: HashMap<IpAddr, Failures>,
+pub struct Brake(Failed<IpAddr>);
+
+impl Brake {
+    /// How long `address` still has to wait; `None` when it may try now.
+    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        self.0.wait(peer(address), ADDRESS, now)
+    }
+
+    /// Counts a wrong credential.
+    pub fn failed(&mut self, address: IpAddr, now: Instant) {
+        self.0.failed(peer(address), now);
+    }
+
+    /// Forgets the failures of an address that showed a right credential.
+    pub fn succeeded(&mut self, address: IpAddr) {
+        self.0.succeeded(peer(address));
+    }
+}
+
+/// Who failed how often.
+#[derive(Debug)]
+pub(super) struct Failed<K>(HashMap<K, Failures>);
+
+impl<K> Default for Failed<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,30 +70,27 @@ struct Failures {
 }
 
 impl Failures {
-    fn ready(&self) -> Instant {
-        let beyond = match self.count.checked_sub(FREE_FAILURES) {
+    fn ready(&self, pace: Pace) -> Instant {
+        let beyond = match self.count.checked_sub(pace.free) {
             None | Some(0) => return self.last,
             Some(beyond) => beyond,
         };
         let doubled = 2_u32.saturating_pow(beyond.saturating_sub(1));
-        self.last + FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT)
+        self.last + pace.first.saturating_mul(doubled).min(pace.longest)
     }
 }
 
-impl Brake {
-    /// How long `address` still has to wait; `None` when it may try now.
-    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let ready = self.failures.get(&peer(address))?.ready();
+impl<K: Copy + Eq + Hash> Failed<K> {
+    pub(super) fn wait(&self, who: K, pace: Pace, now: Instant) -> Option<Duration> {
+        let ready = self.0.get(&who)?.ready(pace);
         ready.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
-    /// Counts a wrong credential.
-    pub fn failed(&mut self, address: IpAddr, now: Instant) {
-        let address = peer(address);
-        if !self.failures.contains_key(&address) && self.failures.len() >= MAX_ADDRESSES {
+    pub(super) fn failed(&mut self, who: K, now: Instant) {
+        if !self.0.contains_key(&who) && self.0.len() >= MAX_REMEMBERED {
             self.make_room(now);
         }
-        let failures = self.failures.entry(address).or_insert(Failures { count: 0, last: now });
+        let failures = self.0.entry(who).or_insert(Failures { count: 0, last: now });
         if now.saturating_duration_since(failures.last) >= MEMORY {
             failures.count = 0;
         }
@@ -64,26 +98,25 @@ impl Brake {
         failures.last = now;
     }
 
-    /// Forgets the failures of an address that showed a right credential.
-    pub fn succeeded(&mut self, address: IpAddr) {
-        self.failures.remove(&peer(address));
+    pub(super) fn succeeded(&mut self, who: K) {
+        self.0.remove(&who);
     }
 
     /// Drops what is old, and if that is nothing, the one that failed longest ago.
     fn make_room(&mut self, now: Instant) {
-        self.failures
+        self.0
             .retain(|_, failures| now.saturating_duration_since(failures.last) < MEMORY);
-        if self.failures.len() >= MAX_ADDRESSES {
-            let oldest = self.failures.iter().min_by_key(|(_, failures)| failures.last);
-            if let Some(address) = oldest.map(|(address, _)| *address) {
-                self.failures.remove(&address);
+        if self.0.len() >= MAX_REMEMBERED {
+            let oldest = self.0.iter().min_by_key(|(_, failures)| failures.last);
+            if let Some(who) = oldest.map(|(who, _)| *who) {
+                self.0.remove(&who);
             }
         }
     }
 }
 
 /// What counts as one peer: the IPv4 address, or the IPv6 /64.
-fn peer(address: IpAddr) -> IpAddr {
+pub(super) fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -103,7 +136,7 @@ mod tests {
     fn free_failures_then_doubling_up_to_the_longest() {
         let mut brake = Brake::default();
         let mut now = Instant::now();
-        for _ in 0..FREE_FAILURES {
+        for _ in 0..ADDRESS.free {
             assert_eq!(brake.wait(address(1), now), None);
             brake.failed(address(1), now);
         }
@@ -168,10 +201,10 @@ mod tests {
             brake.failed(address(0), start);
             brake.failed(address(1), start + Duration::from_millis(1));
         }
-        for last in 2..MAX_ADDRESSES as u32 + 1 {
+        for last in 2..MAX_REMEMBERED as u32 + 1 {
             brake.failed(address(last), start + Duration::from_millis(2));
         }
-        assert_eq!(brake.failures.len(), MAX_ADDRESSES);
+        assert_eq!(brake.0.0.len(), MAX_REMEMBERED);
         let now = start + Duration::from_millis(3);
         assert_eq!(brake.wait(address(0), now), None, "the oldest made room");
         assert!(brake.wait(address(1), now).is_some());

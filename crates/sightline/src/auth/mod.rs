@@ -1,7 +1,7 @@
 //! Who somebody is and what they may do.
 //!
 //! Belongs here: principals, rights, the one question [`may`], turning what a peer presents into a principal
-//! ([`Auth::rtsp`], [`Auth::http`]), what a browser shows after it signed in ([`Session`]), and the brake on guessing ([`Brake`]). Does
+//! ([`Auth::rtsp`], [`Auth::http`]), who signs in and what of it lasts ([`Identity`]), the people that were made in the page ([`people`]), and the brakes on guessing. Does
 //! not belong here: how credentials look on the wire (`protocol::rtsp::auth`, [`crate::http`]), where tokens are kept
 //! ([`crate::state`]), which answer a protocol gives to a refusal.
 //!
@@ -10,26 +10,31 @@
 mod account;
 mod argon2;
 mod brake;
+mod guard;
 mod network;
 mod pass;
+pub mod people;
 mod policy;
 mod rights;
-mod session;
+pub mod secrets;
+mod sign_in;
 
 pub use account::{Account, Password};
 pub use argon2::Hash;
 pub use brake::Brake;
+pub use guard::Device;
 pub use network::{InvalidNetwork, Network};
 pub use pass::Pass;
 pub use policy::{Auth, Mode, Presented, Refusal, Replay, Rules, Tokens};
 pub use rights::{Action, Actions, InvalidRights, NoRole, Rights, Role, Share, Streams};
-pub use session::Session;
+pub use sign_in::Identity;
 
 use std::sync::{Arc, LazyLock};
 
 use media::StreamName;
 
 use crate::config::stream_key::StreamKey;
+use people::Grant;
 
 /// Somebody whose right to be here was established.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub enum Principal {
     Program(StreamName),
     /// Somebody with an account, or whoever shows nothing where that is one.
     Account(Arc<Account>),
+    /// Let in by something that can end: a session, a token, a player's password, a share.
+    Granted(Arc<Grant>),
 }
 
 impl Principal {
@@ -64,6 +71,7 @@ impl Principal {
     pub fn name(&self) -> &str {
         match self {
             Self::Account(account) => &account.name,
+            Self::Granted(grant) => &grant.name,
             Self::Known(role) => role.name(),
             Self::Near { .. } => "nearby",
             Self::Anyone { .. } => "anyone",
@@ -85,6 +93,15 @@ impl Principal {
         }
     }
 
+    /// By what it was let in, where that can end.
+    pub fn grant(&self) -> Option<&Arc<Grant>> {
+        match self {
+            Self::Granted(grant) => Some(grant),
+            Self::Beside { known, .. } => known.grant(),
+            _ => None,
+        }
+    }
+
     /// Whether everything is open to it without a credential.
     pub fn is_anyone(&self) -> bool {
         matches!(self, Self::Anyone { .. })
@@ -101,6 +118,7 @@ impl Principal {
                 streams: vec![Streams::Of(StreamKey::Name(own.clone()))],
             }]),
             Self::Account(account) => account.rights.clone(),
+            Self::Granted(grant) => grant.rights.clone(),
         }
     }
 
@@ -111,6 +129,7 @@ impl Principal {
             Self::Beside { known, replays } => known.may(action, object) || free(*replays).may(action, object),
             Self::Program(own) => action == Action::Publish && object == Object::Stream(own),
             Self::Account(account) => account.rights.may(action, object),
+            Self::Granted(grant) => grant.rights.may(action, object),
         }
     }
 

@@ -6,15 +6,18 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use media::StreamName;
+use media::{Clock, StreamName};
+use tokio::sync::watch;
 
 use super::account::{Account, merged};
 use super::argon2::{Answer, Budget};
+use super::guard::Guard;
 use super::pass::{Pass, Passes};
-use super::{Action, Brake, Decision, Network, Principal, Role, Session, may};
+use super::people::{Grant, People};
+use super::{Action, Decision, Network, Principal, Role, may};
 use crate::secret::Secret;
 
 /// The generated tokens, one per user of the same name.
@@ -203,7 +206,7 @@ impl Rules {
 
     /// Whoever has an account that shows itself so, with the rights of all that are meant. Every one is compared. The error is how long to wait until that
     /// can be said.
-    fn account(
+    pub(super) fn account(
         &self,
         remote: IpAddr,
         presented: Presented<'_>,
@@ -246,12 +249,25 @@ impl Rules {
 }
 
 /// Decides who a peer is. Shared by all protocols.
-#[derive(Debug)]
 pub struct Auth {
     rules: RwLock<Arc<Rules>>,
-    brake: Mutex<Brake>,
-    budget: Budget,
+    pub(super) guard: Guard,
+    people: OnceLock<Kept>,
     passes: Passes,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The people of the page, and the clock by which what they have ends.
+struct Kept {
+    people: watch::Receiver<Arc<People>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Auth {
@@ -270,10 +286,27 @@ impl Auth {
     pub fn of(rules: Rules) -> Self {
         Self {
             rules: RwLock::new(Arc::new(rules)),
-            brake: Mutex::default(),
-            budget: Budget::default(),
+            guard: Guard::default(),
+            people: OnceLock::new(),
             passes: Passes::default(),
         }
+    }
+
+    /// The people that were made in the page are let in, too. Once.
+    pub fn heed(&self, people: watch::Receiver<Arc<People>>, clock: Arc<dyn Clock>) {
+        // Whoever comes second means the same.
+        let _ = self.people.set(Kept { people, clock });
+    }
+
+    /// Those people, now.
+    pub fn everybody(&self) -> Arc<People> {
+        let people = self.people.get().map(|kept| Arc::clone(&kept.people.borrow()));
+        people.unwrap_or_default()
+    }
+
+    /// Tells when they change. `None`: there are none.
+    pub fn changes(&self) -> Option<watch::Receiver<Arc<People>>> {
+        self.people.get().map(|kept| kept.people.clone())
     }
 
     /// The rules in force.
@@ -354,7 +387,7 @@ impl Auth {
         &self,
         remote: IpAddr,
         presented: Presented<'_>,
-        session: Option<Session>,
+        session: Option<Arc<Grant>>,
         now: Instant,
     ) -> Result<Principal, Refusal> {
         self.http_by(remote, presented, session, |rules| {
@@ -391,8 +424,8 @@ impl Auth {
         let rules = self.rules();
         let free = rules.http_is_free_for(remote);
         let known = match (presented, session) {
-            (Presented::Nothing, Some(session)) => Ok(Principal::Known(session.role)),
-            _ => known(&rules),
+            (Presented::Nothing, Some(session)) => Ok(Principal::Granted(session)),
+            (presented, _) => self.known(&rules, remote, presented, now),
         };
         let Some(free) = free else {
             return known;
@@ -421,43 +454,38 @@ impl Auth {
         now: Instant,
     ) -> Result<Principal, Refusal> {
         if matches!(presented, Presented::Nothing) {
-            let account = rules.account(remote, presented, &self.budget, now);
+            let budget = self.guard.budget(remote, None, now);
+            let account = rules.account(remote, presented, budget, now);
             return account.ok().flatten().ok_or(Refusal::Missing);
         }
-        if let Some(wait) = self.brake().wait(remote, now) {
+        if let Some(wait) = self.guard.wait(remote, now) {
             return Err(Refusal::Braked { wait });
         }
         // Not braked meanwhile: others log in while a password is computed.
-        match self.found(rules, remote, presented, now)? {
+        let known = match (rules.role(presented), self.granted_to(presented, remote)) {
+            (Some(role), _) => Some(Principal::Known(role)),
+            (None, Some(grant)) => Some(Principal::Granted(Arc::new(grant))),
+            (None, None) => {
+                let budget = self.guard.budget(remote, None, now);
+                let account = rules.account(remote, presented, budget, now);
+                account.map_err(|wait| Refusal::Busy { wait })?
+            }
+        };
+        match known {
             Some(principal) => {
-                self.brake().succeeded(remote);
+                self.guard.succeeded(remote, now);
                 Ok(principal)
             }
             None => {
-                self.brake().failed(remote, now);
+                self.guard.failed(remote, now);
                 Err(Refusal::Wrong)
             }
         }
     }
 
-    /// Whose credential this is, without the brake.
-    fn found(
-        &self,
-        rules: &Rules,
-        remote: IpAddr,
-        presented: Presented<'_>,
-        now: Instant,
-    ) -> Result<Option<Principal>, Refusal> {
-        let account = rules.account(remote, presented, &self.budget, now);
-        match (rules.role(presented), account) {
-            (Some(role), _) => Ok(Some(Principal::Known(role))),
-            (None, Ok(account)) => Ok(account),
-            (None, Err(wait)) => Err(Refusal::Busy { wait }),
-        }
-    }
-
-    fn brake(&self) -> MutexGuard<'_, Brake> {
-        // A panic elsewhere while it was held leaves a table that is whole: each change is one insertion or removal.
-        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
+    /// By a token or a player's password of somebody of the page.
+    fn granted_to(&self, presented: Presented<'_>, remote: IpAddr) -> Option<Grant> {
+        let kept = self.people.get()?;
+        kept.people.borrow().find(presented, remote, kept.clock.wall())
     }
 }

@@ -14,6 +14,7 @@ mod flags;
 mod frames;
 mod old;
 mod password;
+mod people;
 mod process;
 mod publish;
 mod receive;
@@ -69,6 +70,9 @@ enum Command {
     Relay(relay::Relay),
     Record(record::Record),
     State(state::State),
+    Link(people::MakeLink),
+    User(people::Users),
+    Token(people::Tokens),
     Frames(frames::Frames),
     Process(process::Process),
     Upload(upload::Upload),
@@ -102,6 +106,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Relay(relay) => relay.run(),
         Command::Record(record) => record.run(),
         Command::State(state) => state.run(),
+        Command::Link(link) => link.run(),
+        Command::User(users) => users.run(),
+        Command::Token(tokens) => tokens.run(),
         Command::Frames(frames) => frames.run(),
         Command::Process(process) => process.run(),
         Command::Upload(upload) => upload.run(),

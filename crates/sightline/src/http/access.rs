@@ -3,6 +3,8 @@
 //! Belongs here: where credentials stand in a request (CONTRACT §7), and the session's cookie. Does not belong here: whether they are right,
 //! and what for ([`crate::auth`]).
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
@@ -12,7 +14,8 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::peer::Peer;
-use crate::auth::{Auth, Presented, Principal, Refusal, Session};
+use crate::auth::people::{self, Grant, Sum};
+use crate::auth::{Device, Presented, Principal, Refusal};
 use crate::secret::Secret;
 
 /// Somebody who may be here.
@@ -34,7 +37,7 @@ pub(super) enum Shown {
     /// In the URL.
     Query,
     /// In a cookie, which browsers send whoever asks them to.
-    Cookie(Session),
+    Cookie,
 }
 
 /// What a request shows, as it stands in it.
@@ -94,9 +97,10 @@ fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, deci
         Shown::Nothing => session(shared, peer, headers),
         _ => None,
     };
-    let shown = session.map_or(shown, Shown::Cookie);
-    let (presented, now) = (found.presented(), shared.clock.now());
-    let who = decide(&shared.auth, peer.remote, presented, session, now)?;
+    let shown = if session.is_some() { Shown::Cookie } else { shown };
+    let who = shared
+        .auth
+        .http(peer.remote, found.presented(), session, shared.clock.now())?;
     Ok(Caller { who, shown })
 }
 
@@ -136,32 +140,58 @@ fn by_query(uri: &Uri) -> Found {
     token.map_or(Found::Nothing, |(_, token)| Found::Token(Secret::new(&*token)))
 }
 
-fn session(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Session> {
-    let name = cookie_name(peer.is_secure(headers));
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+pub(super) fn session(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Arc<Grant>> {
     let wall = shared.clock.wall();
-    let ours = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
+    let people = shared.auth.everybody();
+    let all = cookies(headers, cookie_name(peer.is_secure(headers)));
+    // Another program on this host may have set one of the same name: any that is right will do, of the first few.
+    all.take(MAX_COOKIES).find_map(|value| {
+        let session = people.session(Sum::of(value.as_bytes()), wall)?;
+        let grant = shared.auth.granted(session, wall)?;
+        session.see(wall);
+        Some(Arc::new(grant))
+    })
+}
+
+/// The values of the cookies of this name.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let ours = all.flat_map(|cookies| cookies.split(';')).filter_map(move |cookie| {
         let (given, value) = cookie.trim().split_once('=')?;
         (given == name).then_some(value)
     });
-    // Another program on this host may have set one of the same name: any that is right will do, of the first few.
-    ours.take(MAX_COOKIES).find_map(|value| shared.auth.unseal(value, wall))
+    ours.filter(|value| value.len() <= MAX_COOKIE_BYTES)
 }
 
-/// `Set-Cookie` for a session; `None` where nobody needs one.
-pub(super) fn cookie(shared: &Shared, session: Session, secure: bool) -> Option<HeaderValue> {
-    let value = shared.auth.seal(session)?;
-    set_cookie(value.expose(), Session::LIFE_S, secure)
+/// The browser from which this name was let in before.
+pub(super) fn device(shared: &Shared, peer: Peer, headers: &HeaderMap, name: &str) -> Option<Device> {
+    let key = shared.settings.control.device_key();
+    let mut all = cookies(headers, device_name(peer.is_secure(headers))).take(MAX_COOKIES);
+    all.find_map(|value| Device::unseal(value, name, key))
+}
+
+/// `Set-Cookie` for a session.
+pub(super) fn cookie(value: &Secret, secure: bool) -> Option<HeaderValue> {
+    set_cookie(
+        cookie_name(secure),
+        value.expose(),
+        people::SESSION_US / 1_000_000,
+        secure,
+    )
+}
+
+/// `Set-Cookie` for a browser from which somebody was let in, for a year.
+pub(super) fn device_cookie(value: &Secret, secure: bool) -> Option<HeaderValue> {
+    set_cookie(device_name(secure), value.expose(), 365 * 24 * 3_600, secure)
 }
 
 /// `Set-Cookie` that removes it.
 pub(super) fn no_cookie(secure: bool) -> Option<HeaderValue> {
-    set_cookie("", 0, secure)
+    set_cookie(cookie_name(secure), "", 0, secure)
 }
 
 /// For no script, and not sent along when a page of another site posts something to us.
-fn set_cookie(value: &str, life_s: i64, secure: bool) -> Option<HeaderValue> {
-    let name = cookie_name(secure);
+fn set_cookie(name: &str, value: &str, life_s: i64, secure: bool) -> Option<HeaderValue> {
     let secure = if secure { "; Secure" } else { "" };
     let text = format!("{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}");
     let mut value = HeaderValue::from_str(&text).ok()?;
@@ -175,8 +205,18 @@ fn cookie_name(secure: bool) -> &'static str {
     if secure { "__Host-sightline" } else { "sightline" }
 }
 
+fn device_name(secure: bool) -> &'static str {
+    if secure {
+        "__Host-sightline-device"
+    } else {
+        "sightline-device"
+    }
+}
+
 /// How many cookies of our name are looked at.
 const MAX_COOKIES: usize = 4;
+/// Longest value that is looked at. Ours have 43 bytes.
+const MAX_COOKIE_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +264,13 @@ mod tests {
 
     #[test]
     fn cookies_are_for_no_script() {
-        let text = |secure| set_cookie("v", 60, secure).unwrap().to_str().unwrap().to_owned();
+        let text = |secure| {
+            set_cookie(cookie_name(secure), "v", 60, secure)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!(text(false), "sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
         assert_eq!(
             text(true),

@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -29,6 +29,7 @@ mod problem;
 mod range;
 mod recordings;
 mod routes;
+mod signing;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
+use crate::state::control::Control;
 use crate::status;
 use crate::stills::Stills;
 use crate::tls::Certificates;
@@ -114,8 +116,8 @@ pub struct Settings {
     pub exports: Arc<Exports>,
     /// The newest pictures of streams.
     pub stills: Stills,
-    /// The newest lines of the log.
-    pub log: Arc<log::Ring>,
+    /// The people that were made in the page.
+    pub control: Arc<Control>,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.
@@ -195,6 +197,8 @@ struct Shared {
     /// It is time to end.
     ending: AtomicBool,
     panics: AtomicU64,
+    /// How long a wrong password took to be known as one, at the most.
+    slowest_us: AtomicU64,
     notices: Notices,
 }
 
@@ -266,6 +270,7 @@ impl Server {
             listeners: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
             panics: AtomicU64::new(0),
+            slowest_us: AtomicU64::new(0),
             notices: Notices::default(),
             settings,
         });

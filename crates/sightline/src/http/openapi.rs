@@ -146,7 +146,7 @@ pub(super) fn document() -> Value {
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer" },
-                "basic": { "type": "http", "scheme": "basic", "description": "User viewer, publisher or admin; the token is the password" },
+                "basic": { "type": "http", "scheme": "basic", "description": "User viewer, publisher or admin; the token is the password. An API token is one with any user" },
                 "query": { "type": "apiKey", "in": "query", "name": "token" },
                 "cookie": { "type": "apiKey", "in": "cookie", "name": "sightline", "description": "What signing in gives; __Host-sightline over HTTPS" },
             },
@@ -248,6 +248,8 @@ fn who(target: &Target) -> Option<&'static str> {
         | Target::Stream { action, .. }
         | Target::Camera { action, .. } => std::slice::from_ref(action),
         Target::Socket { actions, .. } => actions,
+        Target::Known { .. } => return Some("Whoever is let in"),
+        Target::Account { .. } => return Some("Whoever signed in with an account"),
     };
     actions.first().map(|action| match action {
         Action::View => "Those who may view",

@@ -74,6 +74,10 @@ impl Problem {
         self
     }
 
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -105,7 +109,7 @@ impl Problem {
                 StatusCode::UNAUTHORIZED,
                 "credential-wrong",
                 "The credential is wrong",
-                "use a token that `sightline up` prints, or that of SIGHTLINE_TOKEN",
+                "use a token that `sightline up` prints, that of SIGHTLINE_TOKEN, or one that an account made; an account's own password is for signing in alone",
             ),
             Refusal::Braked { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -205,6 +209,17 @@ impl Problem {
             "Requested by another site",
             "the browser says that a page of another site makes this request",
             "show a token in the header Authorization; behind a proxy, let it pass the header Host on",
+        )
+    }
+
+    /// Only an account has what was asked for.
+    pub(super) fn no_account() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "no-account",
+            "Not allowed",
+            "this is a token, or nobody need show anything here: neither is an account",
+            "sign in with a name and a password; `sightline link` on the server gives a link that makes the first account",
         )
     }
 

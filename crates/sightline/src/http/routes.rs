@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum_core::extract::Request;
 use axum_core::response::{IntoResponse as _, Response};
@@ -22,8 +22,10 @@ use super::openapi::Operation;
 use super::paths::Params;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, api, assets, challenge, hls, live, metrics, openapi, pages, recordings, socket, v3, webrtc};
+use super::{Shared, api, assets, challenge, hls, metrics, openapi, pages, recordings, signing, socket, v3, webrtc};
+use crate::auth::people::Grant;
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
+use crate::state::control::{Entry, Outcome};
 
 /// What a port has.
 #[derive(Clone, Copy)]
@@ -41,6 +43,7 @@ pub(super) const DASHBOARD: Port = Port {
         assets::ROUTES,
         api::STREAM,
         api::ROUTES,
+        api::people::ROUTES,
         recordings::ROUTES,
         recordings::EXPORTS,
         recordings::MEDIAMTX,
@@ -75,6 +78,9 @@ pub(super) const LIVE: &str = "/live/";
 
 /// What a handler gives.
 pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What does the work for somebody.
+pub(super) type Handler = fn(Call, Caller) -> Answer;
 
 /// One method at one path.
 #[derive(Clone, Copy)]
@@ -129,6 +135,12 @@ pub(super) enum Target {
     Some {
         action: Action,
         handler: fn(Call, Caller, Seen) -> Answer,
+    },
+    /// Whoever is let in, by whatever.
+    Known { handler: Handler },
+    /// Whoever signed in with an account, here or in the settings; never a token, which could make others.
+    Account {
+        handler: fn(Call, Caller, Arc<Grant>) -> Answer,
     },
     /// A WebSocket, for whoever may do one of these to at least one stream. What is said on it is checked there.
     Socket {
@@ -192,8 +204,69 @@ pub(super) async fn pass(
     params: Params,
     request: Request,
 ) -> Response {
+    let is_audited = route.verb != Verb::Get && route.path.starts_with("/api/");
+    let object = is_audited.then(|| object(&params));
+    let seen = Mutex::new(None);
+    let response = pass_on(route, shared, peer, params, request, &seen).await;
+    if let Some(object) = object {
+        audit(route, shared, peer, object, seen, response.status()).await;
+    }
+    response
+}
+
+/// What a path names, for the audit log.
+fn object(params: &Params) -> String {
+    let named = ["name", "user", "role", "key", "id"].map(|name| params.get(name));
+    named
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Writes down who changed something, or tried to, before it is answered.
+async fn audit(
+    route: &'static Route,
+    shared: &Shared,
+    peer: Peer,
+    object: String,
+    seen: Mutex<Option<String>>,
+    status: StatusCode,
+) {
+    let result = match status.as_u16() {
+        401 | 403 | 410 | 429 => Outcome::Refused,
+        status if status < 400 => Outcome::Done,
+        _ => Outcome::Failed,
+    };
+    let entry = Entry {
+        at: shared.clock.wall(),
+        who: seen.into_inner().ok().flatten().unwrap_or_else(|| "nobody".to_owned()),
+        remote: peer.remote.to_string(),
+        action: format!("{} {}", route.verb.method(), route.path),
+        object,
+        detail: String::new(),
+        result,
+    };
+    if let Err(error) = shared.settings.control.audit(entry).await {
+        tracing::debug!("a line of the audit log is lost: {error}");
+    }
+}
+
+async fn pass_on(
+    route: &'static Route,
+    shared: &Arc<Shared>,
+    peer: Peer,
+    params: Params,
+    request: Request,
+    seen: &Mutex<Option<String>>,
+) -> Response {
     let (parts, body) = request.into_parts();
-    let gate = Gate { route, shared, peer };
+    let gate = Gate {
+        route,
+        shared,
+        peer,
+        seen,
+    };
     let call = |parts, params| Call {
         shared: Arc::clone(shared),
         peer,
@@ -204,7 +277,7 @@ pub(super) async fn pass(
         Target::Public { handler, .. } => handler(call(parts, params)).await,
         Target::Page { action, of, handler } => match gate.enter(action, of, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
-            Err(problem) => pages::sign_in(&problem, parts.uri.path()),
+            Err(problem) => signing::in_place_of(&problem, &parts.headers, parts.uri.path()),
         },
         Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
@@ -220,13 +293,21 @@ pub(super) async fn pass(
             }
             Err(problem) => problem.into_response(),
         },
+        Target::Known { handler } => match gate.enter_known(&parts) {
+            Ok(caller) => handler(call(parts, params), caller).await,
+            Err(problem) => problem.into_response(),
+        },
+        Target::Account { handler } => match gate.enter_account(&parts) {
+            Ok((caller, grant)) => handler(call(parts, params), caller, grant).await,
+            Err(problem) => problem.into_response(),
+        },
         Target::Socket { actions, handler } => match gate.enter_socket(actions, &parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
         Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
-            Err(problem) => pages::sign_in(&problem, parts.uri.path()),
+            Err(problem) => signing::in_place_of(&problem, &parts.headers, parts.uri.path()),
         },
         Target::Stream { action, handler } => match gate.enter_stream(action, &params, &parts) {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
@@ -255,6 +336,8 @@ struct Gate<'a> {
     route: &'static Route,
     shared: &'a Shared,
     peer: Peer,
+    /// Who was let in, for the audit log.
+    seen: &'a Mutex<Option<String>>,
 }
 
 impl Gate<'_> {
@@ -299,8 +382,34 @@ impl Gate<'_> {
         Ok(caller)
     }
 
+    /// Whoever is let in.
+    fn enter_known(&self, request: &Parts) -> Result<Caller, Problem> {
+        let caller = self.identify(request)?;
+        if !matches!(caller.shown, Shown::Header | Shown::Query) && self.route.verb != Verb::Get {
+            self.refuse_other_sites(&request.headers)?;
+        }
+        Ok(caller)
+    }
+
+    /// Whoever signed in with an account.
+    fn enter_account(&self, request: &Parts) -> Result<(Caller, Arc<Grant>), Problem> {
+        let caller = self.enter_known(request)?;
+        let grant = caller.who.grant().filter(|grant| grant.has_account()).cloned();
+        match grant {
+            Some(grant) => Ok((caller, grant)),
+            None => {
+                self.tell("it has no account".to_owned());
+                Err(Problem::no_account())
+            }
+        }
+    }
+
     fn identify(&self, request: &Parts) -> Result<Caller, Problem> {
-        access::identify(self.shared, self.peer, request).map_err(|refusal| {
+        let known = access::identify(self.shared, self.peer, request);
+        if let (Ok(caller), Ok(mut seen), true) = (&known, self.seen.lock(), self.route.verb != Verb::Get) {
+            *seen = Some(caller.who.name().to_owned());
+        }
+        known.map_err(|refusal| {
             // Whoever shows nothing has not been told yet that it must.
             if refusal != Refusal::Missing {
                 self.tell(refusal.to_string());

@@ -11,6 +11,7 @@ mod limits;
 mod live;
 mod metrics;
 mod pages;
+mod people;
 mod recordings;
 mod routes;
 mod socket;
@@ -37,6 +38,8 @@ use tokio::net::TcpStream;
 
 use super::peer::Peer;
 use super::*;
+use crate::auth::people::{Change, SESSION_US, Session, Sum, UserId};
+use crate::auth::{Identity, Role as AuthRole, secrets};
 use crate::auth::{Mode, Tokens};
 use crate::clock::SystemClock;
 use crate::config::{Environment, Wanted, load};
@@ -54,6 +57,8 @@ use crate::{net, source, state};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// No program runs there.
 const ELSEWHERE: &str = "192.0.2.7:5000";
+/// Of users that tests make.
+const PASSWORD: &str = "correct horse battery";
 const TRUSTED: &str = "10.9.0.2:5000";
 
 fn tokens() -> Mode {
@@ -207,11 +212,13 @@ impl World {
                     crate::clock::zone,
                 )
             }),
+            control: Arc::new(Control::open(state.path(), Arc::clone(&wishes.clock)).unwrap()),
             stills: Stills::new(Arc::clone(&wishes.clock)),
             log: Arc::default(),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));
+        auth.heed(settings.control.people(), Arc::clone(&wishes.clock));
         let server = Server::new(sockets, settings, streams, auth, sessions, Arc::clone(&wishes.clock)).unwrap();
         let entrance = |listener: usize| Arc::clone(&server.listeners[listener].entrance);
         let (shared, dashboard, players) = (Arc::clone(&server.shared), entrance(0), entrance(2));
@@ -227,6 +234,50 @@ impl World {
             running: Mutex::new(Some(running)),
             state,
         }
+    }
+
+    /// The cookie of somebody who signed in with the token of a role.
+    fn cookie(&self, role: AuthRole) -> String {
+        self.cookie_of(&Identity::Role(role)).0
+    }
+
+    /// The cookie of somebody, and its session.
+    fn cookie_of(&self, identity: &Identity) -> (String, Sum) {
+        let (value, sum) = secrets::session().unwrap();
+        let now = self.clock.wall();
+        let session = Session {
+            sum,
+            owner: self.shared.auth.owner(identity, sum).unwrap(),
+            made_at: now,
+            seen_us: now.unix_micros().into(),
+            ends_at: now.offset_micros(SESSION_US),
+            remote: [192, 0, 2, 7].into(),
+            agent: "test".into(),
+            kept: true,
+        };
+        self.change(Change::Begin(Arc::new(session)));
+        (format!("sightline={}", value.expose()), sum)
+    }
+
+    /// Changes something about the people of the page.
+    fn change(&self, change: Change) {
+        let control = &self.shared.settings.control;
+        std::thread::scope(|scope| scope.spawn(|| control.change_now(change)).join())
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Somebody with an account of the page, whose password is [`PASSWORD`].
+    fn user(&self, name: &str, role: &str, streams: &str) -> UserId {
+        let id = self.shared.settings.control.now().next_user();
+        self.change(Change::AddUser {
+            name: name.into(),
+            hash: Some(Arc::new(secrets::hash(PASSWORD).unwrap())),
+            role: role.into(),
+            streams: streams.split(' ').map(|word| word.parse().unwrap()).collect(),
+            at: self.clock.wall(),
+        });
+        id
     }
 
     /// An account that may view and publish one stream.

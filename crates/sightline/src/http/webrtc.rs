@@ -117,10 +117,10 @@ pub(super) const WHEP: &[Route] = &session_routes!("whep", WATCH, Action::View, 
 pub(super) const WHIP: &[Route] = &session_routes!("whip", PUBLISH, Action::Publish, publish, Which::Publisher);
 
 /// `POST /NAME/whep`.
-fn view(call: Call, _: Caller, name: StreamName) -> Answer {
+fn view(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
         let made = async {
-            let (call, asked) = asked(call, name).await?;
+            let (call, asked) = asked(call, &caller, name).await?;
             let created = call.webrtc.view(asked).await;
             created
                 .map(|created| call.created(created))
@@ -131,10 +131,10 @@ fn view(call: Call, _: Caller, name: StreamName) -> Answer {
 }
 
 /// `POST /NAME/whip`.
-fn publish(call: Call, _: Caller, name: StreamName) -> Answer {
+fn publish(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
         let made = async {
-            let (call, asked) = asked(call, name).await?;
+            let (call, asked) = asked(call, &caller, name).await?;
             let (remote, stream) = (asked.remote, asked.stream.clone());
             let created = call.webrtc.publish(asked);
             created.map(|created| call.created(created)).map_err(|refused| {
@@ -228,7 +228,7 @@ impl Asking {
 }
 
 /// Reads an offer.
-async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Problem> {
+async fn asked(call: Call, caller: &Caller, stream: StreamName) -> Result<(Asking, Asked), Problem> {
     let headers = call.request.headers();
     has_type(headers, SDP)?;
     if !accepts(headers, SDP) {
@@ -265,6 +265,7 @@ async fn asked(call: Call, stream: StreamName) -> Result<(Asking, Asked), Proble
         remote,
         agent,
         query,
+        grant: caller.who.grant().map(|grant| grant.id),
         at_once,
         came_through,
     };

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media::StreamName;
+use media::stats::GrantId;
 use protocol::rtp::Arrival;
 use protocol::rtsp::auth::{Challenge, Credentials};
 use protocol::rtsp::message::Status;
@@ -64,6 +65,7 @@ pub(super) fn run(
         local,
         session,
         shared,
+        grant: None,
         role: Role::Idle,
         tracks: Vec::new(),
         expecting: None,
@@ -110,6 +112,8 @@ struct Connection {
     local: SocketAddr,
     session: server::Session,
     shared: Arc<Shared>,
+    /// By what it was let in, where that can end.
+    grant: Option<GrantId>,
     role: Role,
     /// Tracks that are set up, by position.
     tracks: Vec<SetUp>,
@@ -288,7 +292,12 @@ impl Connection {
         }
     }
 
-    fn authorize(&self, action: server::Action, stream: &StreamName, credentials: &Credentials) -> Result<(), Denied> {
+    fn authorize(
+        &mut self,
+        action: server::Action,
+        stream: &StreamName,
+        credentials: &Credentials,
+    ) -> Result<(), Denied> {
         let action = match action {
             server::Action::View => Action::View,
             server::Action::Publish => Action::Publish,
@@ -305,7 +314,10 @@ impl Connection {
             Credentials::Token(token) => ask(Presented::Token(token)),
         };
         match result {
-            Ok(_) => Ok(()),
+            Ok(who) => {
+                self.grant = who.grant().map(|grant| grant.id);
+                Ok(())
+            }
             Err(refusal) => {
                 if refusal != auth::Refusal::Missing {
                     let refused = RefusedAccess {
@@ -375,6 +387,7 @@ impl Connection {
             remote: self.remote,
             agent: self.session.agent().map(Arc::from),
             query: self.session.query().and_then(public_query),
+            grant: self.grant,
             is_secure: self.wire.is_secure(),
             told: Arc::clone(&self.told),
         }

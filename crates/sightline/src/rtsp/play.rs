@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use media::hub::{Event, Full, MAX_TRACKS, Stream, Viewing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::stats::{GrantId, Role, SessionInfo, SessionStats};
 use media::{Clock, Kind, StreamName, TrackIndex, WallTime};
 use protocol::rtp::rtcp;
 use protocol::rtsp::message::Status;
@@ -282,6 +282,8 @@ pub(super) struct Peer {
     pub(super) agent: Option<Arc<str>>,
     /// Of the URL, without credentials.
     pub(super) query: Option<Box<str>>,
+    /// By what it was let in, where that can end.
+    pub(super) grant: Option<GrantId>,
     /// By RTSPS.
     pub(super) is_secure: bool,
     /// Where it is told to end.
@@ -305,6 +307,9 @@ impl Peer {
         });
         if let Some(query) = &self.query {
             let _ = stats.query.set(query.clone());
+        }
+        if let Some(grant) = self.grant {
+            let _ = stats.grant.set(grant);
         }
         let told = Arc::clone(&self.told);
         stats.leash.tie(move || {

@@ -6,6 +6,7 @@
 
 mod banner;
 mod follow;
+mod people;
 mod recording;
 pub(crate) mod restart;
 mod servers;
@@ -37,6 +38,7 @@ use crate::hooks::Hooks;
 use crate::record::export::Exports;
 use crate::shutdown::{self, End, Shutdown};
 use crate::source::{self, Supervisor};
+use crate::state::control::Control;
 use crate::state::{self, Folder, Place};
 use crate::tls::{self, Certificates};
 use crate::trust::Trust;
@@ -109,6 +111,8 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
     let _in_use = use_state(program)?;
     let rules = follow::rules(&program.loaded.settings, &state_place(program), &program.environment)?;
     let auth = Arc::new(Auth::of(rules));
+    let control = people::control(program);
+    auth.heed(control.people(), Arc::clone(&program.clock));
     let certificates = certificates(program)?;
     let runtime = runtime()?;
     let signals = |error| Error::System {
@@ -123,6 +127,7 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
         let given = Given {
             sockets,
             auth,
+            control: Arc::clone(&control),
             certificates,
             predecessor,
         };
@@ -132,6 +137,7 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
     program.log.console.status("");
     // Tasks that did not end are not waited for.
     runtime.shutdown_background();
+    control.close();
     let done = match ended {
         Ok(End::Done(done)) => done,
         Ok(End::Abandoned) => {
@@ -150,6 +156,7 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
 struct Given {
     sockets: Sockets,
     auth: Arc<Auth>,
+    control: Arc<Control>,
     certificates: Arc<Certificates>,
     predecessor: Option<Predecessor>,
 }
@@ -169,6 +176,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let Given {
         sockets,
         auth,
+        control,
         certificates,
         predecessor,
     } = given;
@@ -194,6 +202,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         archive: &archive,
         uploads: &uploads,
         auth: &auth,
+        control: &control,
         certificates: &certificates,
         live: &live,
         limits: Limits::new(settings),
@@ -205,10 +214,14 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let events = Arc::clone(streams.events());
     let hooks = Hooks::new(Arc::clone(&live), hub.clone(), Arc::clone(&clock), ports.rtsp);
     let hls = servers.http.hls();
-    if let Some(predecessor) = predecessor
-        && !predecessor.turn(&shutdown).await.map_err(Error::Turn)?
-    {
-        return Ok(());
+    if let Some(predecessor) = predecessor {
+        if !predecessor.turn(&shutdown).await.map_err(Error::Turn)? {
+            return Ok(());
+        }
+        // It may have changed them since they were read here.
+        if let Err(error) = control.read_again().await {
+            tracing::warn!("the accounts could not be read again: {error}");
+        }
     }
     let tasks = [
         tokio::spawn(servers.rtsp.run(shutdown.receiver())),
@@ -223,6 +236,12 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         tokio::spawn(Arc::clone(&recordings).run()),
         tokio::spawn(Arc::clone(&services.motion).run()),
         tokio::spawn(Arc::clone(&uploads).run()),
+        tokio::spawn(people::end_what_ended(
+            Arc::clone(&auth),
+            hub.clone(),
+            Arc::clone(&clock),
+            shutdown.clone(),
+        )),
         tokio::spawn(systemd::keep_awake(shutdown.clone())),
         tokio::spawn(certificates.run(shutdown.clone())),
     ];

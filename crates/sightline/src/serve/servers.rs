@@ -16,6 +16,7 @@ use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
+use crate::state::control::Control;
 use crate::stills::Stills;
 use crate::tls::Certificates;
 use crate::upload::Uploads;
@@ -38,6 +39,7 @@ pub(super) struct Making<'a> {
     pub(super) archive: &'a Arc<Archive>,
     pub(super) uploads: &'a Arc<Uploads>,
     pub(super) auth: &'a Arc<Auth>,
+    pub(super) control: &'a Arc<Control>,
     pub(super) certificates: &'a Arc<Certificates>,
     pub(super) live: &'a Arc<Live>,
     pub(super) limits: Limits,
@@ -157,7 +159,7 @@ impl Making<'_> {
             },
             exports: Arc::clone(self.exports),
             stills: Stills::new(Arc::clone(&self.program.clock)),
-            log: Arc::clone(&self.program.log.ring),
+            control: Arc::clone(self.control),
         }
     }
 }

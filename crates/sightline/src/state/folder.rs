@@ -189,6 +189,22 @@ impl Folder {
         }
     }
 
+    /// The same for somebody who wants it alone. `None`: a server works with it, or something else does.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn use_alone(&self) -> Result<Option<InUse>, Error> {
+        let path = self.path.join(IN_USE);
+        let opened = files::private(OpenOptions::new().create(true).truncate(false).write(true)).open(&path);
+        let file = opened.map_err(|error| Error::File { path, error })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(InUse(Some(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            // Where nothing can be locked, nobody else is known either.
+            Err(TryLockError::Error(_)) => Ok(Some(InUse(None))),
+        }
+    }
+
     /// Holds the folder against other processes until the guard is dropped. Two that start at the same time must not make two sets of
     /// tokens.
     ///

@@ -1,9 +1,10 @@
 //! What outlives a restart.
 //!
-//! Belongs here: the state folder, files in it that are replaced whole or not at all, the generated tokens, all of it in one file and back ([`backup`]). Does not
+//! Belongs here: the state folder, files in it that are replaced whole or not at all, the generated tokens, the people of the page ([`control`]), all of it in one file and back ([`backup`]). Does not
 //! belong here: settings (people write those), recordings.
 
 pub mod backup;
+pub mod control;
 mod folder;
 mod tokens;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media::hub::{Entry, Origin, Position, PublishError, Stream};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::stats::{GrantId, Role, SessionInfo, SessionStats};
 use media::{Kind, StreamName, Track};
 use protocol::webrtc::{Config, Fragment, Offer, Playout, Publisher, Refusal, View, Viewer, reorders};
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +47,8 @@ pub(crate) struct Asked {
     pub(crate) agent: Option<Arc<str>>,
     /// Of the URL, as it was.
     pub(crate) query: Option<Box<str>>,
+    /// By what it was let in, where that can end.
+    pub(crate) grant: Option<GrantId>,
     /// `?latency=min`.
     pub(crate) at_once: bool,
     /// Through which servers what is published came.
@@ -142,6 +144,7 @@ impl Service {
             asker: asked.remote,
             agent: asked.agent,
             query: asked.query.as_deref().and_then(public_query),
+            grant: asked.grant,
             place: Place::Connecting,
             joined: None,
             given: Given::default(),
@@ -176,6 +179,9 @@ impl Service {
         let _ = stats.came_through.set(asked.came_through.into());
         if let Some(query) = asked.query.as_deref().and_then(public_query) {
             let _ = stats.query.set(query);
+        }
+        if let Some(grant) = asked.grant {
+            let _ = stats.grant.set(grant);
         }
         let (sender, inbox) = mpsc::channel(QUEUE);
         let wish = sender.clone();

@@ -85,6 +85,7 @@ impl World {
             remote: Ipv4Addr::LOCALHOST.into(),
             agent: Some("test".into()),
             query: None,
+            grant: None,
             at_once: false,
             came_through: Vec::new(),
         };

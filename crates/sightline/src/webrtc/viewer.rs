@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use media::hub::{EndReason, Entry, Event, MAX_TRACKS, Position, Stream, Viewing};
-use media::stats::{Role, SessionInfo, SessionStats};
+use media::stats::{GrantId, Role, SessionInfo, SessionStats};
 use media::{StreamName, TrackIndex};
 use protocol::webrtc::{self, Datagram, Ended, Moment, Outbox, Rendition, Report, Transport, Viewer};
 
@@ -89,6 +89,8 @@ pub(super) struct Seated {
     pub(super) agent: Option<Arc<str>>,
     /// Of the URL, without credentials.
     pub(super) query: Option<Box<str>>,
+    /// By what it was let in, where that can end.
+    pub(super) grant: Option<GrantId>,
     pub(super) place: Place,
     pub(super) joined: Option<Joined>,
     pub(super) given: Given,
@@ -420,6 +422,9 @@ impl Seated {
         }));
         if let Some(query) = self.query.take() {
             let _ = stats.query.set(query);
+        }
+        if let Some(grant) = self.grant {
+            let _ = stats.grant.set(grant);
         }
         self.registered.session.tie(&stats);
         let viewing = turn.stream.add_viewer(Arc::clone(&stats)).map_err(End::Full)?;

@@ -66,7 +66,7 @@ fn filled_in(call: &Call, caller: &Caller, view: View, name: Option<&StreamName>
         name,
         root: &root,
         streams: streams_at.trim_start_matches('/'),
-        signed_in: matches!(caller.shown, Shown::Cookie(_)),
+        signed_in: matches!(caller.shown, Shown::Cookie),
         https_port: call.shared.ports.https,
     };
     let title = name.map_or_else(|| "Sightline".to_owned(), |name| format!("{name} · Sightline"));

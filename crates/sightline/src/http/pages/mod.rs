@@ -1,32 +1,28 @@
 //! What people see who come with a browser: where to sign in, and what there is.
 //!
-//! Belongs here: signing in and out, pages made of text alone, and, in `app`, what the server writes into the page that plays and
+//! Belongs here: pages made of text alone, and, in `app`, what the server writes into the page that plays and
 //! publishes. Does not belong here: that page itself (`web/`), and its files (`super::assets`).
 
 mod app;
 
 use std::future::ready;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
-use axum_core::body::Body;
 use axum_core::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use media::hub::State;
 use schemars::JsonSchema;
 use serde::Serialize;
-use url::form_urlencoded;
 
-use super::access::{self, Caller, Shown};
+use super::access::{Caller, Shown};
 use super::answer::{escaped, json, page, see};
 use super::assets;
-use super::body;
 use super::openapi::Operation;
 use super::problem::Problem;
-use super::routes::{self, Answer, Call, Route, Target, Verb, sees};
-use crate::auth::{Action, Object, Presented, Principal, Session};
-use crate::secret::Secret;
+use super::routes::{Answer, Call, Route, Target, Verb, sees};
+use super::signing;
+use crate::auth::{Action, Identity, Object};
 
 /// Where streams are listed on the dashboard's ports: the player.
 const HEALTH: Operation = Operation::reads::<Health>("Whether the program answers");
@@ -109,7 +105,7 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/sign-in",
         target: Target::Public {
             why: "this is where a credential is shown",
-            handler: take_credential,
+            handler: signing::take_form,
         },
         about: None,
     },
@@ -118,7 +114,7 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/sign-out",
         target: Target::Public {
             why: "it only asks the browser to forget",
-            handler: sign_out,
+            handler: signing::sign_out,
         },
         about: None,
     },
@@ -151,28 +147,8 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-/// Where to sign in, in place of a page that is not shown, and which is shown then. Without a credential that is no error: nobody has been
-/// asked for one yet.
-pub(super) fn sign_in(problem: &Problem, page_path: &str) -> Response {
-    form_page(problem, &root(page_path), page_path.trim_start_matches('/'))
-}
-
-fn form_page(problem: &Problem, root: &str, to: &str) -> Response {
-    let form = SIGN_IN
-        .replace("{root}", root)
-        .replace("{icon}", &assets::icon())
-        .replace("{to}", if is_place(to) { to } else { "" });
-    if problem.is_missing_credential() {
-        return page(StatusCode::OK, form.replace("{word}", ""));
-    }
-    let word = format!("<p role=\"alert\">{}</p>", escaped(&problem.sentence()));
-    let mut response = page(problem.status(), form.replace("{word}", &word));
-    response.headers_mut().extend(problem.headers().clone());
-    response
-}
-
 /// From a page to where `/` is, as a relative reference: a proxy may have put it all below a path of its own.
-fn root(page_path: &str) -> String {
+pub(super) fn root(page_path: &str) -> String {
     match page_path.matches('/').count() {
         0 | 1 => "./".to_owned(),
         slashes => "../".repeat(slashes - 1),
@@ -180,7 +156,7 @@ fn root(page_path: &str) -> String {
 }
 
 /// Whether this is the path of a page of ours below `/`, which somebody may be sent to.
-fn is_place(path: &str) -> bool {
+pub(super) fn is_place(path: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-' | '/' | '%');
     let odd = |part: &str| part.starts_with('.');
     path.len() <= MAX_PLACE_BYTES && path.chars().all(fits) && !path.starts_with('/') && !path.split('/').any(odd)
@@ -189,24 +165,19 @@ fn is_place(path: &str) -> bool {
 /// The page at `/`, and the session that goes with it.
 fn home(call: Call, caller: Caller, show: fn(&Call, &Caller) -> Response) -> Answer {
     Box::pin(async move {
-        let secure = call.peer.is_secure(call.request.headers());
-        let wall = call.shared.clock.wall();
-        let cookie = match (caller.who.known(), caller.shown) {
-            (Principal::Known(role), Shown::Query) => access::cookie(&call.shared, Session::new(*role, wall), secure),
-            (_, Shown::Cookie(session)) if session.is_stale(wall) => {
-                access::cookie(&call.shared, Session::new(session.role, wall), secure)
-            }
-            _ => None,
-        };
-        // The token in the URL would stay in the browser's history and in bookmarks.
-        let mut response = match (caller.shown, &cookie) {
-            (Shown::Query, Some(_)) => see("./".to_owned()),
-            _ => show(&call, &caller),
-        };
-        if let Some(cookie) = cookie {
-            response.headers_mut().append(SET_COOKIE, cookie);
+        if caller.shown != Shown::Query {
+            return show(&call, &caller);
         }
-        response
+        // The token in the URL would stay in the browser's history and in bookmarks.
+        let (headers, identity) = (call.request.headers().clone(), Identity::of(&caller.who));
+        match signing::begin(&call.shared, call.peer, &headers, &identity).await {
+            Some(cookie) => {
+                let mut response = see("./".to_owned());
+                response.headers_mut().append(SET_COOKIE, cookie);
+                response
+            }
+            None => show(&call, &caller),
+        }
     })
 }
 
@@ -235,7 +206,7 @@ fn list(call: &Call, caller: &Caller) -> Response {
         rows
     };
     let sign_out = match caller.shown {
-        Shown::Cookie(_) => "<form method=\"post\" action=\"sign-out\"><button>Sign out</button></form>",
+        Shown::Cookie => "<form method=\"post\" action=\"sign-out\"><button>Sign out</button></form>",
         _ => "",
     };
     let html = HOME
@@ -243,90 +214,6 @@ fn list(call: &Call, caller: &Caller) -> Response {
         .replace("{rows}", &rows)
         .replace("{sign-out}", sign_out);
     page(StatusCode::OK, html)
-}
-
-/// What the sign-in page sends.
-fn take_credential(call: Call) -> Answer {
-    Box::pin(async move {
-        let secure = call.peer.is_secure(call.request.headers());
-        let (parts, form) = call.request.into_parts();
-        let SignIn { token, to } = match read_form(&parts.headers, form, call.shared.settings.patience.body).await {
-            Ok(form) => form,
-            Err(problem) => return problem.into_response(),
-        };
-        let now = call.shared.clock.now();
-        let known = call
-            .shared
-            .auth
-            .http(call.peer.remote, Presented::Token(token.expose()), None, now);
-        match known.map(|who| who.known().clone()) {
-            Ok(Principal::Known(role)) => {
-                let session = Session::new(role, call.shared.clock.wall());
-                let mut response = see(format!("./{to}"));
-                if let Some(cookie) = access::cookie(&call.shared, session, secure) {
-                    response.headers_mut().append(SET_COOKIE, cookie);
-                }
-                response
-            }
-            // Cookies are for roles: an account is shown with each request.
-            Ok(Principal::Account(_)) => {
-                let problem = Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "no-session-for-accounts",
-                    "Accounts do not sign in",
-                    "this is an account's password, and right; pages are opened with it, but no session begins",
-                    "add ?token=USER:PASSWORD to the address of the page",
-                );
-                form_page(&problem, "./", &to)
-            }
-            // Nobody needs a credential here.
-            Ok(_) => see(format!("./{to}")),
-            Err(refusal) => {
-                routes::refused("/sign-in", &call.shared, call.peer, refusal.to_string());
-                form_page(&Problem::refused(refusal, &parts.headers), "./", &to)
-            }
-        }
-    })
-}
-
-/// What the form of the sign-in page sends.
-struct SignIn {
-    token: Secret,
-    /// The page that was asked for, from `/` on.
-    to: String,
-}
-
-async fn read_form(headers: &HeaderMap, form: Body, patience: Duration) -> Result<SignIn, Problem> {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "wrong-type",
-            "Unsupported media type",
-            "this path takes what the form of the sign-in page sends",
-            "programs need not sign in: they show the token in the header Authorization",
-        ));
-    }
-    let form = body::read(form, MAX_FORM_BYTES, patience).await?;
-    let field =
-        |wanted: &str| form_urlencoded::parse(&form).find_map(|(name, value)| (name == wanted).then_some(value));
-    Ok(SignIn {
-        token: field("token").map_or_else(Secret::default, |token| Secret::new(token.trim())),
-        to: field("to").filter(|to| is_place(to)).unwrap_or_default().into_owned(),
-    })
-}
-
-fn sign_out(call: Call) -> Answer {
-    Box::pin(async move {
-        let mut response = see("./".to_owned());
-        if let Some(cookie) = access::no_cookie(call.peer.is_secure(call.request.headers())) {
-            response.headers_mut().append(SET_COOKIE, cookie);
-        }
-        response
-    })
 }
 
 fn style(_: Call) -> Answer {
@@ -367,11 +254,8 @@ fn readiness(call: Call) -> Answer {
     })
 }
 
-/// A token is a few dozen bytes; what people choose themselves may be longer.
-const MAX_FORM_BYTES: usize = 4 << 10;
 /// A stream's name and what is around it, percent-encoded at the worst.
 const MAX_PLACE_BYTES: usize = 700;
 
-const SIGN_IN: &str = include_str!("sign_in.html");
 const HOME: &str = include_str!("home.html");
 const STYLE: &str = include_str!("pages.css");

@@ -148,8 +148,7 @@ async fn what_is_no_settings_is_refused() {
 #[tokio::test]
 async fn a_cookie_changes_nothing_for_pages_of_other_sites() {
     let world = World::new();
-    let session = crate::auth::Session::new(crate::auth::Role::Admin, world.clock.wall());
-    let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
+    let cookie = world.cookie(AuthRole::Admin);
     let headers = |site| {
         [
             ("cookie", cookie.clone()),

@@ -201,8 +201,7 @@ async fn each_request_shows_who_asks() {
     let mut live = Live::new(&world, "cam");
     live.play(70);
     world.with_account("anna", "of-one", "other");
-    let session = crate::auth::Session::new(crate::auth::Role::Viewer, world.clock.wall());
-    let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
+    let cookie = world.cookie(AuthRole::Viewer);
     let list = ask(&world.players, TRUSTED, Method::GET, "/cam/stream.m3u8", &[], "").await;
     let part = format!("/cam/{}", parts(&list.text)[0]);
     for path in ["/cam/index.m3u8", "/cam/stream.m3u8", &part] {

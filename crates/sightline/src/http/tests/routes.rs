@@ -123,6 +123,40 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/publishers: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/viewers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/publishers/id: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard POST /api/v1/session: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
+    dashboard DELETE /api/v1/session: nobody 204 wrong 204 viewer 204 publisher 204 admin 204 account 204 near 204 loopback 204
+    dashboard POST /api/v1/first-run: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
+    dashboard POST /api/v1/invitations/accept: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
+    dashboard POST /api/v1/shares/open: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415
+    dashboard GET /api/v1/me: nobody 401 wrong 401 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 401
+    dashboard PUT /api/v1/me/password: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard GET /api/v1/me/sessions: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/me/sessions: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/me/sessions/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard GET /api/v1/me/tokens: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard POST /api/v1/me/tokens: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/me/tokens/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard GET /api/v1/me/player: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard POST /api/v1/me/player: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard GET /api/v1/me/preferences: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard PUT /api/v1/me/preferences: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
+    dashboard GET /api/v1/users: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard POST /api/v1/users: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard PATCH /api/v1/users/user: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/users/user: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard POST /api/v1/users/user/tokens: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/roles: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard PUT /api/v1/roles/role: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/roles/role: nobody 401 wrong 401 viewer 403 publisher 403 admin 400 account 403 near 403 loopback 401
+    dashboard GET /api/v1/sessions: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/sessions/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/tokens: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/tokens/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/invitations: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard POST /api/v1/invitations: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/invitations/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard POST /api/v1/shares: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard GET /api/v1/audit: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
@@ -565,8 +599,7 @@ fn early_bug(_: Call) -> Answer {
 async fn a_page_of_another_site_changes_nothing_by_cookie_or_address() {
     let world = World::new();
     let probes = Arc::new(Entrance::new(PROBED, Cors::Live, &world.shared));
-    let session = crate::auth::Session::new(crate::auth::Role::Admin, world.clock.wall());
-    let cookie = format!("sightline={}", world.shared.auth.seal(session).unwrap().expose());
+    let cookie = world.cookie(AuthRole::Admin);
     let change = |remote, headers: Vec<(&'static str, String)>| {
         let probes = probes.clone();
         async move {

@@ -42,8 +42,7 @@ async fn ping(socket: &mut Socket) -> Value {
 
 /// As the page signs in.
 fn cookie(world: &World) -> String {
-    let session = crate::auth::Session::new(crate::auth::Role::Viewer, world.clock.wall());
-    format!("sightline={}", world.shared.auth.seal(session).unwrap().expose())
+    world.cookie(AuthRole::Viewer)
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use restore::{Restored, finish, restore};
 
+use super::control;
 use super::folder::IN_USE;
 use crate::files;
 use crate::record::index::{self, Reader};
@@ -78,6 +79,9 @@ pub enum Error {
         /// What it says.
         error: io::Error,
     },
+    /// The accounts cannot be copied.
+    #[error(transparent)]
+    Accounts(#[from] control::Unreadable),
     /// The index of recordings cannot be copied, or what was copied is damaged.
     #[error("{0}")]
     Index(#[from] index::Error),
@@ -250,6 +254,11 @@ fn write_unfinished(
         Reader::of_file(index)?.copy_to(copy)?;
         add(Path::new(INDEX), copy)?;
     }
+    let accounts = folder.join(control::FILE);
+    if accounts.is_file() {
+        control::copy_to(&accounts, copy)?;
+        add(Path::new(control::FILE), copy)?;
+    }
     let made = jiff::Timestamp::from_microsecond(now.unix_micros()).unwrap_or_default();
     let manifest = Manifest {
         format: FORMAT,
@@ -367,7 +376,7 @@ fn list(
 /// Whether something of this name in a state folder is state, and no recording, lock or what was put aside.
 fn is_kept(name: &str) -> bool {
     let is_other = [LOCK, IN_USE, FOLDER, "lost+found", STAGED, STAGING].contains(&name);
-    !is_other && !name.starts_with(INDEX) && !name.starts_with(ASIDE)
+    !is_other && !name.starts_with(INDEX) && !name.starts_with(control::FILE) && !name.starts_with(ASIDE)
 }
 
 /// `.NAME.PROCESS`: what is being written ([`files::replace`]), or was by a process that died.
@@ -401,7 +410,7 @@ fn is_sound(name: &str) -> bool {
             && part.len() <= MAX_NAME_BYTES
             && !part.chars().any(|c| c.is_control() || matches!(c, '\\' | ':'))
     };
-    let is_state = |first: &&str| is_kept(first) || *first == INDEX && parts.len() == 1;
+    let is_state = |first: &&str| is_kept(first) || [INDEX, control::FILE].contains(first) && parts.len() == 1;
     parts.len() <= MAX_DEPTH + 1 && parts.iter().all(is_plain) && parts.first().is_some_and(is_state)
 }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::control;
 use super::super::folder::{IN_USE, make_private_folder};
 use super::{ASIDE, Backup, Error, Manifest, STAGED, STAGING, is_kept, movable};
 use crate::files;
@@ -187,9 +188,9 @@ fn state_of(folder: &Path) -> Result<Vec<String>, Error> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        let is_index = name.starts_with(INDEX) && Path::new(name) != lock;
+        let is_database = name.starts_with(INDEX) && Path::new(name) != lock || name.starts_with(control::FILE);
         let is_storage = path.join(MARK).exists();
-        if (is_kept(name) || is_index) && !is_storage {
+        if (is_kept(name) || is_database) && !is_storage {
             names.push(name.to_owned());
         }
     }

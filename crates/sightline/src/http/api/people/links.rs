@@ -1,0 +1,392 @@
+//! Links: the first admin's, invitations, shares.
+//!
+//! Each is `…/join#CODE`: a fragment is in no log, and no preview of a messenger uses it up. The page posts it.
+
+use std::sync::Arc;
+
+use axum_core::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use media::StreamName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::own::{answered, done};
+use super::session::who;
+use super::{Asked, bad, hashed, not_done, not_there, read, read_id, rfc3339, shown_id, streams, with_cookies};
+use crate::auth::people::{Change, Link, LinkKind, Sum};
+use crate::auth::{Action, Identity, Refusal, Streams, may, secrets};
+use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::answer::json;
+use crate::http::api::me::Me;
+use crate::http::openapi::{Content, Operation};
+use crate::http::peer::{self, Peer};
+use crate::http::problem::Problem;
+use crate::http::routes::{self, Answer, Call};
+use crate::http::signing;
+use crate::secret::Secret;
+
+pub(super) const LIST: Operation = Operation::reads::<Vec<Shown>>("Links that are not used up");
+pub(super) const INVITE: Operation = Operation {
+    body: Some(Content::json::<Invitation>()),
+    status: 201,
+    problems: &[400, 408, 409, 413, 415, 503],
+    ..Operation::reads::<Made>("Invite somebody: a link by which they make themselves an account, once")
+};
+pub(super) const REMOVE: Operation = Operation {
+    problems: &[404, 503],
+    ..Operation::does("Take a link back; what a share let in ends", 204)
+};
+pub(super) const ACCEPT: Operation = Operation {
+    body: Some(Content::json::<Accepted>()),
+    problems: &[400, 403, 408, 409, 410, 413, 415, 429, 503],
+    ..Operation::reads::<Me>("Make oneself an account by a link, and sign in")
+};
+pub(super) const SHARE: Operation = Operation {
+    body: Some(Content::json::<Share>()),
+    status: 201,
+    problems: &[400, 408, 409, 413, 415, 503],
+    ..Operation::reads::<Made>("Share streams by a link")
+};
+pub(super) const OPEN: Operation = Operation {
+    body: Some(Content::json::<Opened>()),
+    problems: &[400, 401, 403, 408, 409, 410, 413, 415, 429, 503],
+    ..Operation::reads::<Me>("Open a share: the answer sets the cookie of a session")
+};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Invitation {
+    /// For the first admin, while there is none: thirty minutes. Where there is one, an invitation of an admin for as long.
+    #[serde(default)]
+    first_run: bool,
+    /// `viewer`, unless said otherwise.
+    #[serde(default)]
+    role: Option<String>,
+    /// Left out: all.
+    #[serde(default)]
+    streams: Option<Vec<String>>,
+    /// 7, unless said otherwise; 30 at most.
+    #[serde(default)]
+    days: Option<u32>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AcceptedLink")]
+struct Accepted {
+    code: String,
+    name: String,
+    /// 10 to 128 characters.
+    password: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewShare")]
+struct Share {
+    /// Names of streams.
+    cameras: Vec<String>,
+    /// 24, unless said otherwise; a year at most.
+    #[serde(default)]
+    hours: Option<u32>,
+    /// How many may be let in at a time: 5, unless said otherwise; 100 at most.
+    #[serde(default)]
+    viewers: Option<u32>,
+    /// Asked for besides, if there is one.
+    #[serde(default)]
+    password: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "OpenedShare")]
+struct Opened {
+    code: String,
+    #[serde(default)]
+    password: String,
+}
+
+/// A link that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MadeLink")]
+struct Made {
+    /// It is not kept, and never shown again. The link is the page's address and `/join#CODE`, of a share `/shared#CODE`.
+    code: String,
+    /// From the root of the page.
+    path: String,
+    #[serde(flatten)]
+    about: Shown,
+}
+
+/// A link, without its code.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Link")]
+struct Shown {
+    id: String,
+    /// `first-run`, `invitation`, `share`.
+    kind: &'static str,
+    role: String,
+    streams: Vec<String>,
+    /// Who made it; null: with a token of the server.
+    by: Option<String>,
+    ends: String,
+    /// How many may use it yet; of a share at a time.
+    uses: u32,
+    /// A password is asked for besides.
+    password: bool,
+}
+
+impl Shown {
+    fn new(shared: &Shared, link: &Link) -> Self {
+        let people = shared.auth.everybody();
+        let by = link.by.and_then(|by| people.user(by));
+        Self {
+            id: shown_id(link.id()),
+            kind: link.kind.name(),
+            role: link.role.to_string(),
+            streams: super::users::named(&link.streams),
+            by: by.map(|by| by.name.to_string()),
+            ends: rfc3339(link.ends_at),
+            uses: link.uses_left,
+            password: link.hash.is_some(),
+        }
+    }
+}
+
+/// `GET /api/v1/invitations`.
+pub(super) fn list(call: Call, _: Caller) -> Answer {
+    Box::pin(async move {
+        let people = call.shared.auth.everybody();
+        let mut shown: Vec<_> = people.links().map(|link| Shown::new(&call.shared, link)).collect();
+        shown.sort_unstable_by(|one, other| one.ends.cmp(&other.ends).then(one.id.cmp(&other.id)));
+        json(&shown)
+    })
+}
+
+/// `POST /api/v1/invitations`.
+pub(super) fn invite(call: Call, caller: Caller) -> Answer {
+    Box::pin(async move {
+        let made = async {
+            let Asked { shared, wish, .. } = read::<Invitation>(call, "{\"role\":\"viewer\",\"days\":7}").await?;
+            let life_us = match (wish.first_run, wish.days.unwrap_or(7)) {
+                (true, _) => FIRST_RUN_US,
+                (false, days @ 1..=30) => i64::from(days) * super::DAY_US,
+                _ => return Err(bad("`days` is not from 1 to 30", "leave it out for 7 days")),
+            };
+            let kind = match wish.first_run && !shared.auth.everybody().has_admin() {
+                true => LinkKind::FirstRun,
+                false => LinkKind::Invitation,
+            };
+            let role = if wish.first_run {
+                "admin"
+            } else {
+                wish.role.as_deref().unwrap_or("viewer")
+            };
+            let streams = if wish.first_run {
+                vec![Streams::All]
+            } else {
+                streams(wish.streams)?
+            };
+            make(&shared, &caller, (kind, role, streams), (life_us, 1), None).await
+        };
+        made.await.unwrap_or_else(Problem::into_response)
+    })
+}
+
+async fn make(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    (kind, role, streams): (LinkKind, &str, Vec<Streams>),
+    (life_us, uses_left): (i64, u32),
+    password: Option<Secret>,
+) -> Result<Response, Problem> {
+    let (code, sum) = secrets::code().map_err(|_| Problem::bug())?;
+    let hash = password.map(|password| hashed(&password, "")).transpose()?;
+    let link = Link {
+        sum,
+        kind,
+        role: role.into(),
+        streams,
+        by: caller.who.grant().and_then(|grant| grant.user),
+        ends_at: shared.clock.wall().offset_micros(life_us),
+        uses_left,
+        hash,
+    };
+    done(shared, Change::AddLink(Arc::new(link.clone()))).await?;
+    let page = if kind == LinkKind::Share { "shared" } else { "join" };
+    let made = Made {
+        path: format!("{page}#{}", code.expose()),
+        code: code.expose().to_owned(),
+        about: Shown::new(shared, &link),
+    };
+    tracing::info!(kind = kind.name(), by = caller.who.name(), "a link was made");
+    Ok((StatusCode::CREATED, json(&made)).into_response())
+}
+
+/// `DELETE /api/v1/invitations/ID`.
+pub(super) fn remove(call: Call, _: Caller) -> Answer {
+    Box::pin(async move {
+        let id = read_id(call.params.get("key"));
+        let people = call.shared.auth.everybody();
+        let Some(link) = people.links().find(|link| Some(link.id()) == id) else {
+            return not_there("link", "GET /api/v1/invitations lists them").into_response();
+        };
+        answered(done(&call.shared, Change::RemoveLink(link.sum)).await)
+    })
+}
+
+/// `POST /api/v1/first-run` and `POST /api/v1/invitations/accept`.
+pub(super) fn accept(call: Call) -> Answer {
+    Box::pin(async move { account(call).await.unwrap_or_else(Problem::into_response) })
+}
+
+async fn account(call: Call) -> Result<Response, Problem> {
+    let example = "{\"code\":\"…\",\"name\":\"anna\",\"password\":\"…\"}";
+    let Asked {
+        shared,
+        peer,
+        parts,
+        wish,
+    } = read::<Accepted>(call, example).await?;
+    let headers = &parts.headers;
+    own_page(headers)?;
+    let (sum, now) = (Sum::of(wish.code.as_bytes()), shared.clock.wall());
+    tried(&shared, peer, headers, || {
+        shared.auth.everybody().usable(sum, now).map(drop)
+    })?;
+    let rules = shared.auth.rules();
+    if rules.accounts.iter().any(|account| *account.name == *wish.name) {
+        return Err(super::refusal(&crate::auth::people::Refused::NameTaken(
+            wish.name.into(),
+        )));
+    }
+    let change = Change::UseLink {
+        link: sum,
+        name: wish.name.as_str().into(),
+        hash: hashed(&Secret::new(wish.password), &wish.name)?,
+        at: now,
+    };
+    let used = shared.settings.control.change(change).await;
+    used.map_err(|error| not_done(&error))?;
+    let user = shared.auth.everybody().named(&wish.name).map(|user| user.id);
+    let user = user.ok_or_else(Problem::bug)?;
+    tracing::info!(user = %wish.name, "an account was made by a link");
+    let identity = Identity::User(user);
+    let cookies = signing::cookies(&shared, peer, headers, &identity, &wish.name).await;
+    Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
+}
+
+/// What a code leads to, with the brake of its address.
+fn tried<T>(
+    shared: &Arc<Shared>,
+    peer: Peer,
+    headers: &http::HeaderMap,
+    find: impl FnOnce() -> Option<T>,
+) -> Result<T, Problem> {
+    let now = shared.clock.now();
+    if let Err(refusal) = shared.auth.may_try(peer.remote, now) {
+        return Err(Problem::refused(refusal, headers));
+    }
+    find().ok_or_else(|| {
+        shared.auth.failed_to_show(peer.remote, now);
+        routes::refused("/join", shared, peer, "a link that is none, or over".to_owned());
+        super::refusal(&crate::auth::people::Refused::LinkSpent)
+    })
+}
+
+fn own_page(headers: &http::HeaderMap) -> Result<(), Problem> {
+    match peer::is_from_another_site(headers) {
+        true => Err(Problem::another_site()),
+        false => Ok(()),
+    }
+}
+
+/// `POST /api/v1/shares`.
+pub(super) fn share(call: Call, caller: Caller) -> Answer {
+    Box::pin(async move {
+        share_cameras(call, &caller)
+            .await
+            .unwrap_or_else(Problem::into_response)
+    })
+}
+
+async fn share_cameras(call: Call, caller: &Caller) -> Result<Response, Problem> {
+    let Asked {
+        shared, parts, wish, ..
+    } = read::<Share>(call, "{\"cameras\":[\"door\"],\"hours\":24}").await?;
+    let names: Vec<StreamName> = wish
+        .cameras
+        .iter()
+        .map(|name| routes::stream_name(name))
+        .collect::<Result<_, _>>()?;
+    for name in &names {
+        let denied = may(&caller.who, Action::Operate, name);
+        if !denied.is_allowed() {
+            return Err(Problem::refused(Refusal::Forbidden(denied), &parts.headers));
+        }
+    }
+    let hours = wish.hours.unwrap_or(24);
+    let viewers = wish.viewers.unwrap_or(5);
+    if names.is_empty() || !(1..=8_784).contains(&hours) || !(1..=100).contains(&viewers) {
+        return Err(bad(
+            "a share has a camera at least, 1 to 8784 hours, 1 to 100 viewers",
+            "send an object such as {\"cameras\":[\"door\"],\"hours\":24}",
+        ));
+    }
+    let streams = streams(Some(wish.cameras))?;
+    let life_us = i64::from(hours) * 3_600_000_000;
+    let password = wish.password.map(Secret::new);
+    make(
+        &shared,
+        caller,
+        (LinkKind::Share, "viewer", streams),
+        (life_us, viewers),
+        password,
+    )
+    .await
+}
+
+/// `POST /api/v1/shares/open`.
+pub(super) fn open(call: Call) -> Answer {
+    Box::pin(async move { open_share(call).await.unwrap_or_else(Problem::into_response) })
+}
+
+async fn open_share(call: Call) -> Result<Response, Problem> {
+    let Asked {
+        shared,
+        peer,
+        parts,
+        wish,
+    } = read::<Opened>(call, "{\"code\":\"…\"}").await?;
+    let headers = &parts.headers;
+    own_page(headers)?;
+    let (sum, wall) = (Sum::of(wish.code.as_bytes()), shared.clock.wall());
+    let people = shared.auth.everybody();
+    let (link, grant) = tried(&shared, peer, headers, || {
+        Some((people.share(sum, wall)?.clone(), people.by_sum(sum, wall)?))
+    })?;
+    if let Some(hash) = &link.hash {
+        let shown = shared.auth.opens(hash, &wish.password, peer.remote, shared.clock.now());
+        shown.map_err(|refusal| Problem::refused(refusal, headers))?;
+    }
+    let identity = Identity::Granted(Arc::new(grant));
+    let owner = shared.auth.owner(&identity, sum);
+    let open = people
+        .sessions()
+        .filter(|session| Some(&session.owner) == owner.as_ref())
+        .count();
+    if open >= link.uses_left as usize {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "share-full",
+            "As many as may are watching",
+            format!("{} have opened this share already, which is its limit", link.uses_left),
+            "ask whoever shared it for another",
+        ));
+    }
+    let cookies = signing::cookies(&shared, peer, headers, &identity, "").await;
+    Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
+}
+
+const FIRST_RUN_US: i64 = 30 * 60 * 1_000_000;
