@@ -214,15 +214,10 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     let events = Arc::clone(streams.events());
     let hooks = Hooks::new(Arc::clone(&live), hub.clone(), Arc::clone(&clock), ports.rtsp);
     let hls = servers.http.hls();
-    if let Some(predecessor) = predecessor {
-        if !predecessor.turn(&shutdown).await.map_err(Error::Turn)? {
-            return Ok(());
-        }
-        // It may have changed them since they were read here.
-        if let Err(error) = control.read_again().await {
-            tracing::warn!("the accounts could not be read again: {error}");
-        }
+    if !is_our_turn(predecessor, &control, &shutdown).await? {
+        return Ok(());
     }
+    let ending = people::end_what_ended(Arc::clone(&auth), hub.clone(), Arc::clone(&clock), shutdown.clone());
     let tasks = [
         tokio::spawn(servers.rtsp.run(shutdown.receiver())),
         tokio::spawn(Arc::clone(&services.status).run(shutdown.clone())),
@@ -236,12 +231,7 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
         tokio::spawn(Arc::clone(&recordings).run()),
         tokio::spawn(Arc::clone(&services.motion).run()),
         tokio::spawn(Arc::clone(&uploads).run()),
-        tokio::spawn(people::end_what_ended(
-            Arc::clone(&auth),
-            hub.clone(),
-            Arc::clone(&clock),
-            shutdown.clone(),
-        )),
+        tokio::spawn(ending),
         tokio::spawn(systemd::keep_awake(shutdown.clone())),
         tokio::spawn(certificates.run(shutdown.clone())),
     ];
@@ -251,10 +241,9 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     begin(program, &live, &services, exports);
     let tick = tokio::spawn(keep_time(hub.clone(), Arc::clone(&clock)));
     let mut cameras = Cameras::start(wanted, lowers, hub.clone(), Arc::clone(&clock));
-    let following = follow::follow(program, &live, &services, shutdown.clone());
     let done = tokio::select! {
         () = shutdown.requested() => Ok(()),
-        () = following => Ok(()),
+        () = follow::follow(program, &live, &services, shutdown.clone()) => Ok(()),
         never = uploading::follow(program, &live, &uploads, &archive, &shutdown) => match never {},
         done = watch_cameras(program, ports, &auth, &hub, &services, &mut cameras) => done,
     };
@@ -262,6 +251,21 @@ async fn serve(program: &Program, given: Given, restart: &Restart, shutdown: Shu
     tick.abort();
     end(&hub, &events, &services, cameras, tasks, shutdown.is_requested()).await;
     done
+}
+
+/// Waits until the process before has made room; false: it goes on, and this one ends.
+async fn is_our_turn(predecessor: Option<Predecessor>, control: &Control, shutdown: &Shutdown) -> Result<bool, Error> {
+    let Some(predecessor) = predecessor else {
+        return Ok(true);
+    };
+    if !predecessor.turn(shutdown).await.map_err(Error::Turn)? {
+        return Ok(false);
+    }
+    // It may have changed them since they were read here.
+    if let Err(error) = control.read_again().await {
+        tracing::warn!("the accounts could not be read again: {error}");
+    }
+    Ok(true)
 }
 
 /// Where programs that give streams reach us.

@@ -49,16 +49,7 @@ pub(super) fn write(connection: &Connection, people: &People, change: &Change) -
             run("UPDATE user SET hash = ?2 WHERE id = ?1", &[&user.0, &hash.text()])?;
             end_all(connection, &Owner::User(*user), *but)
         }
-        Change::RemoveUser(user) => [
-            "DELETE FROM user WHERE id = ?1",
-            "DELETE FROM session WHERE user = ?1",
-            "DELETE FROM token WHERE user = ?1",
-            "DELETE FROM player WHERE user = ?1",
-            "DELETE FROM link WHERE by = ?1",
-            "DELETE FROM preference WHERE user = ?1",
-        ]
-        .into_iter()
-        .try_for_each(|statement| run(statement, &[&user.0])),
+        Change::RemoveUser(user) => remove_user(connection, user.0),
         Change::SetRole { name, rights } => run(
             "INSERT INTO role (name, rights) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET rights = excluded.rights",
             &[&&**name, &rights.to_string()],
@@ -96,6 +87,19 @@ pub(super) fn write(connection: &Connection, people: &People, change: &Change) -
             run("DELETE FROM link WHERE ends_at <= ?1", &[&now.unix_micros()])
         }
     }
+}
+
+fn remove_user(connection: &Connection, user: i64) -> Done {
+    let all = [
+        "DELETE FROM user WHERE id = ?1",
+        "DELETE FROM session WHERE user = ?1",
+        "DELETE FROM token WHERE user = ?1",
+        "DELETE FROM player WHERE user = ?1",
+        "DELETE FROM link WHERE by = ?1",
+        "DELETE FROM preference WHERE user = ?1",
+    ];
+    all.into_iter()
+        .try_for_each(|statement| connection.prepare_cached(statement)?.execute([user]).map(drop))
 }
 
 fn begin(connection: &Connection, session: &Session) -> Done {
