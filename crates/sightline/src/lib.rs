@@ -23,6 +23,7 @@ pub mod fetch;
 pub mod files;
 pub mod forward;
 pub mod frames;
+pub mod history;
 pub mod hls;
 pub mod hooks;
 pub mod http;

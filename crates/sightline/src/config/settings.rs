@@ -7,6 +7,7 @@
 
 mod camera;
 mod client;
+mod history;
 mod motion;
 mod record;
 mod relay;
@@ -34,6 +35,7 @@ use crate::rtsp::client::Fingerprint;
 use crate::secret::Secret;
 pub use camera::{Camera, Corner, Encoder};
 pub use client::{DisplayMode, Publish, Receive, Transport};
+pub use history::History;
 pub use motion::{Motion, MotionOfStream};
 pub use record::{Record, RecordOfStream};
 pub use relay::Relay;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub status: Status,
     /// How much is kept for viewers, and when a viewer or stream is given up.
     pub limits: Limits,
+    /// What figures were: the last hour by seconds, then by minutes and hours, in the state folder.
+    pub history: History,
     /// What is written to the log.
     pub log: Log,
     /// A camera of this machine, one table for each, named after its stream: [camera.zerolatency], [camera."house/door"].

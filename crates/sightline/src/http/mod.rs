@@ -52,6 +52,7 @@ use crate::auth::Auth;
 use crate::config::live::{Adjustable, Live};
 use crate::feed::{self, Feed};
 use crate::forward::Forwarder;
+use crate::history::History;
 use crate::hls::Hls;
 use crate::log;
 use crate::machine::Machine;
@@ -116,8 +117,8 @@ pub struct Settings {
     pub exports: Arc<Exports>,
     /// The newest pictures of streams.
     pub stills: Stills,
-    /// The people that were made in the page.
-    pub control: Arc<Control>,
+    /// What figures were, where that is kept.
+    pub history: Option<History>,
 }
 
 /// How long peers may take. Whoever takes longer is disconnected.
@@ -207,6 +208,20 @@ impl Shared {
     fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
         tracing::error!("an HTTP request ended by a bug of ours; please report the text above");
+    }
+}
+
+/// Each second into the history, until the program ends.
+async fn keep(feed: Arc<Feed>, history: History, stop: Shutdown) {
+    let _wanted = feed.want_samples();
+    let mut samples = feed.samples();
+    loop {
+        tokio::select! {
+            changed = samples.changed() => if changed.is_err() { return },
+            () = stop.requested() => return,
+        }
+        let newest = Arc::clone(&samples.borrow_and_update());
+        history.second(newest);
     }
 }
 
@@ -321,6 +336,9 @@ impl Server {
         }
         drop(open);
         tokio::spawn(Arc::clone(&self.shared.feed).run(stop.clone()));
+        if let Some(history) = self.shared.settings.history.clone() {
+            tokio::spawn(keep(Arc::clone(&self.shared.feed), history, stop.clone()));
+        }
         tokio::select! {
             () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
             () = stop.requested() => {}

@@ -487,6 +487,11 @@ impl Seen {
         may(&self.who, self.action, name).is_allowed()
     }
 
+    /// Whether all are.
+    pub(super) fn holds_all(&self) -> bool {
+        may(&self.who, self.action, Object::Program).is_allowed()
+    }
+
     /// For a stream that the request names where no route could see it.
     ///
     /// # Errors

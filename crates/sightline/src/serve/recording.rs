@@ -1,9 +1,10 @@
-//! Recording as the program does it: where to, what it asks of the machine, and what says that something moves.
+//! Recording as the program does it: where to, what it asks of the machine, what says that something moves; and what is kept of figures.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::history::{self, History};
 use crate::motion::{self, Detector};
 use crate::record::archive::Archive;
 use crate::record::export::Exports;
@@ -87,6 +88,34 @@ pub(super) fn recordings(
     let exports = exports(program, streams, &recordings, &archive);
     (recordings, archive, exports)
 }
+
+/// What is kept of figures. Where there is no state folder, which nothing here makes, it is kept in memory.
+pub(super) fn history(program: &Program) -> Option<History> {
+    let settings = &program.loaded.settings.history;
+    if !settings.enabled {
+        return None;
+    }
+    let limits = history::Limits {
+        series: settings.series,
+        minutes: settings.minutes.0,
+        hours: settings.hours.0,
+        max_bytes: settings.max.0,
+    };
+    let (place, environment) = (state_place(program), program.environment.clone());
+    let path = move || {
+        let place = state::default_place(&place, &environment).ok()?;
+        Some(Folder::existing(&place)?.path().join(HISTORY))
+    };
+    let history = History::start(path, limits);
+    history
+        .inspect_err(
+            |error| tracing::warn!(reason = %error, "no history of figures is kept: there is no thread for it"),
+        )
+        .ok()
+}
+
+/// In the state folder.
+const HISTORY: &str = "history.db";
 
 /// What looks for motion.
 pub(super) fn motion(

@@ -159,7 +159,7 @@ impl Making<'_> {
             },
             exports: Arc::clone(self.exports),
             stills: Stills::new(Arc::clone(&self.program.clock)),
-            control: Arc::clone(self.control),
+            history: super::recording::history(self.program),
         }
     }
 }

@@ -9,7 +9,8 @@ mod config;
 mod controls;
 mod events;
 mod forwards;
-pub(crate) mod me;
+mod history;
+pub(super) mod me;
 mod motion;
 pub(super) mod people;
 mod recording;
@@ -132,6 +133,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: config::delete_stream,
         },
         about: Some(&config::DELETE_STREAM),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/history",
+        target: Target::Some {
+            action: Action::View,
+            handler: history::history,
+        },
+        about: Some(&history::HISTORY),
     },
     Route {
         verb: Verb::Get,

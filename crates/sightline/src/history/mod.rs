@@ -1,0 +1,366 @@
+//! What figures were: the last hour by seconds, a month by minutes, ten years by hours.
+//!
+//! Belongs here: the hour in memory ([`ring`]), figures in two bytes ([`pack`]), the file ([`store`]), the thread that has both, and questions to it. Does not belong
+//! here: where figures come from ([`crate::feed`]), how they are asked for ([`crate::http`]).
+//!
+//! Written once a minute, all series in one transaction. At most a minute is lost by a kill.
+
+pub mod pack;
+pub mod ring;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::feed::sample::Sample;
+use ring::{Ring, Series, Sum, Three};
+use store::Store;
+
+pub(crate) const MINUTE: i64 = 60;
+pub(crate) const HOUR: i64 = 3_600;
+/// Points of one answer.
+pub const MOST_POINTS: i64 = 2_000;
+/// Metrics of one question.
+pub const MOST_METRICS: usize = 8;
+/// Questions and seconds that wait for the thread.
+const WAITING: usize = 64;
+/// What is kept where there is no file, besides the hour by seconds.
+const IN_MEMORY_BYTES: u64 = 4 << 20;
+/// 2026: a clock that shows less is not set.
+const LEAST_S: i64 = 1_767_225_600;
+/// A clock that goes on by more, or back, was set.
+const STEP_S: i64 = 2;
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Series of seconds at a time, the machine among them.
+    pub series: usize,
+    /// How long minutes are kept.
+    pub minutes: Duration,
+    /// How long hours are.
+    pub hours: Duration,
+    /// The file.
+    pub max_bytes: u64,
+}
+
+/// What somebody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Of which stream; `None`: of the machine.
+    pub camera: Option<String>,
+    /// Which figures, by their places in a sample; [`MOST_METRICS`].
+    pub metrics: Vec<usize>,
+    /// From when, in seconds of Unix time.
+    pub from: i64,
+    /// Until when.
+    pub to: i64,
+    /// How far apart, in seconds; coarser where there is not as much, or it were too many.
+    pub step: i64,
+}
+
+/// What was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The beginning of the first step.
+    pub from: i64,
+    /// How far apart, in seconds.
+    pub step: i64,
+    /// Of each metric each step; `None` where nothing is known.
+    pub values: Vec<Vec<Option<Three>>>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// More is asked than gets answered.
+    #[error("more is asked of the history than gets answered")]
+    Busy,
+    /// Its file cannot be read, or it has ended.
+    #[error("the history cannot be read; the log of this server says why")]
+    Unreadable,
+}
+
+enum Word {
+    Second(Arc<Sample>),
+    Ask(Query, oneshot::Sender<Result<Answer, Error>>),
+}
+
+/// The history of a program: its thread ends with the last who holds this.
+#[derive(Clone, Debug)]
+pub struct History(SyncSender<Word>);
+
+impl History {
+    /// Begins to keep, in a thread of its own; the file is made when there is something to write.
+    ///
+    /// # Errors
+    /// Where there is no thread.
+    pub fn start(path: impl FnOnce() -> Option<PathBuf> + Send + 'static, limits: Limits) -> std::io::Result<Self> {
+        let (tell, told) = sync_channel(WAITING);
+        std::thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || run(path, limits, &told))?;
+        Ok(Self(tell))
+    }
+
+    /// A second was. Where the disk is so slow that too many wait, it is lost.
+    pub fn second(&self, sample: Arc<Sample>) {
+        let _ = self.0.try_send(Word::Second(sample));
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Word::Ask(query, answer)).map_err(|error| match error {
+            TrySendError::Full(_) => Error::Busy,
+            TrySendError::Disconnected(_) => Error::Unreadable,
+        })?;
+        answered.await.unwrap_or(Err(Error::Unreadable))
+    }
+}
+
+fn run(path: impl FnOnce() -> Option<PathBuf>, limits: Limits, told: &Receiver<Word>) {
+    let mut path = Some(path);
+    let mut keeper: Option<Keeper> = None;
+    for word in told {
+        // With the first word, so that a start waits for no disk.
+        if let Some(path) = path.take() {
+            keeper = open(path(), limits);
+        }
+        match (word, &mut keeper) {
+            (Word::Second(sample), Some(keeper)) => keeper.second(&sample),
+            (Word::Ask(query, answer), keeper) => {
+                let found = keeper.as_ref().map(|keeper| keeper.answer(&query));
+                let found = found.and_then(Result::ok).ok_or(Error::Unreadable);
+                // Whoever asked may be gone.
+                let _ = answer.send(found);
+            }
+            (Word::Second(_), None) => {}
+        }
+    }
+    if let Some(keeper) = &mut keeper {
+        keeper.end_minute();
+    }
+}
+
+/// Where there is no file to be, or it cannot be had, some is kept in memory.
+fn open(path: Option<PathBuf>, limits: Limits) -> Option<Keeper> {
+    let file = path.and_then(|path| {
+        let opened = Store::open(&path);
+        opened
+            .inspect_err(|error| tracing::warn!(reason = %error, "the history of figures cannot be written, and ends with the program"))
+            .ok()
+    });
+    if let Some(store) = file {
+        return Some(Keeper::new(store, limits));
+    }
+    let limits = Limits {
+        max_bytes: limits.max_bytes.min(IN_MEMORY_BYTES),
+        ..limits
+    };
+    Some(Keeper::new(Store::in_memory().ok()?, limits))
+}
+
+/// How many of the second there are in the first, what is left over being one more.
+fn over(all: i64, each: i64) -> i64 {
+    -(-all).div_euclid(each)
+}
+
+/// Ring and file together.
+struct Keeper {
+    ring: Ring,
+    store: Store,
+    limits: Limits,
+    newest: Option<i64>,
+    loaded: bool,
+    /// It was said that there are too many.
+    told: bool,
+    /// Writing fails, which was said.
+    failing: bool,
+}
+
+impl Keeper {
+    fn new(store: Store, limits: Limits) -> Self {
+        Self {
+            ring: Ring::default(),
+            store,
+            limits,
+            newest: None,
+            loaded: false,
+            told: false,
+            failing: false,
+        }
+    }
+
+    /// Takes a second in.
+    fn second(&mut self, sample: &Sample) {
+        let second = sample.at.unix_micros().div_euclid(1_000_000);
+        if second < LEAST_S {
+            return;
+        }
+        if !std::mem::replace(&mut self.loaded, true) {
+            let loaded = self.store.load(&mut self.ring, second);
+            self.say(loaded);
+        }
+        if let Some(newest) = self.newest {
+            let steps = second - newest;
+            if !(0..=STEP_S).contains(&steps) || second.div_euclid(MINUTE) != newest.div_euclid(MINUTE) {
+                self.end_minute();
+            }
+            let hour = newest.div_euclid(HOUR);
+            if second.div_euclid(HOUR) != hour {
+                let ended = self.store.end_hour(&self.ring, hour);
+                self.say(ended);
+                let kept = self.store.retain(&self.ring, second, &self.limits);
+                self.say(kept);
+                // What a clock that went back has not overwritten is still asked for when it is put right.
+                if second > newest {
+                    self.ring.forget_old(second);
+                }
+            }
+        }
+        self.newest = Some(second);
+        self.ring.begin(second);
+        self.ring.push(0, second, &sample.system);
+        for (name, figures) in &sample.cameras {
+            match self.series(name.as_str()) {
+                Some(series) => self.ring.push(series, second, figures),
+                None if !std::mem::replace(&mut self.told, true) => {
+                    let most = self.limits.series;
+                    tracing::warn!(stream = %name, most, "no history is kept of a stream: there are more than history.series");
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The number of a stream, where there is room for it.
+    fn series(&mut self, name: &str) -> Option<Series> {
+        let known = self.store.known(name);
+        if known.is_some_and(|known| self.ring.series().any(|series| series == known)) {
+            return known;
+        }
+        if self.ring.len() >= self.limits.series {
+            return None;
+        }
+        match self.store.series(name) {
+            Ok(series) => series,
+            Err(error) => {
+                self.say(Err(error));
+                None
+            }
+        }
+    }
+
+    /// What is known of the newest minute is written.
+    fn end_minute(&mut self) {
+        if let Some(newest) = self.newest {
+            let written = self.store.write(&self.ring, newest.div_euclid(MINUTE));
+            self.say(written);
+        }
+    }
+
+    fn say(&mut self, done: rusqlite::Result<()>) {
+        match done {
+            Ok(()) => self.failing = false,
+            Err(error) if !std::mem::replace(&mut self.failing, true) => {
+                tracing::warn!(reason = %error, "the history of figures is not written; it is tried again each minute");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What was.
+    fn answer(&self, query: &Query) -> rusqlite::Result<Answer> {
+        let span = (query.to - query.from).max(1);
+        let newest = self.newest.unwrap_or(query.to);
+        let least = query.step.max(1).max(over(span, MOST_POINTS));
+        let unit = if least < MINUTE && query.from > newest - HOUR {
+            1
+        } else if least < HOUR
+            && query.from >= newest - i64::try_from(self.limits.minutes.as_secs()).unwrap_or(i64::MAX)
+        {
+            MINUTE
+        } else {
+            HOUR
+        };
+        let mut step = over(least, unit) * unit;
+        let mut from = query.from.div_euclid(step) * step;
+        // The first and the last step may be of both ends a part.
+        if over(query.to - from, step) > MOST_POINTS {
+            step += unit;
+            from = query.from.div_euclid(step) * step;
+        }
+        let series = match &query.camera {
+            None => Some(0),
+            Some(name) => self.store.known(name),
+        };
+        let values = query.metrics.iter().map(|metric| {
+            let mut sums = vec![Sum::default(); usize::try_from(over(query.to - from, step)).unwrap_or(0)];
+            let put = |at: i64, three: Three| {
+                let place = usize::try_from((at - from).div_euclid(step)).ok();
+                if let Some(sum) = place.and_then(|place| sums.get_mut(place)) {
+                    sum.add(three);
+                }
+            };
+            if let Some(series) = series {
+                self.read(series, *metric, from..query.to, unit, put)?;
+            }
+            Ok(sums.iter().map(Sum::three).collect())
+        });
+        let values = values.collect::<rusqlite::Result<_>>()?;
+        Ok(Answer { from, step, values })
+    }
+
+    /// Each second, minute or hour of which something is known.
+    fn read(
+        &self,
+        series: Series,
+        metric: usize,
+        range: std::ops::Range<i64>,
+        unit: i64,
+        mut put: impl FnMut(i64, Three),
+    ) -> rusqlite::Result<()> {
+        if unit == 1 {
+            for second in range {
+                put(second, Three([self.ring.get(series, metric, second); 3]));
+            }
+            return Ok(());
+        }
+        // The hour that is not over is in memory alone.
+        let now = self.newest.map_or(i64::MAX, |newest| newest.div_euclid(HOUR));
+        for hour in range.start.div_euclid(HOUR)..=(range.end - 1).div_euclid(HOUR) {
+            let begin = hour * HOUR;
+            if hour == now {
+                for at in (begin..begin + HOUR).step_by(usize::try_from(unit).unwrap_or(1)) {
+                    if let Some(three) = self
+                        .ring
+                        .three(series, metric, at..at + unit)
+                        .filter(|_| range.contains(&at))
+                    {
+                        put(at, three);
+                    }
+                }
+            } else if unit == MINUTE {
+                for (at, three) in self.store.minutes(series, hour, metric)?.into_iter().enumerate() {
+                    let at = begin + at as i64 * MINUTE;
+                    if range.contains(&at) {
+                        put(at, three);
+                    }
+                }
+            } else if let Some(three) = self.store.hour(series, hour, metric)? {
+                put(begin, three);
+            }
+        }
+        Ok(())
+    }
+}
