@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use media::hub::{Hub, Limits};
@@ -257,9 +256,9 @@ fn figures_are_made_once_for_each_set_of_streams() {
     assert_eq!(read(anna("publish"), &mut board).len(), 0);
 }
 
-/// What 500 pages cost in a second with 50 cameras, without their sockets: to be looked at with `--nocapture`. Debug builds are some ten times slower.
+/// Of 50 cameras each of 500 pages is told what changed of five, and one message of figures a second.
 #[test]
-fn five_hundred_pages_are_served_well_within_a_second() {
+fn five_hundred_pages_are_told_what_changed_and_nothing_else() {
     let mut board = board();
     let class = class(Principal::Known(Role::Admin));
     let wanted = Topics {
@@ -271,7 +270,6 @@ fn five_hundred_pages_are_served_well_within_a_second() {
         seat.want(wanted.clone());
         while seat.next(&mut board).is_some() {}
     }
-    let began = Instant::now();
     let mut told = 0;
     for second in 0..10_u64 {
         let mut sample = Sample::empty(WallTime::from_unix_micros(0));
@@ -288,8 +286,5 @@ fn five_hundred_pages_are_served_well_within_a_second() {
             }
         }
     }
-    let took = began.elapsed() / 10;
     assert_eq!(told, 500 * 6 * 10);
-    eprintln!("500 pages, 50 cameras, 5 of them changing: {took:?} a second");
-    assert!(took.as_secs_f64() < 1.0, "{took:?}");
 }

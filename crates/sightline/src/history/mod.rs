@@ -249,7 +249,7 @@ impl Keeper {
         if known.is_some_and(|known| self.ring.series().any(|series| series == known)) {
             return known;
         }
-        if self.ring.len() >= self.limits.series {
+        if self.ring.series().count() >= self.limits.series {
             return None;
         }
         match self.store.series(name) {

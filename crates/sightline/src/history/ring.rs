@@ -99,11 +99,6 @@ impl Ring {
         self.series.keys().copied()
     }
 
-    /// How many they are.
-    pub fn len(&self) -> usize {
-        self.series.len()
-    }
-
     /// A figure in a second.
     pub fn get(&self, series: Series, metric: usize, second: i64) -> f64 {
         let at = place(second);

@@ -382,7 +382,7 @@ fn everything_that_grows_has_a_limit() {
             &mut people,
             &Change::AddLink(link(LinkKind::Invitation, number, "viewer")),
         )
-        .unwrap()
+        .unwrap();
     });
     limited(
         change(
