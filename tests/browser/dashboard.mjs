@@ -168,7 +168,7 @@ export async function speaks_vietnamese(stage) {
 export async function says_that_one_is_signed_out(stage) {
   const server = await stage.server(['--source', 'test']);
   const page = await begun(stage, { server });
-  await page.fill('#token', server.token('viewer'));
+  await page.fill('#password', server.token('viewer'));
   await page.keyboard.press('Enter');
   await page.waitForSelector('#camera-select:enabled');
   await becomes(page, ['live', 'fallen-back']);
@@ -178,7 +178,7 @@ export async function says_that_one_is_signed_out(stage) {
   await page.waitForSelector('dialog:modal[aria-labelledby=signed-out]', { timeout: 30_000 });
   await shoot(page, 'signed-out');
   await page.click('dialog:modal button');
-  await page.waitForSelector('#token');
+  await page.waitForSelector('#password');
 }
 
 /** By who may; who may not is not offered it. */

@@ -77,7 +77,7 @@ export async function asks_who_somebody_is(stage) {
     await icon.decode();
   });
   await isClean(page);
-  await page.fill('#token', server.token('viewer'));
+  await page.fill('#password', server.token('viewer'));
   await page.keyboard.press('Enter');
   await page.waitForSelector('.live');
   check(new URL(page.url()).pathname === path, page.url());
@@ -85,7 +85,7 @@ export async function asks_who_somebody_is(stage) {
   await page.waitForSelector('#camera-select:enabled');
   await page.click('[popovertarget=avatar]');
   await page.click('text=Sign out');
-  await page.waitForSelector('#token');
+  await page.waitForSelector('#password');
   await isClean(page);
 }
 
