@@ -115,7 +115,8 @@ fn the_page_of_a_stream_is_in_the_program() {
     let (_, script) = page.split_once("src=\"../").unwrap();
     let script = script.split_once('"').unwrap().0;
     let (status, script) = curl(&["--compressed", &format!("{base}/{script}")]);
-    assert!(status == 200 && script.contains("application/sdp"), "{status}");
+    // What is read first: what the server wrote into the page.
+    assert!(status == 200 && script.contains("page-config"), "{status}");
 }
 
 /// The counters move with the pictures, under the names that dashboards are made of.

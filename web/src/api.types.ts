@@ -280,23 +280,29 @@ export interface Changes {
 /** An object whose members are those of another program's API. */
 export type Anything = Readonly<Record<string, unknown>>;
 
-/** Whoever asks. */
-export interface Me {
-  readonly name: string;
-  /** `admin`, `operator`, `publisher`, `viewer`; null where the rights are somebody's own. */
-  readonly role?: string | null;
-  /** Any of them suffices. Where they are narrowed by those of somebody else, such as an owner's of a token: at most these. */
-  readonly rights: readonly Right[];
-  /** Somebody with an account, not a token or a place. */
-  readonly account: boolean;
+/** What figures were. */
+export interface History {
+  /** The beginning of the first step. RFC 3339. */
+  readonly from: string;
+  readonly step_ms: number;
+  /** By metric. */
+  readonly values: Readonly<Record<string, HistoryOfMetric>>;
 }
 
-/** What one may do to what. */
-export interface Right {
-  /** Of `view`, `replay`, `publish`, `operate`, `erase`, `administer`. */
-  readonly actions: readonly string[];
-  /** Names of streams, expressions for such that begin with `~`, or `all`. */
-  readonly streams: readonly string[];
+/** A number for each step, null where nothing is known. */
+export interface HistoryOfMetric {
+  readonly mean: readonly (number | null)[];
+  readonly min: readonly (number | null)[];
+  readonly max: readonly (number | null)[];
+}
+
+export interface LogLines {
+  /** The oldest first. Each an object with `timestamp` (RFC 3339, UTC), `level`, `event` and what belongs to it. */
+  readonly lines: readonly (Readonly<Record<string, unknown>>)[];
+  /** What `from` is for those behind them. */
+  readonly next: number;
+  /** How many in front of them are not kept any more. */
+  readonly missed: number;
 }
 
 /** A QR code (ISO/IEC 18004) that can still be read with 15 % of it damaged, without the quiet zone of four modules around it. */
@@ -397,10 +403,294 @@ export interface ListedSession {
   readonly latency_ms: number;
 }
 
+/** How a camera is set. What is `null` is not known, or cannot be set. */
+export interface CameraControls {
+  /** Who does what is asked: `server` (its own camera), or `publisher` (it is told, and does of it what it can). */
+  readonly by: string;
+  /** What may be asked for: `running`, `keyframe`, `kbps`, `overlay`, `brightness`. */
+  readonly can: readonly string[];
+  /** The camera is open. */
+  readonly running?: boolean | null;
+  /** Of what is encoded, kb/s. */
+  readonly kbps?: number | null;
+  /** Lines are drawn into the picture. */
+  readonly overlay?: boolean | null;
+  /** As it was set last, as the camera counts it. */
+  readonly brightness?: number | null;
+}
+
+/** What came of it. */
+export interface ControlsDone {
+  readonly results: readonly ControlOutcome[];
+}
+
+/** What came of one wish. */
+export interface ControlOutcome {
+  /** Which, as in the request. */
+  readonly control: string;
+  /** It was done, or passed on to the publisher. */
+  readonly done: boolean;
+  /** What comes of it, or why not. For people. */
+  readonly message: string;
+}
+
+/** What is wanted of a camera. What is left out stays as it is. */
+export interface ControlsWish {
+  /** Open it, or close it: then its light is off, and viewers see a slate. */
+  readonly running?: boolean | null;
+  /** `true`: the next picture shall be a keyframe. */
+  readonly keyframe?: boolean | null;
+  /** Of what is encoded, kb/s. */
+  readonly kbps?: number | null;
+  /** Draw lines into the picture, or do not. */
+  readonly overlay?: boolean | null;
+  /** As the camera counts it. */
+  readonly brightness?: number | null;
+}
+
 /** What is recorded. Nothing need be sent. */
 export interface RecordingWish {
   /** The name of a file of its own, such as "who rang.mp4": one name without folders, 200 bytes at the most. Left out or null: files as others. */
   readonly filename?: string | null;
+}
+
+/** Whoever asks. */
+export interface Me {
+  readonly name: string;
+  /** `admin`, `operator`, `publisher`, `viewer`, the name of a role that was made, `share`; null where the rights are somebody's own. */
+  readonly role?: string | null;
+  readonly rights: readonly Right[];
+  /** Somebody with an account, not a token or a place. */
+  readonly account: boolean;
+  /** The account is one of the settings: its password is changed there. */
+  readonly in_file: boolean;
+}
+
+/** What one may do to what. */
+export interface Right {
+  /** Of `view`, `replay`, `publish`, `operate`, `erase`, `administer`. */
+  readonly actions: readonly string[];
+  /** Names of streams, expressions for such that begin with `~`, or `all`. */
+  readonly streams: readonly string[];
+}
+
+/** A name and a password, or a token alone. */
+export interface SignIn {
+  readonly name?: string;
+  readonly password?: string;
+  readonly token?: string;
+}
+
+export interface AcceptedLink {
+  readonly code: string;
+  readonly name: string;
+  /** 10 to 128 characters. */
+  readonly password: string;
+}
+
+export interface OpenedShare {
+  readonly code: string;
+  readonly password?: string;
+}
+
+export interface NewPassword {
+  readonly current: string;
+  /** 10 to 128 characters. */
+  readonly new: string;
+}
+
+/** A session, for who may end it. */
+export interface SignedInSession {
+  readonly id: string;
+  /** Whose. */
+  readonly user: string;
+  /** It is the one that asks. */
+  readonly current: boolean;
+  /** The address from which it began. */
+  readonly remote: string;
+  /** What the browser calls itself. */
+  readonly agent: string;
+  readonly since: string;
+  readonly seen: string;
+  readonly ends: string;
+  /** False: it ends with the program, for the disk was full when it began. */
+  readonly kept: boolean;
+}
+
+/** An API token, without itself. */
+export interface ApiToken {
+  readonly id: string;
+  /** Whose. */
+  readonly user: string;
+  readonly name: string;
+  /** What it may, as far as its owner may. */
+  readonly rights: string;
+  /** From where it counts; empty: from everywhere. */
+  readonly networks: readonly string[];
+  readonly since: string;
+  readonly ends: string;
+  /** When it was used last; null: never. */
+  readonly used?: string | null;
+}
+
+/** A token that was made. */
+export interface MadeToken {
+  /** Itself: it is not kept, and never shown again. */
+  readonly token: string;
+  readonly id: string;
+  /** Whose. */
+  readonly user: string;
+  readonly name: string;
+  /** What it may, as far as its owner may. */
+  readonly rights: string;
+  /** From where it counts; empty: from everywhere. */
+  readonly networks: readonly string[];
+  readonly since: string;
+  readonly ends: string;
+  /** When it was used last; null: never. */
+  readonly used?: string | null;
+}
+
+export interface NewToken {
+  /** What it is for. */
+  readonly name: string;
+  /** Such as `viewer`, `view,replay door`, `publish ~^yard/`; never more than one's own. Left out: all of one's own. */
+  readonly rights?: string | null;
+  /** How long it is good: 90 days, unless said otherwise, 3650 at most. */
+  readonly days?: number | null;
+  /** From where it counts, such as `10.0.0.0/8`. Left out: from everywhere. */
+  readonly networks?: readonly string[];
+}
+
+/** What players show. */
+export interface PlayerPassword {
+  readonly user: string;
+  /** Null: none was made. */
+  readonly password?: string | null;
+}
+
+/** Somebody with an account. */
+export interface UserAccount {
+  readonly name: string;
+  /** Null: an account of the settings with rights of its own. */
+  readonly role?: string | null;
+  readonly streams: readonly string[];
+  readonly rights: readonly Right[];
+  readonly disabled: boolean;
+  /** It stands in the settings, and is changed there. */
+  readonly in_file: boolean;
+  readonly since?: string | null;
+  readonly sessions: number;
+  readonly tokens: number;
+}
+
+export interface NewUser {
+  readonly name: string;
+  /** 10 to 128 characters. */
+  readonly password: string;
+  /** `admin`, `operator`, `publisher`, `viewer`, or one that was made. */
+  readonly role: string;
+  /** Names of streams, or expressions such as `~^yard/`. Left out: all. */
+  readonly streams?: readonly string[] | null;
+}
+
+export interface ChangedUser {
+  readonly role?: string | null;
+  /** `["all"]`: all. */
+  readonly streams?: readonly string[] | null;
+  /** True: not let in, and whatever let them in ends. */
+  readonly disabled?: boolean | null;
+  /** 10 to 128 characters. Their sessions end. */
+  readonly password?: string | null;
+}
+
+/** A role. */
+export interface RoleRights {
+  readonly name: string;
+  /** As text, to be changed and sent back. */
+  readonly rights: string;
+  readonly may: readonly Right[];
+  /** One of the four that there always are. */
+  readonly fixed: boolean;
+  readonly users: number;
+}
+
+export interface NewRole {
+  /** Such as `view,replay door ; operate ~^yard/`. */
+  readonly rights: string;
+}
+
+/** A link, without its code. */
+export interface Link {
+  readonly id: string;
+  /** `first-run`, `invitation`, `share`. */
+  readonly kind: string;
+  readonly role: string;
+  readonly streams: readonly string[];
+  /** Who made it; null: with a token of the server. */
+  readonly by?: string | null;
+  readonly ends: string;
+  /** How many may use it yet; of a share at a time. */
+  readonly uses: number;
+  /** A password is asked for besides. */
+  readonly password: boolean;
+}
+
+/** A link that was made. */
+export interface MadeLink {
+  /** It is not kept, and never shown again. The link is the page's address and `/join#CODE`, of a share `/shared#CODE`. */
+  readonly code: string;
+  /** From the root of the page. */
+  readonly path: string;
+  readonly id: string;
+  /** `first-run`, `invitation`, `share`. */
+  readonly kind: string;
+  readonly role: string;
+  readonly streams: readonly string[];
+  /** Who made it; null: with a token of the server. */
+  readonly by?: string | null;
+  readonly ends: string;
+  /** How many may use it yet; of a share at a time. */
+  readonly uses: number;
+  /** A password is asked for besides. */
+  readonly password: boolean;
+}
+
+export interface Invitation {
+  /** For the first admin, while there is none: thirty minutes. Where there is one, an invitation of an admin for as long. */
+  readonly first_run?: boolean;
+  /** `viewer`, unless said otherwise. */
+  readonly role?: string | null;
+  /** Left out: all. */
+  readonly streams?: readonly string[] | null;
+  /** 7, unless said otherwise; 30 at most. */
+  readonly days?: number | null;
+}
+
+export interface NewShare {
+  /** Names of streams. */
+  readonly cameras: readonly string[];
+  /** 24, unless said otherwise; a year at most. */
+  readonly hours?: number | null;
+  /** How many may be let in at a time: 5, unless said otherwise; 100 at most. */
+  readonly viewers?: number | null;
+  /** Asked for besides, if there is one. */
+  readonly password?: string | null;
+}
+
+/** Somebody did something, or tried to. */
+export interface AuditLine {
+  readonly id: number;
+  readonly at: string;
+  readonly who: string;
+  readonly remote: string;
+  readonly action: string;
+  readonly object: string;
+  readonly detail: string;
+  /** `done`, `refused`, `failed`. */
+  readonly result: string;
+  /** How often within a minute. */
+  readonly times: number;
 }
 
 export interface Recordings {

@@ -11,5 +11,5 @@ mod room;
 mod text;
 
 pub use message::{CameraCommand, CameraStatus, Command};
-pub use room::{Bucket, ClientId, Config, Effect, Full, Member, Out, Right, Room, Totals};
+pub use room::{Bucket, ClientId, Config, Effect, Full, Member, Out, Passed, Right, Room, Totals};
 pub use text::{Asked, Echo, MAX_TEXT_BYTES, Malformed, Recording, Request, pong, said};

@@ -403,7 +403,7 @@ impl Auth {
         &self,
         remote: IpAddr,
         presented: Presented<'_>,
-        session: Option<Session>,
+        session: Option<Arc<Grant>>,
         now: Instant,
     ) -> Result<Principal, Refusal> {
         self.http_by(remote, presented, session, |rules| {
@@ -418,14 +418,14 @@ impl Auth {
         &self,
         remote: IpAddr,
         presented: Presented<'_>,
-        session: Option<Session>,
+        session: Option<Arc<Grant>>,
         known: impl FnOnce(&Rules) -> Result<Principal, Refusal>,
     ) -> Result<Principal, Refusal> {
         let rules = self.rules();
         let free = rules.http_is_free_for(remote);
         let known = match (presented, session) {
             (Presented::Nothing, Some(session)) => Ok(Principal::Granted(session)),
-            (presented, _) => self.known(&rules, remote, presented, now),
+            _ => known(&rules),
         };
         let Some(free) = free else {
             return known;
@@ -462,16 +462,7 @@ impl Auth {
             return Err(Refusal::Braked { wait });
         }
         // Not braked meanwhile: others log in while a password is computed.
-        let known = match (rules.role(presented), self.granted_to(presented, remote)) {
-            (Some(role), _) => Some(Principal::Known(role)),
-            (None, Some(grant)) => Some(Principal::Granted(Arc::new(grant))),
-            (None, None) => {
-                let budget = self.guard.budget(remote, None, now);
-                let account = rules.account(remote, presented, budget, now);
-                account.map_err(|wait| Refusal::Busy { wait })?
-            }
-        };
-        match known {
+        match self.found(rules, remote, presented, now)? {
             Some(principal) => {
                 self.guard.succeeded(remote, now);
                 Ok(principal)
@@ -479,6 +470,25 @@ impl Auth {
             None => {
                 self.guard.failed(remote, now);
                 Err(Refusal::Wrong)
+            }
+        }
+    }
+
+    /// Whose credential this is, without the brake.
+    fn found(
+        &self,
+        rules: &Rules,
+        remote: IpAddr,
+        presented: Presented<'_>,
+        now: Instant,
+    ) -> Result<Option<Principal>, Refusal> {
+        match (rules.role(presented), self.granted_to(presented, remote)) {
+            (Some(role), _) => Ok(Some(Principal::Known(role))),
+            (None, Some(grant)) => Ok(Some(Principal::Granted(Arc::new(grant)))),
+            (None, None) => {
+                let budget = self.guard.budget(remote, None, now);
+                let account = rules.account(remote, presented, budget, now);
+                account.map_err(|wait| Refusal::Busy { wait })
             }
         }
     }

@@ -15,7 +15,7 @@ use url::form_urlencoded;
 use super::Shared;
 use super::peer::Peer;
 use crate::auth::people::{self, Grant, Sum};
-use crate::auth::{Device, Presented, Principal, Refusal};
+use crate::auth::{Auth, Device, Presented, Principal, Refusal};
 use crate::secret::Secret;
 
 /// Somebody who may be here.
@@ -83,7 +83,7 @@ pub(super) fn identify_again(shared: &Shared, peer: Peer, headers: &HeaderMap, u
 
 /// What decides who it is.
 type Decide =
-    fn(&Auth, std::net::IpAddr, Presented<'_>, Option<Session>, std::time::Instant) -> Result<Principal, Refusal>;
+    fn(&Auth, std::net::IpAddr, Presented<'_>, Option<Arc<Grant>>, std::time::Instant) -> Result<Principal, Refusal>;
 
 fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, decide: Decide) -> Result<Caller, Refusal> {
     let (found, shown) = match by_header(headers) {
@@ -98,9 +98,8 @@ fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, deci
         _ => None,
     };
     let shown = if session.is_some() { Shown::Cookie } else { shown };
-    let who = shared
-        .auth
-        .http(peer.remote, found.presented(), session, shared.clock.now())?;
+    let (presented, now) = (found.presented(), shared.clock.now());
+    let who = decide(&shared.auth, peer.remote, presented, session, now)?;
     Ok(Caller { who, shown })
 }
 

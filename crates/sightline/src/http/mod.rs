@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -117,6 +117,10 @@ pub struct Settings {
     pub exports: Arc<Exports>,
     /// The newest pictures of streams.
     pub stills: Stills,
+    /// The newest lines of the log.
+    pub log: Arc<log::Ring>,
+    /// The people that were made in the page.
+    pub control: Arc<Control>,
     /// What figures were, where that is kept.
     pub history: Option<History>,
 }

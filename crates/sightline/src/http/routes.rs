@@ -22,7 +22,9 @@ use super::openapi::Operation;
 use super::paths::Params;
 use super::peer::{self, Peer};
 use super::problem::Problem;
-use super::{Shared, api, assets, challenge, hls, metrics, openapi, pages, recordings, signing, socket, v3, webrtc};
+use super::{
+    Shared, api, assets, challenge, hls, live, metrics, openapi, pages, recordings, signing, socket, v3, webrtc,
+};
 use crate::auth::people::Grant;
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
 use crate::state::control::{Entry, Outcome};

@@ -214,6 +214,7 @@ impl World {
             }),
             control: Arc::new(Control::open(state.path(), Arc::clone(&wishes.clock)).unwrap()),
             stills: Stills::new(Arc::clone(&wishes.clock)),
+            log: Arc::default(),
             history: None,
         };
         let sessions = sessions(&streams, &wishes);

@@ -159,6 +159,8 @@ impl Making<'_> {
             },
             exports: Arc::clone(self.exports),
             stills: Stills::new(Arc::clone(&self.program.clock)),
+            log: Arc::clone(&self.program.log.ring),
+            control: Arc::clone(self.control),
             history: super::recording::history(self.program),
         }
     }

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use media::{Clock, StreamName};
 use protocol::status::{
-    CameraStatus, ClientId, Command, Config, Effect, Full, MAX_TEXT_BYTES, Member, Out, Recording, Right, Room, Totals,
-    pong,
+    CameraStatus, ClientId, Command, Config, Effect, Full, MAX_TEXT_BYTES, Member, Out, Passed, Recording, Right, Room,
+    Totals, pong,
 };
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::Message;
@@ -29,6 +29,7 @@ use crate::motion::Detector;
 use crate::record::service::{Recordings, Refused};
 use crate::shutdown::Shutdown;
 use crate::websocket::{self, Next, Sizes, Talk};
+pub(crate) use control::Controls;
 
 /// Everybody who is connected, and our own cameras.
 pub struct Server {
@@ -200,6 +201,38 @@ impl Server {
             stop,
             spoke: false,
         })
+    }
+
+    /// Does what somebody wants of a camera, or passes it on to its publisher, and says what comes of it.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub(crate) fn steer(&self, camera: &StreamName, command: &Command) -> Result<String, String> {
+        let passed = self.room().pass_on(camera, command);
+        match passed {
+            Some(Passed::On) => Ok(format!("passed on to the publisher of {camera}")),
+            Some(Passed::Back) => self.own(camera, command),
+            None => Err(format!(
+                "no publisher of {camera} is connected here, or it takes no commands"
+            )),
+        }
+    }
+
+    fn own(&self, camera: &StreamName, command: &Command) -> Result<String, String> {
+        let found = self.own_camera(camera);
+        let found = found.ok_or("this camera has ended")?;
+        control::perform(&found, command)
+    }
+
+    /// Who does what is asked of a camera, and how that is set now; `None`: nobody.
+    pub(crate) fn controls(&self, camera: &StreamName) -> Option<Controls> {
+        match self.room().speaker(camera)? {
+            Passed::On => Some(Controls::OfPublisher),
+            Passed::Back => {
+                let found = self.own_camera(camera)?;
+                Some(control::controls(&found))
+            }
+        }
     }
 
     /// How the cameras are that somebody spoke for, and when that was.

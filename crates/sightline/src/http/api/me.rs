@@ -55,6 +55,12 @@ impl Me {
             in_file,
         }
     }
+
+    /// As JSON.
+    pub(crate) fn text(who: &Principal) -> String {
+        // Texts alone: nothing that could fail.
+        serde_json::to_string(&Self::new(who)).unwrap_or_default()
+    }
 }
 
 /// What rights allow, as a list of which any suffices. Of what has to allow together, what both name alike: never more than there is.

@@ -10,9 +10,11 @@ mod controls;
 mod events;
 mod forwards;
 mod history;
+mod log;
 pub(super) mod me;
 mod motion;
 pub(super) mod people;
+mod qr;
 mod recording;
 mod sessions;
 mod snapshot;
@@ -145,12 +147,12 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         verb: Verb::Get,
-        path: "/api/v1/me",
-        target: Target::Some {
-            action: Action::View,
-            handler: me::me,
+        path: "/api/v1/log",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: log::get,
         },
-        about: Some(&me::ME),
+        about: Some(&log::GET),
     },
     Route {
         verb: Verb::Post,
@@ -160,15 +162,6 @@ pub(super) const ROUTES: &[Route] = &[
             handler: qr::qr,
         },
         about: Some(&qr::QR),
-    },
-    Route {
-        verb: Verb::Get,
-        path: "/api/v1/system",
-        target: Target::Program {
-            action: Action::Administer,
-            handler: log::get,
-        },
-        about: Some(&log::GET),
     },
     Route {
         verb: Verb::Get,

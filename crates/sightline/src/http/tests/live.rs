@@ -246,10 +246,7 @@ async fn who_is_not_let_in() {
     let port = world.shared.ports.http;
     assert_eq!(open(port, "", &[]).await.err(), Some(401));
     assert_eq!(open(port, "?token=wrong", &[]).await.err(), Some(401));
-    let cookie = {
-        let session = crate::auth::Session::new(Role::Viewer, world.clock.wall());
-        format!("sightline={}", world.shared.auth.seal(session).unwrap().expose())
-    };
+    let cookie = world.cookie(Role::Viewer);
     let origin = http::header::ORIGIN;
     let foreign = [(COOKIE, cookie.as_str()), (origin.clone(), "https://evil.example")];
     assert_eq!(open(port, "", &foreign).await.err(), Some(403));
