@@ -55,6 +55,10 @@ async fn it_reports_where_the_seeds_variables_say() {
         "passed on; the publisher says in its log that it cannot"
     );
     wait_for_event(&mut process, "not done, though the server asked");
+    let answer = dashboard.answer(r#"{"type":"start_stream","camera":"door"}"#).await;
+    assert_eq!(answer["type"], "ack", "passed on");
+    let on = |value: &Value| (is(value, "connection_status") && value["isConnected"] == true).then_some(());
+    dashboard.hear("a camera that is on again", on).await;
     // Killed, it is missed.
     let killed = Instant::now();
     process.kill();
