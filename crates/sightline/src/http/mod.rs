@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), what the audit log says of requests (`trail`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -34,6 +34,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod trail;
 mod v3;
 mod webrtc;
 
@@ -344,7 +345,7 @@ impl Server {
             tokio::spawn(keep(Arc::clone(&self.shared.feed), history, stop.clone()));
         }
         tokio::select! {
-            () = self.shared.notices.keep_telling(&*self.shared.clock) => {}
+            () = self.shared.notices.keep_telling(&*self.shared.clock, &self.shared.settings.control) => {}
             () = stop.requested() => {}
         }
         self.shared.ending.store(true, Relaxed);

@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum_core::extract::Request;
 use axum_core::response::{IntoResponse as _, Response};
@@ -22,12 +22,12 @@ use super::openapi::Operation;
 use super::paths::Params;
 use super::peer::{self, Peer};
 use super::problem::Problem;
+use super::trail::Trail;
 use super::{
     Shared, api, assets, challenge, hls, live, metrics, openapi, pages, recordings, signing, socket, v3, webrtc,
 };
 use crate::auth::people::Grant;
 use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
-use crate::state::control::{Entry, Outcome};
 
 /// What a port has.
 #[derive(Clone, Copy)]
@@ -207,51 +207,12 @@ pub(super) async fn pass(
     request: Request,
 ) -> Response {
     let is_audited = route.verb != Verb::Get && route.path.starts_with("/api/");
-    let object = is_audited.then(|| object(&params));
-    let seen = Mutex::new(None);
-    let response = pass_on(route, shared, peer, params, request, &seen).await;
-    if let Some(object) = object {
-        audit(route, shared, peer, object, seen, response.status()).await;
+    let trail = Trail::of(&params);
+    let response = pass_on(route, shared, peer, params, request, &trail).await;
+    if is_audited {
+        trail.write(route, shared, peer, response.status()).await;
     }
     response
-}
-
-/// What a path names, for the audit log.
-fn object(params: &Params) -> String {
-    let named = ["name", "user", "role", "key", "id"].map(|name| params.get(name));
-    named
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// Writes down who changed something, or tried to, before it is answered.
-async fn audit(
-    route: &'static Route,
-    shared: &Shared,
-    peer: Peer,
-    object: String,
-    seen: Mutex<Option<String>>,
-    status: StatusCode,
-) {
-    let result = match status.as_u16() {
-        401 | 403 | 410 | 429 => Outcome::Refused,
-        status if status < 400 => Outcome::Done,
-        _ => Outcome::Failed,
-    };
-    let entry = Entry {
-        at: shared.clock.wall(),
-        who: seen.into_inner().ok().flatten().unwrap_or_else(|| "nobody".to_owned()),
-        remote: peer.remote.to_string(),
-        action: format!("{} {}", route.verb.method(), route.path),
-        object,
-        detail: String::new(),
-        result,
-    };
-    if let Err(error) = shared.settings.control.audit(entry).await {
-        tracing::debug!("a line of the audit log is lost: {error}");
-    }
 }
 
 async fn pass_on(
@@ -260,14 +221,14 @@ async fn pass_on(
     peer: Peer,
     params: Params,
     request: Request,
-    seen: &Mutex<Option<String>>,
+    trail: &Trail,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let gate = Gate {
         route,
         shared,
         peer,
-        seen,
+        trail,
     };
     let call = |parts, params| Call {
         shared: Arc::clone(shared),
@@ -338,8 +299,7 @@ struct Gate<'a> {
     route: &'static Route,
     shared: &'a Shared,
     peer: Peer,
-    /// Who was let in, for the audit log.
-    seen: &'a Mutex<Option<String>>,
+    trail: &'a Trail,
 }
 
 impl Gate<'_> {
@@ -408,8 +368,8 @@ impl Gate<'_> {
 
     fn identify(&self, request: &Parts) -> Result<Caller, Problem> {
         let known = access::identify(self.shared, self.peer, request);
-        if let (Ok(caller), Ok(mut seen), true) = (&known, self.seen.lock(), self.route.verb != Verb::Get) {
-            *seen = Some(caller.who.name().to_owned());
+        if let (Ok(caller), true) = (&known, self.route.verb != Verb::Get) {
+            self.trail.saw(&caller.who);
         }
         known.map_err(|refusal| {
             // Whoever shows nothing has not been told yet that it must.

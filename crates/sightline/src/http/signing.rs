@@ -15,6 +15,7 @@ use media::time::micros;
 use url::form_urlencoded;
 
 use super::answer::{escaped, page, see};
+use super::api::people::not_done;
 use super::pages::{is_place, root};
 use super::peer::{self, Peer};
 use super::problem::Problem;
@@ -63,18 +64,21 @@ pub(super) async fn sign_in(
             return Err(Problem::refused(refusal, headers));
         }
     };
-    let cookies = cookies_with(shared, peer, headers, &identity, (&shows.name, device)).await;
+    let cookies = cookies_with(shared, peer, headers, &identity, (&shows.name, device)).await?;
     Ok(SignedIn { identity, cookies })
 }
 
 /// The cookies of somebody who made an account, or opened a share.
+///
+/// # Errors
+/// A problem, where a session cannot begin now.
 pub(super) async fn cookies(
     shared: &Arc<Shared>,
     peer: Peer,
     headers: &HeaderMap,
     identity: &Identity,
     name: &str,
-) -> Vec<HeaderValue> {
+) -> Result<Vec<HeaderValue>, Problem> {
     cookies_with(shared, peer, headers, identity, (name, None)).await
 }
 
@@ -85,15 +89,15 @@ async fn cookies_with(
     headers: &HeaderMap,
     identity: &Identity,
     (name, device): (&str, Option<Device>),
-) -> Vec<HeaderValue> {
-    let mut cookies: Vec<HeaderValue> = begin(shared, peer, headers, identity).await.into_iter().collect();
+) -> Result<Vec<HeaderValue>, Problem> {
+    let mut cookies: Vec<HeaderValue> = begin(shared, peer, headers, identity).await?.into_iter().collect();
     if !name.is_empty()
         && let Some(device) = device.or_else(|| Device::new().ok())
     {
         let sealed = device.seal(name, shared.settings.control.device_key());
         cookies.extend(access::device_cookie(&sealed, peer.is_secure(headers)));
     }
-    cookies
+    Ok(cookies)
 }
 
 /// A name that nobody has needs no hash to be computed; that is not to be seen by how long the answer takes.
@@ -106,14 +110,19 @@ async fn as_late_as_others(shared: &Shared, began: Instant) {
 }
 
 /// Begins a session; gives its cookie. `None` where nobody needs one.
+///
+/// # Errors
+/// A problem, where none can begin now: whoever signs in learns it, and is not sent on without a cookie.
 pub(super) async fn begin(
     shared: &Arc<Shared>,
     peer: Peer,
     headers: &HeaderMap,
     identity: &Identity,
-) -> Option<HeaderValue> {
-    let (value, sum) = secrets::session().ok()?;
-    let owner = shared.auth.owner(identity, sum)?;
+) -> Result<Option<HeaderValue>, Problem> {
+    let (value, sum) = secrets::session().map_err(|_| Problem::bug())?;
+    let Some(owner) = shared.auth.owner(identity, sum) else {
+        return Ok(None);
+    };
     let now = shared.clock.wall();
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let session = Session {
@@ -129,9 +138,9 @@ pub(super) async fn begin(
     let begun = shared.settings.control.change(Change::Begin(Arc::new(session))).await;
     if let Err(error) = begun {
         tracing::warn!("a session could not begin: {error}");
-        return None;
+        return Err(not_done(&error));
     }
-    access::cookie(&value, peer.is_secure(headers))
+    Ok(access::cookie(&value, peer.is_secure(headers)))
 }
 
 /// Ends the session that a request shows; gives what removes its cookie.

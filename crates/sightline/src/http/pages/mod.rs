@@ -171,12 +171,13 @@ fn home(call: Call, caller: Caller, show: fn(&Call, &Caller) -> Response) -> Ans
         // The token in the URL would stay in the browser's history and in bookmarks.
         let (headers, identity) = (call.request.headers().clone(), Identity::of(&caller.who));
         match signing::begin(&call.shared, call.peer, &headers, &identity).await {
-            Some(cookie) => {
+            Ok(Some(cookie)) => {
                 let mut response = see("./".to_owned());
                 response.headers_mut().append(SET_COOKIE, cookie);
                 response
             }
-            None => show(&call, &caller),
+            Ok(None) => show(&call, &caller),
+            Err(problem) => problem.into_response(),
         }
     })
 }

@@ -1,6 +1,7 @@
 //! Accounts of the page: signing in, one's own, users, tokens, links, and what they may not.
 
 use super::*;
+use crate::state::control::Query;
 use serde_json::json;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -381,4 +382,30 @@ async fn the_form_speaks_the_language_of_the_browser() {
         world.get("/api/v1/me", &[("cookie", &cookie(&right))]).await.json()["name"],
         "anna"
     );
+}
+
+#[tokio::test]
+async fn whoever_may_nothing_neither_fills_the_audit_log_nor_keeps_others_from_signing_in() {
+    let world = World::new();
+    world.user("anna", "viewer", "*");
+    let admin = [("authorization", "Bearer a-token")];
+    let missing = send(&world, Method::DELETE, "/api/v1/users/ben", &admin, json!({})).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    for number in 0..2_000 {
+        let path = format!("/api/v1/users/{number}");
+        let refused = world.ask(ELSEWHERE, Method::DELETE, &path, &[]).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+        if number % 1_000 == 500 {
+            let signed_in = sign_in(&world, "anna", PASSWORD).await;
+            assert!(!cookie(&signed_in).is_empty(), "{}", signed_in.text);
+        }
+    }
+    let all = Query {
+        limit: 1_000,
+        ..Query::default()
+    };
+    let rows = world.shared.settings.control.audited(all).await.unwrap();
+    assert!(rows.len() <= 30, "{}", rows.len());
+    let before = rows.iter().any(|row| row.who == "admin" && row.object == "ben");
+    assert!(before, "what others did stays: {rows:?}");
 }

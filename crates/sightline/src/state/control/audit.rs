@@ -22,6 +22,8 @@ pub struct Entry {
     pub detail: String,
     /// How it ended.
     pub result: Outcome,
+    /// How often.
+    pub times: u32,
 }
 
 /// How it ended.
@@ -94,6 +96,8 @@ const MAX_ROWS: i64 = 200_000;
 const KEPT_US: i64 = 90 * 86_400_000_000;
 /// What is the same within so much time is one line.
 const TOGETHER_US: i64 = 60_000_000;
+/// So often is looked whether there are more.
+const TRIM_EVERY: i64 = 1_000;
 /// Of a text.
 const MAX_CHARS: usize = 256;
 
@@ -113,26 +117,32 @@ pub(super) fn write(connection: &mut Connection, entry: &Entry) -> rusqlite::Res
         .optional()?;
     match same {
         Some(id) => {
-            let again = "UPDATE audit SET times = times + 1 WHERE id = ?1";
-            transaction.prepare_cached(again)?.execute([id])?
+            let again = "UPDATE audit SET times = times + ?2 WHERE id = ?1";
+            transaction.prepare_cached(again)?.execute(params![id, entry.times])?;
         }
-        None => transaction
-            .prepare_cached(
-                "INSERT INTO audit (at_us, who, remote, action, object, detail, result, times) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)",
-            )?
-            .execute(params![at, who, remote, action, object, detail, result])?,
-    };
+        None => {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO audit (at_us, who, remote, action, object, detail, result, times) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![at, who, remote, action, object, detail, result, entry.times])?;
+            if transaction.last_insert_rowid() % TRIM_EVERY == 0 {
+                trim_rows(&transaction)?;
+            }
+        }
+    }
     transaction.commit()
 }
 
 /// Deletes what is too old, or too much. Nobody else deletes.
 pub(super) fn trim(connection: &Connection, now: WallTime) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM audit WHERE at_us < ?1", [now.unix_micros() - KEPT_US])?;
-    connection.execute(
-        "DELETE FROM audit WHERE id <= (SELECT coalesce(max(id), 0) FROM audit) - ?1",
-        [MAX_ROWS],
-    )?;
-    Ok(())
+    trim_rows(connection)
+}
+
+fn trim_rows(connection: &Connection) -> rusqlite::Result<()> {
+    let too_much = "DELETE FROM audit WHERE id <= (SELECT coalesce(max(id), 0) FROM audit) - ?1";
+    connection.execute(too_much, [MAX_ROWS]).map(drop)
 }
 
 /// The newest first.

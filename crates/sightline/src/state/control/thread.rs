@@ -1,6 +1,7 @@
 //! The thread that writes, and those who ask it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +24,8 @@ pub struct Control {
     people: watch::Receiver<Arc<People>>,
     unreadable: Option<Unreadable>,
     device_key: [u8; 32],
+    /// Lines that nobody waits for, and that are not written yet.
+    notes: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -90,7 +93,9 @@ impl Control {
             clock,
             unreadable: unreadable.clone(),
             seen_us: 0,
+            notes: Arc::default(),
         };
+        let notes = Arc::clone(&store.notes);
         let thread = std::thread::Builder::new().name("store".to_owned());
         let thread = thread.spawn(move || store.run(&asked)).ok();
         Self {
@@ -99,6 +104,7 @@ impl Control {
             people: watched,
             unreadable,
             device_key,
+            notes,
             thread: Mutex::new(thread),
         }
     }
@@ -149,9 +155,20 @@ impl Control {
         self.ask(|reply| Ask::Audit(Box::new(entry), Some(reply))).await
     }
 
-    /// The same for what nobody waits for. Lost where too much waits.
-    pub fn note(&self, entry: Entry) {
-        let _ = self.send(Ask::Audit(Box::new(entry), None));
+    /// The same for what nobody waits for. Of these few may wait at a time, so that changes find room whatever strangers do.
+    ///
+    /// # Errors
+    /// [`NotDone::Busy`] where as many wait; then it is lost.
+    pub fn note(&self, entry: Entry) -> Result<(), NotDone> {
+        if self.notes.fetch_add(1, Relaxed) >= MAX_NOTES {
+            self.notes.fetch_sub(1, Relaxed);
+            return Err(NotDone::Busy);
+        }
+        let sent = self.send(Ask::Audit(Box::new(entry), None));
+        if sent.is_err() {
+            self.notes.fetch_sub(1, Relaxed);
+        }
+        sent
     }
 
     /// Lines of the audit log, the newest first.
@@ -211,6 +228,8 @@ pub(super) struct Store {
     pub(super) unreadable: Option<Unreadable>,
     /// When uses were written last.
     pub(super) seen_us: i64,
+    /// Lines that nobody waits for.
+    pub(super) notes: Arc<AtomicUsize>,
 }
 
 impl Store {
@@ -236,7 +255,7 @@ impl Store {
                 let written = self.with_file(|connection| audit::write(connection, &entry));
                 match reply {
                     Some(reply) => drop(reply.send(written)),
-                    None => drop(written),
+                    None => drop(self.notes.fetch_sub(1, Relaxed)),
                 }
             }
             Ask::ReadAgain(reply) => {
@@ -349,6 +368,8 @@ fn is_copy_due(path: &Path) -> bool {
 
 /// Changes and lines that wait.
 const MAX_WAITING: usize = 1_024;
+/// Of them lines that nobody waits for.
+const MAX_NOTES: usize = 64;
 /// How often is looked whether something is over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SEEN_EVERY_US: i64 = 3_600_000_000;

@@ -273,7 +273,7 @@ async fn account(call: Call) -> Result<Response, Problem> {
     let user = user.ok_or_else(Problem::bug)?;
     tracing::info!(user = %wish.name, "an account was made by a link");
     let identity = Identity::User(user);
-    let cookies = signing::cookies(&shared, peer, headers, &identity, &wish.name).await;
+    let cookies = signing::cookies(&shared, peer, headers, &identity, &wish.name).await?;
     Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
 }
 
@@ -385,7 +385,7 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
             "ask whoever shared it for another",
         ));
     }
-    let cookies = signing::cookies(&shared, peer, headers, &identity, "").await;
+    let cookies = signing::cookies(&shared, peer, headers, &identity, "").await?;
     Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
 }
 

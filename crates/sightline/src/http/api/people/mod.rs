@@ -84,7 +84,7 @@ fn not_there(what: &'static str, next: &'static str) -> Problem {
 }
 
 /// Why a change is not in force.
-fn not_done(error: &NotDone) -> Problem {
+pub(in crate::http) fn not_done(error: &NotDone) -> Problem {
     let (status, code, title, next) = match error {
         NotDone::Refused(refused) => return refusal(refused),
         NotDone::Unreadable(_) => (

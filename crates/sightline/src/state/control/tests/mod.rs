@@ -161,6 +161,7 @@ fn store(path: &Path) -> Store {
         clock: clock(),
         unreadable: None,
         seen_us: 0,
+        notes: Arc::default(),
     }
 }
 
@@ -383,6 +384,7 @@ async fn lines_of_the_audit_log_come_together_and_are_asked_for() {
         object: object.to_owned(),
         detail: String::new(),
         result: Outcome::Done,
+        times: 1,
     };
     for (who, object, seconds) in [
         ("anna", "door", 0),
