@@ -325,6 +325,14 @@ pub enum InvalidRights {
     /// Longer than [`Rights::MAX_BYTES`].
     #[error("rights of {0} bytes are too long; 16384 are allowed, and an expression (~^yard/) means many streams")]
     Long(usize),
+    /// More of something than are read.
+    #[error("{limit} {what} are the most that rights have; give another user or token the others")]
+    Many {
+        /// Of what.
+        what: &'static str,
+        /// How many are read.
+        limit: usize,
+    },
     /// There is nothing.
     #[error(
         "no rights; write such as \"viewer\", \"viewer door\" or \"view,operate ~^yard/ ; publish door\", or \"nothing\""
@@ -353,6 +361,7 @@ impl FromStr for Rights {
             return Err(InvalidRights::Long(text.len()));
         }
         let words: Vec<&str> = text.split_whitespace().collect();
+        check_counts(&words)?;
         let all = words.split(|word| *word == "&").map(|words| {
             if let [NOTHING] = words {
                 return Ok(Box::default());
@@ -361,6 +370,34 @@ impl FromStr for Rights {
         });
         all.collect::<Result<Vec<Box<[Share]>>, _>>()
             .map(|all| Self(all.into()))
+    }
+}
+
+/// Before anything is made of them: rights are written by whoever makes a token, and told by multiplying out what has to allow together.
+fn check_counts(words: &[&str]) -> Result<(), InvalidRights> {
+    let count = |is: fn(&&&str) -> bool| words.iter().filter(is).count();
+    let (groups, between) = (count(|word| **word == "&") + 1, count(|word| **word == ";"));
+    let expressions = count(|word| word.starts_with('~'));
+    let shares = groups + between;
+    let streams = words.len().saturating_sub(2 * shares - 1);
+    let counts = [
+        ("parts with & between them", groups, MAX_GROUPS),
+        ("parts with ; between them", shares, MAX_SHARES),
+        ("streams", streams, MAX_STREAMS),
+        ("expressions", expressions, MAX_EXPRESSIONS),
+    ];
+    let many = counts.into_iter().find(|(_, count, limit)| count > limit);
+    many.map_or(Ok(()), |(what, _, limit)| Err(InvalidRights::Many { what, limit }))
+}
+
+fn streams_of(word: &str) -> Result<Streams, String> {
+    match word.starts_with('~') {
+        true => StreamKey::within(word, MAX_COMPILED_BYTES)
+            .map(Streams::Of)
+            .map_err(|error| error.to_string()),
+        false => word
+            .parse()
+            .map_err(|error: crate::config::units::InvalidWord| error.to_string()),
     }
 }
 
@@ -374,9 +411,7 @@ fn share(words: &[&str]) -> Result<Share, InvalidRights> {
         actions = actions.and(named.ok_or_else(|| InvalidRights::Action(word.to_owned()))?);
     }
     let named = streams.iter().map(|word| {
-        let wrong =
-            |error: crate::config::units::InvalidWord| InvalidRights::Streams((*word).to_owned(), error.to_string());
-        word.parse::<Streams>().map_err(wrong)
+        streams_of(word).map_err(|why| InvalidRights::Streams((*word).to_owned(), why))
     });
     let mut streams = named.collect::<Result<Vec<_>, _>>()?;
     if streams.is_empty() {
@@ -387,6 +422,13 @@ fn share(words: &[&str]) -> Result<Share, InvalidRights> {
 
 /// The text of no rights.
 const NOTHING: &str = "nothing";
+/// What rights of one text may have: a token's were narrowed once or twice …
+const MAX_GROUPS: usize = 4;
+const MAX_SHARES: usize = 100;
+const MAX_STREAMS: usize = 100;
+/// … and an expression means many streams. Each takes so much memory at most, and each of 2,000 tokens may have as many.
+const MAX_EXPRESSIONS: usize = 10;
+const MAX_COMPILED_BYTES: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -433,6 +475,35 @@ mod tests {
     fn long_ones_are_refused() {
         let text = format!("view {}", "a ".repeat(Rights::MAX_BYTES / 2));
         assert_eq!(text.parse::<Rights>(), Err(InvalidRights::Long(text.len())));
+    }
+
+    #[test]
+    fn of_all_that_is_in_one_text_there_is_a_limit() {
+        let many = |what, limit| Err(InvalidRights::Many { what, limit });
+        let refused = |text: &str| text.parse::<Rights>().map(drop);
+        let joined = |part: &str, count, between: &str| vec![part; count].join(between);
+        assert_eq!(refused(&joined("view", 4, " & ")), Ok(()));
+        assert_eq!(
+            refused(&joined("view", 5, " & ")),
+            many("parts with & between them", 4)
+        );
+        assert_eq!(refused(&joined("view a", 100, " ; ")), Ok(()));
+        assert_eq!(
+            refused(&joined("view", 101, " ; ")),
+            many("parts with ; between them", 100)
+        );
+        assert_eq!(refused(&format!("view {}", joined("a", 100, " "))), Ok(()));
+        assert_eq!(
+            refused(&format!("view {}", joined("a", 101, " "))),
+            many("streams", 100)
+        );
+        assert_eq!(refused(&format!("view {}", joined("~^a", 10, " "))), Ok(()));
+        assert_eq!(
+            refused(&format!("view {}", joined("~^a", 11, " "))),
+            many("expressions", 10)
+        );
+        let large = refused("view ~\\w{60}").unwrap_err().to_string();
+        assert!(large.contains("too much memory"), "{large}");
     }
 
     #[test]

@@ -47,6 +47,16 @@ impl FromStr for StreamKey {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::within(text, MAX_COMPILED_BYTES)
+    }
+}
+
+impl StreamKey {
+    /// The same where others than who writes the settings write it: an expression may take so much memory when it is made ready.
+    ///
+    /// # Errors
+    /// [`InvalidKey`].
+    pub fn within(text: &str, compiled_bytes: usize) -> Result<Self, InvalidKey> {
         let Some(expression) = text.strip_prefix('~') else {
             return Ok(Self::Name(text.parse()?));
         };
@@ -55,9 +65,7 @@ impl FromStr for StreamKey {
             return Err(InvalidKey::Expression(why));
         }
         let mut builder = RegexBuilder::new(expression);
-        let builder = builder
-            .size_limit(MAX_COMPILED_BYTES)
-            .dfa_size_limit(MAX_COMPILED_BYTES);
+        let builder = builder.size_limit(compiled_bytes).dfa_size_limit(compiled_bytes);
         match builder.build() {
             Ok(regex) => Ok(Self::Expression(Expression {
                 text: expression.into(),
