@@ -410,9 +410,9 @@ fn share(words: &[&str]) -> Result<Share, InvalidRights> {
         let named = named.or_else(|| Some(word.parse::<Role>().ok()?.actions()));
         actions = actions.and(named.ok_or_else(|| InvalidRights::Action(word.to_owned()))?);
     }
-    let named = streams.iter().map(|word| {
-        streams_of(word).map_err(|why| InvalidRights::Streams((*word).to_owned(), why))
-    });
+    let named = streams
+        .iter()
+        .map(|word| streams_of(word).map_err(|why| InvalidRights::Streams((*word).to_owned(), why)));
     let mut streams = named.collect::<Result<Vec<_>, _>>()?;
     if streams.is_empty() {
         streams.push(Streams::All);
@@ -483,10 +483,7 @@ mod tests {
         let refused = |text: &str| text.parse::<Rights>().map(drop);
         let joined = |part: &str, count, between: &str| vec![part; count].join(between);
         assert_eq!(refused(&joined("view", 4, " & ")), Ok(()));
-        assert_eq!(
-            refused(&joined("view", 5, " & ")),
-            many("parts with & between them", 4)
-        );
+        assert_eq!(refused(&joined("view", 5, " & ")), many("parts with & between them", 4));
         assert_eq!(refused(&joined("view a", 100, " ; ")), Ok(()));
         assert_eq!(
             refused(&joined("view", 101, " ; ")),

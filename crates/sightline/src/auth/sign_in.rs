@@ -133,6 +133,15 @@ impl Auth {
         self.guard.failed(remote, now);
     }
 
+    /// Whether somebody may have the hash of a new password computed now: each takes 19 MiB and some 20 ms of a core, whoever wants it.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub fn may_hash(&self, remote: IpAddr, now: Instant) -> Result<(), Refusal> {
+        let taken = self.guard.budget(remote, None, now).take(now);
+        taken.map_err(|wait| Refusal::Busy { wait })
+    }
+
     /// Whether this is the password of a link.
     ///
     /// # Errors

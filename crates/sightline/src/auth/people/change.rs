@@ -184,15 +184,21 @@ impl People {
             Change::Revoke(sum) => self.tokens.contains_key(sum).then_some(()).ok_or(Refused::Gone),
             Change::AddLink(link) => self.check_link(link),
             Change::RemoveLink(sum) => self.links.contains_key(sum).then_some(()).ok_or(Refused::Gone),
-            Change::UseLink { link, name, at, .. } => {
-                let link = self.usable(*link, *at).ok_or(Refused::LinkSpent)?;
-                self.check_new_user(name, &link.role, &link.streams)
-            }
+            Change::UseLink { link, name, at, .. } => self.check_use(*link, name, *at),
             Change::SetPreferences(user, data) => {
                 self.known(*user)?;
                 limit("bytes of preferences", data.len(), MAX_PREFERENCES_BYTES + 1)
             }
         }
+    }
+
+    /// Whether somebody may make themselves an account of this name by a link.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn check_use(&self, link: Sum, name: &str, now: WallTime) -> Result<(), Refused> {
+        let link = self.usable(link, now).ok_or(Refused::LinkSpent)?;
+        self.check_new_user(name, &link.role, &link.streams)
     }
 
     /// The account that a link makes, while it can be used.

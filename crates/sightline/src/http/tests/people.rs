@@ -409,3 +409,34 @@ async fn whoever_may_nothing_neither_fills_the_audit_log_nor_keeps_others_from_s
     let before = rows.iter().any(|row| row.who == "admin" && row.object == "ben");
     assert!(before, "what others did stays: {rows:?}");
 }
+
+#[tokio::test]
+async fn new_passwords_are_hashed_within_the_budget_of_all_hashes() {
+    let world = World::new();
+    let admin = [("authorization", "Bearer a-token")];
+    let made = send(&world, Method::POST, "/api/v1/invitations", &admin, json!({})).await;
+    let code = made.json()["code"].as_str().unwrap().to_owned();
+    world.user("anna", "viewer", "*");
+    let accept = |name: String| {
+        let (world, body) = (&world, json!({ "code": code, "name": name, "password": PASSWORD }));
+        async move {
+            let path = "/api/v1/invitations/accept";
+            ask(
+                &world.dashboard,
+                "198.51.100.4:5000",
+                Method::POST,
+                path,
+                &[JSON],
+                &body.to_string(),
+            )
+            .await
+        }
+    };
+    for _ in 0..20 {
+        // Nothing is computed for what is refused anyway.
+        assert_eq!(accept("anna".to_owned()).await.code(), "name-taken");
+    }
+    let (remote, soon) = ("198.51.100.4".parse().unwrap(), world.clock.now() + PATIENCE);
+    while world.shared.auth.may_hash(remote, soon).is_ok() {}
+    assert_eq!(accept("ben".to_owned()).await.code(), "too-many-logins");
+}

@@ -14,7 +14,7 @@ use super::own::{answered, done};
 use super::session::who;
 use super::{Asked, bad, hashed, not_done, not_there, read, read_id, rfc3339, shown_id, streams, with_cookies};
 use crate::auth::people::{Change, Link, LinkKind, Sum};
-use crate::auth::{Action, Identity, Refusal, Streams, may, secrets};
+use crate::auth::{Action, Hash, Identity, Refusal, Streams, may, secrets};
 use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::answer::json;
@@ -199,10 +199,9 @@ async fn make(
     caller: &Caller,
     (kind, role, streams): (LinkKind, &str, Vec<Streams>),
     (life_us, uses_left): (i64, u32),
-    password: Option<Secret>,
+    hash: Option<Arc<Hash>>,
 ) -> Result<Response, Problem> {
     let (code, sum) = secrets::code().map_err(|_| Problem::bug())?;
-    let hash = password.map(|password| hashed(&password, "")).transpose()?;
     let link = Link {
         sum,
         kind,
@@ -261,10 +260,12 @@ async fn account(call: Call) -> Result<Response, Problem> {
             wish.name.into(),
         )));
     }
+    let may_be = shared.auth.everybody().check_use(sum, &wish.name, now);
+    may_be.map_err(|refused| super::refusal(&refused))?;
     let change = Change::UseLink {
         link: sum,
         name: wish.name.as_str().into(),
-        hash: hashed(&Secret::new(wish.password), &wish.name)?,
+        hash: hashed(&shared, peer, headers, &Secret::new(wish.password), &wish.name)?,
         at: now,
     };
     let used = shared.settings.control.change(change).await;
@@ -313,7 +314,10 @@ pub(super) fn share(call: Call, caller: Caller) -> Answer {
 
 async fn share_cameras(call: Call, caller: &Caller) -> Result<Response, Problem> {
     let Asked {
-        shared, parts, wish, ..
+        shared,
+        peer,
+        parts,
+        wish,
     } = read::<Share>(call, "{\"cameras\":[\"door\"],\"hours\":24}").await?;
     let names: Vec<StreamName> = wish
         .cameras
@@ -336,13 +340,16 @@ async fn share_cameras(call: Call, caller: &Caller) -> Result<Response, Problem>
     }
     let streams = streams(Some(wish.cameras))?;
     let life_us = i64::from(hours) * 3_600_000_000;
-    let password = wish.password.map(Secret::new);
+    let hash = wish
+        .password
+        .map(|password| hashed(&shared, peer, &parts.headers, &Secret::new(password), ""))
+        .transpose()?;
     make(
         &shared,
         caller,
         (LinkKind::Share, "viewer", streams),
         (life_us, viewers),
-        password,
+        hash,
     )
     .await
 }

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use media::stats::GrantId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -123,8 +123,14 @@ fn refusal(refused: &Refused) -> Problem {
     Problem::new(status, code, title, detail, next)
 }
 
-/// The hash of a new password, where it is one that may be.
-fn hashed(password: &Secret, name: &str) -> Result<Arc<Hash>, Problem> {
+/// The hash of a new password, where it is one that may be. Computed within the budget of all hashes: whatever else could be wrong is to be looked at before.
+fn hashed(
+    shared: &Shared,
+    peer: Peer,
+    headers: &HeaderMap,
+    password: &Secret,
+    name: &str,
+) -> Result<Arc<Hash>, Problem> {
     secrets::check_password(password.expose(), name).map_err(|weak| {
         let detail = weak.to_string();
         let (detail, next) = detail.split_once("; ").unwrap_or((&detail, "choose another"));
@@ -136,6 +142,8 @@ fn hashed(password: &Secret, name: &str) -> Result<Arc<Hash>, Problem> {
             next,
         )
     })?;
+    let may = shared.auth.may_hash(peer.remote, shared.clock.now());
+    may.map_err(|refusal| Problem::refused(refusal, headers))?;
     secrets::hash(password.expose())
         .map(Arc::new)
         .map_err(|_| Problem::bug())

@@ -137,7 +137,7 @@ async fn set_password(call: Call, caller: &Caller, grant: &Grant) -> Result<Resp
         ),
         refusal => Problem::refused(refusal, &parts.headers),
     })?;
-    let hash = hashed(&Secret::new(wish.new), &user.name)?;
+    let hash = hashed(&shared, peer, &parts.headers, &Secret::new(wish.new), &user.name)?;
     let change = Change::SetPassword {
         user: user.id,
         hash,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::own::{MadeToken, NewToken, answered, done, make_token};
-use super::{Asked, ShownSession, ShownToken, bad, hashed, not_there, read, read_id, rfc3339, streams};
+use super::{Asked, ShownSession, ShownToken, bad, hashed, not_there, read, read_id, refusal, rfc3339, streams};
 use crate::auth::people::{Change, Owner, User};
 use crate::auth::{Rights, Role, Streams};
 use crate::http::Shared;
@@ -190,7 +190,12 @@ pub(super) fn add(call: Call, caller: Caller) -> Answer {
 
 async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
     let example = "{\"name\":\"anna\",\"password\":\"…\",\"role\":\"viewer\",\"streams\":[\"door\"]}";
-    let Asked { shared, wish, .. } = read::<New>(call, example).await?;
+    let Asked {
+        shared,
+        peer,
+        parts,
+        wish,
+    } = read::<New>(call, example).await?;
     let in_file = shared.auth.rules();
     if in_file.accounts.iter().any(|account| *account.name == *wish.name) {
         return Err(Problem::new(
@@ -201,14 +206,19 @@ async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
             "choose another name",
         ));
     }
-    let change = Change::AddUser {
+    let (role, streams): (Box<str>, _) = (wish.role.into(), streams(wish.streams)?);
+    let change = |hash| Change::AddUser {
         name: wish.name.as_str().into(),
-        hash: Some(hashed(&Secret::new(wish.password), &wish.name)?),
-        role: wish.role.into(),
-        streams: streams(wish.streams)?,
+        hash,
+        role: role.clone(),
+        streams: streams.clone(),
         at: shared.clock.wall(),
     };
-    done(&shared, change).await?;
+    let may_be = shared.auth.everybody().check(&change(None));
+    may_be.map_err(|refused| refusal(&refused))?;
+    let password = Secret::new(wish.password.as_str());
+    let hash = hashed(&shared, peer, &parts.headers, &password, &wish.name)?;
+    done(&shared, change(Some(hash))).await?;
     tracing::info!(user = %wish.name, by = caller.who.name(), "a user was added");
     let people = shared.auth.everybody();
     let user = people.named(&wish.name).ok_or_else(Problem::bug)?;
@@ -234,10 +244,15 @@ pub(super) fn change(call: Call, caller: Caller) -> Answer {
 
 async fn change_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
     let user = user(&call)?;
-    let Asked { shared, wish, .. } = read::<Altered>(call, "{\"role\":\"operator\"}").await?;
+    let Asked {
+        shared,
+        peer,
+        parts,
+        wish,
+    } = read::<Altered>(call, "{\"role\":\"operator\"}").await?;
     let hash = wish
         .password
-        .map(|password| hashed(&Secret::new(password), &user.name))
+        .map(|password| hashed(&shared, peer, &parts.headers, &Secret::new(password), &user.name))
         .transpose()?;
     if wish.role.is_some() || wish.streams.is_some() || wish.disabled.is_some() {
         let streams = match wish.streams {
