@@ -42,7 +42,7 @@ impl Account {
     /// Whether it is this one that shows itself from there. Takes as long for a wrong password as for a right one, but for Argon2, which is computed only
     /// where everything else is right.
     pub(super) fn is(&self, remote: IpAddr, presented: Presented<'_>, budget: &Budget, now: Instant) -> Answer {
-        let here = self.networks.is_empty() || self.networks.iter().any(|network| network.contains(remote));
+        let here = self.is_here(remote);
         let pair = match presented {
             Presented::Basic { user, password } => Some((user, password)),
             // As MediaMTX has it, for clients that have no place for a user.
@@ -72,6 +72,11 @@ impl Account {
             true => Answer::Yes,
             false => Answer::No,
         }
+    }
+
+    /// Whether it counts from there.
+    pub(super) fn is_here(&self, remote: IpAddr) -> bool {
+        self.networks.is_empty() || self.networks.iter().any(|network| network.contains(remote))
     }
 
     /// Whether Digest can be computed for it.

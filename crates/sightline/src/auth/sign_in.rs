@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::argon2::{Answer, Hash};
 use super::guard::Device;
 use super::people::{Grant, GrantKind, Owner, Session, Sum, UserId};
-use super::policy::{Auth, Presented, Refusal, Rules};
+use super::policy::{Auth, Mode, Presented, Refusal, Rules};
 use super::{Account, Password, Principal, Rights, Role};
 
 /// Who signed in, and by what.
@@ -177,8 +177,8 @@ impl Auth {
         Some(Owner::Credential(mark.into()))
     }
 
-    /// Who a session is, as long as what it began with is good.
-    pub fn granted(&self, session: &Session, now: WallTime) -> Option<Grant> {
+    /// Who a session is that is used from there, as long as what it began with is good there.
+    pub fn granted(&self, session: &Session, remote: IpAddr, now: WallTime) -> Option<Grant> {
         let people = self.everybody();
         let Owner::Credential(mark) = &session.owner else {
             return people.grant_of(session);
@@ -196,7 +196,7 @@ impl Auth {
             sum: session.sum,
         };
         if kind == "grant" {
-            let began = people.by_sum(rest.parse().ok()?, now)?;
+            let began = people.by_sum(rest.parse().ok()?, Some(remote), now)?;
             let ends = began.ends.min(Some(session.ends_at));
             return Some(Grant {
                 ends,
@@ -211,9 +211,14 @@ impl Auth {
             let own = digest(session.sum, own_secret(&rules, role)?.as_bytes());
             return (own == shown).then(|| grant(role.name(), role.name(), role.rights().clone()));
         }
+        if matches!(rules.mode, Mode::Single(_)) {
+            return None;
+        }
         let is_meant = |account: &&Account| {
             let own = account.password.as_ref().map(own_bytes);
-            &*account.name == name && own.is_some_and(|own| digest(session.sum, &own) == shown)
+            &*account.name == name
+                && account.is_here(remote)
+                && own.is_some_and(|own| digest(session.sum, &own) == shown)
         };
         // Several of one name mean all of what they may.
         let all = super::account::merged(rules.accounts.iter().filter(is_meant))?;
@@ -227,7 +232,7 @@ impl Auth {
         let sessions = people
             .sessions()
             .filter(|session| used.contains(&session.id()) && now < session.over_at())
-            .filter_map(|session| self.granted(session, now));
+            .filter_map(|session| self.granted(session, session.remote, now));
         let others = people.others(used, now);
         let grants = sessions.chain(others);
         grants.map(|grant| (grant.id, grant.rights)).collect()
@@ -239,7 +244,10 @@ impl Auth {
             Principal::Granted(grant) => {
                 let people = self.everybody();
                 let renewed = match grant.kind {
-                    GrantKind::Session => self.granted(people.session(grant.sum, now)?, now),
+                    GrantKind::Session => {
+                        let session = people.session(grant.sum, now)?;
+                        self.granted(session, session.remote, now)
+                    }
                     _ => people.renewed(grant, now),
                 };
                 Some(Principal::Granted(Arc::new(renewed?)))

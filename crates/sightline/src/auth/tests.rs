@@ -365,7 +365,7 @@ fn a_session_ends_with_the_token_that_it_began_with() {
     let auth = Auth::new(tokens(), Vec::new());
     for role in [Role::Admin, Role::Publisher, Role::Viewer] {
         let session = session_of(&auth, &Identity::Role(role));
-        let grant = auth.granted(&session, noon()).unwrap();
+        let grant = auth.granted(&session, session.remote, noon()).unwrap();
         assert_eq!((&*grant.name, &grant.rights), (role.name(), role.rights()));
         let remote = ELSEWHERE[0].parse().unwrap();
         let shown = |presented| auth.http(remote, presented, Some(Arc::new(grant.clone())), Instant::now());
@@ -384,7 +384,9 @@ fn a_session_ends_with_the_token_that_it_began_with() {
     assert!(auth.owner(&Identity::Free, Sum::of(b"")).is_none());
     let session = session_of(&auth, &Identity::Role(Role::Viewer));
     assert!(
-        Auth::new(single(), Vec::new()).granted(&session, noon()).is_none(),
+        Auth::new(single(), Vec::new())
+            .granted(&session, session.remote, noon())
+            .is_none(),
         "another token"
     );
     auth.set_rules(Rules {
@@ -395,7 +397,10 @@ fn a_session_ends_with_the_token_that_it_began_with() {
         }),
         ..(*auth.rules()).clone()
     });
-    assert!(auth.granted(&session, noon()).is_none(), "the token was renewed");
+    assert!(
+        auth.granted(&session, session.remote, noon()).is_none(),
+        "the token was renewed"
+    );
 }
 
 #[test]
@@ -418,19 +423,55 @@ fn a_session_ends_with_the_account_of_the_settings_that_it_began_with() {
     accounts("of the file", "viewer door");
     let identity = sign_in("anna", "of the file").unwrap();
     let session = session_of(&auth, &identity);
-    let grant = auth.granted(&session, noon()).unwrap();
+    let grant = auth.granted(&session, session.remote, noon()).unwrap();
     assert_eq!((&*grant.name, &*grant.role, grant.in_file), ("anna", "custom", true));
     accounts("of the file", "operator");
-    let grant = auth.granted(&session, noon()).unwrap();
+    let grant = auth.granted(&session, session.remote, noon()).unwrap();
     assert_eq!(&*grant.role, "operator", "rights are those of now");
     accounts("another", "operator");
-    assert!(auth.granted(&session, noon()).is_none());
+    assert!(auth.granted(&session, session.remote, noon()).is_none());
     assert_eq!(sign_in("anna", "of the file"), Err(Refusal::Wrong));
     assert_eq!(sign_in("nobody", "of the file"), Err(Refusal::Wrong));
     assert_eq!(
         sign_in("", "a-token"),
         Ok(Identity::Role(Role::Admin)),
         "without a name it is a token"
+    );
+}
+
+#[test]
+fn a_session_counts_where_its_account_does() {
+    let accounts = "
+[user.at-home]
+name = \"admin\"
+password = \"p\"
+networks = [\"10.1.0.0/16\"]
+administer = true
+[user.abroad]
+name = \"admin\"
+password = \"p\"
+view = [\"door\"]
+";
+    let auth = with_accounts(tokens(), accounts);
+    let [home, abroad]: [IpAddr; 2] = ["10.1.0.5", ELSEWHERE[0]].map(|address| address.parse().unwrap());
+    for began in [home, abroad] {
+        let identity = auth.sign_in("admin", "p", began, None, Instant::now()).unwrap();
+        let session = session_of(&auth, &identity);
+        let administers = |remote| {
+            let rights = auth.granted(&session, remote, noon()).unwrap().rights;
+            rights.may(Action::Administer, Object::Program)
+        };
+        assert_eq!((administers(home), administers(abroad)), (true, false), "{began}");
+    }
+    let identity = auth.sign_in("admin", "p", home, None, Instant::now()).unwrap();
+    let session = session_of(&auth, &identity);
+    auth.set_rules(Rules {
+        mode: single(),
+        ..(*auth.rules()).clone()
+    });
+    assert!(
+        auth.granted(&session, home, noon()).is_none(),
+        "accounts are without effect"
     );
 }
 

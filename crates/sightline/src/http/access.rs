@@ -146,7 +146,7 @@ pub(super) fn session(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Optio
     // Another program on this host may have set one of the same name: any that is right will do, of the first few.
     all.take(MAX_COOKIES).find_map(|value| {
         let session = people.session(Sum::of(value.as_bytes()), wall)?;
-        let grant = shared.auth.granted(session, wall)?;
+        let grant = shared.auth.granted(session, peer.remote, wall)?;
         session.see(wall);
         Some(Arc::new(grant))
     })

@@ -93,8 +93,7 @@ impl People {
     }
 
     fn of_token(&self, token: &Token, remote: IpAddr, now: WallTime) -> Option<Grant> {
-        let here = token.networks.is_empty() || token.networks.iter().any(|network| network.contains(remote));
-        let grant = here.then(|| self.of_token_now(token, now)).flatten()?;
+        let grant = self.of_token_now(token, now).filter(|_| token.is_here(remote))?;
         token.used_us.fetch_max(now.unix_micros(), Relaxed);
         Some(grant)
     }
@@ -155,10 +154,11 @@ impl People {
         })
     }
 
-    /// What an API token or a share may do, by its sum.
-    pub fn by_sum(&self, sum: Sum, now: WallTime) -> Option<Grant> {
+    /// What an API token or a share may do, by its sum. A token counts from its networks alone, where it is known from where it is used.
+    pub fn by_sum(&self, sum: Sum, remote: Option<IpAddr>, now: WallTime) -> Option<Grant> {
         if let Some(token) = self.tokens.get(&sum) {
-            return self.of_token_now(token, now);
+            let here = remote.is_none_or(|remote| token.is_here(remote));
+            return here.then(|| self.of_token_now(token, now)).flatten();
         }
         let link = self.share(sum, now)?;
         Some(Grant {
@@ -188,7 +188,7 @@ impl People {
         let tokens = self.tokens.values().map(|token| (token.id(), token.sum));
         let links = self.links.values().map(|link| (link.id(), link.sum));
         let by_sum = tokens.chain(links).filter(|(id, _)| used.contains(id));
-        let by_sum = by_sum.filter_map(|(_, sum)| self.by_sum(sum, now));
+        let by_sum = by_sum.filter_map(|(_, sum)| self.by_sum(sum, None, now));
         let players = self.players.iter().filter(|(_, player)| used.contains(&player.id()));
         let players = players.filter_map(|(user, player)| self.player_grant(*user, player));
         by_sum.chain(players).collect()
@@ -209,7 +209,7 @@ impl People {
         }
         match grant.kind {
             GrantKind::Session => self.grant_of(self.session(grant.sum, now)?),
-            GrantKind::Token | GrantKind::Share => self.by_sum(grant.sum, now),
+            GrantKind::Token | GrantKind::Share => self.by_sum(grant.sum, None, now),
             GrantKind::Player => {
                 let player = self.players.get(&grant.user?)?;
                 let owner = self.of_user(grant.user?)?;

@@ -154,6 +154,11 @@ impl PartialEq for Token {
 }
 
 impl Token {
+    /// Whether it counts from there.
+    pub fn is_here(&self, remote: IpAddr) -> bool {
+        self.networks.is_empty() || self.networks.iter().any(|network| network.contains(remote))
+    }
+
     /// What it is called where nobody may learn what it is shown by.
     pub fn id(&self) -> GrantId {
         self.sum.id()

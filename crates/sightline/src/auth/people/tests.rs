@@ -217,6 +217,20 @@ fn a_token_counts_from_its_networks_alone() {
 }
 
 #[test]
+fn what_began_with_a_token_counts_from_its_networks_alone() {
+    let mut people = People::default();
+    let anna = add(&mut people, "anna", "viewer");
+    let own = Token {
+        networks: vec!["192.0.2.0/24".parse().unwrap()],
+        ..Arc::into_inner(token(anna, "slt_a", "viewer")).unwrap()
+    };
+    let sum = own.sum;
+    change(&mut people, &Change::AddToken(Arc::new(own))).unwrap();
+    let from = |address: &str| people.by_sum(sum, Some(address.parse().unwrap()), at(1)).is_some();
+    assert_eq!((from(REMOTE), from("198.51.100.1")), (true, false));
+}
+
+#[test]
 fn a_players_password_is_shown_with_its_users_name() {
     let mut people = People::default();
     let anna = add(&mut people, "anna", "viewer");
@@ -325,10 +339,10 @@ fn a_share_is_never_more_than_who_made_it_may_now() {
     };
     let sum = share.sum;
     change(&mut people, &Change::AddLink(Arc::new(share))).unwrap();
-    let grant = people.by_sum(sum, at(1)).unwrap();
+    let grant = people.by_sum(sum, None, at(1)).unwrap();
     let sees = |grant: &Grant, name: &str| grant.rights.may(Action::View, Object::Stream(&name.parse().unwrap()));
     assert!(sees(&grant, "door") && !sees(&grant, "yard"));
-    assert_eq!(people.by_sum(sum, at(100)), None, "it ended");
+    assert_eq!(people.by_sum(sum, None, at(100)), None, "it ended");
     let less = Change::SetUser {
         user: anna,
         role: "viewer".into(),

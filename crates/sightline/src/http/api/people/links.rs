@@ -371,7 +371,7 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
     let (sum, wall) = (Sum::of(wish.code.as_bytes()), shared.clock.wall());
     let people = shared.auth.everybody();
     let (link, grant) = tried(&shared, peer, headers, || {
-        Some((people.share(sum, wall)?.clone(), people.by_sum(sum, wall)?))
+        Some((people.share(sum, wall)?.clone(), people.by_sum(sum, None, wall)?))
     })?;
     if let Some(hash) = &link.hash {
         let shown = shared.auth.opens(hash, &wish.password, peer.remote, shared.clock.now());
