@@ -83,14 +83,6 @@ impl Budget {
         }
     }
 
-    /// How long it would be to wait for one.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        let paid = *self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = paid.filter(|until| *until > now).unwrap_or(now) + self.each;
-        let wait = next.checked_duration_since(now + self.each * self.burst);
-        wait.filter(|wait| !wait.is_zero())
-    }
-
     /// Takes one, or says how long to wait for it.
     pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,25 +90,30 @@ impl Auth {
         now: Instant,
     ) -> Result<Option<Identity>, Refusal> {
         let (rules, budget) = (self.rules(), self.guard.budget(remote, device, now));
-        // A name that is in both is the file's.
-        if rules
-            .accounts
-            .iter()
-            .any(|account| account.password.is_some() && &*account.name == name)
-        {
+        // A name that nobody has, and one whose password needs no hash, are to be answered like one whose password does: also when too many are computed.
+        let unhashed = || match budget.take(now) {
+            Ok(()) => Ok(None),
+            Err(wait) => Err(Refusal::Busy { wait }),
+        };
+        // A name that is in both is the file's, where accounts of the file count.
+        let counts = !matches!(rules.mode, Mode::Single(_));
+        let in_file = rules.accounts.iter().filter(|account| &*account.name == name);
+        let passwords: Vec<&Password> = in_file.filter_map(|account| account.password.as_ref()).collect();
+        if counts && !passwords.is_empty() {
             let shown = Presented::Basic { user: name, password };
             let found = rules.account(remote, shown, budget, now);
             let found = found.map_err(|wait| Refusal::Busy { wait })?;
-            return Ok(found.as_ref().map(Identity::of));
+            let is_hashed = |own: &&Password| matches!(own, Password::Argon2(_));
+            return match found {
+                Some(found) => Ok(Some(Identity::of(&found))),
+                None if passwords.iter().any(is_hashed) => Ok(None),
+                None => unhashed(),
+            };
         }
         let people = self.everybody();
         let user = people.named(name).and_then(|user| Some((user, user.hash.as_ref()?)));
         let Some((user, hash)) = user else {
-            return match budget.wait(now) {
-                // As it would be for a name that there is.
-                Some(wait) => Err(Refusal::Busy { wait }),
-                None => Ok(None),
-            };
+            return unhashed();
         };
         match hash.matches(password, budget, now) {
             Answer::Yes => Ok((!user.disabled).then_some(Identity::User(user.id))),

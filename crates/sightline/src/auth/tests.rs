@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use media::{StreamName, WallTime};
 use rstest::rstest;
+use testkit::clock::SimClock;
+use tokio::sync::watch;
 
-use super::people::{SESSION_US, Session, Sum};
+use super::people::{Change, People, SESSION_US, Session, Sum};
 use super::*;
 use crate::secret::Secret;
 
@@ -437,6 +439,34 @@ fn a_session_ends_with_the_account_of_the_settings_that_it_began_with() {
         Ok(Identity::Role(Role::Admin)),
         "without a name it is a token"
     );
+}
+
+#[test]
+fn how_wrong_passwords_are_answered_says_nothing_about_the_name() {
+    let hash =
+        Hash::read("$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$6DlZ2SZ8wgr78bIgqStn1a2pGrFKUu3GocrmkBm/dHQ").unwrap();
+    let hash = Arc::new(hash);
+    let now = Instant::now();
+    let tries = |name: &str| {
+        let auth = with_accounts(tokens(), "[user.bob]\npassword = \"bobs own\"\nview = [\"*\"]");
+        let mut people = People::default();
+        people.apply(&Change::AddUser {
+            name: "anna".into(),
+            hash: Some(Arc::clone(&hash)),
+            role: "viewer".into(),
+            streams: vec![Streams::All],
+            at: noon(),
+        });
+        let (_told, watched) = watch::channel(Arc::new(people));
+        auth.heed(watched, Arc::new(SimClock::new()));
+        let remote = ELSEWHERE[0].parse().unwrap();
+        let once = |_| auth.sign_in(name, "x", remote, None, now).unwrap_err();
+        (0..20).map(once).collect::<Vec<Refusal>>()
+    };
+    let unknown = tries("nobody-there");
+    assert!(unknown.contains(&Refusal::Wrong) && unknown.iter().any(|it| matches!(it, Refusal::Busy { .. })));
+    assert_eq!(tries("anna"), unknown);
+    assert_eq!(tries("bob"), unknown);
 }
 
 #[test]
