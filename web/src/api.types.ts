@@ -676,6 +676,8 @@ export interface NewShare {
   readonly viewers?: number | null;
   /** Asked for besides, if there is one. */
   readonly password?: string | null;
+  /** What was recorded is shared, too. */
+  readonly replay?: boolean;
 }
 
 /** Somebody did something, or tried to. */

@@ -193,6 +193,7 @@ impl Auth {
             id: session.id(),
             kind: GrantKind::Session,
             user: None,
+            of: None,
             name: name.into(),
             role: role.into(),
             rights,
@@ -206,6 +207,7 @@ impl Auth {
             return Some(Grant {
                 ends,
                 in_file: false,
+                of: began.of,
                 ..grant(&began.name, &began.role, began.rights)
             });
         }

@@ -355,7 +355,9 @@ impl People {
         if !self.roles.contains_key(name) {
             return Err(Refused::NoSuchRole(name.into()));
         }
-        let in_use = self.users().any(|user| &*user.role == name) || self.links().any(|link| &*link.role == name);
+        // Of a share it is rights.
+        let gives = |link: &Arc<Link>| link.kind != super::LinkKind::Share && &*link.role == name;
+        let in_use = self.users().any(|user| &*user.role == name) || self.links().any(gives);
         match in_use {
             true => Err(Refused::RoleInUse(name.into())),
             false => Ok(()),

@@ -10,7 +10,7 @@ use media::stats::GrantId;
 
 use super::{Owner, People, Session, Sum, Token, User, UserId};
 use crate::auth::policy::Presented;
-use crate::auth::rights::Rights;
+use crate::auth::rights::{Action, Actions, Rights, Share};
 
 /// Somebody who was let in by one credential, and what they may do by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Grant {
     pub kind: GrantKind,
     /// Whose; `None`: nobody's who has an account in the page.
     pub user: Option<UserId>,
+    /// The account of the page behind it, also of a session that began with a token of that account.
+    pub of: Option<UserId>,
     /// What they are called.
     pub name: Box<str>,
     /// The word for what they may do: a role, or what kind of credential it is.
@@ -145,6 +147,7 @@ impl People {
             id: GrantId(0),
             kind: GrantKind::Session,
             user: Some(*id),
+            of: Some(*id),
             name: name.clone(),
             role: role.clone(),
             rights: rights.clone(),
@@ -165,6 +168,7 @@ impl People {
             id: link.id(),
             kind: GrantKind::Share,
             user: None,
+            of: None,
             name: "share".into(),
             role: "share".into(),
             rights: self.rights_of_share(link)?,
@@ -176,7 +180,11 @@ impl People {
 
     /// Never more than who made it may do now.
     fn rights_of_share(&self, link: &super::Link) -> Option<Rights> {
-        let own = self.rights_of(&link.role, &link.streams)?;
+        let shared = Rights::any([Share {
+            actions: Actions::of(&Action::ALL),
+            streams: link.streams.clone(),
+        }]);
+        let own = link.role.parse::<Rights>().ok()?.within(&shared);
         Some(match link.by {
             Some(by) => own.within(&self.of_user(by)?.rights),
             None => own,

@@ -440,3 +440,59 @@ async fn new_passwords_are_hashed_within_the_budget_of_all_hashes() {
     while world.shared.auth.may_hash(remote, soon).is_ok() {}
     assert_eq!(accept("ben".to_owned()).await.code(), "too-many-logins");
 }
+
+#[tokio::test]
+async fn a_share_gives_no_more_than_its_maker_has_and_ends_with_them() {
+    let world = World::new();
+    let _all = world.publish("all", None);
+    let _yard = world.publish("yard", None);
+    world.user("anna", "operator", "all");
+    let role = "view,operate".parse().unwrap();
+    world.change(Change::SetRole {
+        name: "guard".into(),
+        rights: role,
+    });
+    world.user("ben", "guard", "*");
+    let share = |cookie: String, more: Value| {
+        let mut body = json!({ "cameras": ["all"] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let world = &world;
+        async move { send(world, Method::POST, "/api/v1/shares", &[("cookie", &cookie)], body).await }
+    };
+    let ben = cookie(&sign_in(&world, "ben", PASSWORD).await);
+    let recorded = share(ben, json!({ "replay": true })).await;
+    assert_eq!(
+        recorded.status,
+        StatusCode::FORBIDDEN,
+        "he sees nothing that was recorded"
+    );
+    let anna = cookie(&sign_in(&world, "anna", PASSWORD).await);
+    // A token of hers, and what begins with it, make shares that end with it, and with her.
+    let wish = json!({ "name": "script", "days": 1 });
+    let made = send(&world, Method::POST, "/api/v1/me/tokens", &[("cookie", &anna)], wish)
+        .await
+        .json();
+    let token = made["token"].as_str().unwrap();
+    let body = json!({ "token": token });
+    let began = cookie(&send(&world, Method::POST, "/api/v1/session", &[], body).await);
+    let shared = share(began, json!({ "hours": 1_000 })).await.json();
+    assert_eq!((&shared["by"], &shared["ends"]), (&json!("anna"), &made["ends"]));
+    let open = json!({ "code": shared["code"] });
+    let opened = send(&world, Method::POST, "/api/v1/shares/open", &[], open).await;
+    let rights = json!([{ "actions": ["view"], "streams": ["all"] }]);
+    assert_eq!(
+        opened.json()["rights"],
+        rights,
+        "the camera of that name, and what is live"
+    );
+    let guest = cookie(&opened);
+    let get = |path: &'static str| {
+        let (world, guest) = (&world, guest.clone());
+        async move { world.get(path, &[("cookie", &guest)]).await.status }
+    };
+    assert_eq!(get("/api/v1/streams/all").await, StatusCode::OK);
+    assert_eq!(get("/api/v1/streams/yard").await, StatusCode::FORBIDDEN);
+    let anna = world.shared.settings.control.now().named("anna").unwrap().id;
+    world.change(Change::RemoveUser(anna));
+    assert_eq!(get("/api/v1/streams/all").await, StatusCode::UNAUTHORIZED);
+}

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use axum_core::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use media::StreamName;
+use media::{StreamName, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::own::{answered, done};
 use super::session::who;
 use super::{Asked, bad, hashed, not_done, not_there, read, read_id, rfc3339, shown_id, streams, with_cookies};
-use crate::auth::people::{Change, Link, LinkKind, Sum};
-use crate::auth::{Action, Hash, Identity, Refusal, Streams, may, secrets};
+use crate::auth::people::{Change, Grant, GrantKind, Link, LinkKind, MAX_STREAMS, Sum};
+use crate::auth::{Action, Hash, Identity, Object, Refusal, Streams, may, secrets};
+use crate::config::stream_key::StreamKey;
 use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::answer::json;
@@ -96,6 +97,9 @@ struct Share {
     /// Asked for besides, if there is one.
     #[serde(default)]
     password: Option<String>,
+    /// What was recorded is shared, too.
+    #[serde(default)]
+    replay: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -188,7 +192,8 @@ pub(super) fn invite(call: Call, caller: Caller) -> Answer {
             } else {
                 streams(wish.streams)?
             };
-            make(&shared, &caller, (kind, role, streams), (life_us, 1), None).await
+            let ends_at = shared.clock.wall().offset_micros(life_us);
+            make(&shared, &caller, (kind, role, streams), (ends_at, 1), None).await
         };
         made.await.unwrap_or_else(Problem::into_response)
     })
@@ -198,7 +203,7 @@ async fn make(
     shared: &Arc<Shared>,
     caller: &Caller,
     (kind, role, streams): (LinkKind, &str, Vec<Streams>),
-    (life_us, uses_left): (i64, u32),
+    (ends_at, uses_left): (WallTime, u32),
     hash: Option<Arc<Hash>>,
 ) -> Result<Response, Problem> {
     let (code, sum) = secrets::code().map_err(|_| Problem::bug())?;
@@ -207,8 +212,8 @@ async fn make(
         kind,
         role: role.into(),
         streams,
-        by: caller.who.grant().and_then(|grant| grant.user),
-        ends_at: shared.clock.wall().offset_micros(life_us),
+        by: caller.who.grant().and_then(|grant| grant.of),
+        ends_at,
         uses_left,
         hash,
     };
@@ -324,31 +329,46 @@ async fn share_cameras(call: Call, caller: &Caller) -> Result<Response, Problem>
         .iter()
         .map(|name| routes::stream_name(name))
         .collect::<Result<_, _>>()?;
+    // Whoever steers a camera may share it, and nothing that they do not see themselves.
+    let needed = [Action::Operate, Action::View, Action::Replay];
     for name in &names {
-        let denied = may(&caller.who, Action::Operate, name);
-        if !denied.is_allowed() {
-            return Err(Problem::refused(Refusal::Forbidden(denied), &parts.headers));
+        for action in needed.iter().take(if wish.replay { 3 } else { 2 }) {
+            let denied = may(&caller.who, *action, name);
+            if !denied.is_allowed() {
+                return Err(Problem::refused(Refusal::Forbidden(denied), &parts.headers));
+            }
         }
+    }
+    let grant = caller.who.grant();
+    let administers = may(&caller.who, Action::Administer, Object::Program).is_allowed();
+    if !administers && grant.is_none_or(|grant| grant.of.is_none()) {
+        // An account of the settings could be taken out of them, and nobody would know whose the share was.
+        return Err(Problem::no_account());
     }
     let hours = wish.hours.unwrap_or(24);
     let viewers = wish.viewers.unwrap_or(5);
-    if names.is_empty() || !(1..=8_784).contains(&hours) || !(1..=100).contains(&viewers) {
+    if names.is_empty() || names.len() > MAX_STREAMS || !(1..=8_784).contains(&hours) || !(1..=100).contains(&viewers) {
         return Err(bad(
-            "a share has a camera at least, 1 to 8784 hours, 1 to 100 viewers",
+            "a share has 1 to 100 cameras, 1 to 8784 hours, 1 to 100 viewers",
             "send an object such as {\"cameras\":[\"door\"],\"hours\":24}",
         ));
     }
-    let streams = streams(Some(wish.cameras))?;
-    let life_us = i64::from(hours) * 3_600_000_000;
+    let streams = names.into_iter().map(|name| Streams::Of(StreamKey::Name(name)));
+    let ends_at = shared.clock.wall().offset_micros(i64::from(hours) * HOUR_US);
+    // By a token, or a session that began with one: no longer than that.
+    let is_by_token = |grant: &&Arc<Grant>| grant.kind == GrantKind::Token || grant.user != grant.of;
+    let token_ends = grant.filter(is_by_token).and_then(|grant| grant.ends);
+    let ends_at = token_ends.map_or(ends_at, |ends| ends.min(ends_at));
     let hash = wish
         .password
         .map(|password| hashed(&shared, peer, &parts.headers, &Secret::new(password), ""))
         .transpose()?;
+    let rights = if wish.replay { "view,replay" } else { "view" };
     make(
         &shared,
         caller,
-        (LinkKind::Share, "viewer", streams),
-        (life_us, viewers),
+        (LinkKind::Share, rights, streams.collect()),
+        (ends_at, viewers),
         hash,
     )
     .await
@@ -396,4 +416,5 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
     Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
 }
 
-const FIRST_RUN_US: i64 = 30 * 60 * 1_000_000;
+const HOUR_US: i64 = 3_600_000_000;
+const FIRST_RUN_US: i64 = HOUR_US / 2;
