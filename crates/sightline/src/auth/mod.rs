@@ -32,6 +32,7 @@ pub use sign_in::Identity;
 use std::sync::{Arc, LazyLock};
 
 use media::StreamName;
+use media::stats::GrantId;
 
 use crate::config::stream_key::StreamKey;
 use people::Grant;
@@ -98,6 +99,16 @@ impl Principal {
         match self {
             Self::Granted(grant) => Some(grant),
             Self::Beside { known, .. } => known.grant(),
+            _ => None,
+        }
+    }
+
+    /// What ends what it does when it ends itself: nothing, where it may do that without.
+    pub fn leash(&self, action: Action, stream: &StreamName) -> Option<GrantId> {
+        match self {
+            Self::Granted(grant) => Some(grant.id),
+            Self::Beside { replays, .. } if free(*replays).may(action, Object::Stream(stream)) => None,
+            Self::Beside { known, .. } => known.leash(action, stream),
             _ => None,
         }
     }

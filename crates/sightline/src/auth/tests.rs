@@ -441,6 +441,35 @@ fn a_session_ends_with_the_account_of_the_settings_that_it_began_with() {
     );
 }
 
+/// What watches over sessions asks the rights of the grant alone: it must not be given one that has nothing to do with it.
+#[test]
+fn what_one_may_anyway_does_not_end_with_what_was_shown_beside() {
+    let auth = Auth::new(Mode::Open, Vec::new());
+    let mut people = People::default();
+    let user = people.next_user();
+    people.apply(&Change::AddUser {
+        name: "anna".into(),
+        hash: None,
+        role: "operator".into(),
+        streams: vec!["door".parse().unwrap()],
+        at: noon(),
+    });
+    let (_told, watched) = watch::channel(Arc::new(people));
+    auth.heed(watched, Arc::new(SimClock::new()));
+    let session = session_of(&auth, &Identity::User(user));
+    let grant = Arc::new(auth.granted(&session, session.remote, noon()).unwrap());
+    let who = auth.http(session.remote, Presented::Nothing, Some(grant), Instant::now());
+    let who = who.unwrap();
+    let garden: StreamName = "garden".parse().unwrap();
+    assert!(may(&who, Action::View, &garden).is_allowed());
+    for action in [Action::View, Action::Publish] {
+        assert_eq!(who.leash(action, &garden), None);
+        assert_eq!(who.known().leash(action, &garden), Some(session.id()));
+    }
+    let door = "door".parse().unwrap();
+    assert_eq!(who.leash(Action::Operate, &door), Some(session.id()));
+}
+
 #[test]
 fn how_wrong_passwords_are_answered_says_nothing_about_the_name() {
     let hash =

@@ -120,7 +120,7 @@ pub(super) const WHIP: &[Route] = &session_routes!("whip", PUBLISH, Action::Publ
 fn view(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
         let made = async {
-            let (call, asked) = asked(call, &caller, name).await?;
+            let (call, asked) = asked(call, &caller, Action::View, name).await?;
             let created = call.webrtc.view(asked).await;
             created
                 .map(|created| call.created(created))
@@ -134,7 +134,7 @@ fn view(call: Call, caller: Caller, name: StreamName) -> Answer {
 fn publish(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move {
         let made = async {
-            let (call, asked) = asked(call, &caller, name).await?;
+            let (call, asked) = asked(call, &caller, Action::Publish, name).await?;
             let (remote, stream) = (asked.remote, asked.stream.clone());
             let created = call.webrtc.publish(asked);
             created.map(|created| call.created(created)).map_err(|refused| {
@@ -228,7 +228,7 @@ impl Asking {
 }
 
 /// Reads an offer.
-async fn asked(call: Call, caller: &Caller, stream: StreamName) -> Result<(Asking, Asked), Problem> {
+async fn asked(call: Call, caller: &Caller, action: Action, stream: StreamName) -> Result<(Asking, Asked), Problem> {
     let headers = call.request.headers();
     has_type(headers, SDP)?;
     if !accepts(headers, SDP) {
@@ -260,12 +260,12 @@ async fn asked(call: Call, caller: &Caller, stream: StreamName) -> Result<(Askin
     let (remote, patience) = (call.peer.remote, call.shared.settings.patience.body);
     let offer = body::read(call.request.into_body(), MAX_OFFER_BYTES, patience).await?;
     let asked = Asked {
+        grant: caller.who.leash(action, &stream),
         stream,
         offer,
         remote,
         agent,
         query,
-        grant: caller.who.grant().map(|grant| grant.id),
         at_once,
         came_through,
     };
