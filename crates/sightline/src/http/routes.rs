@@ -169,6 +169,8 @@ pub(super) struct Call {
     /// What stands in the path where the route has parameters.
     pub(super) params: Params,
     pub(super) request: Request,
+    /// What the audit log will say of it.
+    pub(super) trail: Trail,
 }
 
 impl Call {
@@ -206,13 +208,30 @@ pub(super) async fn pass(
     params: Params,
     request: Request,
 ) -> Response {
-    let is_audited = route.verb != Verb::Get && route.path.starts_with("/api/");
     let trail = Trail::of(&params);
-    let response = pass_on(route, shared, peer, params, request, &trail).await;
-    if is_audited {
-        trail.write(route, shared, peer, response.status()).await;
+    if !is_audited(route) {
+        return pass_on(route, shared, peer, params, request, &trail).await;
     }
-    response
+    let shared = Arc::clone(shared);
+    // Whoever hangs up meanwhile drops this future, but not what it began: that has its line all the same.
+    let done = tokio::spawn(async move {
+        let response = pass_on(route, &shared, peer, params, request, &trail).await;
+        trail.write(route, &shared, peer, response.status()).await;
+        response
+    });
+    match done.await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The program ends.
+            Err(_) => Problem::bug().into_response(),
+        },
+    }
+}
+
+/// Whatever changes something has a line in the audit log, but for media, which have their own words in the log.
+fn is_audited(route: &Route) -> bool {
+    !matches!(route.verb, Verb::Get | Verb::Options) && !route.path.starts_with("/{+name}/")
 }
 
 async fn pass_on(
@@ -235,6 +254,7 @@ async fn pass_on(
         peer,
         params,
         request: Request::from_parts(parts, body),
+        trail: trail.clone(),
     };
     match route.target {
         Target::Public { handler, .. } => handler(call(parts, params)).await,

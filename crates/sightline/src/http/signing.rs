@@ -20,6 +20,7 @@ use super::pages::{is_place, root};
 use super::peer::{self, Peer};
 use super::problem::Problem;
 use super::routes::{self, Answer, Call};
+use super::trail::Trail;
 use super::{Shared, access, assets, body};
 use crate::auth::people::{Change, SESSION_US, Session};
 use crate::auth::{Device, Identity, Refusal, secrets};
@@ -46,6 +47,7 @@ pub(super) async fn sign_in(
     peer: Peer,
     headers: &HeaderMap,
     shows: &Shows,
+    trail: &Trail,
 ) -> Result<SignedIn, Problem> {
     if peer::is_from_another_site(headers) {
         return Err(Problem::another_site());
@@ -64,8 +66,24 @@ pub(super) async fn sign_in(
             return Err(Problem::refused(refusal, headers));
         }
     };
+    trail.is(&name_of(shared, &identity));
     let cookies = cookies_with(shared, peer, headers, &identity, (&shows.name, device)).await?;
     Ok(SignedIn { identity, cookies })
+}
+
+fn name_of(shared: &Shared, identity: &Identity) -> Box<str> {
+    match identity {
+        Identity::Role(role) => role.name().into(),
+        Identity::Account(account) => account.name.clone(),
+        Identity::Granted(grant) => grant.name.clone(),
+        Identity::User(user) => {
+            let people = shared.auth.everybody();
+            people
+                .user(*user)
+                .map_or_else(|| "nobody".into(), |user| user.name.clone())
+        }
+        Identity::Free => "anyone".into(),
+    }
 }
 
 /// The cookies of somebody who made an account, or opened a share.
@@ -144,8 +162,9 @@ pub(super) async fn begin(
 }
 
 /// Ends the session that a request shows; gives what removes its cookie.
-pub(super) async fn end(shared: &Arc<Shared>, peer: Peer, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) async fn end(shared: &Arc<Shared>, peer: Peer, headers: &HeaderMap, trail: &Trail) -> Option<HeaderValue> {
     if let Some(grant) = access::session(shared, peer, headers) {
+        trail.is(&grant.name);
         // Where the disk is full it is over all the same, until the program starts again.
         if let Err(error) = shared.settings.control.change(Change::End(grant.sum)).await {
             tracing::warn!("the end of a session could not be kept: {error}");
@@ -187,14 +206,18 @@ fn form_page(problem: &Problem, headers: &HeaderMap, root: &str, to: &str) -> Re
 pub(super) fn take_form(call: Call) -> Answer {
     Box::pin(async move {
         let Call {
-            shared, peer, request, ..
+            shared,
+            peer,
+            request,
+            trail,
+            ..
         } = call;
         let (parts, form) = request.into_parts();
         let (shows, to) = match read_form(&parts.headers, form, shared.settings.patience.body).await {
             Ok(form) => form,
             Err(problem) => return problem.into_response(),
         };
-        match sign_in(&shared, peer, &parts.headers, &shows).await {
+        match sign_in(&shared, peer, &parts.headers, &shows, &trail).await {
             Ok(signed_in) => {
                 let mut response = see(format!("./{to}"));
                 for cookie in signed_in.cookies {
@@ -240,11 +263,15 @@ async fn read_form(headers: &HeaderMap, form: Body, patience: Duration) -> Resul
 pub(super) fn sign_out(call: Call) -> Answer {
     Box::pin(async move {
         let Call {
-            shared, peer, request, ..
+            shared,
+            peer,
+            request,
+            trail,
+            ..
         } = call;
         let headers = request.into_parts().0.headers;
         let mut response = see("./".to_owned());
-        if let Some(cookie) = end(&shared, peer, &headers).await {
+        if let Some(cookie) = end(&shared, peer, &headers, &trail).await {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         response

@@ -24,12 +24,14 @@ struct Known {
     /// It showed something, and did not come by its address alone.
     has_shown: bool,
     object: String,
+    /// Names of keys, never a value.
+    detail: String,
 }
 
 impl Trail {
     /// Of a request with this path.
     pub(super) fn of(params: &Params) -> Self {
-        let named = ["name", "user", "role", "key", "id"].map(|name| params.get(name));
+        let named = ["name", "user", "role", "key", "id", "recording", "export"].map(|name| params.get(name));
         let object = named.into_iter().find(|text| !text.is_empty());
         Self(Arc::new(Mutex::new(Known {
             object: object.unwrap_or_default().to_owned(),
@@ -45,6 +47,23 @@ impl Trail {
         known.has_shown = !by_place && !who.is_nobody();
     }
 
+    /// Who it is that signed in, or out.
+    pub(super) fn is(&self, name: &str) {
+        let mut known = self.lock();
+        known.who = Some(name.to_owned());
+        known.has_shown = true;
+    }
+
+    /// What it is about, where the path does not say so.
+    pub(super) fn about(&self, object: &str) {
+        self.lock().object = object.to_owned();
+    }
+
+    /// Which keys it sets.
+    pub(super) fn sets(&self, keys: &[&str]) {
+        self.lock().detail = keys.join(",");
+    }
+
     /// Writes it down, before it is answered. What is refused has some lines a second and no more, and nobody waits for them: whoever may nothing can ask as
     /// often as they like.
     pub(super) async fn write(&self, route: &'static Route, shared: &Shared, peer: Peer, status: StatusCode) {
@@ -53,21 +72,21 @@ impl Trail {
             status if status < 400 => Outcome::Done,
             _ => Outcome::Failed,
         };
-        let (entry, has_shown) = {
+        let (entry, is_of_strangers) = {
             let mut known = self.lock();
+            let is_of_strangers = known.who.is_none() || (!known.has_shown && result != Outcome::Done);
             let entry = Entry {
                 at: shared.clock.wall(),
                 who: known.who.take().unwrap_or_else(|| "nobody".to_owned()),
                 remote: peer.remote.to_string(),
                 action: format!("{} {}", route.verb.method(), route.path),
                 object: std::mem::take(&mut known.object),
-                detail: String::new(),
+                detail: std::mem::take(&mut known.detail),
                 result,
                 times: 1,
             };
-            (entry, known.has_shown)
+            (entry, is_of_strangers)
         };
-        let is_of_strangers = !has_shown && result != Outcome::Done;
         let written = match is_of_strangers || result == Outcome::Refused {
             true if !shared.notices.tries.has_line(shared.clock.now()) => return,
             true if is_of_strangers => shared.settings.control.note(Entry {

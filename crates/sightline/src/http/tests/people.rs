@@ -496,3 +496,72 @@ async fn a_share_gives_no_more_than_its_maker_has_and_ends_with_them() {
     world.change(Change::RemoveUser(anna));
     assert_eq!(get("/api/v1/streams/all").await, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn the_audit_log_says_who_signed_in_and_what_was_changed() {
+    let world = World::new();
+    world.user("anna", "viewer", "*");
+    let admin = [("authorization", "Bearer a-token")];
+    let cookie = cookie(&sign_in(&world, "anna", PASSWORD).await);
+    let out = [("cookie", cookie.as_str())];
+    world.ask(ELSEWHERE, Method::POST, "/sign-out", &out).await;
+    let wish = json!({ "role": "operator", "disabled": false });
+    send(&world, Method::PATCH, "/api/v1/users/anna", &admin, wish).await;
+    world
+        .ask(ELSEWHERE, Method::DELETE, "/api/v1/recordings/abc", &admin)
+        .await;
+    let all = Query {
+        limit: 10,
+        ..Query::default()
+    };
+    let rows = world.shared.settings.control.audited(all).await.unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (&*row.who, &*row.action, &*row.object, &*row.detail))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("admin", "DELETE /api/v1/recordings/{recording}", "abc", ""),
+            ("admin", "PATCH /api/v1/users/{user}", "anna", "role,disabled"),
+            ("anna", "POST /sign-out", "", ""),
+            ("anna", "POST /api/v1/session", "", ""),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_has_a_line_all_the_same() {
+    let world = World::new();
+    let admin = [("authorization", "Bearer a-token"), JSON];
+    let body = json!({ "rights": "view" }).to_string();
+    let asking = ask(
+        &world.dashboard,
+        ELSEWHERE,
+        Method::PUT,
+        "/api/v1/roles/guard",
+        &admin,
+        &body,
+    );
+    // Begun, and dropped at the first wait.
+    drop(tokio::time::timeout(Duration::ZERO, asking).await);
+    let all = Query {
+        limit: 10,
+        ..Query::default()
+    };
+    let told = async {
+        while world
+            .shared
+            .settings
+            .control
+            .audited(all.clone())
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("there is no line");
+    assert_eq!(world.shared.settings.control.now().roles().count(), 1);
+}

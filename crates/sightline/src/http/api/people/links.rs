@@ -246,6 +246,7 @@ pub(super) fn accept(call: Call) -> Answer {
 }
 
 async fn account(call: Call) -> Result<Response, Problem> {
+    let trail = call.trail.clone();
     let example = "{\"code\":\"…\",\"name\":\"anna\",\"password\":\"…\"}";
     let Asked {
         shared,
@@ -278,6 +279,7 @@ async fn account(call: Call) -> Result<Response, Problem> {
     let user = shared.auth.everybody().named(&wish.name).map(|user| user.id);
     let user = user.ok_or_else(Problem::bug)?;
     tracing::info!(user = %wish.name, "an account was made by a link");
+    trail.is(&wish.name);
     let identity = Identity::User(user);
     let cookies = signing::cookies(&shared, peer, headers, &identity, &wish.name).await?;
     Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
@@ -380,6 +382,7 @@ pub(super) fn open(call: Call) -> Answer {
 }
 
 async fn open_share(call: Call) -> Result<Response, Problem> {
+    let trail = call.trail.clone();
     let Asked {
         shared,
         peer,
@@ -413,6 +416,8 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
         ));
     }
     let cookies = signing::cookies(&shared, peer, headers, &identity, "").await?;
+    trail.is("share");
+    trail.about(&shown_id(link.id()));
     Ok(with_cookies(json(&Me::new(&who(&shared, &identity))), cookies))
 }
 

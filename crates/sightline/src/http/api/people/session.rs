@@ -44,6 +44,7 @@ pub(super) fn begin(call: Call) -> Answer {
 }
 
 async fn sign_in(call: Call) -> Result<Response, Problem> {
+    let trail = call.trail.clone();
     let Asked {
         shared,
         peer,
@@ -58,7 +59,7 @@ async fn sign_in(call: Call) -> Result<Response, Problem> {
         name: wish.name,
         secret,
     };
-    let SignedIn { identity, cookies } = signing::sign_in(&shared, peer, &parts.headers, &shows).await?;
+    let SignedIn { identity, cookies } = signing::sign_in(&shared, peer, &parts.headers, &shows, &trail).await?;
     let who = who(&shared, &identity);
     Ok(with_cookies(json(&Me::new(&who)), cookies))
 }
@@ -81,13 +82,17 @@ pub(super) fn who(shared: &crate::http::Shared, identity: &Identity) -> Principa
 pub(super) fn end(call: Call) -> Answer {
     Box::pin(async move {
         let Call {
-            shared, peer, request, ..
+            shared,
+            peer,
+            request,
+            trail,
+            ..
         } = call;
         let headers = request.into_parts().0.headers;
         if crate::http::peer::is_from_another_site(&headers) {
             return Problem::another_site().into_response();
         }
-        let cookie = signing::end(&shared, peer, &headers).await;
+        let cookie = signing::end(&shared, peer, &headers, &trail).await;
         with_cookies(StatusCode::NO_CONTENT.into_response(), cookie.into_iter().collect())
     })
 }

@@ -189,6 +189,7 @@ pub(super) fn add(call: Call, caller: Caller) -> Answer {
 }
 
 async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
+    let trail = call.trail.clone();
     let example = "{\"name\":\"anna\",\"password\":\"…\",\"role\":\"viewer\",\"streams\":[\"door\"]}";
     let Asked {
         shared,
@@ -196,6 +197,7 @@ async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
         parts,
         wish,
     } = read::<New>(call, example).await?;
+    trail.about(&wish.name);
     let in_file = shared.auth.rules();
     if in_file.accounts.iter().any(|account| *account.name == *wish.name) {
         return Err(Problem::new(
@@ -243,13 +245,21 @@ pub(super) fn change(call: Call, caller: Caller) -> Answer {
 }
 
 async fn change_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
-    let user = user(&call)?;
+    let (user, trail) = (user(&call)?, call.trail.clone());
     let Asked {
         shared,
         peer,
         parts,
         wish,
     } = read::<Altered>(call, "{\"role\":\"operator\"}").await?;
+    let set = [
+        ("role", wish.role.is_some()),
+        ("streams", wish.streams.is_some()),
+        ("disabled", wish.disabled.is_some()),
+        ("password", wish.password.is_some()),
+    ];
+    let set: Vec<&str> = set.iter().filter(|(_, is_set)| *is_set).map(|(key, _)| *key).collect();
+    trail.sets(&set);
     let hash = wish
         .password
         .map(|password| hashed(&shared, peer, &parts.headers, &Secret::new(password), &user.name))
