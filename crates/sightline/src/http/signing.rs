@@ -22,9 +22,10 @@ use super::problem::Problem;
 use super::routes::{self, Answer, Call};
 use super::trail::Trail;
 use super::{Shared, access, assets, body};
-use crate::auth::people::{Change, SESSION_US, Session};
+use crate::auth::people::{Change, People, SESSION_US, Session};
 use crate::auth::{Device, Identity, Refusal, secrets};
 use crate::secret::Secret;
+use crate::state::control::NotDone;
 
 /// What somebody shows. Without a name it is a token.
 pub(super) struct Shows {
@@ -52,7 +53,7 @@ pub(super) async fn sign_in(
     if peer::is_from_another_site(headers) {
         return Err(Problem::another_site());
     }
-    let began = shared.clock.now();
+    let (began, before) = (shared.clock.now(), shared.auth.everybody());
     let device = access::device(shared, peer, headers, &shows.name);
     let shown = (shows.name.as_str(), shows.secret.expose());
     let known = shared.auth.sign_in(shown.0, shown.1, peer.remote, device, began);
@@ -67,7 +68,7 @@ pub(super) async fn sign_in(
         }
     };
     trail.is(&name_of(shared, &identity));
-    let cookies = cookies_with(shared, peer, headers, &identity, (&shows.name, device)).await?;
+    let cookies = cookies_with(shared, peer, headers, (&identity, &before), (&shows.name, device)).await?;
     Ok(SignedIn { identity, cookies })
 }
 
@@ -97,7 +98,8 @@ pub(super) async fn cookies(
     identity: &Identity,
     name: &str,
 ) -> Result<Vec<HeaderValue>, Problem> {
-    cookies_with(shared, peer, headers, identity, (name, None)).await
+    let before = shared.auth.everybody();
+    cookies_with(shared, peer, headers, (identity, &before), (name, None)).await
 }
 
 /// Of a session, and of the device from which a name was let in.
@@ -105,10 +107,13 @@ async fn cookies_with(
     shared: &Arc<Shared>,
     peer: Peer,
     headers: &HeaderMap,
-    identity: &Identity,
+    (identity, before): (&Identity, &People),
     (name, device): (&str, Option<Device>),
 ) -> Result<Vec<HeaderValue>, Problem> {
-    let mut cookies: Vec<HeaderValue> = begin(shared, peer, headers, identity).await?.into_iter().collect();
+    let mut cookies: Vec<HeaderValue> = begin(shared, peer, headers, identity, before)
+        .await?
+        .into_iter()
+        .collect();
     if !name.is_empty()
         && let Some(device) = device.or_else(|| Device::new().ok())
     {
@@ -127,7 +132,8 @@ async fn as_late_as_others(shared: &Shared, began: Instant) {
     tokio::time::sleep(until.saturating_sub(took)).await;
 }
 
-/// Begins a session; gives its cookie. `None` where nobody needs one.
+/// Begins a session; gives its cookie. `None` where nobody needs one. `before` are the people before it was asked who it is: a password that was changed since
+/// may be the one that was shown.
 ///
 /// # Errors
 /// A problem, where none can begin now: whoever signs in learns it, and is not sent on without a cookie.
@@ -136,6 +142,7 @@ pub(super) async fn begin(
     peer: Peer,
     headers: &HeaderMap,
     identity: &Identity,
+    before: &People,
 ) -> Result<Option<HeaderValue>, Problem> {
     let (value, sum) = secrets::session().map_err(|_| Problem::bug())?;
     let Some(owner) = shared.auth.owner(identity, sum) else {
@@ -154,9 +161,22 @@ pub(super) async fn begin(
         kept: true,
     };
     let begun = shared.settings.control.change(Change::Begin(Arc::new(session))).await;
-    if let Err(error) = begun {
-        tracing::warn!("a session could not begin: {error}");
-        return Err(not_done(&error));
+    match begun {
+        Ok(()) => {}
+        Err(NotDone::Refused(_)) => return Err(Problem::refused(Refusal::Wrong, headers)),
+        Err(error) => {
+            tracing::warn!("a session could not begin: {error}");
+            return Err(not_done(&error));
+        }
+    }
+    if let Identity::User(user) = identity {
+        let now = shared.auth.everybody();
+        let [before, now] = [before, &*now].map(|people| people.user(*user).and_then(|user| user.hash.clone()));
+        if before != now {
+            // What waited in front of it ended the sessions that there were. Where this one is gone, too, all is well.
+            let _ = shared.settings.control.change(Change::End(sum)).await;
+            return Err(Problem::refused(Refusal::Wrong, headers));
+        }
     }
     Ok(access::cookie(&value, peer.is_secure(headers)))
 }

@@ -178,7 +178,8 @@ impl People {
                 }
             }
             Change::RemoveRole(name) => self.check_remove_role(name),
-            Change::Begin(_) | Change::EndAll { .. } | Change::Seen | Change::Expire(_) => Ok(()),
+            Change::Begin(session) => self.check_begin(session),
+            Change::EndAll { .. } | Change::Seen | Change::Expire(_) => Ok(()),
             Change::End(sum) => self.sessions.contains_key(sum).then_some(()).ok_or(Refused::Gone),
             Change::AddToken(token) => self.check_token(token),
             Change::Revoke(sum) => self.tokens.contains_key(sum).then_some(()).ok_or(Refused::Gone),
@@ -236,11 +237,16 @@ impl People {
                 role,
                 streams,
                 disabled,
-            } => self.alter(*user, |user| {
-                user.role = role.clone();
-                user.streams.clone_from(streams);
-                user.disabled = *disabled;
-            }),
+            } => {
+                self.alter(*user, |user| {
+                    user.role = role.clone();
+                    user.streams.clone_from(streams);
+                    user.disabled = *disabled;
+                });
+                if *disabled {
+                    self.end_all(&Owner::User(*user), None);
+                }
+            }
             Change::SetPassword { user, hash, but } => {
                 self.alter(*user, |user| user.hash = Some(Arc::clone(hash)));
                 self.end_all(&Owner::User(*user), *but);
@@ -301,6 +307,14 @@ impl People {
         self.sessions.values().any(|it| now >= it.over_at())
             || self.tokens.values().any(|it| now >= it.ends_at)
             || self.links.values().any(|it| now >= it.ends_at)
+    }
+
+    /// Whoever signed in may be gone, or not let in any more, by the time that their session begins.
+    fn check_begin(&self, session: &Session) -> Result<(), Refused> {
+        match session.owner {
+            Owner::User(user) if self.user(user).is_none_or(|user| user.disabled) => Err(Refused::Gone),
+            Owner::User(_) | Owner::Credential(_) => Ok(()),
+        }
     }
 
     fn known(&self, user: UserId) -> Result<&Arc<User>, Refused> {

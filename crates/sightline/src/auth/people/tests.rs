@@ -272,6 +272,26 @@ fn a_session_is_over_at_its_end_or_when_nobody_uses_it() {
 }
 
 #[test]
+fn whoever_is_not_let_in_any_more_has_no_session_and_begins_none() {
+    let mut people = People::default();
+    let anna = add(&mut people, "anna", "viewer");
+    let begin = || Change::Begin(session(Owner::User(anna), 1, at(0)));
+    let set = |disabled| Change::SetUser {
+        user: anna,
+        role: "viewer".into(),
+        streams: vec![Streams::All],
+        disabled,
+    };
+    change(&mut people, &begin()).unwrap();
+    change(&mut people, &set(true)).unwrap();
+    assert_eq!(change(&mut people, &begin()), Err(Refused::Gone));
+    change(&mut people, &set(false)).unwrap();
+    assert_eq!(people.sessions().count(), 0, "it does not come back");
+    change(&mut people, &Change::RemoveUser(anna)).unwrap();
+    assert_eq!(change(&mut people, &begin()), Err(Refused::Gone));
+}
+
+#[test]
 fn another_password_ends_all_sessions_but_one() {
     let mut people = People::default();
     let (anna, ben) = (add(&mut people, "anna", "viewer"), add(&mut people, "ben", "viewer"));

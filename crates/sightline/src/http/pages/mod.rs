@@ -170,7 +170,8 @@ fn home(call: Call, caller: Caller, show: fn(&Call, &Caller) -> Response) -> Ans
         }
         // The token in the URL would stay in the browser's history and in bookmarks.
         let (headers, identity) = (call.request.headers().clone(), Identity::of(&caller.who));
-        match signing::begin(&call.shared, call.peer, &headers, &identity).await {
+        let people = call.shared.auth.everybody();
+        match signing::begin(&call.shared, call.peer, &headers, &identity, &people).await {
             Ok(Some(cookie)) => {
                 let mut response = see("./".to_owned());
                 response.headers_mut().append(SET_COOKIE, cookie);

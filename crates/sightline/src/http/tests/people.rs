@@ -565,3 +565,20 @@ async fn whoever_hangs_up_has_a_line_all_the_same() {
     tokio::time::timeout(PATIENCE, told).await.expect("there is no line");
     assert_eq!(world.shared.settings.control.now().roles().count(), 1);
 }
+
+#[tokio::test]
+async fn a_password_that_was_changed_meanwhile_begins_no_session() {
+    let world = World::new();
+    let anna = world.user("anna", "viewer", "*");
+    let before = world.shared.auth.everybody();
+    world.change(Change::SetPassword {
+        user: anna,
+        hash: Arc::new(secrets::hash("another horse battery").unwrap()),
+        but: None,
+    });
+    let peer = Peer::new(ELSEWHERE.parse().unwrap(), "192.0.2.1:8000".parse().unwrap(), false);
+    let (headers, identity) = (HeaderMap::new(), Identity::User(anna));
+    let begun = signing::begin(&world.shared, peer, &headers, &identity, &before).await;
+    assert_eq!(begun.unwrap_err().code(), "credential-wrong");
+    assert_eq!(world.shared.settings.control.now().sessions().count(), 0);
+}

@@ -41,10 +41,16 @@ pub(super) fn write(connection: &Connection, people: &People, change: &Change) -
             role,
             streams,
             disabled,
-        } => run(
-            "UPDATE user SET role = ?2, streams = ?3, disabled = ?4 WHERE id = ?1",
-            &[&user.0, &&**role, &words(streams), disabled],
-        ),
+        } => {
+            run(
+                "UPDATE user SET role = ?2, streams = ?3, disabled = ?4 WHERE id = ?1",
+                &[&user.0, &&**role, &words(streams), disabled],
+            )?;
+            match disabled {
+                true => end_all(connection, &Owner::User(*user), None),
+                false => Ok(()),
+            }
+        }
         Change::SetPassword { user, hash, but } => {
             run("UPDATE user SET hash = ?2 WHERE id = ?1", &[&user.0, &hash.text()])?;
             end_all(connection, &Owner::User(*user), *but)

@@ -119,6 +119,7 @@ fn changes() -> Vec<Change> {
             hash: hash(),
             at: now(),
         },
+        Change::Begin(session(Owner::User(ben), 5)),
         Change::SetUser {
             user: ben,
             role: "guard of the yard".into(),
@@ -133,7 +134,7 @@ fn changes() -> Vec<Change> {
         },
         Change::Revoke(sum(10)),
         Change::End(sum(2)),
-        Change::Begin(session(Owner::User(ben), 4)),
+        Change::Begin(session(Owner::User(UserId(3)), 4)),
         Change::UseLink {
             link: sum(20),
             name: "dora".into(),
