@@ -206,9 +206,11 @@ impl People {
     pub fn usable(&self, link: Sum, now: WallTime) -> Option<&Arc<Link>> {
         use super::LinkKind::{FirstRun, Invitation, Share};
         let link = self.links.get(&link)?;
+        // Whoever made it may give nothing any more once they no longer administer.
+        let administers = |by: UserId| self.user(by).is_some_and(|user| user.administers());
         let is_for_account = match link.kind {
             FirstRun => !self.has_admin(),
-            Invitation => true,
+            Invitation => link.by.is_none_or(administers),
             Share => false,
         };
         (is_for_account && link.uses_left > 0 && now < link.ends_at).then_some(link)

@@ -349,6 +349,30 @@ fn links_are_used_once_and_the_first_run_while_there_is_no_admin() {
 }
 
 #[test]
+fn an_invitation_is_good_while_who_made_it_administers() {
+    let mut people = People::default();
+    let [anna, ben] = ["anna", "ben"].map(|name| add(&mut people, name, "admin"));
+    let invitation = Link {
+        by: Some(anna),
+        ..Link::clone(&link(LinkKind::Invitation, 1, "admin"))
+    };
+    change(&mut people, &Change::AddLink(Arc::new(invitation))).unwrap();
+    let set = |user, role: &str, disabled| Change::SetUser {
+        user,
+        role: role.into(),
+        streams: vec![Streams::All],
+        disabled,
+    };
+    for (role, disabled) in [("operator", false), ("admin", true)] {
+        change(&mut people, &set(anna, role, disabled)).unwrap();
+        assert_eq!(change(&mut people, &use_link(1, "eve", 1)), Err(Refused::LinkSpent));
+    }
+    change(&mut people, &set(anna, "admin", false)).unwrap();
+    change(&mut people, &set(ben, "viewer", false)).unwrap();
+    change(&mut people, &use_link(1, "carl", 1)).unwrap();
+}
+
+#[test]
 fn a_share_is_never_more_than_who_made_it_may_now() {
     let mut people = People::default();
     let anna = add(&mut people, "anna", "operator");

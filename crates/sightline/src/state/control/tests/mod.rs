@@ -111,8 +111,8 @@ fn changes() -> Vec<Change> {
                 secret: Secret::new("of players"),
             }),
         ),
-        link(LinkKind::Invitation, 20, Some(anna)),
-        link(LinkKind::Share, 21, None),
+        link(LinkKind::Invitation, 20, None),
+        link(LinkKind::Share, 21, Some(anna)),
         Change::UseLink {
             link: sum(20),
             name: "carl".into(),
