@@ -94,6 +94,7 @@ impl Control {
             unreadable: unreadable.clone(),
             seen_us: 0,
             notes: Arc::default(),
+            copy_tried_us: i64::MIN,
         };
         let notes = Arc::clone(&store.notes);
         let thread = std::thread::Builder::new().name("store".to_owned());
@@ -230,16 +231,20 @@ pub(super) struct Store {
     pub(super) seen_us: i64,
     /// Lines that nobody waits for.
     pub(super) notes: Arc<AtomicUsize>,
+    /// When it was looked last whether a copy is due.
+    pub(super) copy_tried_us: i64,
 }
 
 impl Store {
     fn run(mut self, asked: &Receiver<Ask>) {
         self.seen_us = self.clock.wall().unix_micros();
+        self.copy();
         loop {
             self.keep();
             match asked.recv_timeout(LOOK_EVERY) {
                 Ok(ask) => self.answer(ask),
-                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody waits.
+                Err(RecvTimeoutError::Timeout) => self.copy(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -270,7 +275,7 @@ impl Store {
         }
     }
 
-    /// Forgets what is over, writes when somebody was seen, copies once a day.
+    /// Forgets what is over, writes when somebody was seen.
     fn keep(&mut self) {
         let now = self.clock.wall();
         if self.told.borrow().holds_over(now) {
@@ -281,6 +286,15 @@ impl Store {
             let _ = self.change(&Change::Seen);
             let _ = self.with_file(|connection| audit::trim(connection, now));
         }
+    }
+
+    /// Copies once a day. Where that fails it is not tried again at once: a copy that finds no room fills what room there is.
+    pub(super) fn copy(&mut self) {
+        let now_us = self.clock.wall().unix_micros();
+        if now_us.saturating_sub(self.copy_tried_us).unsigned_abs() < COPY_TRIED_EVERY_US {
+            return;
+        }
+        self.copy_tried_us = now_us;
         if let Some((connection, path)) = &self.file
             && is_copy_due(path)
             && let Err(error) = schema::copy(connection, path)
@@ -374,3 +388,4 @@ const MAX_NOTES: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SEEN_EVERY_US: i64 = 3_600_000_000;
 const COPY_EVERY: Duration = Duration::from_secs(86_400);
+const COPY_TRIED_EVERY_US: u64 = 3_600_000_000;

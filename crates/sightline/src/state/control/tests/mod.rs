@@ -163,6 +163,7 @@ fn store(path: &Path) -> Store {
         unreadable: None,
         seen_us: 0,
         notes: Arc::default(),
+        copy_tried_us: i64::MIN,
     }
 }
 
@@ -371,6 +372,32 @@ async fn a_copy_is_made_once_a_day() {
     control.change(add_user("carl", "viewer")).await.unwrap();
     control.close();
     assert!(read_again(&copy).named("ben").is_some());
+}
+
+#[test]
+fn a_copy_that_fails_is_not_tried_again_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(schema::FILE);
+    let copy = folder.path().join("control.db.copy");
+    let clock = Arc::new(SimClock::new());
+    let mut store = Store {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        ..store(&path)
+    };
+    store.change(&add_user("anna", "viewer")).unwrap();
+    // No file can be put in its place.
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::write(copy.join("x"), b"x").unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(90_000);
+    std::fs::File::open(&copy).unwrap().set_modified(old).unwrap();
+    store.copy();
+    std::fs::remove_dir_all(&copy).unwrap();
+    clock.advance(std::time::Duration::from_secs(3_599));
+    store.copy();
+    assert!(!copy.exists());
+    clock.advance(std::time::Duration::from_secs(1));
+    store.copy();
+    assert!(copy.exists());
 }
 
 #[tokio::test]
