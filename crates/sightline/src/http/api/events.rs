@@ -15,12 +15,14 @@ use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use media::StreamName;
+use tokio::sync::watch;
 use url::form_urlencoded;
 
-use crate::auth::{Action, Object, Principal, may};
+use crate::auth::people::People;
+use crate::auth::{Action, Object, Principal, Refusal, may};
 use crate::events::{Event, Heard, Kind, Listener, OF_CONNECTIONS, Sight};
 use crate::http::Shared;
-use crate::http::access::Caller;
+use crate::http::access::{self, Caller};
 use crate::http::openapi::{Operation, Parameter};
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, Seen};
@@ -71,6 +73,9 @@ struct Hearing {
     listener: Listener,
     wish: Wish,
     who: Principal,
+    /// Asks again by what was shown at the beginning.
+    again: Box<dyn Fn() -> Result<Caller, Refusal> + Send>,
+    changes: Option<watch::Receiver<Arc<People>>>,
     begun: bool,
     _seat: Seat,
 }
@@ -157,6 +162,8 @@ impl Hearing {
             listener: call.shared.streams.events().listen(last_heard(call.request.headers())),
             wish,
             who: caller.who,
+            again: again(call),
+            changes: call.shared.auth.changes(),
             begun: false,
             _seat: seat,
         })
@@ -174,6 +181,17 @@ impl Hearing {
         (headers, Body::from_stream(words)).into_response()
     }
 
+    /// As whom it is let in now. `None`: not any more.
+    fn renew(&mut self) -> Option<()> {
+        match (self.again)() {
+            Ok(caller) if may(&caller.who, Action::View, Object::Some).is_allowed() => self.who = caller.who,
+            // What it showed is not looked at just now.
+            Err(Refusal::Busy { .. } | Refusal::Braked { .. }) => {}
+            Ok(_) | Err(_) => return None,
+        }
+        Some(())
+    }
+
     /// What is said next. `None`: nothing any more.
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.begun, true) {
@@ -185,8 +203,15 @@ impl Hearing {
         loop {
             let heard = tokio::select! {
                 heard = self.listener.next() => heard,
+                () = changed(&mut self.changes) => {
+                    self.renew()?;
+                    continue;
+                }
                 // With the place it has come to: what it did not want to hear it has not missed.
-                () = &mut quiet => return Some(format!(": still here\nid: {}\n\n", self.listener.position())),
+                () = &mut quiet => {
+                    self.renew()?;
+                    return Some(format!(": still here\nid: {}\n\n", self.listener.position()));
+                }
             };
             match heard {
                 Heard::Ended => return None,
@@ -195,6 +220,9 @@ impl Hearing {
                     return Some(format!("event: missed\ndata: {{\"missed\":{count}}}\n\n"));
                 }
                 Heard::Event(event) => {
+                    if self.wish.takes(&event) {
+                        self.renew()?;
+                    }
                     if let Some(word) = self.word(&event) {
                         return Some(word);
                     }
@@ -218,6 +246,23 @@ impl Hearing {
         // JSON has no line breaks of its own.
         let _ = write!(word, "id: {}\ndata: {text}\n\n", event.id);
         Some(word)
+    }
+}
+
+fn again(call: &Call) -> Box<dyn Fn() -> Result<Caller, Refusal> + Send> {
+    let (shared, peer) = (Arc::clone(&call.shared), call.peer);
+    let (headers, uri) = (call.request.headers().clone(), call.request.uri().clone());
+    Box::new(move || access::identify_again(&shared, peer, &headers, &uri))
+}
+
+/// People of the page changed, and so perhaps what somebody may hear.
+async fn changed(changes: &mut Option<watch::Receiver<Arc<People>>>) {
+    let told = match changes {
+        Some(changes) => changes.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending().await
     }
 }
 

@@ -254,3 +254,14 @@ async fn it_ends_with_the_program() {
     let rest = rest.await;
     assert!(rest.contains("program.ending") && rest.ends_with("0\r\n\r\n"), "{rest}");
 }
+
+#[tokio::test]
+async fn whoever_is_not_let_in_any_more_hears_nothing_more() {
+    let world = World::new();
+    let anna = world.user("anna", "viewer", "*");
+    let (cookie, sum) = world.cookie_of(&Identity::User(anna));
+    let fields = format!("cookie: {cookie}\r\nconnection: close");
+    let mut listening = Listening::start(&world, "", &fields).await;
+    world.change(Change::End(sum));
+    until_closed(&mut listening.socket).await;
+}
