@@ -16,7 +16,7 @@ use super::account::{Account, merged};
 use super::argon2::{Answer, Budget};
 use super::guard::Guard;
 use super::pass::{Pass, Passes};
-use super::people::{Grant, People};
+use super::people::{Grant, People, folded};
 use super::{Action, Decision, Network, Principal, Role, may};
 use crate::secret::Secret;
 
@@ -164,6 +164,13 @@ impl FromStr for Replay {
 }
 
 impl Rules {
+    /// Whether an account of the settings is called so, however it is spelled: two that look like one would be two people.
+    pub fn has_account_of(&self, name: &str) -> bool {
+        self.accounts
+            .iter()
+            .any(|account| folded(&account.name) == folded(name))
+    }
+
     fn trusts(&self, remote: IpAddr) -> bool {
         self.trusted_networks.iter().any(|network| network.contains(remote))
     }

@@ -290,6 +290,9 @@ pub(super) fn sign_out(call: Call) -> Answer {
             ..
         } = call;
         let headers = request.into_parts().0.headers;
+        if peer::is_from_another_site(&headers) {
+            return Problem::another_site().into_response();
+        }
         let mut response = see("./".to_owned());
         if let Some(cookie) = end(&shared, peer, &headers, &trail).await {
             response.headers_mut().append(SET_COOKIE, cookie);

@@ -325,6 +325,10 @@ impl People {
 
     fn check_new_user(&self, name: &str, role: &str, streams: &[Streams]) -> Result<(), Refused> {
         check_name(name)?;
+        // As the log calls others: a token is `anna (doorbell)` there.
+        if NOT_OF_USERS.contains(&&*folded(name)) || name.contains(['(', ')']) {
+            return Err(Refused::NameTaken(name.into()));
+        }
         if self.names.contains_key(&folded(name)) {
             return Err(Refused::NameTaken(name.into()));
         }
@@ -479,13 +483,19 @@ impl People {
 
 /// Whether one may be called so.
 fn check_name(name: &str) -> Result<(), Refused> {
-    let odd = |c: char| c.is_control() || matches!(c, ':' | '/' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}');
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, ':' | '/' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
     let count = name.chars().count();
     match (1..=MAX_NAME_CHARS).contains(&count) && name.trim() == name && !name.contains(odd) {
         true => Ok(()),
         false => Err(Refused::NameWrong(name.chars().take(MAX_NAME_CHARS).collect())),
     }
 }
+
+/// What log and audit log call those who are no user.
+const NOT_OF_USERS: [&str; 6] = ["nobody", "anyone", "nearby", "program", "share", "others"];
 
 /// Whether there may be one more.
 fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), Refused> {

@@ -194,7 +194,7 @@ pub struct Kept {
 }
 
 /// As names are compared.
-fn folded(name: &str) -> Box<str> {
+pub(crate) fn folded(name: &str) -> Box<str> {
     name.to_lowercase().into()
 }
 

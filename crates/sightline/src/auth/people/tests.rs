@@ -104,9 +104,24 @@ fn names_are_given_once_however_they_are_spelled() {
     assert_eq!(people.named("ANNA").unwrap().id, anna);
     change(&mut people, &Change::RemoveUser(anna)).unwrap();
     assert_ne!(add(&mut people, "anna", "viewer"), anna, "a number is given once");
-    for wrong in ["", " a", "a ", "a:b", "a/b", "a\nb", "a\u{202e}b", &"x".repeat(65)] {
+    for wrong in [
+        "",
+        " a",
+        "a ",
+        "a:b",
+        "a/b",
+        "a\nb",
+        "a\u{202e}b",
+        "a\u{2066}b",
+        "a\u{ad}b",
+        &"x".repeat(65),
+    ] {
         let refused = change(&mut people, &new_user(wrong, "viewer", "*"));
         assert!(matches!(refused, Err(Refused::NameWrong(_))), "{wrong:?}");
+    }
+    for taken in ["Nobody", "share", "anna (doorbell)"] {
+        let refused = change(&mut people, &new_user(taken, "viewer", "*"));
+        assert!(matches!(refused, Err(Refused::NameTaken(_))), "{taken:?}");
     }
     for right in ["Nguyễn Văn An", "anna@example.com", "admin"] {
         change(&mut people, &new_user(right, "viewer", "*")).unwrap();

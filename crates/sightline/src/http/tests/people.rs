@@ -335,6 +335,7 @@ async fn a_page_of_another_site_neither_signs_in_nor_out() {
     let cookie = cookie(&sign_in(&world, "anna", PASSWORD).await);
     for (method, path) in [
         (Method::DELETE, "/api/v1/session"),
+        (Method::POST, "/sign-out"),
         (Method::POST, "/api/v1/me/player"),
         (Method::DELETE, "/api/v1/me/sessions"),
     ] {

@@ -261,7 +261,7 @@ async fn account(call: Call) -> Result<Response, Problem> {
         shared.auth.everybody().usable(sum, now).map(drop)
     })?;
     let rules = shared.auth.rules();
-    if rules.accounts.iter().any(|account| *account.name == *wish.name) {
+    if rules.has_account_of(&wish.name) {
         return Err(super::refusal(&crate::auth::people::Refused::NameTaken(
             wish.name.into(),
         )));

@@ -199,7 +199,7 @@ async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
     } = read::<New>(call, example).await?;
     trail.about(&wish.name);
     let in_file = shared.auth.rules();
-    if in_file.accounts.iter().any(|account| *account.name == *wish.name) {
+    if in_file.has_account_of(&wish.name) {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "name-taken",
