@@ -583,3 +583,31 @@ async fn a_password_that_was_changed_meanwhile_begins_no_session() {
     assert_eq!(begun.unwrap_err().code(), "credential-wrong");
     assert_eq!(world.shared.settings.control.now().sessions().count(), 0);
 }
+
+#[tokio::test]
+async fn rights_are_asked_again_behind_the_body() {
+    let world = World::new();
+    let [anna, _] = ["anna", "ben"].map(|name| world.user(name, "admin", "*"));
+    let (cookie, _) = world.cookie_of(&Identity::User(anna));
+    let (rest, body) = tokio::sync::oneshot::channel::<Bytes>();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/api/v1/users")
+        .header("host", "pi.local:8000")
+        .header(JSON.0, JSON.1)
+        .header("cookie", cookie)
+        .body(Body::from_stream(futures_util::stream::once(body)))
+        .unwrap();
+    let peer = Peer::new(ELSEWHERE.parse().unwrap(), "192.0.2.1:8000".parse().unwrap(), false);
+    let dashboard = Arc::clone(&world.dashboard);
+    let asked = tokio::spawn(async move { dashboard.answer(peer, request).await.status() });
+    // It comes to where it waits for its body.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    world.change(Change::RemoveUser(anna));
+    let eve = json!({ "name": "eve", "password": PASSWORD, "role": "admin" });
+    rest.send(eve.to_string().into()).unwrap();
+    assert_eq!(asked.await.unwrap(), StatusCode::UNAUTHORIZED);
+    assert!(world.shared.settings.control.now().named("eve").is_none());
+}

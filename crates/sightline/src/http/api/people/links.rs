@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::own::{answered, done};
 use super::session::who;
-use super::{Asked, bad, hashed, not_done, not_there, read, read_id, rfc3339, shown_id, streams, with_cookies};
+use super::{
+    Asked, bad, hashed, not_done, not_there, read, read_as, read_id, rfc3339, shown_id, streams, with_cookies,
+};
 use crate::auth::people::{Change, Grant, GrantKind, Link, LinkKind, MAX_STREAMS, Sum};
 use crate::auth::{Action, Hash, Identity, Object, Refusal, Streams, may, secrets};
 use crate::config::stream_key::StreamKey;
@@ -172,7 +174,8 @@ pub(super) fn list(call: Call, _: Caller) -> Answer {
 pub(super) fn invite(call: Call, caller: Caller) -> Answer {
     Box::pin(async move {
         let made = async {
-            let Asked { shared, wish, .. } = read::<Invitation>(call, "{\"role\":\"viewer\",\"days\":7}").await?;
+            let (administer, example) = (Some(Action::Administer), "{\"role\":\"viewer\",\"days\":7}");
+            let Asked { shared, wish, .. } = read_as::<Invitation>(call, &caller.who, administer, example).await?;
             let life_us = match (wish.first_run, wish.days.unwrap_or(7)) {
                 (true, _) => FIRST_RUN_US,
                 (false, days @ 1..=30) => i64::from(days) * super::DAY_US,
@@ -325,7 +328,7 @@ async fn share_cameras(call: Call, caller: &Caller) -> Result<Response, Problem>
         peer,
         parts,
         wish,
-    } = read::<Share>(call, "{\"cameras\":[\"door\"],\"hours\":24}").await?;
+    } = read_as::<Share>(call, &caller.who, None, "{\"cameras\":[\"door\"],\"hours\":24}").await?;
     let names: Vec<StreamName> = wish
         .cameras
         .iter()

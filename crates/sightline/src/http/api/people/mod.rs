@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use super::rfc3339;
 use crate::auth::people::{Owner, People, Refused, Session, Token};
-use crate::auth::{Hash, Streams, secrets};
+use crate::auth::{Action, Hash, Object, Principal, Refusal, Streams, may, secrets};
 use crate::http::Shared;
 use crate::http::body;
 use crate::http::peer::Peer;
@@ -67,6 +67,23 @@ async fn read<T: DeserializeOwned>(call: Call, example: &'static str) -> Result<
         parts,
         wish,
     })
+}
+
+/// The same for somebody who was let in before the body was there, which takes ten seconds if they like: what let them in has to be good behind it, too, and
+/// to allow this of the program still, where the route asks for that.
+async fn read_as<T: DeserializeOwned>(
+    call: Call,
+    who: &Principal,
+    action: Option<Action>,
+    example: &'static str,
+) -> Result<Asked<T>, Problem> {
+    let asked = read::<T>(call, example).await?;
+    let who = asked.shared.auth.renewed(who, asked.shared.clock.wall());
+    let may = |who: &Principal| action.is_none_or(|action| may(who, action, Object::Program).is_allowed());
+    match who.as_ref().is_some_and(may) {
+        true => Ok(asked),
+        false => Err(Problem::refused(Refusal::Wrong, &asked.parts.headers)),
+    }
 }
 
 fn bad(detail: impl Into<String>, next: impl Into<String>) -> Problem {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Asked, DAY_US, ShownSession, ShownToken, bad, hashed, not_done, not_there, read, read_id};
+use super::{Asked, DAY_US, ShownSession, ShownToken, bad, hashed, not_done, not_there, read_as, read_id};
 use crate::auth::people::{Change, Grant, LONGEST_TOKEN_US, Player, Session, TOKEN_US, Token, User, UserId};
 use crate::auth::{Network, Rights, secrets};
 use crate::http::Shared;
@@ -122,7 +122,7 @@ async fn set_password(call: Call, caller: &Caller, grant: &Grant) -> Result<Resp
         peer,
         parts,
         wish,
-    } = read::<NewPassword>(call, example).await?;
+    } = read_as::<NewPassword>(call, &caller.who, None, example).await?;
     // The same brakes as of signing in: a session that was left open is no way to guess.
     let device = crate::http::access::device(&shared, peer, &parts.headers, &user.name);
     let now = shared.clock.now();
@@ -210,14 +210,14 @@ pub(super) fn tokens(call: Call, _: Caller, grant: Arc<Grant>) -> Answer {
 }
 
 /// `POST /api/v1/me/tokens`.
-pub(super) fn add_token(call: Call, _: Caller, grant: Arc<Grant>) -> Answer {
+pub(super) fn add_token(call: Call, caller: Caller, grant: Arc<Grant>) -> Answer {
     Box::pin(async move {
         let user = match user_of(&call.shared, &grant) {
             Ok(user) => user.id,
             Err(problem) => return problem.into_response(),
         };
         let example = "{\"name\":\"doorbell\",\"rights\":\"view door\",\"days\":90}";
-        match read::<NewToken>(call, example).await {
+        match read_as::<NewToken>(call, &caller.who, None, example).await {
             Ok(asked) => make_token(&asked.shared, user, asked.wish).await,
             Err(problem) => problem.into_response(),
         }
@@ -340,11 +340,11 @@ pub(super) fn preferences(call: Call, _: Caller, grant: Arc<Grant>) -> Answer {
 }
 
 /// `PUT /api/v1/me/preferences`.
-pub(super) fn set_preferences(call: Call, _: Caller, grant: Arc<Grant>) -> Answer {
+pub(super) fn set_preferences(call: Call, caller: Caller, grant: Arc<Grant>) -> Answer {
     Box::pin(async move {
         let set = async {
             let user = user_of(&call.shared, &grant)?;
-            let asked = read::<Map<String, Value>>(call, "{\"theme\":\"dark\"}").await?;
+            let asked = read_as::<Map<String, Value>>(call, &caller.who, None, "{\"theme\":\"dark\"}").await?;
             let text = Value::Object(asked.wish).to_string();
             done(&asked.shared, Change::SetPreferences(user.id, text.into())).await
         };

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::own::{MadeToken, NewToken, answered, done, make_token};
-use super::{Asked, ShownSession, ShownToken, bad, hashed, not_there, read, read_id, refusal, rfc3339, streams};
+use super::{Asked, ShownSession, ShownToken, bad, hashed, not_there, read_as, read_id, refusal, rfc3339, streams};
 use crate::auth::people::{Change, Owner, User};
-use crate::auth::{Rights, Role, Streams};
+use crate::auth::{Action, Rights, Role, Streams};
 use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::answer::json;
@@ -196,7 +196,7 @@ async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
         peer,
         parts,
         wish,
-    } = read::<New>(call, example).await?;
+    } = read_as::<New>(call, &caller.who, ADMINISTER, example).await?;
     trail.about(&wish.name);
     let in_file = shared.auth.rules();
     if in_file.has_account_of(&wish.name) {
@@ -229,8 +229,11 @@ async fn add_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
 
 /// The user that the path names.
 fn user(call: &Call) -> Result<Arc<User>, Problem> {
-    let people = call.shared.auth.everybody();
-    let user = people.named(call.params.get("user")).cloned();
+    user_named(&call.shared, call.params.get("user"))
+}
+
+fn user_named(shared: &Shared, name: &str) -> Result<Arc<User>, Problem> {
+    let user = shared.auth.everybody().named(name).cloned();
     user.ok_or_else(|| {
         not_there(
             "user",
@@ -245,13 +248,15 @@ pub(super) fn change(call: Call, caller: Caller) -> Answer {
 }
 
 async fn change_user(call: Call, caller: &Caller) -> Result<Response, Problem> {
-    let (user, trail) = (user(&call)?, call.trail.clone());
+    let (name, trail) = (call.params.get("user").to_owned(), call.trail.clone());
     let Asked {
         shared,
         peer,
         parts,
         wish,
-    } = read::<Altered>(call, "{\"role\":\"operator\"}").await?;
+    } = read_as::<Altered>(call, &caller.who, ADMINISTER, "{\"role\":\"operator\"}").await?;
+    // Behind the body: what is not set stays as it is then.
+    let user = user_named(&shared, &name)?;
     let set = [
         ("role", wish.role.is_some()),
         ("streams", wish.streams.is_some()),
@@ -307,13 +312,14 @@ pub(super) fn remove(call: Call, caller: Caller) -> Answer {
 }
 
 /// `POST /api/v1/users/NAME/tokens`.
-pub(super) fn add_token(call: Call, _: Caller) -> Answer {
+pub(super) fn add_token(call: Call, caller: Caller) -> Answer {
     Box::pin(async move {
         let user = match user(&call) {
             Ok(user) => user.id,
             Err(problem) => return problem.into_response(),
         };
-        match read::<NewToken>(call, "{\"name\":\"doorbell\",\"rights\":\"view door\",\"days\":90}").await {
+        let example = "{\"name\":\"doorbell\",\"rights\":\"view door\",\"days\":90}";
+        match read_as::<NewToken>(call, &caller.who, ADMINISTER, example).await {
             Ok(asked) => make_token(&asked.shared, user, asked.wish).await,
             Err(problem) => problem.into_response(),
         }
@@ -350,7 +356,8 @@ pub(super) fn set_role(call: Call, caller: Caller) -> Answer {
     Box::pin(async move {
         let set = async {
             let name = call.params.get("role").to_owned();
-            let Asked { shared, wish, .. } = read::<NewRole>(call, "{\"rights\":\"view,replay door\"}").await?;
+            let example = "{\"rights\":\"view,replay door\"}";
+            let Asked { shared, wish, .. } = read_as::<NewRole>(call, &caller.who, ADMINISTER, example).await?;
             let rights: Rights = wish.rights.parse().map_err(|error: crate::auth::InvalidRights| {
                 bad(
                     error.to_string(),
@@ -424,3 +431,5 @@ pub(super) fn revoke(call: Call, _: Caller) -> Answer {
         answered(done(&call.shared, Change::Revoke(token.sum)).await)
     })
 }
+
+const ADMINISTER: Option<Action> = Some(Action::Administer);
