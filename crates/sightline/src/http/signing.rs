@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::routes::{self, Answer, Call};
 use super::trail::Trail;
 use super::{Shared, access, assets, body};
-use crate::auth::people::{Change, People, SESSION_US, Session};
+use crate::auth::people::{Change, People, Refused, SESSION_US, Session};
 use crate::auth::{Device, Identity, Refusal, secrets};
 use crate::secret::Secret;
 use crate::state::control::NotDone;
@@ -163,7 +163,7 @@ pub(super) async fn begin(
     let begun = shared.settings.control.change(Change::Begin(Arc::new(session))).await;
     match begun {
         Ok(()) => {}
-        Err(NotDone::Refused(_)) => return Err(Problem::refused(Refusal::Wrong, headers)),
+        Err(NotDone::Refused(Refused::Gone)) => return Err(Problem::refused(Refusal::Wrong, headers)),
         Err(error) => {
             tracing::warn!("a session could not begin: {error}");
             return Err(not_done(&error));

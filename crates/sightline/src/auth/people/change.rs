@@ -129,6 +129,9 @@ pub enum Refused {
     /// No such session, token or link.
     #[error("it is not there any more")]
     Gone,
+    /// As many as may are watching.
+    #[error("{0} are watching this share already, which is its limit; ask whoever shared it for another")]
+    ShareFull(u32),
     /// A link that was used up or is over, or there is an admin already.
     #[error("this link was used already or is over; ask whoever gave it to you for a new one")]
     LinkSpent,
@@ -296,7 +299,7 @@ impl People {
                 .filter(|session| session.owner.is_same(&new.owner))
         };
         let mut gone = Vec::new();
-        if own().count() >= MAX_SESSIONS_EACH {
+        if own().count() >= self.most_sessions(&new.owner) {
             gone.extend(oldest(&mut own()));
         } else if self.sessions.len() >= MAX_SESSIONS {
             gone.extend(oldest(&mut self.sessions.values()));
@@ -314,8 +317,36 @@ impl People {
     /// Whoever signed in may be gone, or not let in any more, by the time that their session begins.
     fn check_begin(&self, session: &Session) -> Result<(), Refused> {
         match session.owner {
-            Owner::User(user) if self.user(user).is_none_or(|user| user.disabled) => Err(Refused::Gone),
-            Owner::User(_) | Owner::Credential(_) => Ok(()),
+            Owner::User(user) if self.user(user).is_none_or(|user| user.disabled) => return Err(Refused::Gone),
+            Owner::User(_) | Owner::Credential(_) => {}
+        }
+        let Some(link) = self.share_of(&session.owner) else {
+            return Ok(());
+        };
+        // Whoever closed the page is not watching any more.
+        let since = session.made_at.offset_micros(-WATCHING_US);
+        let own = self.sessions.values().filter(|other| other.owner == session.owner);
+        match own.filter(|other| other.seen_at() > since).count() < link.uses_left as usize {
+            true => Ok(()),
+            false => Err(Refused::ShareFull(link.uses_left)),
+        }
+    }
+
+    /// The share that sessions of this owner began with.
+    fn share_of(&self, owner: &Owner) -> Option<&Arc<Link>> {
+        let Owner::Credential(mark) = owner else {
+            return None;
+        };
+        let link = self.links.get(&mark.strip_prefix("grant:")?.parse::<Sum>().ok()?)?;
+        (link.kind == super::LinkKind::Share).then_some(link)
+    }
+
+    /// How many sessions this owner may have. Those of a generated token are of everybody who has it, and may not end each other.
+    fn most_sessions(&self, owner: &Owner) -> usize {
+        match (self.share_of(owner), owner) {
+            (Some(link), _) => link.uses_left as usize,
+            (None, Owner::Credential(mark)) if mark.starts_with("role:") => MAX_SESSIONS / 4,
+            (None, _) => MAX_SESSIONS_EACH,
         }
     }
 
@@ -494,6 +525,8 @@ fn check_name(name: &str) -> Result<(), Refused> {
     }
 }
 
+/// Whoever has a share open is heard of more often.
+const WATCHING_US: i64 = 300_000_000;
 /// What log and audit log call those who are no user.
 const NOT_OF_USERS: [&str; 6] = ["nobody", "anyone", "nearby", "program", "share", "others"];
 

@@ -485,6 +485,36 @@ fn everything_that_grows_has_a_limit() {
 }
 
 #[test]
+fn as_many_watch_a_share_as_may_and_its_printed_token_is_everybodys() {
+    let mut people = People::default();
+    let share = Link {
+        uses_left: 30,
+        ..Link::clone(&link(LinkKind::Share, 1, "view"))
+    };
+    let hex: String = share.sum.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    change(&mut people, &Change::AddLink(Arc::new(share))).unwrap();
+    let owner = Owner::Credential(format!("grant:{hex}").into());
+    let begin = |number, seen| Change::Begin(session(owner.clone(), number, at(seen)));
+    for number in 1..=30 {
+        change(&mut people, &begin(number, 0)).unwrap();
+    }
+    assert_eq!(people.sessions().count(), 30, "none is ended by another");
+    assert_eq!(change(&mut people, &begin(31, 0)), Err(Refused::ShareFull(30)));
+    let first = people.session(Sum::of(&1_u32.to_be_bytes()), at(1)).unwrap();
+    first
+        .seen_us
+        .store(at(-400).unix_micros(), std::sync::atomic::Ordering::Relaxed);
+    change(&mut people, &begin(31, 0)).unwrap();
+    assert_eq!(people.sessions().count(), 30, "whoever went made room");
+    assert!(people.session(Sum::of(&1_u32.to_be_bytes()), at(1)).is_none());
+    for number in 100..200 {
+        let owner = Owner::Credential(format!("role:viewer:{number}").into());
+        change(&mut people, &Change::Begin(session(owner, number, at(0)))).unwrap();
+    }
+    assert_eq!(people.sessions().count(), 130);
+}
+
+#[test]
 fn of_one_session_too_many_the_oldest_goes() {
     let mut people = People::default();
     let anna = add(&mut people, "anna", "viewer");

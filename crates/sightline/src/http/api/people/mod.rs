@@ -133,6 +133,7 @@ fn refusal(refused: &Refused) -> Problem {
             (StatusCode::BAD_REQUEST, "bad-streams", "Not these streams")
         }
         Refused::LinkSpent => (StatusCode::GONE, "link-spent", "The link is over"),
+        Refused::ShareFull(_) => (StatusCode::CONFLICT, "share-full", "As many as may are watching"),
         Refused::Limit { .. } => (StatusCode::CONFLICT, "too-many", "As many as there may be"),
     };
     let detail = refused.to_string();
