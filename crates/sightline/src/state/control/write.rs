@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::atomic::Ordering::Relaxed;
 
+use media::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::auth::people::{Change, Link, Owner, People, Session, Sum, Token};
@@ -42,10 +43,8 @@ pub(super) fn write(connection: &Connection, people: &People, change: &Change) -
             streams,
             disabled,
         } => {
-            run(
-                "UPDATE user SET role = ?2, streams = ?3, disabled = ?4 WHERE id = ?1",
-                &[&user.0, &&**role, &words(streams), disabled],
-            )?;
+            let streams = words(streams);
+            run(SET_USER, &[&user.0, &&**role, &streams, disabled])?;
             match disabled {
                 true => end_all(connection, &Owner::User(*user), None),
                 false => Ok(()),
@@ -86,13 +85,22 @@ pub(super) fn write(connection: &Connection, people: &People, change: &Change) -
             &[&user.0, &&**data],
         ),
         Change::Seen => seen(connection, people),
-        Change::Expire(now) => {
-            let over = people.sessions().filter(|it| *now >= it.over_at());
-            over.map(|it| it.sum).try_for_each(|sum| run(END, &[&sum.0]))?;
-            run("DELETE FROM token WHERE ends_at <= ?1", &[&now.unix_micros()])?;
-            run("DELETE FROM link WHERE ends_at <= ?1", &[&now.unix_micros()])
-        }
+        Change::Expire(now) => expire(connection, people, *now),
     }
+}
+
+fn expire(connection: &Connection, people: &People, now: WallTime) -> Done {
+    let mut end = connection.prepare_cached(END)?;
+    for over in people.sessions().filter(|it| now >= it.over_at()) {
+        end.execute([over.sum.0])?;
+    }
+    for statement in [
+        "DELETE FROM token WHERE ends_at <= ?1",
+        "DELETE FROM link WHERE ends_at <= ?1",
+    ] {
+        connection.prepare_cached(statement)?.execute([now.unix_micros()])?;
+    }
+    Ok(())
 }
 
 fn remove_user(connection: &Connection, user: i64) -> Done {
@@ -219,6 +227,7 @@ fn words<T: Display>(all: &[T]) -> String {
 
 const ADD_USER: &str =
     "INSERT INTO user (id, name, hash, role, streams, made_at, disabled) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
+const SET_USER: &str = "UPDATE user SET role = ?2, streams = ?3, disabled = ?4 WHERE id = ?1";
 const END: &str = "DELETE FROM session WHERE hash = ?1";
 const REMOVE_LINK: &str = "DELETE FROM link WHERE hash = ?1";
 /// A use is written again when it is half an hour younger.
