@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::auth::people::People;
 use crate::auth::{Auth, Principal};
 use crate::events::{Heard, OF_CONNECTIONS, What};
 use crate::record::export::Export;
@@ -172,6 +173,7 @@ impl Feed {
         let mut looking = Looking {
             seen: Seen::default(),
             rules: self.auth.rules(),
+            people: self.auth.changes(),
             looks: 0,
             exports_asked: false,
             exports_known: false,
@@ -219,9 +221,8 @@ impl Feed {
         if self.pages() == 0 {
             return;
         }
-        let rules = self.auth.rules();
-        if !Arc::ptr_eq(&rules, &looking.rules) {
-            looking.rules = rules;
+        let rights_changed = looking.rights_changed(&self.auth);
+        if rights_changed {
             self.rules.fetch_add(1, Relaxed);
         }
         let before = self.board().changes();
@@ -232,8 +233,8 @@ impl Feed {
             self.ask_for_exports(looking.tell.clone());
         }
         let has_changed = self.board().changes() != before;
-        // Once a second all the same: events of connections, and rights that may be others.
-        if has_changed || is_second {
+        // Once a second all the same: events of connections, and rights that end by themselves.
+        if has_changed || is_second || rights_changed {
             self.wake();
         }
     }
@@ -325,10 +326,28 @@ impl Feed {
 struct Looking {
     seen: Seen,
     rules: Arc<crate::auth::Rules>,
+    /// Of the page. Whether they changed is asked of this: without people, what they are is another nobody at each call.
+    people: Option<watch::Receiver<Arc<People>>>,
     looks: u32,
     /// They are being read.
     exports_asked: bool,
     /// Nothing has become of any since.
     exports_known: bool,
     tell: mpsc::Sender<Vec<Export>>,
+}
+
+impl Looking {
+    /// Whether somebody's rights may be others than at the look before.
+    fn rights_changed(&mut self, auth: &Auth) -> bool {
+        let people = self.people.as_mut().is_some_and(|people| {
+            // Without the sender nobody changes any more.
+            let changed = people.has_changed().unwrap_or(false);
+            people.mark_unchanged();
+            changed
+        });
+        let rules = auth.rules();
+        let others = !Arc::ptr_eq(&rules, &self.rules);
+        self.rules = rules;
+        people || others
+    }
 }

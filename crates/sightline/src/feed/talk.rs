@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use media::WallTime;
 use protocol::status::Bucket;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -14,7 +15,7 @@ use super::facts::json;
 use super::seat::Seat;
 use super::words::{self, MAX_BYTES, Of, Topics, Word};
 use super::{Feed, Full, NEWEST};
-use crate::auth::Action;
+use crate::auth::{Action, Principal};
 use crate::shutdown::Shutdown;
 use crate::status::Joined;
 use crate::websocket::{self, Next, Sizes, Talk};
@@ -23,7 +24,7 @@ use crate::websocket::{self, Next, Sizes, Talk};
 const WORDS_PER_SECOND: u32 = 20;
 /// Between two answers that not everything was heard.
 const WARN_AGAIN: Duration = Duration::from_secs(1);
-/// Whether a credential still holds is asked so often, whatever happens: sessions end by themselves.
+/// Whether a credential still holds is asked so often, whatever happens, and when the time of one is over.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// A page that says nothing is asked for a sign of life, and is gone after the second of these.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(25), Duration::from_secs(60)];
@@ -167,7 +168,8 @@ impl Page {
     /// Whether it still may what it may. Says whether it has to go.
     fn has_ended(&mut self) -> bool {
         let (now, rules) = (self.feed.world.clock.now(), self.feed.rules.load(Relaxed));
-        if rules == self.rules && now.saturating_duration_since(self.asked) < ASK_AGAIN {
+        let is_over = ends(self.seat.class().who()).is_some_and(|ends| ends <= self.feed.world.clock.wall());
+        if rules == self.rules && !is_over && now.saturating_duration_since(self.asked) < ASK_AGAIN {
             return false;
         }
         match (self.again)() {
@@ -243,6 +245,15 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.count(false);
         self.feed.waiting().remove(&self.number);
+    }
+}
+
+/// When a credential is over by itself.
+fn ends(who: &Principal) -> Option<WallTime> {
+    match who {
+        Principal::Granted(grant) => grant.ends,
+        Principal::Beside { known, .. } => ends(known),
+        _ => None,
     }
 }
 

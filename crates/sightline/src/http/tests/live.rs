@@ -11,6 +11,9 @@ use super::*;
 use crate::auth::{Principal, Role};
 use crate::events::What;
 
+/// Much more than two looks, and much less than the half minute after which it is asked anyhow.
+const SOON: Duration = Duration::from_secs(10);
+
 struct Page(WebSocketStream<TcpStream>);
 
 async fn open(port: u16, query: &str, headers: &[(HeaderName, &str)]) -> Result<Page, u16> {
@@ -56,6 +59,11 @@ impl Page {
                 return said;
             }
         }
+    }
+
+    async fn is_signed_out(&mut self) {
+        let closed = tokio::time::timeout(SOON, self.until(|said| said.get("closed").is_some()));
+        assert_eq!(closed.await.expect("it goes on")["closed"], 4_401);
     }
 
     async fn of(&mut self, kind: &str) -> Value {
@@ -237,6 +245,26 @@ async fn who_may_see_one_camera_hears_of_that_alone() {
     world.shared.auth.set_rules(rules);
     let closed = page.until(|said| said.get("closed").is_some()).await;
     assert_eq!(closed["closed"], 4_401);
+    world.end().await;
+}
+
+/// Of what ends nothing is heard any more within two looks, and not when it is asked anyhow, half a minute later.
+#[tokio::test]
+async fn a_page_goes_with_the_session_it_came_by() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    let port = world.shared.ports.http;
+    let anna = world.user("anna", "viewer", "*");
+    let (cookie, sum) = world.cookie_of(&Identity::User(anna));
+    let mut page = open(port, "", &[(COOKIE, &cookie)]).await.unwrap();
+    page.key("stream/door").await;
+    world.change(Change::End(sum));
+    page.is_signed_out().await;
+    let (cookie, _) = world.cookie_of(&Identity::User(anna));
+    let mut page = open(port, "", &[(COOKIE, &cookie)]).await.unwrap();
+    page.key("stream/door").await;
+    world.change(Change::RemoveUser(anna));
+    page.is_signed_out().await;
     world.end().await;
 }
 
