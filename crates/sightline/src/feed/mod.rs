@@ -4,7 +4,8 @@
 //! wrong ([`health`]), what one page has been told ([`seat`]) and may be told ([`class`]), what it says ([`words`]). Does not belong here: which request becomes a
 //! socket ([`crate::http`]), what happens ([`crate::events`]), what is kept of it.
 //!
-//! Nothing runs while nobody looks and nothing is kept.
+//! Nothing runs while nobody looks and nothing is kept. While something is kept it is looked once a second without a page, too: since when a stream is as it is
+//! would else be when somebody first looked.
 
 pub(crate) mod board;
 pub(crate) mod class;
@@ -202,11 +203,21 @@ impl Feed {
                 }
             }
         }
+        // What holds now is no news of whenever somebody looks next.
+        let mut board = self.board();
+        for key in board.keys(|_| true) {
+            board.remove(&key);
+        }
     }
 
     async fn tick(&self, sampler: &mut Sampler, looking: &mut Looking) {
         let is_second = looking.looks.is_multiple_of(SECOND);
         looking.looks = looking.looks.wrapping_add(1);
+        if self.pages() == 0 && !is_second {
+            return;
+        }
+        let before = self.board().changes();
+        self.look_at_streams(&mut looking.seen);
         if is_second {
             let up = self.world.clock.now().saturating_duration_since(self.began);
             let second = sampler.second(&self.world, up).await;
@@ -225,8 +236,6 @@ impl Feed {
         if rights_changed {
             self.rules.fetch_add(1, Relaxed);
         }
-        let before = self.board().changes();
-        self.look_at_streams(&mut looking.seen);
         self.look_at_details(is_second);
         if !looking.exports_known && !looking.exports_asked && self.world.recordings.recorder().is_some() {
             (looking.exports_known, looking.exports_asked) = (true, true);

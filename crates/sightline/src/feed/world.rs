@@ -179,9 +179,11 @@ impl Seen {
     fn note(&mut self, found: &mut BTreeMap<StreamName, Stream>, now: Instant, wall: WallTime) {
         self.0.retain(|name, _| found.contains_key(name));
         for (name, stream) in found {
+            // Its publisher may be older than the look.
+            let publisher = stream.publisher.as_ref().filter(|_| stream.state == "live");
             let new = || Before {
                 state: stream.state,
-                since: wall.to_rfc3339().into(),
+                since: publisher.map_or_else(|| wall.to_rfc3339(), |publisher| publisher.since.clone()).into(),
                 at: now,
                 tracks: stream.tracks.clone(),
             };

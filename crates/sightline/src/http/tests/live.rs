@@ -126,6 +126,45 @@ async fn a_page_is_told_what_holds_and_then_what_changes() {
     world.end().await;
 }
 
+/// Until all was looked at that is so by now.
+async fn looked(world: &World) {
+    let mut samples = world.shared.feed.samples();
+    samples.mark_unchanged();
+    for _ in 0..2 {
+        tokio::time::timeout(PATIENCE, samples.changed()).await.unwrap().unwrap();
+    }
+}
+
+/// Somebody keeps what figures were, and nobody looks.
+#[tokio::test]
+async fn since_is_when_it_was_and_not_when_somebody_looked() {
+    let clock = SimClock::new();
+    let world = World::with(Wishes {
+        clock: Arc::new(clock.clone()),
+        ..Wishes::default()
+    });
+    let _kept = world.shared.feed.want_samples();
+    let door = world.publish("door", Some(&clock));
+    let began = clock.wall().to_rfc3339();
+    let _yard = world.publish("yard", Some(&clock));
+    clock.advance(Duration::from_secs(60));
+    looked(&world).await;
+    drop(door);
+    clock.advance(Duration::from_secs(10));
+    world.hub.poll(clock.now());
+    looked(&world).await;
+    let ended = clock.wall().to_rfc3339();
+    clock.advance(Duration::from_secs(300));
+    looked(&world).await;
+    let mut page = open(world.shared.ports.http, "?token=v-token", &[]).await.unwrap();
+    let (_, told) = welcomed(&mut page).await;
+    let of = |key: &str| &told.iter().find(|set| set["key"] == key).unwrap()["value"];
+    let (door, yard) = (of("stream/door"), of("stream/yard"));
+    assert_eq!((door["state"].as_str(), door["since"].as_str()), (Some("ended"), Some(&*ended)));
+    assert_eq!((yard["state"].as_str(), yard["since"].as_str()), (Some("live"), Some(&*began)));
+    world.end().await;
+}
+
 #[tokio::test]
 async fn details_come_to_who_wants_and_may() {
     let world = World::new();
