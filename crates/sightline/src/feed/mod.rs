@@ -220,7 +220,7 @@ impl Feed {
         self.look_at_streams(&mut looking.seen);
         if is_second {
             let up = self.world.clock.now().saturating_duration_since(self.began);
-            let second = sampler.second(&self.world, up).await;
+            let second = sampler.second(&self.world, &looking.seen, up).await;
             let sample = Arc::new(second.sample);
             let mut board = self.board();
             board.sampled(Arc::clone(&sample));

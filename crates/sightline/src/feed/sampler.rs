@@ -3,6 +3,9 @@
 //! Belongs here: from counters to what they were in one second, a minute and an hour of each stream. Does not belong here: what is wrong ([`super::health`]),
 //! who is told.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +18,11 @@ use protocol::status::CameraStatus;
 use super::facts::{Disk, Hardware, System};
 use super::health::{self, Known, Reason};
 use super::sample::{Figures, Sample, UNKNOWN};
-use super::world::{World, hardware};
+use super::world::{Seen, World, hardware};
 use crate::machine;
 use crate::record::report::{Report, State as Storage};
 use crate::record::service;
+use crate::source;
 
 /// Seconds that are compared with.
 const MINUTE: usize = 60;
@@ -30,6 +34,8 @@ const SAID_LATELY: Duration = Duration::from_secs(5);
 /// An oldest recording that is younger says nothing about how fast a disk fills.
 const LEAST_RECORDED_S: f64 = 3_600.0;
 const GB: f64 = 1e9;
+/// Streams that this machine will give may take so long after the start.
+const BEGINNING: Duration = Duration::from_secs(10);
 
 /// Between two seconds.
 #[derive(Debug)]
@@ -38,8 +44,13 @@ pub(super) struct Sampler {
     program: Option<(Instant, Duration)>,
     written: Option<(Instant, u64)>,
     hardware: Hardware,
+    failing: Failing,
     pub(super) reasons: Arc<[Reason]>,
 }
+
+/// What was wrong with sources when they were asked last: one that is asked again is not well for that.
+#[derive(Debug, Default)]
+struct Failing(BTreeMap<StreamName, (&'static str, String)>);
 
 /// A stream from second to second.
 #[derive(Debug, Default)]
@@ -68,12 +79,13 @@ impl Sampler {
             program: None,
             written: None,
             hardware: Hardware::default(),
+            failing: Failing::default(),
             reasons: Arc::from([]),
         }
     }
 
-    /// Looks once. To be called once a second.
-    pub(super) async fn second(&mut self, world: &World, up: Duration) -> Second {
+    /// Looks once. To be called once a second. `seen`: of the look at streams just before.
+    pub(super) async fn second(&mut self, world: &World, seen: &Seen, up: Duration) -> Second {
         let machine = world.machine.figures(&*world.clock).await;
         let (now, wall) = (world.clock.now(), world.clock.wall());
         if self.hardware.processors == 0 {
@@ -95,7 +107,12 @@ impl Sampler {
             known.insert(stream.name().clone(), track.known(stream));
             sample.cameras.insert(stream.name().clone(), figures);
         }
-        also_known(world, &mut known);
+        let reports = world.streams.reports();
+        self.failing.note(&reports, &mut known);
+        if up >= BEGINNING {
+            are_offline(seen, &reports, &mut known);
+        }
+        are_paused(world, &mut known);
         let recorder = world.recordings.recorder().map(|recorder| recorder.report());
         let throttled = machine::is_throttled();
         sample.system = self.of_machine(&machine, recorder.as_ref(), now);
@@ -165,14 +182,39 @@ fn percent(before: (Instant, Duration), after: (Instant, Duration)) -> Option<f6
     (seconds > 0.0).then(|| 100.0 * busy / seconds)
 }
 
-/// What sources and recordings say.
-fn also_known(world: &World, known: &mut BTreeMap<StreamName, Known>) {
-    for report in world.streams.reports() {
-        if let Some(why) = report.state.why() {
-            let entry = known.entry(report.stream).or_default();
-            entry.source = Some((report.state.word(), why.trouble.to_string()));
+impl Failing {
+    /// What sources say.
+    fn note(&mut self, reports: &[source::Report], known: &mut BTreeMap<StreamName, Known>) {
+        self.0.retain(|name, _| reports.iter().any(|report| report.stream == *name));
+        for report in reports {
+            let name = &report.stream;
+            match (&report.state, report.state.why()) {
+                (state, Some(why)) => {
+                    self.0.insert(name.clone(), (state.word(), why.trouble.to_string()));
+                }
+                (source::State::Connecting { .. }, None) => {}
+                (_, None) => {
+                    self.0.remove(name);
+                }
+            }
+        }
+        for (name, why) in &self.0 {
+            known.entry(name.clone()).or_default().source = Some(why.clone());
         }
     }
+}
+
+/// What is told as ended has nobody who publishes it, as long as it is told; but what has a source may be ended because nobody wants it.
+fn are_offline(seen: &Seen, reports: &[source::Report], known: &mut BTreeMap<StreamName, Known>) {
+    for name in seen.ended() {
+        if !reports.iter().any(|report| report.stream == *name) {
+            known.entry(name.clone()).or_default().is_live = Some(false);
+        }
+    }
+}
+
+/// What recordings say.
+fn are_paused(world: &World, known: &mut BTreeMap<StreamName, Known>) {
     for (name, known) in known {
         if let Some(report) = world.recordings.report(name)
             && report.state == service::State::Paused

@@ -164,6 +164,12 @@ impl World {
 }
 
 impl Seen {
+    /// Those that were told as ended by the newest look.
+    pub(super) fn ended(&self) -> impl Iterator<Item = &StreamName> {
+        let ended = self.0.iter().filter(|(_, before)| before.state == "ended");
+        ended.map(|(name, _)| name)
+    }
+
     /// Those that have ended and are told for a while.
     fn remembered(&self, now: Instant, mut tell: impl FnMut(&StreamName, &Tracks)) {
         let mut ended: Vec<_> = (self.0.iter())

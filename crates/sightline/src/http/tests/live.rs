@@ -162,6 +162,9 @@ async fn since_is_when_it_was_and_not_when_somebody_looked() {
     let (door, yard) = (of("stream/door"), of("stream/yard"));
     assert_eq!((door["state"].as_str(), door["since"].as_str()), (Some("ended"), Some(&*ended)));
     assert_eq!((yard["state"].as_str(), yard["since"].as_str()), (Some("live"), Some(&*began)));
+    // Tile and bell say the same, as long as it is told.
+    let offline = |reason: &Value| reason["of"] == "door" && reason["code"] == "offline";
+    assert!(of("health").as_array().unwrap().iter().any(offline), "{told:?}");
     world.end().await;
 }
 
