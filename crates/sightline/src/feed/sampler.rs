@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use device::camera::Status;
 use media::hub::{State, Stream};
 use media::stats::SessionStats;
 use media::{CaptureSource, StreamName};
@@ -66,6 +67,28 @@ struct Track {
     pictures: f64,
 }
 
+/// What is to be expected of the stream of a camera of this machine: it shows a slate where there are no pictures, and that says nothing of what is usual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Own {
+    /// Pictures, as of any other.
+    Pictures,
+    /// A slate, because it was switched off, or has not begun.
+    Slate,
+    /// A slate, because of this.
+    Failed(String),
+}
+
+impl Own {
+    fn of(status: Option<&Status>) -> Self {
+        match status {
+            None | Some(Status::Running { .. }) => Self::Pictures,
+            Some(Status::Starting { .. } | Status::Off) => Self::Slate,
+            Some(Status::Slate { error, .. }) => Self::Failed(error.what.clone()),
+            Some(Status::Ended { .. }) => Self::Failed("the camera ended by a bug of this program".to_owned()),
+        }
+    }
+}
+
 /// What a second came to.
 pub(super) struct Second {
     pub(super) sample: Sample,
@@ -103,8 +126,18 @@ impl Sampler {
         for stream in &streams {
             viewers += stream.viewers();
             let track = self.streams.entry(stream.name().clone()).or_default();
-            let figures = track.second(world, stream, said.get(stream.name()), now);
-            known.insert(stream.name().clone(), track.known(stream));
+            let camera = world.status.own_camera(stream.name());
+            let own = Own::of(camera.as_ref().and_then(|camera| camera.status()).as_ref());
+            let mut figures = track.second(world, stream, said.get(stream.name()), &own, now);
+            if let Some(camera) = camera.filter(|_| own == Own::Pictures) {
+                let us = camera.handle().stats().latency_p50_us;
+                figures[9] = if us > 0 { us as f64 / 1_000.0 } else { f64::NAN };
+            }
+            let is_live = matches!(stream.state(), State::Live);
+            known.insert(
+                stream.name().clone(),
+                track.known(is_live, stream.keyframe_distance(), own),
+            );
             sample.cameras.insert(stream.name().clone(), figures);
         }
         let reports = world.streams.reports();
@@ -225,7 +258,14 @@ fn are_paused(world: &World, known: &mut BTreeMap<StreamName, Known>) {
 }
 
 impl Track {
-    fn second(&mut self, world: &World, stream: &Arc<Stream>, said: Option<&CameraStatus>, now: Instant) -> Figures {
+    fn second(
+        &mut self,
+        world: &World,
+        stream: &Arc<Stream>,
+        said: Option<&CameraStatus>,
+        own: &Own,
+        now: Instant,
+    ) -> Figures {
         let mut figures = UNKNOWN;
         let pace = stream.pace(now);
         let publisher = stream.publisher();
@@ -238,17 +278,15 @@ impl Track {
             figures[7] = f64::from(said.memory_percent);
             figures[8] = f64::from(said.network_mbps);
         }
-        if let Some(camera) = world.status.own_camera(stream.name()) {
-            let us = camera.handle().stats().latency_p50_us;
-            figures[9] = if us > 0 { us as f64 / 1_000.0 } else { f64::NAN };
-        }
         if let Some(motion) = world.motion.report(stream.name()) {
             figures[11] = f64::from(motion.now.intensity_permille) / 1_000.0;
         }
         if let Some(publisher) = &publisher {
             self.of_publisher(&mut figures, publisher, said);
         }
-        self.note(figures[0], figures[2], publisher.is_some());
+        if publisher.is_some() && *own == Own::Pictures {
+            self.note(figures[0], figures[2]);
+        }
         figures
     }
 
@@ -272,10 +310,7 @@ impl Track {
         figures[13] = dropped;
     }
 
-    fn note(&mut self, fps: f64, dropped: f64, is_live: bool) {
-        if !is_live {
-            return;
-        }
+    fn note(&mut self, fps: f64, dropped: f64) {
         if self.minute.len() >= MINUTE {
             self.minute.pop_front();
         }
@@ -291,19 +326,25 @@ impl Track {
         }
     }
 
-    fn known(&self, stream: &Stream) -> Known {
-        let minute = (self.minute.len() >= MINUTE).then(|| {
+    fn known(&self, is_live: bool, keyframes: Option<Duration>, own: Own) -> Known {
+        let (has_pictures, failed) = match own {
+            Own::Pictures => (true, None),
+            Own::Slate => (false, None),
+            Own::Failed(why) => (false, Some(("failed", why))),
+        };
+        let minute = (has_pictures && self.minute.len() >= MINUTE).then(|| {
             let sums = self.minute.iter();
             sums.fold((0.0, 0.0), |sum, second| (sum.0 + second.0, sum.1 + second.1))
         });
         let minutes = self.hour.len();
         Known {
-            is_live: Some(matches!(stream.state(), State::Live)),
-            source: None,
+            is_live: Some(is_live),
+            source: failed,
             paused: None,
             minute,
-            hour_fps: (minutes >= ENOUGH_MINUTES).then(|| self.hour.iter().sum::<f64>() / minutes as f64),
-            keyframes: stream.keyframe_distance(),
+            hour_fps: (has_pictures && minutes >= ENOUGH_MINUTES)
+                .then(|| self.hour.iter().sum::<f64>() / minutes as f64),
+            keyframes: keyframes.filter(|_| has_pictures),
         }
     }
 }

@@ -51,3 +51,33 @@ fn a_source_that_is_asked_again_is_wrong_since_it_first_was() {
     assert_eq!(since(8, &[report(waiting())]), [("source-waits", 8)]);
     assert_eq!(since(9, &[]), []);
 }
+
+/// A camera that is unplugged shows a slate of five pictures a second: that is no picture, and not what is usual.
+#[test]
+fn a_slate_is_no_picture() {
+    let error = device::source::Error::retryable("no camera at /dev/video0", "it was unplugged", "plug it in");
+    let failed = Status::Slate {
+        error,
+        retry_in: Duration::from_secs(1),
+    };
+    assert_eq!(Own::of(None), Own::Pictures);
+    assert_eq!(Own::of(Some(&Status::Off)), Own::Slate);
+    let codes = |track: &Track, fps: f64, status: Option<&Status>| {
+        let mut sample = Sample::empty(WallTime::from_unix_micros(0));
+        let mut figures = UNKNOWN;
+        figures[0] = fps;
+        sample.cameras.insert(door(), figures);
+        let known = BTreeMap::from([(door(), track.known(true, None, Own::of(status)))]);
+        let found = health::health(&sample, &known, &[], &[]);
+        found.iter().map(|reason| reason.code).collect::<Vec<_>>()
+    };
+    let mut track = Track::default();
+    assert_eq!(codes(&track, 5.0, Some(&failed)), ["source-failed"], "from the start");
+    for _ in 0..4 * MINUTE {
+        track.note(30.0, 0.0);
+    }
+    assert_eq!(codes(&track, 30.0, None), [""; 0]);
+    assert_eq!(codes(&track, 5.0, None), ["slow"], "of somebody else's it is known");
+    assert_eq!(codes(&track, 5.0, Some(&failed)), ["source-failed"]);
+    assert_eq!(codes(&track, 5.0, Some(&Status::Off)), [""; 0], "somebody wanted it so");
+}
