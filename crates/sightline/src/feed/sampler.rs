@@ -32,6 +32,8 @@ const HOUR: usize = 60;
 const ENOUGH_MINUTES: usize = 3;
 /// What a camera said is of now for so long.
 const SAID_LATELY: Duration = Duration::from_secs(5);
+/// A second before that is older is of another time: nobody looked in between.
+const GAP: Duration = Duration::from_secs(5);
 /// An oldest recording that is younger says nothing about how fast a disk fills.
 const LEAST_RECORDED_S: f64 = 3_600.0;
 const GB: f64 = 1e9;
@@ -56,9 +58,15 @@ struct Failing(BTreeMap<StreamName, (&'static str, String)>);
 /// A stream from second to second.
 #[derive(Debug, Default)]
 struct Track {
+    at: Option<Instant>,
     session: u64,
     lost: u64,
+    /// By the publisher's session.
     dropped: f64,
+    /// By the camera's program, as it said last: since that began. Kept over gaps.
+    at_camera: Option<f64>,
+    /// By the same, since the publisher came.
+    lost_there: f64,
     /// Pictures, and those left out, of each second.
     minute: VecDeque<(f64, f64)>,
     /// Pictures a second of each minute.
@@ -266,6 +274,7 @@ impl Track {
         own: &Own,
         now: Instant,
     ) -> Figures {
+        self.begin(now);
         let mut figures = UNKNOWN;
         let pace = stream.pace(now);
         let publisher = stream.publisher();
@@ -290,24 +299,39 @@ impl Track {
         figures
     }
 
+    /// What was counted while nobody looked is not of this second.
+    fn begin(&mut self, now: Instant) {
+        if (self.at).is_some_and(|at| now.saturating_duration_since(at) > GAP) {
+            *self = Self::default();
+        }
+        self.at = Some(now);
+    }
+
     /// What was counted since the second before. A publisher that is new has counted nothing yet.
     fn of_publisher(&mut self, figures: &mut Figures, publisher: &SessionStats, said: Option<&CameraStatus>) {
-        let at_camera = said.map_or(0.0, |said| f64::from(said.frames_dropped.max(0)));
-        let dropped = publisher.frames_dropped.get() as f64 + at_camera;
-        let lost = publisher.packets_lost.get();
-        if self.session == publisher.id.get() {
-            figures[2] = (dropped - self.dropped).max(0.0);
-            figures[10] = lost.saturating_sub(self.lost) as f64;
-        } else {
-            let hour = std::mem::take(&mut self.hour);
+        let (dropped, lost) = (publisher.frames_dropped.get() as f64, publisher.packets_lost.get());
+        let is_same = self.session == publisher.id.get();
+        if !is_same {
             *self = Self {
-                hour,
+                at: self.at,
+                session: publisher.id.get(),
+                hour: std::mem::take(&mut self.hour),
                 ..Self::default()
             };
         }
-        (self.session, self.dropped, self.lost) = (publisher.id.get(), dropped, lost);
+        let there = said.map(|said| f64::from(said.frames_dropped.max(0)));
+        let more = there
+            .zip(self.at_camera)
+            .map_or(0.0, |(now, before)| (now - before).max(0.0));
+        self.at_camera = there.or(self.at_camera);
+        self.lost_there += more;
+        if is_same {
+            figures[2] = (dropped - self.dropped).max(0.0) + more;
+            figures[10] = lost.saturating_sub(self.lost) as f64;
+        }
+        (self.dropped, self.lost) = (dropped, lost);
         figures[12] = publisher.frames.get() as f64;
-        figures[13] = dropped;
+        figures[13] = dropped + self.lost_there;
     }
 
     fn note(&mut self, fps: f64, dropped: f64) {

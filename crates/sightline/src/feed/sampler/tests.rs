@@ -1,6 +1,7 @@
 //! What seconds come to, one after another.
 
 use media::WallTime;
+use media::stats::{Role, SessionInfo};
 
 use super::*;
 use crate::source::{State as Asked, Trouble, Why};
@@ -80,4 +81,60 @@ fn a_slate_is_no_picture() {
     assert_eq!(codes(&track, 5.0, None), ["slow"], "of somebody else's it is known");
     assert_eq!(codes(&track, 5.0, Some(&failed)), ["source-failed"]);
     assert_eq!(codes(&track, 5.0, Some(&Status::Off)), [""; 0], "somebody wanted it so");
+}
+
+fn publisher() -> SessionStats {
+    let stats = SessionStats::new(SessionInfo {
+        stream: door(),
+        role: Role::Publisher,
+        protocol: "RTSP/TCP",
+        remote: None,
+        agent: None,
+        since: WallTime::from_unix_micros(0),
+    });
+    stats.id.add(1);
+    stats
+}
+
+/// Pictures that were left out in a second, and since the publisher came.
+fn dropped(track: &mut Track, publisher: &SessionStats, there: Option<i32>) -> (f64, f64) {
+    let said = there.map(|frames_dropped| CameraStatus {
+        frames_dropped,
+        ..CameraStatus::default()
+    });
+    let mut figures = UNKNOWN;
+    track.of_publisher(&mut figures, publisher, said.as_ref());
+    (figures[2], figures[13])
+}
+
+/// A camera's program counts since it began, and says so now and then.
+#[test]
+fn what_a_camera_lost_before_is_not_lost_again() {
+    let (mut track, publisher) = (Track::default(), publisher());
+    let (first, all) = dropped(&mut track, &publisher, None);
+    assert!(first.is_nan() && all == 0.0);
+    assert_eq!(dropped(&mut track, &publisher, Some(5_000)), (0.0, 0.0));
+    assert_eq!(dropped(&mut track, &publisher, None), (0.0, 0.0), "its status is late");
+    assert_eq!(dropped(&mut track, &publisher, Some(5_003)), (3.0, 3.0));
+    publisher.frames_dropped.add(2);
+    assert_eq!(dropped(&mut track, &publisher, Some(5_003)), (2.0, 5.0));
+    assert_eq!(dropped(&mut track, &publisher, Some(1)), (0.0, 5.0), "it began anew");
+    assert_eq!(dropped(&mut track, &publisher, Some(2)), (1.0, 6.0));
+}
+
+#[test]
+fn what_was_lost_while_nobody_looked_is_not_of_one_second() {
+    let (mut track, publisher, now) = (Track::default(), publisher(), Instant::now());
+    let second = Duration::from_secs(1);
+    track.begin(now);
+    let _ = dropped(&mut track, &publisher, None);
+    publisher.frames_dropped.add(1);
+    track.begin(now + second);
+    assert_eq!(dropped(&mut track, &publisher, None).0, 1.0);
+    publisher.frames_dropped.add(900);
+    track.begin(now + 3_600 * second);
+    assert!(dropped(&mut track, &publisher, None).0.is_nan());
+    publisher.frames_dropped.add(2);
+    track.begin(now + 3_601 * second);
+    assert_eq!(dropped(&mut track, &publisher, None).0, 2.0);
 }
