@@ -156,7 +156,7 @@ struct Camera {
     /// The newest words about it, for who comes later.
     connection: Bytes,
     metrics: Option<Bytes>,
-    /// The newest that says more than whether it is connected.
+    /// The newest that says more than whether it is connected; that as it is now.
     status: Option<CameraStatus>,
 }
 
@@ -307,13 +307,20 @@ impl Room {
         }
         let before = self.cameras.remove(&name);
         let (before, status_before) = before.map_or((None, None), |camera| (camera.metrics, camera.status));
+        let known = match status.is_bare() {
+            false => Some(status.clone()),
+            true => status_before.map(|before| CameraStatus {
+                is_connected: status.is_connected,
+                ..before
+            }),
+        };
         let camera = Camera {
             speaker,
             connected: status.is_connected,
             heard: now,
             connection,
             metrics: metrics.or(before),
-            status: (!status.is_bare()).then(|| status.clone()).or(status_before),
+            status: known,
         };
         self.cameras.insert(name, camera);
         self.beat(now);
@@ -500,6 +507,9 @@ impl Room {
             self.tell_others(None, Some(&name), &word);
             if let Some(camera) = self.cameras.get_mut(&name) {
                 camera.connected = false;
+                if let Some(status) = &mut camera.status {
+                    status.is_connected = false;
+                }
                 camera.connection = word;
                 camera.speaker = Speaker::Gone { lost_at: None };
             }

@@ -534,6 +534,37 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
+/// Who comes later is told what it said last, and that it is not there any more.
+#[test]
+fn a_camera_that_is_gone_is_not_known_as_connected() {
+    let full = CameraStatus {
+        is_connected: true,
+        cpu_percent: 12.5,
+        ..CameraStatus::default()
+    };
+    let known = |world: &World| {
+        let (_, status, _) = world.room.known().next().unwrap();
+        (status.is_connected, status.cpu_percent)
+    };
+    let mut world = World::new();
+    let speaker = world.join(ALL);
+    world.status(speaker, &full);
+    assert_eq!(known(&world), (true, 12.5));
+    let bare = |is_connected| CameraStatus {
+        is_connected,
+        ..CameraStatus::default()
+    };
+    world.status(speaker, &bare(false));
+    assert_eq!(known(&world), (false, 12.5), "it said so");
+    world.status(speaker, &bare(true));
+    assert_eq!(known(&world), (true, 12.5));
+    world.room.leave(speaker, world.now());
+    assert_eq!(known(&world), (true, 12.5), "it may come back");
+    world.now_ms += 2_000;
+    world.room.poll(world.now());
+    assert_eq!(known(&world), (false, 12.5));
+}
+
 proptest! {
     /// A reader that keeps up hears, of each camera, exactly what the others said of it, in order, and in the end what is true.
     #[test]
