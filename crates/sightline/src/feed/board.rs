@@ -69,10 +69,10 @@ impl Key {
 struct Entry {
     /// The number of its newest change.
     change: u64,
-    /// `None`: it is gone, and was about this camera.
+    /// `None`: it is gone.
     value: Option<Value>,
-    /// Whom it concerns who may see that camera.
-    camera: Option<StreamName>,
+    /// Whom it concerns, or concerned: who may do that to this camera.
+    demands: Option<(StreamName, Action)>,
     texts: VecDeque<(Box<[u8]>, Bytes)>,
 }
 
@@ -125,8 +125,9 @@ impl Board {
         if before.is_some_and(|entry| entry.value.as_ref() == Some(&value)) {
             return false;
         }
-        let (camera, before) = (value.camera().cloned(), before.map(|entry| entry.change));
-        self.put(key, before, Some(value), camera);
+        let demands = value.demands().map(|(camera, action)| (camera.clone(), action));
+        let before = before.map(|entry| entry.change);
+        self.put(key, before, Some(value), demands);
         true
     }
 
@@ -135,13 +136,13 @@ impl Board {
         let Some(entry) = self.keys.get(key).filter(|entry| entry.value.is_some()) else {
             return false;
         };
-        let (before, camera) = (entry.change, entry.camera.clone());
+        let (before, demands) = (entry.change, entry.demands.clone());
         if key.is_detail() {
             self.changes += 1;
             self.keys.remove(key);
             return true;
         }
-        self.put(key.clone(), Some(before), None, camera);
+        self.put(key.clone(), Some(before), None, demands);
         self.gone.push_back(self.changes);
         while self.gone.len() > MOST_GONE {
             let Some(oldest) = self.gone.pop_front() else { break };
@@ -154,7 +155,13 @@ impl Board {
         true
     }
 
-    fn put(&mut self, key: Key, before: Option<u64>, value: Option<Value>, camera: Option<StreamName>) {
+    fn put(
+        &mut self,
+        key: Key,
+        before: Option<u64>,
+        value: Option<Value>,
+        demands: Option<(StreamName, Action)>,
+    ) {
         self.changes += 1;
         if let Some(before) = before
             && self.order.remove(&before).is_some()
@@ -168,7 +175,7 @@ impl Board {
         let entry = Entry {
             change: self.changes,
             value,
-            camera,
+            demands,
             texts: VecDeque::new(),
         };
         self.keys.insert(key, entry);
@@ -225,10 +232,8 @@ impl Board {
             };
         };
         let Some(value) = &entry.value else {
-            let sees = entry
-                .camera
-                .as_ref()
-                .is_none_or(|name| class.stream(name).may(Action::View));
+            let demands = entry.demands.as_ref();
+            let sees = demands.is_none_or(|(name, action)| class.stream(name).may(*action));
             return if sees { Told::Text(gone(key)) } else { Told::Nothing };
         };
         let Some(variant) = value.variant(class) else {

@@ -213,27 +213,30 @@ struct ReasonForm<'a> {
 }
 
 impl Value {
-    /// The camera that it is about.
-    pub(crate) fn camera(&self) -> Option<&StreamName> {
+    /// What somebody has to be allowed to do to which camera to be told; `None`: that depends on more.
+    pub(super) fn demands(&self) -> Option<(&StreamName, Action)> {
         match self {
-            Self::Stream(stream) => Some(&stream.name),
-            Self::Camera(name, _) | Self::Sessions(name, _) | Self::Export(name, _) => Some(name),
+            Self::Stream(stream) => Some((&stream.name, Action::View)),
+            Self::Camera(name, _) => Some((name, Action::View)),
+            Self::Sessions(name, _) => Some((name, Action::Operate)),
+            Self::Export(name, _) => Some((name, Action::Replay)),
             Self::Health(_) | Self::System(_) => None,
         }
     }
 
     /// What the text for somebody depends on; `None`: there is none for it.
     pub(super) fn variant(&self, class: &Class) -> Option<Box<[u8]>> {
-        let one = |name: &StreamName, action| class.stream(name).may(action).then(Box::default);
+        if let Some((name, action)) = self.demands()
+            && !class.stream(name).may(action)
+        {
+            return None;
+        }
         match self {
             Self::Stream(stream) => {
                 let sight = class.stream(&stream.name);
-                let bytes = [sight.bits()].into_iter().chain(class.host().bytes());
-                sight.may(Action::View).then(|| bytes.collect())
+                Some([sight.bits()].into_iter().chain(class.host().bytes()).collect())
             }
-            Self::Camera(name, _) => one(name, Action::View),
-            Self::Sessions(name, _) => one(name, Action::Operate),
-            Self::Export(name, _) => one(name, Action::Replay),
+            Self::Camera(..) | Self::Sessions(..) | Self::Export(..) => Some(Box::default()),
             Self::Health(_) | Self::System(_) if !class.some().may(Action::View) => None,
             Self::Health(reasons) => Some(reasons.iter().map(|reason| u8::from(concerns(reason, class))).collect()),
             Self::System(_) => Some(Box::default()),

@@ -178,6 +178,7 @@ impl Feed {
             looks: 0,
             exports_asked: false,
             exports_known: false,
+            exports_failed: false,
             tell,
         };
         let mut ticks = tokio::time::interval(LOOK);
@@ -199,7 +200,12 @@ impl Feed {
                 },
                 Some(found) = exports.recv() => {
                     looking.exports_asked = false;
-                    self.exports(found);
+                    looking.exports_failed = found.is_none();
+                    match found {
+                        Some(found) => self.exports(found),
+                        // What was told of them holds until they can be read again.
+                        None => looking.exports_known = false,
+                    }
                 }
             }
         }
@@ -237,7 +243,9 @@ impl Feed {
             self.rules.fetch_add(1, Relaxed);
         }
         self.look_at_details(is_second);
-        if !looking.exports_known && !looking.exports_asked && self.world.recordings.recorder().is_some() {
+        let is_time = is_second || !looking.exports_failed;
+        let is_wanted = !looking.exports_known && !looking.exports_asked && is_time;
+        if is_wanted && self.world.recordings.recorder().is_some() {
             (looking.exports_known, looking.exports_asked) = (true, true);
             self.ask_for_exports(looking.tell.clone());
         }
@@ -279,7 +287,7 @@ impl Feed {
     }
 
     /// They are read where it may wait for the disk.
-    fn ask_for_exports(&self, tell: mpsc::Sender<Vec<Export>>) {
+    fn ask_for_exports(&self, tell: mpsc::Sender<Option<Vec<Export>>>) {
         let exports = Arc::clone(&self.world.exports);
         tokio::spawn(async move {
             let found = match exports.turn().await {
@@ -291,7 +299,7 @@ impl Feed {
                 Err(_) => None,
             };
             // Whoever asked may be gone.
-            let _ = tell.send(found.unwrap_or_default()).await;
+            let _ = tell.send(found).await;
         });
     }
 
@@ -342,7 +350,9 @@ struct Looking {
     exports_asked: bool,
     /// Nothing has become of any since.
     exports_known: bool,
-    tell: mpsc::Sender<Vec<Export>>,
+    /// They could not be read: they are asked for once a second.
+    exports_failed: bool,
+    tell: mpsc::Sender<Option<Vec<Export>>>,
 }
 
 impl Looking {

@@ -9,7 +9,7 @@ use media::{StreamName, WallTime};
 use proptest::prelude::*;
 use testkit::clock::SimClock;
 
-use super::board::{Board, Key};
+use super::board::{Board, Key, Told};
 use super::class::Class;
 use super::facts::{Places, Stream, Tracks, Value};
 use super::sample::Sample;
@@ -287,4 +287,17 @@ fn five_hundred_pages_are_told_what_changed_and_nothing_else() {
         }
     }
     assert_eq!(told, 500 * 6 * 10);
+}
+
+/// Not even that there was one.
+#[test]
+fn exports_that_go_are_told_to_who_may_replay() {
+    let mut board = board();
+    let key = Key::Export("c1-1".to_owned());
+    let (viewer, replayer) = (class(anna("view")), class(anna("view,replay")));
+    board.set(key.clone(), Value::Export(name(1), "{}".into()));
+    let is_told = |board: &mut Board, class: &Class| matches!(board.told(&key, class), Told::Text(_));
+    assert!(!is_told(&mut board, &viewer) && is_told(&mut board, &replayer));
+    board.remove(&key);
+    assert!(!is_told(&mut board, &viewer) && is_told(&mut board, &replayer));
 }
