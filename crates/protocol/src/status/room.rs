@@ -534,6 +534,12 @@ impl Room {
         cameras.filter_map(|(name, camera)| Some((name, camera.status.as_ref()?, camera.heard)))
     }
 
+    /// One of them.
+    pub fn known_camera(&self, name: &StreamName) -> Option<(&CameraStatus, Instant)> {
+        let camera = self.cameras.get(name)?;
+        Some((camera.status.as_ref()?, camera.heard))
+    }
+
     /// Figures.
     pub fn totals(&self) -> Totals {
         Totals {

@@ -309,7 +309,7 @@ impl Board {
 }
 
 /// Whether somebody may have a detail at all.
-fn may_have(key: &Key, class: &Class) -> bool {
+pub(super) fn may_have(key: &Key, class: &Class) -> bool {
     match key {
         Key::Camera(name) => class.stream(name).may(Action::View),
         Key::Sessions(name) => class.stream(name).may(Action::Operate),

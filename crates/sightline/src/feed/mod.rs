@@ -72,13 +72,31 @@ pub struct Feed {
     /// Somebody wants samples, pages or not.
     kept: AtomicUsize,
     classes: Mutex<Vec<Weak<Class>>>,
-    /// What pages want to be told of single streams, and how many of them.
-    details: Mutex<BTreeMap<Key, usize>>,
+    /// What pages want to be told of single streams.
+    details: Mutex<BTreeMap<Key, Wanting>>,
     /// Pages that have been told all, by number.
     waiting: Mutex<BTreeMap<u64, Waker>>,
     /// Grows when rights may have changed.
     rules: AtomicU64,
     sooner: Notify,
+}
+
+/// A detail that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Wanting {
+    /// By so many pages that may have it.
+    pages: usize,
+    /// There was nothing to tell when it was looked.
+    is_absent: bool,
+}
+
+impl Default for Wanting {
+    fn default() -> Self {
+        Self {
+            pages: 1,
+            is_absent: false,
+        }
+    }
 }
 
 /// Counts somebody who wants samples.
@@ -268,11 +286,16 @@ impl Feed {
     }
 
     fn look_at_details(&self, is_second: bool) {
-        let wanted: Vec<Key> = self.wanted().keys().take(MOST_DETAILS).cloned().collect();
-        for key in &wanted {
+        let wanted: Vec<(Key, bool)> = (self.wanted().iter().take(MOST_DETAILS))
+            .map(|(key, wanted)| (key.clone(), wanted.is_absent))
+            .collect();
+        for (key, was_absent) in &wanted {
             // What is new is told at once, and all once a second.
-            if is_second || self.board().change_of(key).is_none() {
+            if is_second || (!was_absent && self.board().change_of(key).is_none()) {
                 let value = self.world.detail(key);
+                if let Some(wanted) = self.wanted().get_mut(key) {
+                    wanted.is_absent = value.is_none();
+                }
                 let mut board = self.board();
                 match value {
                     Some(value) => board.set(key.clone(), value),
@@ -281,7 +304,8 @@ impl Feed {
             }
         }
         let mut board = self.board();
-        for key in board.keys(|key| key.is_detail() && wanted.binary_search(key).is_err()) {
+        let is_wanted = |key: &Key| wanted.binary_search_by(|(wanted, _)| wanted.cmp(key)).is_ok();
+        for key in board.keys(|key| key.is_detail() && !is_wanted(key)) {
             board.remove(&key);
         }
     }
@@ -330,7 +354,7 @@ impl Feed {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wanted(&self) -> MutexGuard<'_, BTreeMap<Key, usize>> {
+    fn wanted(&self) -> MutexGuard<'_, BTreeMap<Key, Wanting>> {
         self.details.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -106,7 +106,7 @@ impl Seat {
             .collect();
     }
 
-    /// The details that it wants and may have.
+    /// The details that it wants, whether it may have them or not.
     pub(crate) fn details(&self) -> impl Iterator<Item = &Key> {
         self.details.iter().map(|(key, _)| key)
     }

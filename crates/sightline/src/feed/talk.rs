@@ -9,12 +9,12 @@ use media::WallTime;
 use protocol::status::Bucket;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::board::Key;
+use super::board::{Key, may_have};
 use super::class::Class;
 use super::facts::json;
 use super::seat::Seat;
 use super::words::{self, MAX_BYTES, Of, Topics, Word};
-use super::{Feed, Full, NEWEST};
+use super::{Feed, Full, NEWEST, Wanting};
 use crate::auth::{Action, Principal};
 use crate::shutdown::Shutdown;
 use crate::status::Joined;
@@ -147,17 +147,18 @@ impl Page {
         self.count(true);
     }
 
-    /// What it wants is made, or no longer for it.
+    /// What it wants and may have is made, or no longer for it.
     fn count(&self, is_wanted: bool) {
         let mut wanted = self.feed.wanted();
-        for key in self.seat.details() {
+        let class = self.seat.class();
+        for key in self.seat.details().filter(|key| may_have(key, class)) {
             match (is_wanted, wanted.get_mut(key)) {
-                (true, Some(count)) => *count += 1,
+                (true, Some(wanted)) => wanted.pages += 1,
                 (true, None) => {
                     let key: Key = key.clone();
-                    wanted.insert(key, 1);
+                    wanted.insert(key, Wanting::default());
                 }
-                (false, Some(count)) if *count > 1 => *count -= 1,
+                (false, Some(wanted)) if wanted.pages > 1 => wanted.pages -= 1,
                 (false, _) => {
                     wanted.remove(key);
                 }
@@ -187,7 +188,9 @@ impl Page {
                         .join_chat(class.who().name().to_owned(), may_view);
                     let Ok(joined) = joined else { return true };
                     self.joined = joined;
+                    self.count(false);
                     self.seat.now_is(class);
+                    self.count(true);
                 }
                 false
             }

@@ -152,8 +152,7 @@ impl World {
                 Some(Value::Sessions(name.clone(), text.into()))
             }
             Key::Camera(name) => {
-                let known = self.status.known_cameras();
-                let (_, status, heard) = known.into_iter().find(|(known, ..)| known == name)?;
+                let (status, heard) = self.status.known_camera(name)?;
                 let at = self.clock.wall_at(heard).to_rfc3339();
                 let text = protocol::status::said(name, &status, &at);
                 Some(Value::Camera(name.clone(), String::from_utf8_lossy(&text).into()))

@@ -243,6 +243,12 @@ impl Server {
             .collect()
     }
 
+    /// One of them.
+    pub(crate) fn known_camera(&self, name: &StreamName) -> Option<(CameraStatus, Instant)> {
+        let room = self.room();
+        room.known_camera(name).map(|(status, at)| (status.clone(), at))
+    }
+
     /// A camera of this program.
     pub(crate) fn own_camera(&self, name: &StreamName) -> Option<Arc<Camera>> {
         self.cameras().get(name).and_then(Weak::upgrade)

@@ -543,7 +543,8 @@ fn a_camera_that_is_gone_is_not_known_as_connected() {
         ..CameraStatus::default()
     };
     let known = |world: &World| {
-        let (_, status, _) = world.room.known().next().unwrap();
+        let (name, status, heard) = world.room.known().next().unwrap();
+        assert_eq!(world.room.known_camera(name), Some((status, heard)));
         (status.is_connected, status.cpu_percent)
     };
     let mut world = World::new();

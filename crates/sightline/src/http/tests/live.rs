@@ -209,6 +209,31 @@ async fn details_come_to_who_wants_and_may() {
     world.end().await;
 }
 
+/// What is made of details in a second is limited: what somebody asks for and may not see is no part of it.
+#[tokio::test]
+async fn who_may_not_see_details_pushes_out_none() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    world.with_account("anna", "pass-of-anna", "door");
+    let port = world.shared.ports.http;
+    let mut guests = Vec::new();
+    for guest in 0..17 {
+        let mut page = open(port, "?token=anna:pass-of-anna", &[]).await.unwrap();
+        let topics: Vec<String> = (0..64).map(|at| format!("camera/a{guest}x{at}")).collect();
+        page.say(serde_json::json!({"type": "want", "topics": topics})).await;
+        // When it is answered that was heard, too.
+        page.say(serde_json::json!({"type": "ping", "client": 1})).await;
+        page.of("pong").await;
+        guests.push(page);
+    }
+    let mut admin = open(port, "?token=a-token", &[]).await.unwrap();
+    admin
+        .say(serde_json::json!({"type": "want", "topics": ["sessions/door"]}))
+        .await;
+    assert_eq!(admin.key("sessions/door").await["value"]["more"], 0);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn time_chat_and_events() {
     let world = World::new();
