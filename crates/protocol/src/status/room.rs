@@ -215,6 +215,13 @@ impl Room {
         Ok(id)
     }
 
+    /// Somebody is called otherwise from now on, and may other things. What was said before and it may not hear any more is not told.
+    pub fn now_is(&mut self, id: ClientId, member: Member) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.now_is(member);
+        }
+    }
+
     /// Somebody is gone. Cameras it spoke for are reported as lost unless somebody else speaks for them soon.
     pub fn leave(&mut self, id: ClientId, now: Instant) {
         let Some(client) = self.clients.remove(&id) else { return };

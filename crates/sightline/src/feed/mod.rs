@@ -53,10 +53,26 @@ const NEWEST: u64 = 100;
 /// Details of one kind that are made in a second, however many are wanted.
 const MOST_DETAILS: usize = 1_000;
 
-/// There are as many pages as there may be.
+/// There are as many as there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} pages are open already, which is the limit")]
-pub struct Full(pub usize);
+pub enum Full {
+    /// Of pages.
+    #[error("{0} pages are open already, which is the limit")]
+    Pages(usize),
+    /// Of those in the room where people chat, dashboards and publishers elsewhere among them.
+    #[error("{0} clients of chat and status are connected already, which is the limit")]
+    Room(usize),
+}
+
+impl Full {
+    /// The setting that is the limit.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Pages(_) => "limits.live_clients",
+            Self::Room(_) => "limits.status_clients",
+        }
+    }
+}
 
 /// See the module.
 pub struct Feed {

@@ -81,14 +81,14 @@ impl Feed {
     ) -> Result<Page, Full> {
         let place = Place(Arc::clone(self));
         if self.seats.fetch_add(1, Relaxed) >= limit {
-            return Err(Full(limit));
+            return Err(Full::Pages(limit));
         }
         let may_view = class.some().may(Action::View);
         let joined = self
             .world
             .status
             .join_chat(class.who().name().to_owned(), may_view)
-            .map_err(|full| Full(full.0))?;
+            .map_err(|full| Full::Room(full.0))?;
         let events = self.world.streams.events();
         let newest = || events.listen(None).position().saturating_sub(NEWEST);
         let listener = events.listen(Some(after.unwrap_or_else(newest)));
@@ -181,13 +181,8 @@ impl Page {
                 (self.rules, self.asked) = (rules, now);
                 if !Arc::ptr_eq(&class, self.seat.class()) {
                     let may_view = class.some().may(Action::View);
-                    let joined = self
-                        .feed
-                        .world
-                        .status
-                        .join_chat(class.who().name().to_owned(), may_view);
-                    let Ok(joined) = joined else { return true };
-                    self.joined = joined;
+                    // In its place: another may not be free.
+                    self.joined.now_chats(class.who().name().to_owned(), may_view);
                     self.count(false);
                     self.seat.now_is(class);
                     self.count(true);

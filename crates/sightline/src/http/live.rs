@@ -61,7 +61,7 @@ fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
             "too-many-pages",
             "Too many pages are open",
             full.to_string(),
-            "try again later, or raise limits.live_clients",
+            format!("try again later, or raise {}", full.setting()),
         )
         .with(RETRY_AFTER, HeaderValue::from_static("5"))
     })

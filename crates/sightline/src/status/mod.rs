@@ -182,12 +182,7 @@ impl Server {
     /// # Errors
     /// [`Full`].
     pub(crate) fn join_chat(self: &Arc<Self>, name: String, may_view: bool) -> Result<Joined, Full> {
-        self.enter(Member {
-            name,
-            camera: None,
-            hears_cameras: false,
-            permit: Box::new(move |right, camera| may_view && right == Right::View && camera.is_none()),
-        })
+        self.enter(chatting(name, may_view))
     }
 
     fn enter(self: &Arc<Self>, member: Member) -> Result<Joined, Full> {
@@ -335,6 +330,16 @@ impl Server {
     }
 }
 
+/// Who has come for the chat alone.
+fn chatting(name: String, may_view: bool) -> Member {
+    Member {
+        name,
+        camera: None,
+        hears_cameras: false,
+        permit: Box::new(move |right, camera| may_view && right == Right::View && camera.is_none()),
+    }
+}
+
 /// As [`crate::auth`] calls it.
 fn action(right: Right) -> Action {
     match right {
@@ -372,6 +377,11 @@ impl Joined {
             Out::Command(bytes) => Message::Binary(bytes),
             Out::Pong(echo) => Message::Text(pong(&echo, self.server.clock.wall()).into()),
         }))
+    }
+
+    /// Who has come for the chat is called this from now on, and may this.
+    pub(crate) fn now_chats(&self, name: String, may_view: bool) {
+        self.server.room().now_is(self.id, chatting(name, may_view));
     }
 
     /// When the program ends.

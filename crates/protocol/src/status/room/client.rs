@@ -79,6 +79,14 @@ impl Client {
         }
     }
 
+    pub(super) fn now_is(&mut self, member: Member) {
+        self.member = member;
+        if !self.hears(None) {
+            self.welcome.clear();
+            self.words.clear();
+        }
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.member.name
     }

@@ -354,6 +354,38 @@ async fn who_is_not_let_in() {
     world.end().await;
 }
 
+/// As many as there may be: who comes is told which limit that is, and who is there stays, whatever becomes of their rights.
+#[tokio::test]
+async fn a_full_room_signs_nobody_out() {
+    let world = World::with(Wishes {
+        status_clients: 1,
+        ..Wishes::default()
+    });
+    let port = world.shared.ports.http;
+    world.with_account("anna", "pass-of-anna", "door");
+    let mut page = open(port, "?token=anna:pass-of-anna", &[]).await.unwrap();
+    welcomed(&mut page).await;
+    let mut socket = world.connect().await;
+    let request = b"GET /api/v1/live?token=a-token HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    let mut said = String::new();
+    let mut buffer = [0; 4_096];
+    while !said.contains("limits.status_clients") {
+        let read = tokio::time::timeout(PATIENCE, socket.read(&mut buffer));
+        let count = read.await.expect("nothing came").unwrap();
+        assert!(count > 0, "{said}");
+        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    assert!(said.starts_with("HTTP/1.1 503"), "{said}");
+    world.with_account("anna", "pass-of-anna", "yard");
+    let hello = page.of("hello").await;
+    assert_eq!(hello["me"]["rights"][0]["streams"][0], "yard");
+    page.say(serde_json::json!({"type": "chat", "text": "still here"})).await;
+    assert_eq!(page.of("ack").await["of"], "chat");
+    world.end().await;
+}
+
 #[tokio::test]
 async fn pages_and_words_are_limited() {
     let world = World::new();
