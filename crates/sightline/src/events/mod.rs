@@ -364,6 +364,21 @@ impl Events {
         }
     }
 
+    /// Hears the newest that are kept and what happens from then on: so many that are not of connections, which strangers make as many of as they like.
+    pub fn listen_newest(self: &Arc<Self>, count: usize) -> Listener {
+        let changes = self.next.subscribe();
+        let ring = self.lock();
+        let others = &ring.others.events;
+        let first = others.get(others.len().saturating_sub(count));
+        let next = first.map_or(ring.next, |event| event.id);
+        drop(ring);
+        Listener {
+            events: Arc::clone(self),
+            changes,
+            next,
+        }
+    }
+
     /// Settings hold that did not, or were said to change by who may.
     pub fn settings_changed(&self, diff: &Diff, by: &impl ToString) {
         let keys = diff.changed.iter().map(|change| change.key.clone());

@@ -92,6 +92,21 @@ fn opened(id: u64) -> What {
     })
 }
 
+/// A stranger who knocks at all ports pushes out nothing of what a page begins with.
+#[tokio::test]
+async fn the_newest_are_counted_without_connections() {
+    let (_hub, events, _) = world();
+    for _ in 0..5 {
+        events.tell(What::ProgramStarted);
+    }
+    (0..KEPT_OF_CONNECTIONS as u64 + 100).for_each(|id| events.tell(opened(id)));
+    let is_other = |heard: &&Heard| matches!(heard, Heard::Event(event) if matches!(event.what, What::ProgramStarted));
+    for (count, expected) in [(0, 0), (3, 3), (100, 5)] {
+        let heard = heard(&mut events.listen_newest(count)).await;
+        assert_eq!(heard.iter().filter(is_other).count(), expected, "{count}");
+    }
+}
+
 /// What is missed is told where it is missed, and whether it was more than connections.
 #[tokio::test]
 async fn missed_connections_are_told_as_such() {

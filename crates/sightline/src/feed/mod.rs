@@ -48,8 +48,8 @@ pub use world::World;
 const LOOK: Duration = Duration::from_millis(200);
 /// Looks of a second.
 const SECOND: u32 = 5;
-/// Events that a page without a past is told of.
-const NEWEST: u64 = 100;
+/// Events that a page without a past is told of, those of connections aside.
+const NEWEST: usize = 100;
 /// Details of one kind that are made in a second, however many are wanted.
 const MOST_DETAILS: usize = 1_000;
 

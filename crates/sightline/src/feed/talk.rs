@@ -90,8 +90,10 @@ impl Feed {
             .join_chat(class.who().name().to_owned(), may_view)
             .map_err(|full| Full::Room(full.0))?;
         let events = self.world.streams.events();
-        let newest = || events.listen(None).position().saturating_sub(NEWEST);
-        let listener = events.listen(Some(after.unwrap_or_else(newest)));
+        let listener = match after {
+            Some(after) => events.listen(Some(after)),
+            None => events.listen_newest(NEWEST),
+        };
         let now = self.world.clock.now();
         self.sooner.notify_one();
         Ok(Page {
