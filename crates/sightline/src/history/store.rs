@@ -105,7 +105,7 @@ impl Store {
         };
         let mut over = BTreeSet::new();
         for (id, minute, data) in rows {
-            let Ok(figures) = unpack(&data, OF_MINUTE) else {
+            let Ok(figures) = unpack(&data, OF_MINUTE, KEPT) else {
                 continue;
             };
             let series = (id % MOST_SERIES as i64) as Series;
@@ -138,7 +138,7 @@ impl Store {
             let id = minute.rem_euclid(60) * MOST_SERIES as i64 + i64::from(series);
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO second VALUES (?1, ?2, ?3)")?
-                .execute(params![id, minute, pack(&figures)])?;
+                .execute(params![id, minute, pack(&figures, KEPT)])?;
         }
         transaction.commit()
     }
@@ -152,7 +152,7 @@ impl Store {
                 .prepare_cached("SELECT data FROM minute WHERE id = ?1")?
                 .query_row([id], |row| row.get(0))
                 .optional()?;
-            let before = before.and_then(|data| unpack(&data, OF_HOUR).ok());
+            let before = before.and_then(|data| unpack(&data, OF_HOUR, 3 * KEPT).ok());
             let mut minutes = before.unwrap_or_else(|| vec![UNKNOWN; OF_HOUR]);
             let mut is_known = false;
             for (at, place) in minutes.as_chunks_mut::<3>().0.iter_mut().enumerate() {
@@ -174,8 +174,8 @@ impl Store {
                 })
                 .collect();
             for (sql, data) in [
-                ("INSERT OR REPLACE INTO minute VALUES (?1, ?2)", pack(&minutes)),
-                ("INSERT OR REPLACE INTO hour VALUES (?1, ?2)", pack(&of_hour)),
+                ("INSERT OR REPLACE INTO minute VALUES (?1, ?2)", pack(&minutes, 3 * KEPT)),
+                ("INSERT OR REPLACE INTO hour VALUES (?1, ?2)", pack(&of_hour, 3 * KEPT)),
             ] {
                 transaction.prepare_cached(sql)?.execute(params![id, data])?;
             }
@@ -186,14 +186,14 @@ impl Store {
     /// Each minute of an hour, where it was made: by metric.
     pub(super) fn minutes(&self, series: Series, hour: i64, metric: usize) -> rusqlite::Result<Vec<Three>> {
         let blob = self.blob("SELECT data FROM minute WHERE id = ?1", series, hour)?;
-        let minutes = blob.and_then(|data| unpack(&data, OF_HOUR).ok());
+        let minutes = blob.and_then(|data| unpack(&data, OF_HOUR, 3 * KEPT).ok());
         Ok(minutes.map_or_else(Vec::new, |minutes| minutes_of(&minutes, metric).collect()))
     }
 
     /// An hour, where it was made.
     pub(super) fn hour(&self, series: Series, hour: i64, metric: usize) -> rusqlite::Result<Option<Three>> {
         let blob = self.blob("SELECT data FROM hour WHERE id = ?1", series, hour)?;
-        let figures = blob.and_then(|data| unpack(&data, KEPT * 3).ok()).unwrap_or_default();
+        let figures = blob.and_then(|data| unpack(&data, 3 * KEPT, 3 * KEPT).ok()).unwrap_or_default();
         let three = figures.as_chunks::<3>().0.get(metric);
         Ok(three.map(|three| Three(three.map(full))))
     }

@@ -256,7 +256,6 @@ fn little_is_written() {
         history.second(&sample);
     }
     let bytes = written() - before;
-    // 36 MB a day when it was written.
     let a_day = bytes * 24;
-    assert!(a_day < 60_000_000, "eight cameras: {a_day} bytes a day");
+    assert!(a_day < 30_000_000, "eight cameras: {a_day} bytes a day");
 }
