@@ -1,6 +1,6 @@
 //! A file of SQLite of our own: made, opened, brought to the newest format, copied.
 //!
-//! Belongs here: what every such file has, whatever stands in its tables. Does not belong here: the tables ([`crate::record::index`], [`crate::state::control`]),
+//! Belongs here: what every such file has, whatever stands in its tables. Does not belong here: the tables ([`crate::record::index`], [`crate::state::control`], [`crate::history`]),
 //! what becomes of a file that cannot be read.
 
 use std::ffi::OsString;

@@ -11,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -139,8 +140,11 @@ fn run(path: impl FnOnce() -> Option<PathBuf>, limits: Limits, told: &Receiver<W
         match (word, &mut keeper) {
             (Word::Second(sample), Some(keeper)) => keeper.second(&sample),
             (Word::Ask(query, answer), keeper) => {
-                let found = keeper.as_ref().map(|keeper| keeper.answer(&query));
-                let found = found.and_then(Result::ok).ok_or(Error::Unreadable);
+                let found = keeper.as_mut().and_then(|keeper| {
+                    let found = keeper.answer(&query);
+                    found.map_err(|error| keeper.say(Err(error))).ok()
+                });
+                let found = found.ok_or(Error::Unreadable);
                 // Whoever asked may be gone.
                 let _ = answer.send(found);
             }
@@ -186,6 +190,10 @@ struct Keeper {
     told: bool,
     /// Writing fails, which was said.
     failing: bool,
+    /// Hours that are over and were not made of their seconds.
+    unmade: BTreeSet<i64>,
+    /// The hour in which the file was begun anew last.
+    anew: Option<i64>,
 }
 
 impl Keeper {
@@ -198,6 +206,8 @@ impl Keeper {
             loaded: false,
             told: false,
             failing: false,
+            unmade: BTreeSet::new(),
+            anew: None,
         }
     }
 
@@ -208,20 +218,28 @@ impl Keeper {
             return;
         }
         if !std::mem::replace(&mut self.loaded, true) {
-            let loaded = self.store.load(&mut self.ring, second);
-            self.say(loaded);
+            match self.store.load(&mut self.ring, second) {
+                Ok(over) => self.unmade.extend(over),
+                Err(error) => self.say(Err(error)),
+            }
+            self.make_hours();
         }
         if let Some(newest) = self.newest {
-            let steps = second - newest;
-            if !(0..=STEP_S).contains(&steps) || second.div_euclid(MINUTE) != newest.div_euclid(MINUTE) {
+            let goes_on = (0..=STEP_S).contains(&(second - newest));
+            if !goes_on || second.div_euclid(MINUTE) != newest.div_euclid(MINUTE) {
                 self.end_minute();
             }
             let hour = newest.div_euclid(HOUR);
             if second.div_euclid(HOUR) != hour {
-                let ended = self.store.end_hour(&self.ring, hour);
-                self.say(ended);
-                let kept = self.store.retain(&self.ring, second, &self.limits);
-                self.say(kept);
+                self.unmade.insert(hour);
+                self.make_hours();
+                // What its seconds were is overwritten.
+                self.unmade.retain(|hour| hour * HOUR > newest - 2 * HOUR);
+                // A clock that is set wrong is no reason to delete what is older than it says.
+                if goes_on {
+                    let kept = self.store.retain(&self.ring, second, &self.unmade, &self.limits);
+                    self.say(kept);
+                }
                 // What a clock that went back has not overwritten is still asked for when it is put right.
                 if second > newest {
                     self.ring.forget_old(second);
@@ -266,17 +284,40 @@ impl Keeper {
         if let Some(newest) = self.newest {
             let written = self.store.write(&self.ring, newest.div_euclid(MINUTE));
             self.say(written);
+            self.make_hours();
+        }
+    }
+
+    /// What could not be made of seconds before is tried again.
+    fn make_hours(&mut self) {
+        for hour in self.unmade.clone() {
+            let made = self.store.make(&self.ring, hour);
+            if made.is_ok() {
+                self.unmade.remove(&hour);
+            }
+            self.say(made);
         }
     }
 
     fn say(&mut self, done: rusqlite::Result<()>) {
         match done {
+            // At most once an hour: where the disk damages what it is given, that would go on and on.
+            Err(error) if store::says_damaged(&error) && self.anew != Some(self.hour()) => {
+                self.anew = Some(self.hour());
+                if let Err(why) = self.store.begin_anew(&error.to_string()) {
+                    tracing::warn!(reason = %why, "the history of figures cannot be begun anew, and ends with the program");
+                }
+            }
             Ok(()) => self.failing = false,
             Err(error) if !std::mem::replace(&mut self.failing, true) => {
                 tracing::warn!(reason = %error, "the history of figures is not written; it is tried again each minute");
             }
             Err(_) => {}
         }
+    }
+
+    fn hour(&self) -> i64 {
+        self.newest.map_or(0, |newest| newest.div_euclid(HOUR))
     }
 
     /// What was.
@@ -340,7 +381,7 @@ impl Keeper {
         let now = self.newest.map_or(i64::MAX, |newest| newest.div_euclid(HOUR));
         for hour in range.start.div_euclid(HOUR)..=(range.end - 1).div_euclid(HOUR) {
             let begin = hour * HOUR;
-            if hour == now {
+            if hour == now || self.unmade.contains(&hour) {
                 for at in (begin..begin + HOUR).step_by(usize::try_from(unit).unwrap_or(1)) {
                     if let Some(three) = self
                         .ring

@@ -2,76 +2,135 @@
 //!
 //! Belongs here: the tables, writing a minute, making minutes and hours, reading them, what is deleted. Does not belong here: threads, who asks.
 //!
-//! Losing it hurts nobody: one that cannot be read is put aside and begun anew. Seconds are written round, sixty rows a series; minutes and hours are made of them
+//! Losing it hurts nobody: one that is damaged is put aside and begun anew. Seconds are written round, sixty rows a series; minutes and hours are made of them
 //! when the hour is over, and at the next start where the program was killed in between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 use super::pack::{UNKNOWN, full, half, pack, unpack};
 use super::ring::{MOST_SERIES, Ring, SECONDS, Series, Sum, Three};
 use super::{HOUR, Limits, MINUTE};
+use crate::database::{self, Fault, Form};
 use crate::feed::sample::KEPT;
 
 /// What stands behind the name of one that cannot be read.
 const ASIDE: &str = ".unreadable";
 const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-    CREATE TABLE IF NOT EXISTS second (id INTEGER PRIMARY KEY, minute INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS minute (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS hour (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+    CREATE TABLE series (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE second (id INTEGER PRIMARY KEY, minute INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
+    CREATE TABLE minute (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+    CREATE TABLE hour (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 ";
+const FORM: Form<'_> = Form {
+    // "SLhi".
+    application_id: 0x534C_6869,
+    migrations: &[TABLES],
+    settings: "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256;",
+};
 /// Figures of a minute's row of seconds, and of an hour's row of minutes.
 const OF_MINUTE: usize = KEPT * MINUTE as usize;
 const OF_HOUR: usize = KEPT * 60 * 3;
+/// A row that says more is none of ours.
+const MOST_MINUTES: i64 = 1 << 40;
 /// Rows that are deleted at once where there is too much.
 const ROWS_AT_ONCE: i64 = 240;
 
 /// See the module.
 pub(super) struct Store {
-    connection: Connection,
+    pub(super) connection: Connection,
     names: BTreeMap<String, Series>,
+    /// Where it is; `None`: in memory.
+    path: Option<PathBuf>,
+}
+
+/// A minute of a series, second by second.
+struct Written {
+    series: Series,
+    minute: i64,
+    figures: Vec<u16>,
+}
+
+impl Written {
+    /// Those seconds of it that are wanted.
+    fn fill(&self, ring: &mut Ring, is_wanted: impl Fn(i64) -> bool) {
+        for (at, figures) in self.figures.chunks_exact(KEPT).enumerate() {
+            let second = self.minute * MINUTE + at as i64;
+            if is_wanted(second) {
+                ring.begin(second);
+                let figures: Vec<f64> = figures.iter().map(|figure| full(*figure)).collect();
+                ring.push(self.series, second, &figures);
+            }
+        }
+    }
 }
 
 impl Store {
-    /// Opens it, or begins it anew where it cannot be read.
-    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
-        Self::read(path).or_else(|error| {
-            let mut aside = path.as_os_str().to_owned();
-            aside.push(ASIDE);
-            tracing::warn!(reason = %error, "the history of figures cannot be read, and begins anew; the old one is put aside");
-            // Whatever of it cannot be moved, SQLite says next.
-            let _ = std::fs::rename(path, PathBuf::from(aside));
-            for log in ["-wal", "-shm"] {
-                let mut log_of = path.as_os_str().to_owned();
-                log_of.push(log);
-                let _ = std::fs::remove_file(PathBuf::from(log_of));
+    /// Opens it, or begins it anew where it is damaged. What cannot be had for another reason stays as it is.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let opened = match database::open(path, &FORM) {
+            Err(fault) if is_damaged(&fault) => {
+                put_aside(path, &text(&fault));
+                database::open(path, &FORM)
             }
-            Self::read(path)
-        })
+            opened => opened,
+        };
+        let connection = opened.map_err(|fault| text(&fault))?.connection;
+        match Self::with(connection, Some(path.to_owned())) {
+            Err(error) if says_damaged(&error) => {
+                put_aside(path, &error.to_string());
+                let connection = database::open(path, &FORM).map_err(|fault| text(&fault))?.connection;
+                Self::with(connection, Some(path.to_owned())).map_err(|error| error.to_string())
+            }
+            opened => opened.map_err(|error| error.to_string()),
+        }
     }
 
     /// One that is gone with the program.
     pub(super) fn in_memory() -> rusqlite::Result<Self> {
-        Self::with(Connection::open_in_memory()?)
-    }
-
-    fn read(path: &Path) -> rusqlite::Result<Self> {
-        Self::with(Connection::open(path)?)
-    }
-
-    fn with(connection: Connection) -> rusqlite::Result<Self> {
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256;")?;
+        let connection = Connection::open_in_memory()?;
         connection.execute_batch(TABLES)?;
+        Self::with(connection, None)
+    }
+
+    fn with(connection: Connection, path: Option<PathBuf>) -> rusqlite::Result<Self> {
         let names = {
             let mut rows = connection.prepare("SELECT name, id FROM series")?;
             let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
-        Ok(Self { connection, names })
+        Ok(Self {
+            connection,
+            names,
+            path,
+        })
+    }
+
+    /// It is damaged: it is put aside and begun anew. Series keep their numbers.
+    pub(super) fn begin_anew(&mut self, why: &str) -> Result<(), String> {
+        let names = std::mem::take(&mut self.names);
+        let (path, text) = (self.path.take(), |error: rusqlite::Error| error.to_string());
+        // Closes the file.
+        *self = Self::in_memory().map_err(text)?;
+        let opened = path.map(|path| {
+            put_aside(&path, why);
+            Self::open(&path)
+        });
+        let opened = opened.transpose().map(|opened| {
+            if let Some(opened) = opened {
+                *self = opened;
+            }
+        });
+        for (name, series) in names {
+            self.connection
+                .execute("INSERT OR REPLACE INTO series VALUES (?1, ?2)", params![series, name])
+                .map_err(text)?;
+            self.names.insert(name, series);
+        }
+        opened
     }
 
     /// The number of a stream. `None`: there are too many. One that nothing is kept of gives its number away.
@@ -94,34 +153,45 @@ impl Store {
         self.names.get(name).copied()
     }
 
-    /// The seconds that were written, into the ring; and what was not made of them before the program ended.
-    pub(super) fn load(&mut self, ring: &mut Ring, now: i64) -> rusqlite::Result<()> {
-        let rows: Vec<(i64, i64, Vec<u8>)> = {
-            let mut rows = self
-                .connection
-                .prepare("SELECT id, minute, data FROM second ORDER BY minute")?;
-            let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
+    /// The seconds of the last hour that were written, into the ring. Tells the hours that are over and of which there are some: they may not have been made
+    /// before the program ended.
+    pub(super) fn load(&mut self, ring: &mut Ring, now: i64) -> rusqlite::Result<BTreeSet<i64>> {
         let mut over = BTreeSet::new();
-        for (id, minute, data) in rows {
-            let Ok(figures) = unpack(&data, OF_MINUTE, KEPT) else {
-                continue;
-            };
-            let series = (id % MOST_SERIES as i64) as Series;
-            for (at, figures) in figures.chunks_exact(KEPT).enumerate() {
-                let second = minute * MINUTE + at as i64;
-                ring.begin(second);
-                let figures: Vec<f64> = figures.iter().map(|figure| full(*figure)).collect();
-                ring.push(series, second, &figures);
+        for written in self.written(0..MOST_MINUTES)? {
+            written.fill(ring, |second| (now - HOUR..=now).contains(&second));
+            over.insert(written.minute.div_euclid(60));
+        }
+        over.remove(&now.div_euclid(HOUR));
+        Ok(over)
+    }
+
+    /// What was written of seconds of these minutes, in their order.
+    fn written(&self, minutes: Range<i64>) -> rusqlite::Result<Vec<Written>> {
+        let mut rows = self
+            .connection
+            .prepare_cached("SELECT id, minute, data FROM second WHERE minute >= ?1 AND minute < ?2 ORDER BY minute")?;
+        let rows = rows.query_map([minutes.start, minutes.end], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
+        })?;
+        let mut all = Vec::new();
+        for row in rows {
+            let (id, minute, data) = row?;
+            if let Ok(figures) = unpack(&data, OF_MINUTE, KEPT) {
+                let series = id.rem_euclid(MOST_SERIES as i64) as Series;
+                all.push(Written { series, minute, figures });
             }
-            over.insert(minute.div_euclid(60));
         }
-        let current = now.div_euclid(HOUR);
-        for hour in over.into_iter().filter(|hour| *hour != current) {
-            self.end_hour(ring, hour)?;
+        Ok(all)
+    }
+
+    /// Makes an hour that is over, of its seconds in the ring and of those that were written, which may be more by now.
+    pub(super) fn make(&mut self, ring: &Ring, hour: i64) -> rusqlite::Result<()> {
+        let mut of_file = Ring::default();
+        for written in self.written(hour * 60..(hour + 1) * 60)? {
+            written.fill(&mut of_file, |_| true);
         }
-        Ok(())
+        self.end_hour(ring, hour)?;
+        self.end_hour(&of_file, hour)
     }
 
     /// Writes a minute of all series.
@@ -144,7 +214,7 @@ impl Store {
     }
 
     /// Makes an hour's minutes, and the hour, of its seconds. What was made of it before and is not in the ring stays.
-    pub(super) fn end_hour(&mut self, ring: &Ring, hour: i64) -> rusqlite::Result<()> {
+    fn end_hour(&mut self, ring: &Ring, hour: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         for series in ring.series() {
             let id = hour * MOST_SERIES as i64 + i64::from(series);
@@ -206,9 +276,20 @@ impl Store {
             .optional()
     }
 
-    /// Deletes what is older than it may be, and the oldest where there is too much: minutes first, then hours.
-    pub(super) fn retain(&mut self, ring: &Ring, now: i64, limits: &Limits) -> rusqlite::Result<()> {
+    /// Deletes what is older than it may be, and the oldest where there is too much: minutes first, then hours. Seconds stay as long as an hour of them is to be made.
+    pub(super) fn retain(
+        &mut self,
+        ring: &Ring,
+        now: i64,
+        unmade: &BTreeSet<i64>,
+        limits: &Limits,
+    ) -> rusqlite::Result<()> {
         self.free_numbers(ring)?;
+        let oldest = unmade.first().map_or(i64::MAX, |hour| hour * 60);
+        self.connection.execute(
+            "DELETE FROM second WHERE minute < ?1",
+            [oldest.min(now.div_euclid(MINUTE) - 60)],
+        )?;
         let before =
             |seconds: u64| (now - i64::try_from(seconds).unwrap_or(i64::MAX)).div_euclid(HOUR) * MOST_SERIES as i64;
         self.connection
@@ -238,6 +319,9 @@ impl Store {
         }
         let unused = self.names.values().filter(|series| !used.contains(series));
         for series in unused.copied().collect::<Vec<_>>() {
+            // Whoever gets the number is not to find anything of this one.
+            self.connection
+                .execute(&format!("DELETE FROM second WHERE id % {MOST_SERIES} = ?1"), [series])?;
             self.connection.execute("DELETE FROM series WHERE id = ?1", [series])?;
         }
         self.names.retain(|_, series| used.contains(series));
@@ -252,6 +336,48 @@ impl Store {
         };
         let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
         Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
+    }
+}
+
+/// Nothing but these says that it is better to begin anew: a disk that is full is so for what is new, too.
+pub(super) fn says_damaged(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+fn is_damaged(fault: &Fault) -> bool {
+    match fault {
+        Fault::Damaged(_) => true,
+        Fault::Sqlite(_, error) | Fault::Opening(error) => says_damaged(error),
+        _ => false,
+    }
+}
+
+fn text(fault: &Fault) -> String {
+    match fault {
+        Fault::Folder => "there is a folder in its place".to_owned(),
+        Fault::Foreign => "it is a database of another kind".to_owned(),
+        Fault::Newer { found, known } => {
+            format!("a newer version of this program wrote it: its format is {found}, known are those up to {known}")
+        }
+        Fault::Migration { why, .. } | Fault::Damaged(why) => why.clone(),
+        Fault::NoSharedMemory => "its file system has no shared memory".to_owned(),
+        Fault::System(_, error) => error.to_string(),
+        Fault::Sqlite(_, error) | Fault::Opening(error) => error.to_string(),
+    }
+}
+
+/// What cannot be moved is said by whoever opens it next.
+fn put_aside(path: &Path, why: &str) {
+    tracing::warn!(
+        reason = why,
+        "the history of figures cannot be read, and begins anew; the old one is put aside"
+    );
+    let _ = std::fs::rename(path, database::beside(path, ASIDE));
+    for log in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(database::beside(path, log));
     }
 }
 

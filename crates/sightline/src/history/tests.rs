@@ -231,6 +231,134 @@ fn a_file_that_cannot_be_read_is_put_aside() {
     assert!(ask(&history, Some("door"), NOON..NOON + 1, 1).values[0][0].is_some());
 }
 
+/// The disk is full when an hour ends, and is not a minute later.
+#[test]
+fn an_hour_that_could_not_be_made_is_made_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = keeper(&folder, LIMITS);
+    let sql = |history: &Keeper, sql: &str| history.store.connection.execute_batch(sql).unwrap();
+    for second in NOON..NOON + HOUR {
+        history.second(&sample(second, &[("door", 1.0)]));
+    }
+    sql(
+        &history,
+        "CREATE TRIGGER full BEFORE INSERT ON minute BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    for second in NOON + HOUR..NOON + HOUR + 90 {
+        history.second(&sample(second, &[("door", 2.0)]));
+    }
+    let known = |history: &Keeper| {
+        let minutes = ask(history, Some("door"), NOON..NOON + HOUR, MINUTE);
+        minutes.values[0].iter().flatten().count()
+    };
+    // Those whose seconds are not overwritten yet.
+    assert!(known(&history) >= 58, "{}", known(&history));
+    sql(&history, "DROP TRIGGER full");
+    for second in NOON + HOUR + 90..NOON + HOUR + 121 {
+        history.second(&sample(second, &[("door", 2.0)]));
+    }
+    assert!(history.unmade.is_empty());
+    assert!(known(&history) >= 58, "{}", known(&history));
+}
+
+/// One second of a clock that is a year ahead is no reason to delete all that is older.
+#[test]
+fn a_clock_that_jumps_deletes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = keeper(&folder, LIMITS);
+    for second in NOON..NOON + HOUR {
+        history.second(&sample(second, &[("door", 1.0)]));
+    }
+    history.second(&sample(NOON + 11 * 365 * 86_400, &[("door", 1.0)]));
+    for second in NOON + HOUR..NOON + HOUR + 2 {
+        history.second(&sample(second, &[("door", 1.0)]));
+    }
+    let minutes = ask(&history, Some("door"), NOON..NOON + HOUR, MINUTE);
+    assert_eq!(minutes.values[0].iter().flatten().count(), 60);
+}
+
+#[test]
+fn a_file_that_somebody_else_holds_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    drop(Store::open(&path).unwrap());
+    let holder = rusqlite::Connection::open(&path).unwrap();
+    holder
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; INSERT INTO series VALUES (7, 'yard')")
+        .unwrap();
+    assert!(Store::open(&path).is_err());
+    drop(holder);
+    assert!(!folder.path().join("history.db.unreadable").exists());
+    assert_eq!(Store::open(&path).unwrap().known("yard"), Some(7));
+}
+
+/// Its head is whole, so that it opens; what it is for is not.
+#[test]
+fn a_file_that_turns_out_to_be_damaged_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let mut history = keeper(&folder, LIMITS);
+    for second in NOON..NOON + HOUR + 1 {
+        history.second(&sample(second, &[("door", 1.0)]));
+    }
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'minute'";
+    let page: u64 = history.store.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    // Closed, so that nothing of it stands in the log.
+    drop(history);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let begin = (page as usize - 1) * 4_096;
+    bytes[begin..begin + 4_096].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let mut history = keeper(&folder, LIMITS);
+    assert!(!folder.path().join("history.db.unreadable").exists(), "it opens");
+    for second in NOON + HOUR + 1..NOON + 3 * HOUR + 1 {
+        history.second(&sample(second, &[("door", 2.0)]));
+    }
+    assert!(folder.path().join("history.db.unreadable").exists());
+    let minutes = ask(&history, Some("door"), NOON + 2 * HOUR..NOON + 3 * HOUR, MINUTE);
+    assert_eq!(minutes.values[0].iter().flatten().count(), 60);
+    // And it is in the file.
+    drop(history);
+    assert_eq!(Store::open(&path).unwrap().known("door"), Some(1));
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_reads_who_was_watched_when() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = keeper(&folder, LIMITS);
+    history.second(&sample(NOON, &[("door", 1.0)]));
+    history.end_minute();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+}
+
+/// Test streams of a hundred hours are no burden of the next start, and take no place from who is there.
+#[test]
+fn streams_that_are_gone_leave_nothing_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = keeper(&folder, LIMITS);
+    for hour in 0..100 {
+        let name = format!("test{hour}");
+        for second in (0..HOUR).step_by(2) {
+            history.second(&sample(NOON + hour * HOUR + second, &[(&name, 1.0)]));
+        }
+    }
+    let now = NOON + 100 * HOUR;
+    history.second(&sample(now, &[("door", 1.0)]));
+    drop(history);
+    let mut history = keeper(&folder, Limits { series: 3, ..LIMITS });
+    history.second(&sample(now + 1, &[("door", 1.0), ("yard", 1.0)]));
+    // The machine, the stream of the last hour, and one that came.
+    assert_eq!(history.ring.series().count(), 3);
+    let sql = "SELECT count(DISTINCT minute / 60), count(DISTINCT id % 1024) FROM second";
+    let rows = history.store.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(rows, Ok((1, 2)));
+}
+
 /// What is given to the system to write in an hour by eight cameras whose figures wander.
 #[test]
 fn little_is_written() {
