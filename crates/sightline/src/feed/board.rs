@@ -155,13 +155,7 @@ impl Board {
         true
     }
 
-    fn put(
-        &mut self,
-        key: Key,
-        before: Option<u64>,
-        value: Option<Value>,
-        demands: Option<(StreamName, Action)>,
-    ) {
+    fn put(&mut self, key: Key, before: Option<u64>, value: Option<Value>, demands: Option<(StreamName, Action)>) {
         self.changes += 1;
         if let Some(before) = before
             && self.order.remove(&before).is_some()

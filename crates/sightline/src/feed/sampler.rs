@@ -226,7 +226,8 @@ fn percent(before: (Instant, Duration), after: (Instant, Duration)) -> Option<f6
 impl Failing {
     /// What sources say.
     fn note(&mut self, reports: &[source::Report], known: &mut BTreeMap<StreamName, Known>) {
-        self.0.retain(|name, _| reports.iter().any(|report| report.stream == *name));
+        self.0
+            .retain(|name, _| reports.iter().any(|report| report.stream == *name));
         for report in reports {
             let name = &report.stream;
             match (&report.state, report.state.why()) {

@@ -188,7 +188,9 @@ impl Seen {
             let publisher = stream.publisher.as_ref().filter(|_| stream.state == "live");
             let new = || Before {
                 state: stream.state,
-                since: publisher.map_or_else(|| wall.to_rfc3339(), |publisher| publisher.since.clone()).into(),
+                since: publisher
+                    .map_or_else(|| wall.to_rfc3339(), |publisher| publisher.since.clone())
+                    .into(),
                 at: now,
                 tracks: stream.tracks.clone(),
             };

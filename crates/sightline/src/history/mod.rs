@@ -12,8 +12,10 @@ mod store;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -29,8 +31,11 @@ pub(crate) const HOUR: i64 = 3_600;
 pub const MOST_POINTS: i64 = 2_000;
 /// Metrics of one question.
 pub const MOST_METRICS: usize = 8;
-/// Questions and seconds that wait for the thread.
+/// Questions and seconds that wait for the thread, and how many of them may be questions: seconds are lost where there is no room.
 const WAITING: usize = 64;
+const MOST_ASKED: usize = 32;
+/// For the last minute to be written.
+const GOODBYE: Duration = Duration::from_millis(300);
 /// What is kept where there is no file, besides the hour by seconds.
 const IN_MEMORY_BYTES: u64 = 4 << 20;
 /// 2026: a clock that shows less is not set.
@@ -90,12 +95,25 @@ pub enum Error {
 
 enum Word {
     Second(Arc<Sample>),
-    Ask(Query, oneshot::Sender<Result<Answer, Error>>),
+    Ask(Query, oneshot::Sender<Result<Answer, Error>>, Turn),
+    End(oneshot::Sender<()>),
 }
 
 /// The history of a program: its thread ends with the last who holds this.
 #[derive(Clone, Debug)]
-pub struct History(SyncSender<Word>);
+pub struct History {
+    tell: SyncSender<Word>,
+    asked: Arc<AtomicUsize>,
+}
+
+/// Of a question that waits.
+struct Turn(Arc<AtomicUsize>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
 
 impl History {
     /// Begins to keep, in a thread of its own; the file is made when there is something to write.
@@ -107,12 +125,15 @@ impl History {
         std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || run(path, limits, &told))?;
-        Ok(Self(tell))
+        Ok(Self {
+            tell,
+            asked: Arc::default(),
+        })
     }
 
     /// A second was. Where the disk is so slow that too many wait, it is lost.
     pub fn second(&self, sample: Arc<Sample>) {
-        let _ = self.0.try_send(Word::Second(sample));
+        let _ = self.tell.try_send(Word::Second(sample));
     }
 
     /// Asks.
@@ -120,12 +141,26 @@ impl History {
     /// # Errors
     /// [`Error`].
     pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
+        let waiting = self.asked.fetch_add(1, Relaxed);
+        let turn = Turn(Arc::clone(&self.asked));
+        if waiting >= MOST_ASKED {
+            return Err(Error::Busy);
+        }
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Word::Ask(query, answer)).map_err(|error| match error {
+        let asked = self.tell.try_send(Word::Ask(query, answer, turn));
+        asked.map_err(|error| match error {
             TrySendError::Full(_) => Error::Busy,
             TrySendError::Disconnected(_) => Error::Unreadable,
         })?;
         answered.await.unwrap_or(Err(Error::Unreadable))
+    }
+
+    /// Writes what is known, and ends; no longer than that is worth waiting for.
+    pub async fn end(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.tell.try_send(Word::End(done)).is_ok() {
+            let _ = tokio::time::timeout(GOODBYE, ended).await;
+        }
     }
 }
 
@@ -139,7 +174,9 @@ fn run(path: impl FnOnce() -> Option<PathBuf>, limits: Limits, told: &Receiver<W
         }
         match (word, &mut keeper) {
             (Word::Second(sample), Some(keeper)) => keeper.second(&sample),
-            (Word::Ask(query, answer), keeper) => {
+            // Whoever asked is gone.
+            (Word::Ask(_, answer, _), _) if answer.is_closed() => {}
+            (Word::Ask(query, answer, _turn), keeper) => {
                 let found = keeper.as_mut().and_then(|keeper| {
                     let found = keeper.answer(&query);
                     found.map_err(|error| keeper.say(Err(error))).ok()
@@ -147,6 +184,14 @@ fn run(path: impl FnOnce() -> Option<PathBuf>, limits: Limits, told: &Receiver<W
                 let found = found.ok_or(Error::Unreadable);
                 // Whoever asked may be gone.
                 let _ = answer.send(found);
+            }
+            (Word::End(done), keeper) => {
+                if let Some(keeper) = keeper {
+                    keeper.end_minute();
+                }
+                // Whoever waited may have no more patience.
+                let _ = done.send(());
+                return;
             }
             (Word::Second(_), None) => {}
         }
@@ -345,61 +390,81 @@ impl Keeper {
             None => Some(0),
             Some(name) => self.store.known(name),
         };
-        let values = query.metrics.iter().map(|metric| {
-            let mut sums = vec![Sum::default(); usize::try_from(over(query.to - from, step)).unwrap_or(0)];
-            let put = |at: i64, three: Three| {
-                let place = usize::try_from((at - from).div_euclid(step)).ok();
-                if let Some(sum) = place.and_then(|place| sums.get_mut(place)) {
-                    sum.add(three);
-                }
-            };
-            if let Some(series) = series {
-                self.read(series, *metric, from..query.to, unit, put)?;
+        let places = usize::try_from(over(query.to - from, step)).unwrap_or(0);
+        let mut sums = vec![vec![Sum::default(); places]; query.metrics.len()];
+        let put = |metric: usize, at: i64, three: Three| {
+            let place = usize::try_from((at - from).div_euclid(step)).ok();
+            let sum = sums
+                .get_mut(metric)
+                .zip(place)
+                .and_then(|(sums, place)| sums.get_mut(place));
+            if let Some(sum) = sum {
+                sum.add(three);
             }
-            Ok(sums.iter().map(Sum::three).collect())
-        });
-        let values = values.collect::<rusqlite::Result<_>>()?;
+        };
+        if let Some(series) = series {
+            let kept = i64::try_from(self.limits.hours.as_secs()).unwrap_or(i64::MAX);
+            // A hundred years may be asked for: what can be there is looked for, and nothing else.
+            let range = from.max(newest.saturating_sub(kept))..query.to.min(newest + 1);
+            self.read(series, &query.metrics, range, unit, put)?;
+        }
+        let values = sums.iter().map(|sums| sums.iter().map(Sum::three).collect());
+        let values = values.collect();
         Ok(Answer { from, step, values })
     }
 
-    /// Each second, minute or hour of which something is known.
+    /// Each second, minute or hour of which something is known, by the place of the metric among those.
     fn read(
         &self,
         series: Series,
-        metric: usize,
-        range: std::ops::Range<i64>,
+        metrics: &[usize],
+        range: Range<i64>,
         unit: i64,
-        mut put: impl FnMut(i64, Three),
+        mut put: impl FnMut(usize, i64, Three),
     ) -> rusqlite::Result<()> {
         if unit == 1 {
             for second in range {
-                put(second, Three([self.ring.get(series, metric, second); 3]));
+                for (place, metric) in metrics.iter().enumerate() {
+                    put(place, second, Three([self.ring.get(series, *metric, second); 3]));
+                }
             }
             return Ok(());
         }
         // The hour that is not over is in memory alone.
         let now = self.newest.map_or(i64::MAX, |newest| newest.div_euclid(HOUR));
-        for hour in range.start.div_euclid(HOUR)..=(range.end - 1).div_euclid(HOUR) {
+        let oldest = [
+            self.store.oldest(unit == MINUTE)?,
+            self.unmade.first().copied(),
+            Some(now),
+        ];
+        let oldest = oldest.into_iter().flatten().min().unwrap_or(now);
+        let hours = oldest.max(range.start.div_euclid(HOUR))..=(range.end - 1).div_euclid(HOUR);
+        for hour in hours {
             let begin = hour * HOUR;
             if hour == now || self.unmade.contains(&hour) {
                 for at in (begin..begin + HOUR).step_by(usize::try_from(unit).unwrap_or(1)) {
-                    if let Some(three) = self
-                        .ring
-                        .three(series, metric, at..at + unit)
-                        .filter(|_| range.contains(&at))
-                    {
-                        put(at, three);
+                    for (place, metric) in metrics.iter().enumerate().filter(|_| range.contains(&at)) {
+                        if let Some(three) = self.ring.three(series, *metric, at..at + unit) {
+                            put(place, at, three);
+                        }
                     }
                 }
-            } else if unit == MINUTE {
-                for (at, three) in self.store.minutes(series, hour, metric)?.into_iter().enumerate() {
-                    let at = begin + at as i64 * MINUTE;
-                    if range.contains(&at) {
-                        put(at, three);
+                continue;
+            }
+            let made = match unit {
+                MINUTE => self.store.minutes(series, hour)?,
+                _ => self.store.hour(series, hour)?,
+            };
+            for (place, metric) in metrics.iter().enumerate() {
+                for (at, three) in (begin..)
+                    .step_by(usize::try_from(unit).unwrap_or(1))
+                    .zip(made.of(*metric))
+                {
+                    // Of an hour a part is all that is known.
+                    if unit != MINUTE || range.contains(&at) {
+                        put(place, at, three);
                     }
                 }
-            } else if let Some(three) = self.store.hour(series, hour, metric)? {
-                put(begin, three);
             }
         }
         Ok(())

@@ -47,6 +47,16 @@ pub(super) struct Store {
     path: Option<PathBuf>,
 }
 
+/// What was made of an hour: a row of all figures for it, or for each of its minutes.
+pub(super) struct Made(Vec<u16>);
+
+impl Made {
+    /// Of each row this figure.
+    pub(super) fn of(&self, metric: usize) -> impl Iterator<Item = Three> {
+        minutes_of(&self.0, metric)
+    }
+}
+
 /// A minute of a series, second by second.
 struct Written {
     series: Series,
@@ -178,7 +188,11 @@ impl Store {
             let (id, minute, data) = row?;
             if let Ok(figures) = unpack(&data, OF_MINUTE, KEPT) {
                 let series = id.rem_euclid(MOST_SERIES as i64) as Series;
-                all.push(Written { series, minute, figures });
+                all.push(Written {
+                    series,
+                    minute,
+                    figures,
+                });
             }
         }
         Ok(all)
@@ -244,7 +258,10 @@ impl Store {
                 })
                 .collect();
             for (sql, data) in [
-                ("INSERT OR REPLACE INTO minute VALUES (?1, ?2)", pack(&minutes, 3 * KEPT)),
+                (
+                    "INSERT OR REPLACE INTO minute VALUES (?1, ?2)",
+                    pack(&minutes, 3 * KEPT),
+                ),
                 ("INSERT OR REPLACE INTO hour VALUES (?1, ?2)", pack(&of_hour, 3 * KEPT)),
             ] {
                 transaction.prepare_cached(sql)?.execute(params![id, data])?;
@@ -253,19 +270,28 @@ impl Store {
         transaction.commit()
     }
 
-    /// Each minute of an hour, where it was made: by metric.
-    pub(super) fn minutes(&self, series: Series, hour: i64, metric: usize) -> rusqlite::Result<Vec<Three>> {
+    /// Each minute of an hour; none where it was not made.
+    pub(super) fn minutes(&self, series: Series, hour: i64) -> rusqlite::Result<Made> {
         let blob = self.blob("SELECT data FROM minute WHERE id = ?1", series, hour)?;
         let minutes = blob.and_then(|data| unpack(&data, OF_HOUR, 3 * KEPT).ok());
-        Ok(minutes.map_or_else(Vec::new, |minutes| minutes_of(&minutes, metric).collect()))
+        Ok(Made(minutes.unwrap_or_default()))
     }
 
-    /// An hour, where it was made.
-    pub(super) fn hour(&self, series: Series, hour: i64, metric: usize) -> rusqlite::Result<Option<Three>> {
+    /// An hour; nothing where it was not made.
+    pub(super) fn hour(&self, series: Series, hour: i64) -> rusqlite::Result<Made> {
         let blob = self.blob("SELECT data FROM hour WHERE id = ?1", series, hour)?;
-        let figures = blob.and_then(|data| unpack(&data, 3 * KEPT, 3 * KEPT).ok()).unwrap_or_default();
-        let three = figures.as_chunks::<3>().0.get(metric);
-        Ok(three.map(|three| Three(three.map(full))))
+        let figures = blob.and_then(|data| unpack(&data, 3 * KEPT, 3 * KEPT).ok());
+        Ok(Made(figures.unwrap_or_default()))
+    }
+
+    /// The oldest hour of which anything is kept, by minutes or by hours.
+    pub(super) fn oldest(&self, by_minutes: bool) -> rusqlite::Result<Option<i64>> {
+        let sql = match by_minutes {
+            true => "SELECT min(id) FROM minute",
+            false => "SELECT min(id) FROM hour",
+        };
+        let id: Option<i64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(id.map(|id| id.div_euclid(MOST_SERIES as i64)))
     }
 
     fn blob(&self, sql: &str, series: Series, hour: i64) -> rusqlite::Result<Option<Vec<u8>>> {

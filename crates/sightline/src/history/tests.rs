@@ -1,5 +1,7 @@
 //! The history against a plain list of what was.
 
+mod kills;
+
 use std::collections::BTreeMap;
 
 use media::WallTime;
@@ -302,7 +304,7 @@ fn a_file_that_turns_out_to_be_damaged_is_put_aside() {
         history.second(&sample(second, &[("door", 1.0)]));
     }
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'minute'";
-    let page: u64 = history.store.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    let page: i64 = history.store.connection.query_row(sql, [], |row| row.get(0)).unwrap();
     // Closed, so that nothing of it stands in the log.
     drop(history);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -336,18 +338,18 @@ fn nobody_else_reads_who_was_watched_when() {
     }
 }
 
-/// Test streams of a hundred hours are no burden of the next start, and take no place from who is there.
+/// Test streams of thirty hours are no burden of the next start, and take no place from who is there.
 #[test]
 fn streams_that_are_gone_leave_nothing_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let mut history = keeper(&folder, LIMITS);
-    for hour in 0..100 {
+    for hour in 0..30 {
         let name = format!("test{hour}");
         for second in (0..HOUR).step_by(2) {
-            history.second(&sample(NOON + hour * HOUR + second, &[(&name, 1.0)]));
+            history.second(&sample(NOON + hour * HOUR + second, &[(name.as_str(), 1.0)]));
         }
     }
-    let now = NOON + 100 * HOUR;
+    let now = NOON + 30 * HOUR;
     history.second(&sample(now, &[("door", 1.0)]));
     drop(history);
     let mut history = keeper(&folder, Limits { series: 3, ..LIMITS });
@@ -355,8 +357,93 @@ fn streams_that_are_gone_leave_nothing_in_memory() {
     // The machine, the stream of the last hour, and one that came.
     assert_eq!(history.ring.series().count(), 3);
     let sql = "SELECT count(DISTINCT minute / 60), count(DISTINCT id % 1024) FROM second";
-    let rows = history.store.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    let rows = history
+        .store
+        .connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(rows, Ok((1, 2)));
+}
+
+/// What is looked for is what can be there, once for all metrics.
+#[test]
+fn a_question_of_a_hundred_years_is_answered_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = keeper(&folder, LIMITS);
+    for second in (NOON..NOON + 3 * HOUR + 1).step_by(2) {
+        history.second(&sample(second, &[("door", 1.0)]));
+    }
+    let steps = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&steps);
+    let count = move || {
+        counted.fetch_add(1, Relaxed);
+        false
+    };
+    history.store.connection.progress_handler(1, Some(count)).unwrap();
+    let century = 100 * 366 * 86_400;
+    let query = Query {
+        camera: Some("door".to_owned()),
+        metrics: (0..MOST_METRICS).collect(),
+        from: NOON - century / 2,
+        to: NOON + century / 2,
+        step: 1,
+    };
+    let answer = history.answer(&query).unwrap();
+    assert_eq!(answer.values.len(), MOST_METRICS);
+    assert!(answer.values[0].iter().any(Option::is_some));
+    // Three hours that are in the file, and where the oldest is.
+    assert!(steps.load(Relaxed) < 200, "{steps:?} instructions of SQLite");
+}
+
+#[tokio::test]
+async fn questions_leave_room_for_seconds_and_the_last_minute_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.db");
+    let (held, hold) = std::sync::mpsc::channel::<()>();
+    let opened = path.clone();
+    // It waits with its first word, as for a slow disk.
+    let history = History::start(
+        move || {
+            let _ = hold.recv();
+            Some(opened)
+        },
+        LIMITS,
+    )
+    .unwrap();
+    let query = Query {
+        camera: Some("door".to_owned()),
+        metrics: vec![0],
+        from: NOON,
+        to: NOON + 10,
+        step: 1,
+    };
+    let asking: Vec<_> = (0..MOST_ASKED)
+        .map(|_| {
+            let (history, query) = (history.clone(), query.clone());
+            tokio::spawn(async move { history.ask(query).await })
+        })
+        .collect();
+    while history.asked.load(Relaxed) < MOST_ASKED {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(history.ask(query.clone()).await, Err(Error::Busy));
+    for second in 0..10 {
+        history.second(Arc::new(sample(NOON + second, &[("door", 1.0)])));
+    }
+    drop(held);
+    for asked in asking {
+        assert!(asked.await.unwrap().is_ok());
+    }
+    let answer = history.ask(query.clone()).await.unwrap();
+    assert!(answer.values[0].iter().all(Option::is_some), "{answer:?}");
+    // The thread may take longer than is worth waiting for: what counts is that it writes.
+    history.end().await;
+    while history.ask(query.clone()).await != Err(Error::Unreadable) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut again = keeper(&folder, LIMITS);
+    again.second(&sample(NOON + 10, &[]));
+    let seconds = ask(&again, Some("door"), NOON..NOON + 10, 1);
+    assert!(seconds.values[0].iter().all(Option::is_some));
 }
 
 /// What is given to the system to write in an hour by eight cameras whose figures wander.

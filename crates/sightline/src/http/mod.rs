@@ -222,12 +222,13 @@ async fn keep(feed: Arc<Feed>, history: History, stop: Shutdown) {
     let mut samples = feed.samples();
     loop {
         tokio::select! {
-            changed = samples.changed() => if changed.is_err() { return },
-            () = stop.requested() => return,
+            changed = samples.changed() => if changed.is_err() { break },
+            () = stop.requested() => break,
         }
         let newest = Arc::clone(&samples.borrow_and_update());
         history.second(newest);
     }
+    history.end().await;
 }
 
 /// The HTTP ports of a program.
@@ -341,9 +342,8 @@ impl Server {
         }
         drop(open);
         tokio::spawn(Arc::clone(&self.shared.feed).run(stop.clone()));
-        if let Some(history) = self.shared.settings.history.clone() {
-            tokio::spawn(keep(Arc::clone(&self.shared.feed), history, stop.clone()));
-        }
+        let history = self.shared.settings.history.clone();
+        let keeping = history.map(|history| tokio::spawn(keep(Arc::clone(&self.shared.feed), history, stop.clone())));
         tokio::select! {
             () = self.shared.notices.keep_telling(&*self.shared.clock, &self.shared.settings.control) => {}
             () = stop.requested() => {}
@@ -351,5 +351,9 @@ impl Server {
         self.shared.ending.store(true, Relaxed);
         let most = self.shared.settings.patience.end.saturating_mul(2);
         let _ = tokio::time::timeout(most, ended.recv()).await;
+        if let Some(keeping) = keeping {
+            // A panic in it was reported already.
+            let _ = keeping.await;
+        }
     }
 }

@@ -6,6 +6,7 @@ mod entrance;
 mod events;
 mod exports;
 mod floods;
+mod history;
 mod hls;
 mod limits;
 mod live;
@@ -81,6 +82,7 @@ struct Wishes {
     soon: Vec<StreamName>,
     library: Option<Arc<Library>>,
     exports: Option<Arc<Exports>>,
+    history: Option<History>,
 }
 
 impl Default for Wishes {
@@ -95,6 +97,7 @@ impl Default for Wishes {
             soon: Vec::new(),
             library: None,
             exports: None,
+            history: None,
         }
     }
 }
@@ -215,7 +218,7 @@ impl World {
             control: Arc::new(Control::open(state.path(), Arc::clone(&wishes.clock)).unwrap()),
             stills: Stills::new(Arc::clone(&wishes.clock)),
             log: Arc::default(),
-            history: None,
+            history: wishes.history.clone(),
         };
         let sessions = sessions(&streams, &wishes);
         let auth = Arc::new(Auth::new(wishes.mode, trusted));

@@ -125,7 +125,8 @@ fn asked(call: &Call, now: WallTime) -> Result<(Query, Vec<&'static str>), Probl
             "from" => from = Some(seconds(&value).ok_or_else(|| wrong(format!("from: {value:?} is no time")))?),
             "to" => to = Some(seconds(&value).ok_or_else(|| wrong(format!("to: {value:?} is no time")))?),
             "step" => {
-                let asked = value.parse::<i64>().ok().filter(|step| *step > 0);
+                let asked = value.parse::<i64>().ok();
+                let asked = asked.filter(|step| (1..=LONGEST_S * 1_000).contains(step));
                 step = asked.ok_or_else(|| wrong(format!("step: {value:?} is no number of milliseconds")))?;
             }
             _ => {}

@@ -131,7 +131,10 @@ async fn looked(world: &World) {
     let mut samples = world.shared.feed.samples();
     samples.mark_unchanged();
     for _ in 0..2 {
-        tokio::time::timeout(PATIENCE, samples.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, samples.changed())
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -160,8 +163,14 @@ async fn since_is_when_it_was_and_not_when_somebody_looked() {
     let (_, told) = welcomed(&mut page).await;
     let of = |key: &str| &told.iter().find(|set| set["key"] == key).unwrap()["value"];
     let (door, yard) = (of("stream/door"), of("stream/yard"));
-    assert_eq!((door["state"].as_str(), door["since"].as_str()), (Some("ended"), Some(&*ended)));
-    assert_eq!((yard["state"].as_str(), yard["since"].as_str()), (Some("live"), Some(&*began)));
+    assert_eq!(
+        (door["state"].as_str(), door["since"].as_str()),
+        (Some("ended"), Some(&*ended))
+    );
+    assert_eq!(
+        (yard["state"].as_str(), yard["since"].as_str()),
+        (Some("live"), Some(&*began))
+    );
     // Tile and bell say the same, as long as it is told.
     let offline = |reason: &Value| reason["of"] == "door" && reason["code"] == "offline";
     assert!(of("health").as_array().unwrap().iter().any(offline), "{told:?}");
@@ -366,7 +375,8 @@ async fn a_full_room_signs_nobody_out() {
     let mut page = open(port, "?token=anna:pass-of-anna", &[]).await.unwrap();
     welcomed(&mut page).await;
     let mut socket = world.connect().await;
-    let request = b"GET /api/v1/live?token=a-token HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+    let request =
+        b"GET /api/v1/live?token=a-token HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let mut said = String::new();
@@ -381,7 +391,8 @@ async fn a_full_room_signs_nobody_out() {
     world.with_account("anna", "pass-of-anna", "yard");
     let hello = page.of("hello").await;
     assert_eq!(hello["me"]["rights"][0]["streams"][0], "yard");
-    page.say(serde_json::json!({"type": "chat", "text": "still here"})).await;
+    page.say(serde_json::json!({"type": "chat", "text": "still here"}))
+        .await;
     assert_eq!(page.of("ack").await["of"], "chat");
     world.end().await;
 }
