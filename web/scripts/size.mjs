@@ -12,6 +12,7 @@ const KB = 1_024;
 export const LIMITS = {
   'src/main.ts': ['shell', 65],
   'src/views/Control.svelte': ['control center', 15],
+  'src/control/Steer.svelte': ['steering', 3],
   'src/views/Wall.svelte': ['wall', 14],
   'src/charts/chart.ts': ['charts', 26],
   'src/views/Timeline.svelte': ['timeline', 30],

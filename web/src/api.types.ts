@@ -296,6 +296,12 @@ export interface HistoryOfMetric {
   readonly max: readonly (number | null)[];
 }
 
+/** Latencies */
+export interface Latencies {
+  readonly bounds_ms: readonly number[];
+  readonly stages: readonly { readonly stage: string; readonly protocol: string; readonly counts: readonly number[]; readonly sum_ms: number }[];
+}
+
 export interface LogLines {
   /** The oldest first. Each an object with `timestamp` (RFC 3339, UTC), `level`, `event` and what belongs to it. */
   readonly lines: readonly (Readonly<Record<string, unknown>>)[];

@@ -19,6 +19,8 @@ export interface Screen extends Pattern<ScreenName> {
   readonly load: () => Promise<{ default: Component<ScreenProps> }>;
   /** To some stream, at least. */
   readonly may: Action;
+  /** To all of them, as the server asks for it. */
+  readonly of?: 'all';
   readonly icon: IconName;
   /** After `G`. */
   readonly key: string;
@@ -30,4 +32,6 @@ export const screens: readonly Screen[] = [
   { name: 'timeline', paths: ['/timeline'], load: () => import('./views/Timeline.svelte'), may: 'replay', icon: 'timeline', key: 't' },
   { name: 'events', paths: ['/events'], load: () => import('./views/Events.svelte'), may: 'replay', icon: 'events', key: 'e' },
   { name: 'exports', paths: ['/exports'], load: () => import('./views/Exports.svelte'), may: 'replay', icon: 'exports', key: 'x' },
+  { name: 'inspector', paths: ['/inspector'], load: () => import('./views/Inspector.svelte'), may: 'operate', icon: 'inspector', key: 'i' },
+  { name: 'system', paths: ['/system'], load: () => import('./views/System.svelte'), may: 'operate', of: 'all', icon: 'system', key: 'y' },
 ];

@@ -147,6 +147,13 @@ export class Store {
     return this.me?.rights.some(({ actions }) => actions.includes(action)) ?? false;
   }
 
+  /** Reactive: whether one may open a screen. The server is asked all the same. */
+  mayOpen({ may, of }: { readonly may: Action; readonly of?: 'all' }): boolean {
+    const { me } = this;
+    if (me === null) return true;
+    return me.rights.some(({ actions, streams }) => actions.includes(may) && (of !== 'all' || streams.includes('all')));
+  }
+
   /** To everybody who looks at a page of this server. The server tells it to the others alone. */
   say(text: string): void {
     if (this.#feed.say(text)) this.#line(null, text, new Date());

@@ -1,4 +1,5 @@
 /** What the feed tells (docs/reference/live.md), as types. */
+import type { Session } from '../api.types';
 import type { Since } from '../player/latency';
 
 export type Action = 'view' | 'replay' | 'publish' | 'operate' | 'erase' | 'administer';
@@ -91,18 +92,12 @@ export interface SystemValue {
   readonly throttled: boolean | null;
 }
 
-export interface SessionValue {
-  readonly id: number;
-  readonly role: string;
-  readonly protocol: string;
-  readonly since: string;
-  readonly remote?: string | null;
-  readonly agent?: string | null;
-  readonly rtt_ms?: number | null;
-  readonly latency_ms?: number | null;
-  readonly rendition?: string | null;
-  readonly frames_dropped?: number;
-  readonly packets_lost?: number;
+/** Who is at a stream, for who may operate it. */
+export interface SessionsValue {
+  readonly publisher: Session | null;
+  readonly sessions: readonly Session[];
+  /** How many viewers there are besides. */
+  readonly more: number;
 }
 
 /** As `GET /api/v1/events` gives it. */
@@ -136,7 +131,7 @@ export interface Values {
   readonly system: SystemValue;
   readonly [stream: `stream/${string}`]: StreamValue;
   readonly [camera: `camera/${string}`]: CameraValue;
-  readonly [sessions: `sessions/${string}`]: readonly SessionValue[];
+  readonly [sessions: `sessions/${string}`]: SessionsValue;
   readonly [made: `export/${string}`]: unknown;
 }
 export type Key = keyof Values & string;

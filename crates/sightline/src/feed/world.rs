@@ -148,7 +148,13 @@ impl World {
                 let rows: Vec<_> = (viewers.take(MOST_SESSIONS))
                     .map(|stats| forms::Session::new(stats, true))
                     .collect();
-                let text = format!(r#"{{"sessions":{},"more":{more}}}"#, json(&rows));
+                let publisher = all.iter().find(|stats| stats.info.role == Role::Publisher);
+                let publisher = publisher.map(|stats| forms::Session::new(stats, true));
+                let text = format!(
+                    r#"{{"publisher":{},"sessions":{},"more":{more}}}"#,
+                    json(&publisher),
+                    json(&rows)
+                );
                 Some(Value::Sessions(name.clone(), text.into()))
             }
             Key::Camera(name) => {

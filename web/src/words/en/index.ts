@@ -3,9 +3,11 @@ import { charts } from './charts';
 import { control } from './control';
 import { events } from './events';
 import { exports } from './exports';
+import { inspector } from './inspector';
 import { player } from './player';
 import { shell } from './shell';
+import { system } from './system';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const en = { charts, control, events, exports, player, shell, timeline, wall };
+export const en = { charts, control, events, exports, inspector, player, shell, system, timeline, wall };

@@ -10,6 +10,7 @@ mod controls;
 mod events;
 mod forwards;
 mod history;
+mod latency;
 mod log;
 pub(super) mod me;
 mod motion;
@@ -144,6 +145,15 @@ pub(super) const ROUTES: &[Route] = &[
             handler: history::history,
         },
         about: Some(&history::HISTORY),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/latency",
+        target: Target::Program {
+            action: Action::View,
+            handler: latency::get,
+        },
+        about: Some(&latency::GET),
     },
     Route {
         verb: Verb::Get,

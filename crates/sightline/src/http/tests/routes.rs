@@ -111,6 +111,7 @@ async fn every_route_and_every_role() {
     dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard GET /api/v1/history: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
+    dashboard GET /api/v1/latency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
     dashboard GET /api/v1/log: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard POST /api/v1/qr: nobody 401 wrong 401 viewer 415 publisher 403 admin 415 account 415 near 415 loopback 401
     dashboard GET /api/v1/system: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
