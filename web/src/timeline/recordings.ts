@@ -163,6 +163,8 @@ function idOf(camera: string, { from, to }: Span): string {
 export class Loader {
   #wanted: readonly Window[] = [];
   #underway = new Map<string, AbortController>();
+  /** Asked for since the view was told last. What is too large to be kept beside the others is not asked for again before it is told again. */
+  #asked = new Set<string>();
   /** Of those that failed: not again before then. */
   #later = new Map<string, number>();
 
@@ -177,6 +179,10 @@ export class Loader {
   /** What is looked at now takes the place of what was. */
   want(windows: readonly Window[]): void {
     this.#wanted = windows;
+    this.windows.atLeast(windows);
+    // In the order of the view: those of before go first.
+    for (const window of windows) this.windows.get(window);
+    this.#asked.clear();
     const keys = new Set(windows.map(keyOf));
     for (const [key, abort] of this.#underway) {
       if (!keys.has(key)) abort.abort();
@@ -194,7 +200,8 @@ export class Loader {
     for (const window of this.#wanted) {
       if (this.#underway.size >= UNDERWAY) return;
       const key = keyOf(window);
-      if (this.#underway.has(key) || (this.#later.get(key) ?? 0) > now || !this.windows.isDue(window, now)) continue;
+      if (this.#asked.has(key) || this.#underway.has(key) || (this.#later.get(key) ?? 0) > now || !this.windows.isDue(window, now)) continue;
+      this.#asked.add(key);
       void this.#load(window, key, now);
     }
   }

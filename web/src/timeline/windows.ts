@@ -28,6 +28,14 @@ interface Kept<T> {
 export class Windows<T> {
   /** In the order of their last use. */
   #layers = new Map<Layer, Map<string, Kept<T>>>(LAYERS.map((layer) => [layer, new Map()]));
+  /** So many of a layer are looked at now. */
+  #least = new Map<Layer, number>();
+
+  /** What is looked at now is kept, however many windows it is: else one would make another be asked for again, for ever. */
+  atLeast(windows: readonly Window[]): void {
+    this.#least.clear();
+    for (const { layer } of windows) this.#least.set(layer, (this.#least.get(layer) ?? 0) + 1);
+  }
 
   /** What is kept of it, also where it is to be asked again. */
   get(window: Window): T | null {
@@ -46,8 +54,9 @@ export class Windows<T> {
     const key = keyOf(window);
     layer.delete(key);
     layer.set(key, { window, value, bytes, askedMs, isOld: false });
+    const most = Math.max(MAX_WINDOWS, this.#least.get(window.layer) ?? 0);
     for (const [oldest] of layer) {
-      if (layer.size <= MAX_WINDOWS && bytesOf(layer) <= MAX_BYTES) return;
+      if (layer.size <= most && bytesOf(layer) <= MAX_BYTES) return;
       // The newest stays in any case: else it would be asked for again and again.
       if (oldest !== key) layer.delete(oldest);
     }
@@ -102,7 +111,7 @@ export function keyOf({ camera, layer, level, index }: Window): string {
   return `${layer} ${level} ${index} ${camera}`;
 }
 
-/** A layer. */
+/** A layer, where no more are looked at. */
 export const MAX_WINDOWS = 64;
 /** A layer. */
 export const MAX_BYTES = 8 * 1_024 * 1_024;
