@@ -1,5 +1,5 @@
 /** What is recorded, as the server tells it, and asking for the windows that a view needs: few at a time, those that are looked at now. */
-import type { Api, Query } from '../api';
+import { Problem, type Api, type Query } from '../api';
 import { windowSpan, type Span } from './axis';
 import { keyOf, type Window, type Windows } from './windows';
 
@@ -84,19 +84,19 @@ export class Recordings {
     return found;
   }
 
-  /** What deleting would take, before it is done: files that lie in the range whole. */
+  /** What deleting would take, before it is done: files that lie in the range whole, and have no part in what is protected. */
   async weight(camera: string, span: Span): Promise<Weight> {
     type Answer = Page & { recordings: readonly (Timed & { size_bytes: number; growing?: boolean })[] };
+    const all = await this.protected(camera);
     let [files, bytes] = [0, 0];
-    const counted = this.#pages<Answer>('recordings', { camera, ...queryOf(span), files: 1 }, undefined, ({ recordings }) => {
+    const more = await this.#pages<Answer>('recordings', { camera, ...queryOf(span), files: 1 }, undefined, ({ recordings }) => {
       for (const { size_bytes, growing, ...timed } of recordings) {
         const { from, to } = spanOf(timed);
-        if (growing || from < span.from || to > span.to) continue;
+        if (growing || from < span.from || to > span.to || all.some((kept) => kept.from < to && kept.to > from)) continue;
         files++;
         bytes += size_bytes;
       }
     });
-    const [more, all] = await Promise.all([counted, this.protected(camera)]);
     return { files, bytes, more, protected: all.filter(({ from, to }) => from < span.to && span.from < to) };
   }
 
@@ -113,10 +113,24 @@ export class Recordings {
     return this.api.send('DELETE', `recordings/protected/${idOf(camera, span)}`);
   }
 
-  /** Answers how many files are gone. */
+  /** Answers how many files are gone: all that lie in the range whole, but for those that have a part in what is protected. */
   async remove(camera: string, span: Span): Promise<number> {
-    const { marked } = await this.api.send<{ marked: number }>('DELETE', `recordings/${idOf(camera, span)}`);
-    return marked;
+    let files = 0;
+    // The server deletes nothing of a range in which one file is protected, and a thousand files at a time.
+    for (const piece of without(span, await this.protected(camera))) {
+      for (let marked = 1; marked > 0; files += marked) marked = await this.#mark(camera, piece);
+    }
+    return files;
+  }
+
+  async #mark(camera: string, span: Span): Promise<number> {
+    try {
+      return (await this.api.send<{ marked: number }>('DELETE', `recordings/${idOf(camera, span)}`)).marked;
+    } catch (failure) {
+      // Nothing is left in it, or only what is being recorded.
+      if (failure instanceof Problem && (failure.status === 404 || failure.code === 'being-recorded')) return 0;
+      throw failure;
+    }
   }
 
   listUrl(camera: string, span: Span): URL {
@@ -144,6 +158,19 @@ export class Recordings {
     }
     return true;
   }
+}
+
+/** What is left of a span. */
+export function without(span: Span, gone: readonly Span[]): Span[] {
+  const left: Span[] = [];
+  let { from } = span;
+  for (const one of [...gone].sort((a, b) => a.from - b.from)) {
+    if (one.to <= from || one.from >= span.to) continue;
+    if (one.from > from) left.push({ from, to: one.from });
+    from = one.to;
+  }
+  if (from < span.to) left.push({ from, to: span.to });
+  return left;
 }
 
 function queryOf({ from, to }: Span): { start: number; end: number } {
