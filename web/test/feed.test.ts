@@ -197,11 +197,44 @@ describe('figures', () => {
     expect(feed.series('door').ring('fps')?.newest()).toBe(29.5);
   });
 
+  it('of a stream that is gone are told no more, and its past stays', () => {
+    const { world, feed } = begun();
+    world.wire.opens();
+    world.wire.says(HELLO, { type: 'figures', at: 1_000, v: { door: [30, 1], attic: [25, 1] } });
+    for (let at = 2_000; at <= 3_000; at += 1_000) world.wire.says({ type: 'figures', at, v: { attic: [25, 1] } });
+    expect(feed.figure('door', 'fps')).toBe(30);
+    world.wire.says({ type: 'figures', at: 4_000, v: { attic: [25, 1] } });
+    expect(feed.figure('door', 'fps')).toBeNull();
+    expect(feed.figure('attic', 'fps')).toBe(25);
+    expect(feed.series('door').ring('fps')?.newest()).toBe(30);
+  });
+
+  it('of more streams than are kept are all told, and have a past where somebody asks for it', () => {
+    const { world, feed } = begun();
+    world.wire.opens();
+    const v = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [`s${index}`, [index, 1]]));
+    const hear = (fromS: number, toS: number): void => {
+      for (let second = fromS; second < toS; second++) world.wire.says({ type: 'figures', at: second * 1_000, v, system: [1] });
+    };
+    world.wire.says(HELLO);
+    hear(1, 11);
+    for (const index of [0, 63, 64, 79]) expect(feed.figure(`s${index}`, 'fps')).toBe(index);
+    const past = feed.series('s0');
+    expect(past.ring('fps')?.read(0, 99).x.length).toBe(10);
+    feed.series('s79');
+    hear(11, 16);
+    expect(feed.series('s79').ring('fps')?.read(0, 99).x.length).toBe(5);
+    expect(feed.series('s0')).toBe(past);
+    expect(past.ring('fps')?.read(0, 99).x.length).toBe(15);
+    expect(feed.series(null).ring('cpu_percent')?.read(0, 99).x.length).toBe(15);
+  });
+
   it('of ever new streams are forgotten, the machine’s never', () => {
     const { world, feed } = begun();
     world.wire.opens();
     world.wire.says(HELLO, { type: 'figures', at: 1_000, v: {}, system: [1] });
-    for (let index = 0; index < 200; index++) world.wire.says({ type: 'figures', at: 2_000 + index, v: { [`s${index}`]: [1, 2] } });
+    for (let index = 0; index < 200; index++) world.wire.says({ type: 'figures', at: 2_000 + index * 1_000, v: { [`s${index}`]: [1, 2] } });
+    expect(feed.series('s199').ring('fps')?.newest()).toBe(1);
     expect(feed.series(null).ring('cpu_percent')?.newest()).toBe(1);
     expect(feed.figure('s0', 'fps')).toBeNull();
     expect(feed.figure('s199', 'fps')).toBe(1);

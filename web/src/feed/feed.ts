@@ -28,6 +28,11 @@ export interface Told {
 
 type Call<T> = (told: T) => void;
 
+interface Newest {
+  readonly atS: number;
+  readonly by: Readonly<Record<string, number | null>>;
+}
+
 /** Which figure stands where, as the server says in its `hello`. */
 interface Names {
   readonly stream: readonly string[];
@@ -62,7 +67,9 @@ export class Feed {
   #names: Names = { stream: [], system: [] };
   /** By stream; the machine's is under no name. */
   #series = new Map<string, Series>();
-  #newest = new Map<string, Readonly<Record<string, number | null>>>();
+  #newest = new Map<string, Newest>();
+  /** Of the newest message with figures. */
+  #atS = 0;
 
   constructor(options: FeedOptions) {
     this.#socket = new Socket(options.world, {
@@ -139,20 +146,20 @@ export class Feed {
     return this.#socket.send({ type: 'chat', text });
   }
 
-  /** The newest; nothing while the server is silent. `null` is the machine. */
+  /** The newest; nothing while the server is silent, and of what it tells no more. `null` is the machine. */
   figure(of: string | null, metric: Metric): number | null {
-    return (this.reachable ? this.#newest.get(of ?? MACHINE)?.[metric] : null) ?? null;
+    const found = this.reachable ? this.#newest.get(of ?? MACHINE) : undefined;
+    return found && Math.abs(this.#atS - found.atS) <= TOLD_S ? (found.by[metric] ?? null) : null;
   }
 
-  /** The last hour, as far as `figures` were wanted. */
+  /** The last hour, as far as `figures` were wanted. Of more streams than are kept, those that were asked for last have one. */
   series(of: string | null): Series {
     const name = of ?? MACHINE;
-    const found = this.#series.get(name);
-    if (found) return found;
-    const made = new Series(HOUR_S, CHARTED[of === null ? 'system' : 'stream']);
-    this.#series.set(name, made);
+    const series = this.#series.get(name) ?? new Series(HOUR_S, CHARTED[of === null ? 'system' : 'stream']);
+    this.#series.delete(name);
+    this.#series.set(name, series);
     this.#forgetSeries(name);
-    return made;
+    return series;
   }
 
   close(): void {
@@ -258,27 +265,39 @@ export class Feed {
   #figures(message: Message): void {
     const atS = Number(message['at']) / 1_000;
     if (!Number.isFinite(atS)) return;
+    this.#atS = atS;
     const told = (message['v'] ?? {}) as Readonly<Record<string, readonly (number | null)[]>>;
-    for (const [name, values] of Object.entries(told)) this.#figuresOf(name, this.#names.stream, values, atS);
+    for (const [name, values] of Object.entries(told)) this.#figuresOf(name, this.#names.stream, values);
     const system = message['system'] as readonly (number | null)[] | undefined;
-    if (Array.isArray(system)) this.#figuresOf(null, this.#names.system, system, atS);
+    if (Array.isArray(system)) this.#figuresOf(null, this.#names.system, system);
+    for (const [name, newest] of this.#newest) if (Math.abs(atS - newest.atS) > GONE_S) this.#newest.delete(name);
     this.#tell('figures', undefined);
   }
 
-  #figuresOf(of: string | null, names: readonly string[], values: readonly (number | null)[], atS: number): void {
+  #figuresOf(of: string | null, names: readonly string[], values: readonly (number | null)[]): void {
     if (!Array.isArray(values)) return;
     const by = Object.fromEntries(names.map((name, index) => [name, values[index] ?? null]));
-    this.#newest.set(of ?? MACHINE, by);
-    this.series(of).push(atS, by);
+    const name = of ?? MACHINE;
+    this.#newest.set(name, { atS: this.#atS, by });
+    const series = this.#series.get(name) ?? (of === null || this.#hasRoom() ? this.series(of) : undefined);
+    series?.push(this.#atS, by);
   }
 
-  /** Streams come and go under ever new names. */
+  /** Streams come and go under ever new names: the past of one that is gone makes room for one that is there. Those that are there do not for each other. */
+  #hasRoom(): boolean {
+    // The machine has its own place.
+    if (this.#series.size < MAX_SERIES - (this.#series.has(MACHINE) ? 0 : 1)) return true;
+    for (const name of this.#series.keys()) {
+      if (name !== MACHINE && !this.#newest.has(name)) return this.#series.delete(name);
+    }
+    return false;
+  }
+
+  /** The one that was asked for longest ago. */
   #forgetSeries(kept: string): void {
     for (const name of this.#series.keys()) {
       if (this.#series.size <= MAX_SERIES) return;
-      if (name === kept || name === MACHINE) continue;
-      this.#series.delete(name);
-      this.#newest.delete(name);
+      if (name !== kept && name !== MACHINE) this.#series.delete(name);
     }
   }
 
@@ -302,6 +321,9 @@ const STREAM = 'stream/';
 /** No stream is called so. */
 const MACHINE = '';
 const HOUR_S = 3_600;
+/** Figures are told once a second: what was not for longer is of a stream that is gone. */
+const TOLD_S = 2.5;
+const GONE_S = 10;
 const MAX_TOPICS = 64;
 /** As many as the server has seconds of; 12 figures of an hour are 200 KB. */
 const MAX_SERIES = 65;
