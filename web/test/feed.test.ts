@@ -130,6 +130,16 @@ describe('keys', () => {
     expect(told.length).toBeGreaterThan(0);
   });
 
+  it('that are not told again behind another hello are gone', () => {
+    const { world, feed } = begun();
+    world.wire.opens();
+    world.wire.says(HELLO, stream('door'), stream('attic'), { type: 'known' });
+    world.wire.says(HELLO, stream('door'));
+    expect(feed.streams().map(({ name }) => name)).toEqual(['attic', 'door']);
+    world.wire.says({ type: 'known' });
+    expect(feed.streams().map(({ name }) => name)).toEqual(['door']);
+  });
+
   it('of a topic are no more true when nobody wants it', async () => {
     const { world, feed } = begun();
     world.wire.opens();

@@ -171,7 +171,6 @@ export class Feed {
   #opened(): void {
     this.reachable = true;
     this.#sent = null;
-    this.#unconfirmed = new Set(this.#values.keys());
     this.#ask();
     this.#tell('state', undefined);
   }
@@ -204,6 +203,8 @@ export class Feed {
   #heard(message: Message): void {
     switch (message.type) {
       case 'hello':
+        // It also comes while the connection is open: rights are others, and what one may see no more is not told.
+        this.#unconfirmed = new Set(this.#values.keys());
         this.me = (message['me'] as Me | undefined) ?? null;
         this.version = typeof message['version'] === 'string' ? message['version'] : null;
         this.#names = { ...this.#names, ...(message['of'] as Partial<Names> | undefined) };
