@@ -298,6 +298,23 @@ describe('a connection', () => {
     expect(world.wires.length).toBeGreaterThan(1);
   });
 
+  it('whose other end is gone without a word is given up at once, whatever the browser still waits for', async () => {
+    const { world, feed } = begun();
+    world.wire.opens();
+    world.wire.says(HELLO, stream('door'), { type: 'known' });
+    const first = world.wire;
+    // It waits a minute for the other end to close, too.
+    first.close = () => (first.readyState = 2);
+    await world.passes(2_000);
+    expect(first.readyState).toBe(2);
+    expect(world.wires.length).toBe(2);
+    world.wire.opens();
+    expect(feed.reachable).toBe(true);
+    first.closes(1_006);
+    first.says({ type: 'gone', key: 'stream/door' });
+    expect([feed.reachable, feed.streams().length]).toEqual([true, 1]);
+  });
+
   it('tells the server’s clock, and how long a question takes', async () => {
     const { world, feed } = begun();
     world.wire.opens();

@@ -133,12 +133,24 @@ export class Socket {
   #ask(): void {
     // A connection whose other end is gone without a word stays open for minutes.
     if (this.#asked && ++this.#unanswered >= MAX_UNANSWERED) {
-      this.#wire?.close();
+      this.#givesUp();
       return;
     }
     this.#asked = { client: ++this.#questions, sentMs: this.world.now() };
     this.send({ type: 'ping', client: this.#asked.client });
     this.#cancel = this.world.after(this.#clock.pauseMs(), () => this.#ask());
+  }
+
+  /** Without waiting for `onclose`: browsers give the other end a minute to close, too. */
+  #givesUp(): void {
+    const wire = this.#wire;
+    this.#wire = null;
+    if (wire) {
+      [wire.onopen, wire.onmessage, wire.onclose] = [null, null, null];
+      wire.close();
+    }
+    this.listeners.closed();
+    this.#again(true);
   }
 
   #received(data: unknown): void {
