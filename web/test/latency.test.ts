@@ -38,8 +38,7 @@ describe('recent values', () => {
 describe('latency', () => {
   it('is counted from the capture to the screen, in legs that add up to it', () => {
     const latency = new Latency();
-    latency.since = 'capture';
-    latency.toServerMs = 3;
+    latency.describe('capture', 3);
     for (let at = 1_000; at < 12_000; at += 33) latency.add(picture(at), { capturedMs: at - 20 + CLOCK.offsetMs }, CLOCK);
     const report = latency.report(12_000, CLOCK);
     expect(report).toMatchObject({ since: 'capture', errorMs: 1.5 });
@@ -57,7 +56,7 @@ describe('latency', () => {
 
   it('goes by when the picture came, not by when the page heard of it', () => {
     const latency = new Latency();
-    latency.since = 'capture';
+    latency.describe('capture', null);
     latency.add(picture(1_016, { displayMs: 1_000, receivedMs: 990 }), { capturedMs: 980 + CLOCK.offsetMs }, CLOCK);
     const report = latency.report(1_016, CLOCK);
     expect(report?.nowMs).toBeCloseTo(20, 3);
@@ -77,7 +76,7 @@ describe('latency', () => {
 
   it('by HLS says how much lies ready in the browser', () => {
     const latency = new Latency();
-    latency.since = 'arrival';
+    latency.describe('arrival', null);
     const shown = picture(1_000, { receivedMs: null, decodingMs: null });
     latency.add(shown, { capturedMs: 600 + CLOCK.offsetMs, bufferedMs: 250 }, CLOCK);
     const legs = latency.report(1_000, CLOCK)?.legs;
@@ -87,7 +86,7 @@ describe('latency', () => {
 
   it('without a capture time or a clock is counted from arrival here, and says so', () => {
     const latency = new Latency();
-    latency.since = 'capture';
+    latency.describe('capture', null);
     latency.add(picture(1_000), { capturedMs: null }, CLOCK);
     expect(latency.report(1_000, CLOCK)).toMatchObject({ since: 'received', nowMs: 16, errorMs: 0 });
     const clockless = new Latency();
@@ -98,10 +97,31 @@ describe('latency', () => {
     expect(nothing.report(1_000, CLOCK)).toBeNull();
   });
 
+  it('of a stream without a time of its own is counted from its arrival at the server', () => {
+    const latency = new Latency();
+    // Another publisher with a clock was there under this name.
+    latency.describe('capture', 80);
+    latency.add(picture(1_000), { capturedMs: 900 + CLOCK.offsetMs }, CLOCK);
+    latency.describe('arrival', 80);
+    latency.add(picture(2_000), { capturedMs: 1_980 + CLOCK.offsetMs }, CLOCK);
+    const report = latency.report(2_000, CLOCK);
+    expect(report).toMatchObject({ since: 'arrival', p50Ms: 24 });
+    expect(report?.legs[0]).toEqual({ name: 'server to browser', ms: 8 });
+  });
+
+  it('has one leg to the browser where nobody knows how old pictures were at the server', () => {
+    for (const [since, name] of [['capture', 'camera to browser'], ['sender', 'sender to browser']] as const) {
+      const latency = new Latency();
+      latency.describe(since, null);
+      latency.add(picture(1_000), { capturedMs: 980 + CLOCK.offsetMs }, CLOCK);
+      expect(latency.report(1_000, CLOCK)?.legs[0]).toEqual({ name, ms: 8 });
+    }
+  });
+
   it('never mixes figures that mean different things', () => {
     const latency = new Latency();
     latency.add(picture(1_000), { capturedMs: null }, CLOCK);
-    latency.since = 'capture';
+    latency.describe('capture', null);
     latency.add(picture(1_033), { capturedMs: 500 + CLOCK.offsetMs }, CLOCK);
     const report = latency.report(1_033, CLOCK);
     expect(report?.since).toBe('capture');

@@ -39,10 +39,15 @@ export class Latency {
   #screen = new Recent(WINDOW_MS);
   #counted: Since | 'received' = 'received';
 
-  /** What capture times of this stream are. */
-  since: Since = 'sender';
-  /** How old the newest picture was at the server. */
-  toServerMs: number | null = null;
+  #since: Since = 'sender';
+  #toServerMs: number | null = null;
+
+  /** What capture times of this stream are, and how old the newest picture was at the server; `null`: not known. */
+  describe(since: Since, toServerMs: number | null): void {
+    this.#since = since;
+    // Where pictures carry no time, they were of no age that is known: a figure is that of another publisher.
+    this.#toServerMs = since === 'arrival' ? null : toServerMs;
+  }
 
   /** A picture came onto the screen. */
   add(picture: Picture, known: Known, clock: Estimate | null): void {
@@ -50,7 +55,7 @@ export class Latency {
     const byCapture = clock !== null && known.capturedMs !== null;
     const from = byCapture ? known.capturedMs - clock.offsetMs : picture.receivedMs;
     if (from === null) return;
-    const counted = byCapture ? this.since : 'received';
+    const counted = byCapture ? this.#since : 'received';
     // Figures of two meanings are not mixed.
     if (counted !== this.#counted) this.clear();
     this.#counted = counted;
@@ -98,9 +103,12 @@ export class Latency {
     };
     const delivery = middle(this.#delivery);
     if (this.#counted !== 'received') {
-      const server = this.toServerMs;
-      push(FIRST_LEG[this.#counted], server);
-      push('server to browser', delivery === null ? null : delivery - (server ?? 0));
+      const server = this.#toServerMs;
+      if (server === null) push(BOTH_LEGS[this.#counted], delivery);
+      else {
+        push(FIRST_LEG[this.#counted], server);
+        push('server to browser', delivery === null ? null : delivery - server);
+      }
     }
     push('waiting in the browser', middle(this.#buffer));
     push('decoding', middle(this.#decoding));
@@ -168,6 +176,12 @@ const MAX_VALUES = 2_400;
 const MAX_REFERENCE_AGE_90K = 2 * 90_000;
 const NTP_EPOCH_MS = 2_208_988_800_000;
 const NTP_ERA_MS = 2 ** 32 * 1_000;
+/** Where it is not known how old pictures were at the server. */
+const BOTH_LEGS: Record<Since, string> = {
+  capture: 'camera to browser',
+  sender: 'sender to browser',
+  arrival: 'server to browser',
+};
 const FIRST_LEG: Record<Since, string> = {
   capture: 'camera to server',
   sender: 'sender to server',

@@ -90,10 +90,9 @@ export class Player {
     this.stop();
   }
 
-  /** What capture times of this stream are, and how old the newest picture was at the server. */
-  describe(since: Since, toServerMs: number): void {
-    this.#latency.since = since;
-    this.#latency.toServerMs = toServerMs;
+  /** What capture times of this stream are, and how old the newest picture was at the server; `null`: not known. */
+  describe(since: Since, toServerMs: number | null): void {
+    this.#latency.describe(since, toServerMs);
   }
 
   latency(): Report | null {

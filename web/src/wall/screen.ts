@@ -56,7 +56,7 @@ export class Screen {
     this.#next?.player.nudge();
   }
 
-  describe(since: Since, toServerMs: number): void {
+  describe(since: Since, toServerMs: number | null): void {
     this.#shown?.player.describe(since, toServerMs);
   }
 
