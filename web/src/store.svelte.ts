@@ -8,6 +8,7 @@ import { Ring } from './feed/ring';
 import type { World } from './feed/socket';
 import type { Action, Event, Key, LogLine, Me, Metric, Reason, StreamValue, Values } from './feed/values';
 import type { Estimate } from './player/clock';
+import { mayTo } from './rights';
 
 /** Of the activity. */
 export interface Entry {
@@ -141,9 +142,9 @@ export class Store {
     return this.#feed.on('line', call);
   }
 
-  /** Reactive: whether one may do this to this stream, or to some where none is named. */
+  /** Reactive: whether one may do this to this stream, or to some where none is named. Of what has recordings alone the server says nothing: rights do. */
   may(action: Action, stream?: string): boolean {
-    if (stream !== undefined) return this.get(`stream/${stream}`)?.may.includes(action) ?? false;
+    if (stream !== undefined) return this.get(`stream/${stream}`)?.may.includes(action) ?? mayTo(this.me?.rights ?? [], action, stream);
     return this.me?.rights.some(({ actions }) => actions.includes(action)) ?? false;
   }
 
