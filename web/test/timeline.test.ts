@@ -3,6 +3,7 @@ import { axis, GREATEST_SPAN_MS, LEAST_SPAN_MS, LEVELS, panned, stepMs, windowMs
 import { mediaAt, wallAt, type Piece } from '../src/timeline/pieces';
 import { Leader, nextRate, RATES, steer } from '../src/timeline/steer';
 import { MAX_SPRITES, spriteMs, spriteOf, Sprites, SPRITES_MS, tileAt } from '../src/timeline/strips';
+import { isToTryAgain } from '../src/timeline/track';
 import { AGAIN_MS, MAX_BYTES, MAX_WINDOWS, Windows, type Window } from '../src/timeline/windows';
 import { Zone } from '../src/timeline/zone';
 import { random } from './random';
@@ -318,5 +319,13 @@ describe('strips', () => {
 
   it('are of a minute where seconds are pixels, of an hour where minutes are', () => {
     expect([1, 250, 251, 60_000].map(spriteMs)).toEqual([SPRITES_MS[0], SPRITES_MS[0], SPRITES_MS[1], SPRITES_MS[2]]);
+  });
+});
+
+describe('a list that was not there', () => {
+  it('is asked for again after five seconds, one that is there never', () => {
+    expect(isToTryAgain({ overMs: null }, 1e9)).toBe(false);
+    expect(isToTryAgain({ overMs: 1_000 }, 6_000)).toBe(false);
+    expect(isToTryAgain({ overMs: 1_000 }, 6_001)).toBe(true);
   });
 });

@@ -32,6 +32,8 @@ class Clip {
   /** The server has no list, as nothing is recorded in it. */
   empty = false;
   failure: string | null = null;
+  /** When it turned out to be empty, or failed, ms of `performance.now()`. */
+  overMs: number | null = null;
   pictureMs: number;
   shownS: number | null = null;
   pictures = 0;
@@ -43,6 +45,8 @@ class Clip {
     deps: Deps,
     readonly span: Span,
     private at: number,
+    /** There was none before: while it is looked for again, what was said of it stays. */
+    readonly isAgain = false,
   ) {
     const { video } = this;
     this.pictureMs = 1_000 / Math.max(1, deps.fps ?? 25);
@@ -52,7 +56,7 @@ class Clip {
     video.setAttribute('aria-label', deps.label);
     deps.stage.prepend(video);
     this.#watch();
-    this.#load(deps.listUrl(span)).catch((error: unknown) => (this.failure = String(error)));
+    this.#load(deps.listUrl(span)).catch((error: unknown) => this.#fail(String(error)));
   }
 
   get ready(): boolean {
@@ -97,14 +101,19 @@ class Clip {
     hls.on(Hls.Events.ERROR, (_, error) => {
       if (!error.fatal) return;
       const status = error.response?.code ?? 0;
-      if (status === 404) this.empty = true;
+      if (status === 404) [this.empty, this.overMs] = [true, performance.now()];
       else if (error.type === Hls.ErrorTypes.MEDIA_ERROR && !recovered) {
         recovered = true;
         hls.recoverMediaError();
-      } else this.failure = status > 0 ? String(status) : error.details;
+      } else this.#fail(status > 0 ? String(status) : error.details);
     });
     hls.attachMedia(this.video);
     hls.loadSource(url.href);
+  }
+
+  #fail(why: string): void {
+    this.failure = why;
+    this.overMs = performance.now();
   }
 
   #watch(): void {
@@ -128,6 +137,7 @@ export class Track {
   #state: State = { kind: 'loading' };
   #counted = { pictures: 0, atMs: 0 };
   #soughtS = -1;
+  #muted = true;
   /** Pictures a second that were shown. */
   fps = 0;
 
@@ -164,9 +174,14 @@ export class Track {
       this.#open(wallMs);
       return;
     }
+    // What was not there may be by now: a camera that began, a server that is back.
+    if (isToTryAgain(clip, performance.now())) return this.#open(wallMs);
     if (clip.failure !== null) return this.#tell({ kind: 'failed', message: clip.failure });
     if (clip.empty) return this.#tell({ kind: 'gap', goesOnMs: null });
-    if (clip.pieces.length === 0) return this.#tell({ kind: 'loading' });
+    if (clip.pieces.length === 0) {
+      if (!clip.isAgain) this.#tell({ kind: 'loading' });
+      return;
+    }
     if (rate > 0 && clip.span.to - wallMs < AHEAD_MS * Math.max(1, rate)) this.#prepare(clip.span.to);
     const place = mediaAt(clip.pieces, wallMs);
     if (!place || place.goesOnMs !== null) {
@@ -197,6 +212,7 @@ export class Track {
   }
 
   set muted(muted: boolean) {
+    this.#muted = muted;
     if (this.#clip) this.#clip.video.muted = muted;
   }
 
@@ -224,22 +240,24 @@ export class Track {
   }
 
   #open(wallMs: number): void {
-    const ready = this.#next && wallMs >= this.#next.span.from && wallMs < this.#next.span.to ? this.#next : null;
-    if (ready) this.#next = null;
+    const next = this.#next;
+    const ready = next && next.overMs === null && wallMs >= next.span.from && wallMs < next.span.to ? next : null;
+    if (!ready && next?.overMs != null) next.close();
+    if (ready || next?.overMs != null) this.#next = null;
     const before = this.#clip;
-    const muted = before?.video.muted ?? true;
+    const again = before?.overMs != null && wallMs >= before.span.from && wallMs < before.span.to;
     const from = Math.max(0, Math.floor((wallMs - BEFORE_MS) / 1_000) * 1_000);
-    this.#clip = ready ?? new Clip(this.deps, { from, to: from + LIST_MS }, wallMs);
-    this.#clip.video.muted = muted;
+    this.#clip = ready ?? new Clip(this.deps, { from, to: from + LIST_MS }, wallMs, again);
+    this.#clip.video.muted = this.#muted;
     this.#clip.video.dataset['shown'] = '';
     this.#counted = { pictures: 0, atMs: performance.now() };
     this.#soughtS = -1;
     before?.close();
-    if (!ready) this.#tell({ kind: 'loading' });
+    if (!ready && !again) this.#tell({ kind: 'loading' });
   }
 
   #prepare(from: number): void {
-    if (this.#next?.span.from === from) return;
+    if (this.#next?.span.from === from && !isToTryAgain(this.#next, performance.now())) return;
     this.#next?.close();
     this.#next = new Clip(this.deps, { from, to: from + LIST_MS }, from);
   }
@@ -260,6 +278,11 @@ export class Track {
   }
 }
 
+/** Whether a list that was not there is to be asked for again. */
+export function isToTryAgain({ overMs }: { readonly overMs: number | null }, nowMs: number): boolean {
+  return overMs !== null && nowMs - overMs > AGAIN_MS;
+}
+
 /** When it has sought and shown what is there, or does not in time. */
 function landed(video: HTMLVideoElement): Promise<void> {
   return new Promise((done) => {
@@ -273,6 +296,7 @@ function landed(video: HTMLVideoElement): Promise<void> {
   });
 }
 
+const AGAIN_MS = 5_000;
 const LANDED_MS = 250;
 const STEP_TRIES = 6;
 /** So much in front of where one goes to is in the list: a step back needs no other. */
