@@ -36,9 +36,14 @@ export function ariaOf(key: string): string | undefined {
   return key.replace('Ctrl', 'Control');
 }
 
-/** Keys that are characters are left to where one types. */
-export function isTyped(name: string): boolean {
-  return !/^(Ctrl|Alt)\+/.test(name) && name !== 'Escape' && !/^(Shift\+)?F\d+$/.test(name);
+/** Where one types all keys have a meaning of their own, also those with Ctrl, but for these. */
+function isLeftToField(name: string): boolean {
+  return name !== 'Escape' && !/^(Shift\+)?F\d+$/.test(name);
+}
+
+/** Keys that write a character, without which one may have trouble (WCAG 2.1.4); arrows and the space bar write none. */
+function isCharacter(name: string): boolean {
+  return /^(Shift\+)?.$/u.test(name);
 }
 
 export class Keys {
@@ -80,8 +85,9 @@ export class Keys {
   pressed(event: KeyboardEvent): boolean {
     const name = nameOf(event);
     if (isDialogOpen()) return false;
-    const typed = isTyped(name);
-    if (typed && (!this.letters || isField(event.target) || (isButton(event.target) && /^(Space|Enter)$/.test(name)))) return false;
+    if (isField(event.target) && isLeftToField(name)) return false;
+    if (!this.letters && isCharacter(name)) return false;
+    if (isButton(event.target) && /^(Space|Enter)$/.test(name)) return false;
     const before = this.#first !== null && this.now() - this.#first.atMs <= SECOND_KEY_MS ? this.#first.key : null;
     this.#first = null;
     for (const wanted of before === null ? [name] : [`${before} ${name}`, name]) {
@@ -103,7 +109,7 @@ function isField(target: EventTarget | null): boolean {
 
 /** Space and Enter press what has the focus. */
 function isButton(target: EventTarget | null): boolean {
-  return isIn(target, 'button, a[href], summary, [role=button], [role=slider]');
+  return isIn(target, 'button, a[href], summary, [role=button]');
 }
 
 /** What is behind a dialog hears nothing. */

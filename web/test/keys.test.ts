@@ -60,7 +60,7 @@ describe('keys', () => {
     expect(keys.pressed(press({ key: 'x' }))).toBe(false);
   });
 
-  it('are left to fields, but for those that are no letters', () => {
+  it('are left to fields, but for Escape', () => {
     const { keys, done, does } = begun();
     keys.bind('x', { s: does('s'), Space: does('space'), 'Ctrl+a': does('all'), Escape: does('back'), ArrowUp: does('up') });
     for (const on of ['input', 'textarea', 'select']) {
@@ -69,9 +69,18 @@ describe('keys', () => {
     }
     expect(keys.pressed(press({ key: ' ', on: 'button' }))).toBe(false);
     expect(keys.pressed(press({ key: 's', on: 'button' }))).toBe(true);
-    expect(keys.pressed(press({ key: 'a', ctrlKey: true, on: 'input' }))).toBe(true);
+    // It selects what is written there.
+    expect(keys.pressed(press({ key: 'a', ctrlKey: true, on: 'input' }))).toBe(false);
+    expect(keys.pressed(press({ key: 'a', ctrlKey: true }))).toBe(true);
     expect(keys.pressed(press({ key: 'Escape', on: 'input' }))).toBe(true);
     expect(done).toEqual(['s', 'all', 'back']);
+  });
+
+  it('go on where a slider has the focus', () => {
+    const { keys, done, does } = begun();
+    keys.bind('timeline', { Space: does('play') });
+    expect(keys.pressed(press({ key: ' ', on: '[role=slider]' }))).toBe(true);
+    expect(done).toEqual(['play']);
   });
 
   it('may be two, if the second comes soon', () => {
@@ -91,10 +100,12 @@ describe('keys', () => {
 
   it('of one letter can be switched off', () => {
     const { keys, done, does } = begun();
-    keys.bind('x', { s: does('s'), Escape: does('back') });
+    keys.bind('x', { s: does('s'), 'Shift+R': does('R'), '+': does('more'), Escape: does('back'), ArrowLeft: does('left'), 'Shift+ArrowLeft': does('wider'), Space: does('play'), Home: does('first'), 'Ctrl+a': does('all') });
     keys.letters = false;
-    expect(keys.pressed(press({ key: 's' }))).toBe(false);
-    expect(keys.pressed(press({ key: 'Escape' }))).toBe(true);
-    expect(done).toEqual(['back']);
+    for (const key of [{ key: 's' }, { key: 'R', shiftKey: true }, { key: '+' }, { key: '+', shiftKey: true }]) expect(keys.pressed(press(key))).toBe(false);
+    for (const key of [{ key: 'Escape' }, { key: 'ArrowLeft' }, { key: 'ArrowLeft', shiftKey: true }, { key: ' ' }, { key: 'Home' }, { key: 'a', ctrlKey: true }]) {
+      expect(keys.pressed(press(key))).toBe(true);
+    }
+    expect(done).toEqual(['back', 'left', 'wider', 'play', 'first', 'all']);
   });
 });
