@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Budget, DESKTOP, PHONE, type Plan, type Shown } from '../src/wall/budget';
+import { Budget, DESKTOP, FellBack, PHONE, type Plan, type Shown } from '../src/wall/budget';
 import { added, changed, removed } from '../src/wall/edit';
 import { auto, bestColumns, COLUMNS, MAX_ROWS, MAX_TILES, parse, placed, preset, PRESETS, rowsOf, type Box, type Layout } from '../src/wall/grid';
 import { LocalLayouts, MAX_LAYOUTS } from '../src/wall/layouts';
@@ -150,18 +150,18 @@ const playing = (plan: Plan): string[] => [...plan.values()].filter((name) => na
 describe('budget', () => {
   it('plays sixteen, four on phones', () => {
     const tiles = cameras(20).map((name) => tile(name));
-    expect(playing(new Budget(DESKTOP, false).plan(tiles, none, new Set(), 0))).toHaveLength(16);
-    expect(playing(new Budget(PHONE, false).plan(tiles, none, new Set(), 0))).toHaveLength(4);
+    expect(playing(new Budget(DESKTOP, () => false).plan(tiles, none, new Set(), 0))).toHaveLength(16);
+    expect(playing(new Budget(PHONE, () => false).plan(tiles, none, new Set(), 0))).toHaveLength(4);
   });
 
   it('plays what is seen and there', () => {
-    const plan = new Budget(DESKTOP, false).plan([tile('a'), tile('b', { seen: false }), tile('c', { live: false })], none, new Set(), 0);
+    const plan = new Budget(DESKTOP, () => false).plan([tile('a'), tile('b', { seen: false }), tile('c', { live: false })], none, new Set(), 0);
     expect([...plan]).toEqual([['a', 'a'], ['b', null], ['c', null]]);
   });
 
   it('takes the lower rendition but for what is focused or large', () => {
     const low = { low: 'x/low' };
-    const plan = new Budget(DESKTOP, false).plan([tile('a', low), tile('b', { ...low, focused: true }), tile('c', { ...low, pixels: 1_280 * 720 })], none, new Set(), 0);
+    const plan = new Budget(DESKTOP, () => false).plan([tile('a', low), tile('b', { ...low, focused: true }), tile('c', { ...low, pixels: 1_280 * 720 })], none, new Set(), 0);
     expect(plan.get('a')).toBe('x/low');
     expect(plan.get('b')).toBe('b');
     expect(plan.get('c')).toBe('c');
@@ -169,7 +169,7 @@ describe('budget', () => {
 
   it('keeps those that play, and the focused before all', () => {
     const tiles = cameras(6).map((name) => tile(name));
-    const budget = new Budget(PHONE, false);
+    const budget = new Budget(PHONE, () => false);
     const before = new Map(cameras(6).map((name, index) => [name, index >= 2 ? name : null]));
     expect(playing(budget.plan(tiles, before, new Set(), 0))).toEqual(cameras(6).slice(2));
     const focused = tiles.map((one) => (one.camera === 'camera0' ? { ...one, focused: true } : one));
@@ -178,12 +178,12 @@ describe('budget', () => {
 
   it('lets two play by LL-HLS', () => {
     const tiles = cameras(6).map((name) => tile(name));
-    const plan = new Budget(DESKTOP, false).plan(tiles, none, new Set(cameras(4)), 0);
+    const plan = new Budget(DESKTOP, () => false).plan(tiles, none, new Set(cameras(4)), 0);
     expect(playing(plan)).toEqual(['camera0', 'camera1', 'camera4', 'camera5']);
   });
 
   it('halves what plays after five seconds of too few pictures, and tries again after a minute', () => {
-    const budget = new Budget(DESKTOP, false);
+    const budget = new Budget(DESKTOP, () => false);
     const tiles = cameras(16).map((name) => tile(name));
     const shares = Array<number>(14).fill(1).concat([0.5, 0.5]);
     for (let at = 0; at < 5_000; at += 1_000) expect(budget.observe(shares, at)).toBe(false);
@@ -197,13 +197,13 @@ describe('budget', () => {
   });
 
   it('one poor tile, or a moment of two, changes nothing', () => {
-    const budget = new Budget(DESKTOP, false);
+    const budget = new Budget(DESKTOP, () => false);
     for (let at = 0; at < 60_000; at += 1_000) expect(budget.observe([0.1, 1, 1], at)).toBe(false);
     for (let at = 60_000; at < 90_000; at += 1_000) expect(budget.observe(at % 4_000 === 0 ? [1, 1] : [0.1, 0.1], at)).toBe(false);
   });
 
   it('never goes below one', () => {
-    const budget = new Budget(DESKTOP, false);
+    const budget = new Budget(DESKTOP, () => false);
     let at = 0;
     for (let round = 0; round < 6; round++) for (let second = 0; second < 8; second++) budget.observe([0.1, 0.1], (at += 1_000));
     expect(playing(budget.plan([tile('a')], none, new Set(), at))).toEqual(['a']);
@@ -211,13 +211,50 @@ describe('budget', () => {
 
   it('ends all a minute after the page is hidden, but for a kiosk', () => {
     for (const kiosk of [false, true]) {
-      const budget = new Budget(DESKTOP, kiosk);
+      const budget = new Budget(DESKTOP, () => kiosk);
       budget.hidden(true, 1_000);
       expect(playing(budget.plan([tile('a')], none, new Set(), 60_999))).toEqual(['a']);
       expect(playing(budget.plan([tile('a')], none, new Set(), 61_000))).toEqual(kiosk ? ['a'] : []);
       budget.hidden(false, 70_000);
       expect(playing(budget.plan([tile('a')], none, new Set(), 70_000))).toEqual(['a']);
     }
+  });
+
+  it('goes by whether it is a kiosk now', () => {
+    let kiosk = true;
+    const budget = new Budget(DESKTOP, () => kiosk);
+    budget.hidden(true, 0);
+    expect(budget.asleep(90_000)).toBe(false);
+    kiosk = false;
+    expect(budget.asleep(90_000)).toBe(true);
+  });
+
+  it('does not begin again within a minute what fell back and was stopped for it', () => {
+    const budget = new Budget(DESKTOP, () => false);
+    const fellBack = new FellBack();
+    const tiles = cameras(16).map((name) => tile(name));
+    let plan: Plan = none;
+    let byHls: ReadonlySet<string> = new Set();
+    const sinceMs = new Map<string, number>();
+    const begun: number[] = [];
+    for (let now = 0; now < 60_000; now += 1_000) {
+      const next = budget.plan(tiles, plan, byHls, now);
+      for (const { camera } of tiles) {
+        if (next.get(camera) === null) sinceMs.delete(camera);
+        else if (!plan.get(camera)) {
+          begun.push(now);
+          sinceMs.set(camera, now);
+        }
+      }
+      plan = next;
+      // WebRTC is tried for five seconds; before a picture there is no pace.
+      const paces = new Map([...sinceMs].filter(([, at]) => now - at >= 5_000).map(([camera]) => [camera, { byHls: true }]));
+      byHls = fellBack.observe(paces, byHls, now);
+    }
+    expect(begun).toEqual(Array<number>(16).fill(0));
+    expect(playing(plan)).toHaveLength(2);
+    expect(fellBack.observe(new Map(), byHls, 60_000)).toBe(byHls);
+    expect(fellBack.observe(new Map(), byHls, 200_000).size).toBe(0);
   });
 });
 

@@ -36,7 +36,8 @@ export class Budget {
 
   constructor(
     private readonly limits: Limits,
-    private readonly kiosk: boolean,
+    /** Whether pictures go on while nobody looks, now. */
+    private readonly kiosk: () => boolean,
   ) {
     this.#most = limits.most;
   }
@@ -48,7 +49,7 @@ export class Budget {
 
   /** Nobody has looked for so long that sessions are over. */
   asleep(nowMs: number): boolean {
-    return !this.kiosk && this.#hiddenSince !== null && nowMs - this.#hiddenSince >= ASLEEP_MS;
+    return !this.kiosk() && this.#hiddenSince !== null && nowMs - this.#hiddenSince >= ASLEEP_MS;
   }
 
   hidden(hidden: boolean, nowMs: number): void {
@@ -96,6 +97,22 @@ export class Budget {
     this.#most = Math.max(1, Math.floor(shares.length / 2));
     this.#againAt = nowMs + AGAIN_MS;
     return true;
+  }
+}
+
+/** Which tiles play by LL-HLS, or did within a minute: one that was stopped for that would fall back again, and hold two connections meanwhile. */
+export class FellBack {
+  #at = new Map<string, number>();
+
+  /** Once a second: what plays now. Answers the same set as before where nothing is another. */
+  observe(paces: ReadonlyMap<string, { readonly byHls: boolean }>, before: ReadonlySet<string>, nowMs: number): ReadonlySet<string> {
+    for (const [camera, { byHls }] of paces) {
+      if (byHls) this.#at.set(camera, nowMs);
+      else this.#at.delete(camera);
+    }
+    for (const [camera, at] of this.#at) if (nowMs - at > AGAIN_MS) this.#at.delete(camera);
+    const same = before.size === this.#at.size && [...before].every((camera) => this.#at.has(camera));
+    return same ? before : new Set(this.#at.keys());
   }
 }
 
