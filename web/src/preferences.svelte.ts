@@ -1,4 +1,5 @@
 /** How this page looks and is used, on this device, as long as the server keeps no preferences. Only values that are known are taken from the storage. */
+import { browserKept } from './kept';
 import { keys } from './keys';
 import { LANGUAGES, languageOf, speak, type Language } from './words';
 
@@ -46,18 +47,13 @@ class Preferences {
 
 const light = matchMedia('(prefers-color-scheme: light)');
 
-/** Browsers may refuse it, as in private windows. */
 export function stored(name: string): string | null {
-  try {
-    return localStorage.getItem(`sightline.${name}`);
-  } catch {
-    return null;
-  }
+  return browserKept.getItem(`sightline.${name}`);
 }
 
 export function keep(name: string, value: string): void {
   try {
-    localStorage.setItem(`sightline.${name}`, value);
+    browserKept.setItem(`sightline.${name}`, value);
   } catch {
     // It holds until the page is left.
   }
