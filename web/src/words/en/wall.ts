@@ -36,7 +36,7 @@ export const wall = {
   add: 'Add a camera',
   addWhich: 'Camera to add…',
   takeOff: (camera: string) => `Take ${camera} off the wall`,
-  fit: (cover: boolean) => (cover ? 'Show the whole picture' : 'Fill the tile'),
+  fit: (cover: boolean): string => (cover ? 'Show the whole picture' : 'Fill the tile'),
   place: (camera: string, x: number, y: number, w: number, h: number) => `${camera}: column ${x + 1}, row ${y + 1}, ${w} wide, ${h} high`,
   arrangeHint: 'Drag tiles to move them and their corner to make them larger. Keys: arrows move, with Shift they change the size, Delete takes a tile off.',
   focus: (camera: string) => `Show ${camera} alone`,

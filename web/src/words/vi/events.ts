@@ -1,3 +1,32 @@
-import { events as en } from '../en/events';
+import type { events as en } from '../en/events';
 
-export const events: typeof en = en;
+/** Of the events. */
+export const events: typeof en = {
+  title: 'Sự kiện',
+  camera: 'Camera',
+  allCameras: 'Tất cả camera',
+  kind: 'Loại',
+  allKinds: 'Tất cả các loại',
+  day: 'Ngày',
+  previousDay: 'Ngày trước',
+  nextDay: 'Ngày sau',
+  unreviewed: 'Chỉ hiện mục chưa xem',
+  reviewed: 'Đã xem',
+  review: 'Đánh dấu đã xem',
+  unreview: 'Đánh dấu chưa xem',
+  reviewAll: 'Đánh dấu tất cả đã xem',
+  open: (camera, time, lasts) => `${camera}, ${time}, ${lasts}: mở trên dòng thời gian`,
+  count: (cards, left) => `${cards} sự kiện, ${left} chưa xem`,
+  several: (events) => `${events}×`,
+  more: 'Hiện thêm',
+  loading: 'Đang tìm…',
+  none: 'Không có sự kiện nào trong ngày này',
+  noneNext: 'Chuyển động trước camera sẽ hiện ở đây nếu camera được bật phát hiện chuyển động; sự kiện do chương trình khác gửi đến cũng vậy.',
+  allReviewed: 'Bạn đã xem hết',
+  allReviewedNext: 'Sự kiện mới sẽ hiện ra ngay khi có.',
+  failed: 'Không lấy được danh sách sự kiện',
+  noPicture: 'Không có hình',
+  cut: 'Nếu một camera có hơn 500 sự kiện trong ngày thì chỉ những sự kiện đầu tiên được hiện: hãy chọn camera và loại.',
+  kinds: { motion: 'Chuyển động', bell: 'Chuông cửa', person: 'Người', vehicle: 'Xe cộ', sound: 'Âm thanh' },
+  keys: { review: 'Đánh dấu đã xem hoặc chưa xem', all: 'Đánh dấu tất cả đã xem' },
+};
