@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { aligned, bounds, rows, valueAt, type Line } from '../src/charts/align';
+import { aligned, bounds, decimals, rows, valueAt, type Line } from '../src/charts/align';
 import { path } from '../src/charts/spark';
 
 const line = (x: number[], y: (number | null)[], label = 'a'): Line => ({ label, x, y });
@@ -80,4 +80,8 @@ describe('path', () => {
     expect(path([], [], box, span)).toBe('');
     expect(path([1, 2], [null, null], box, span)).toBe('');
   });
+});
+
+it('an axis has as many digits as its steps need', () => {
+  for (const [step, digits] of [[1, 0], [20, 0], [250, 0], [2.5, 1], [0.1, 1], [0.25, 2], [0.30000000000000004, 1], [0.005, 3]] as const) expect([step, decimals(step)]).toEqual([step, digits]);
 });

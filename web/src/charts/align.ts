@@ -112,5 +112,10 @@ export function rows(lines: readonly Line[], span: Span, holeS: number, most = 1
   return found;
 }
 
+/** So many digits behind the point tell values apart that are such steps. */
+export function decimals(step: number): number {
+  return Math.min(6, (String(Number(step.toPrecision(2))).split('.')[1] ?? '').length);
+}
+
 const HEADROOM = 1.05;
 const NICE = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];

@@ -6,7 +6,8 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import './chart.css';
-import { aligned, bounds, valueAt, type Line, type Metric, type Span } from './align';
+import { number } from '../format';
+import { aligned, bounds, decimals, valueAt, type Line, type Metric, type Span } from './align';
 import { onSize, onTheme, token } from './observe';
 
 export interface Options {
@@ -85,6 +86,8 @@ function plotted(node: HTMLElement, now: () => Options, show: Show): uPlot.Optio
         gap: 6,
         size: (_, labels) => 14 + 7 * Math.max(2, ...(labels ?? []).map((label) => label.length)),
         space: 34,
+        // By itself it writes them as the browser likes, not as the page speaks.
+        values: (_, splits, __, ___, step) => splits.map((value) => number(value, decimals(step))),
       },
     ],
     series: [{}, ...now().series.map((line, index) => lineOf(node, line.label, index))],
@@ -130,7 +133,7 @@ function tooltip(node: HTMLElement): { show: Show; close: () => void } {
       const row = document.createElement('span');
       row.className = `of-${(index % SERIES) + 1}`;
       const value = valueAt(line, at, holeS);
-      row.textContent = `${line.label} ${value === null ? '–' : value.toFixed(metric.digits)} ${metric.unit}`.trim();
+      row.textContent = `${line.label} ${value === null ? '–' : number(value, metric.digits)} ${metric.unit}`.trim();
       return row;
     });
     box.replaceChildren(when, ...lines);
