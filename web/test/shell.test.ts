@@ -3,7 +3,7 @@ import { problemOf } from '../src/api';
 import { legsOf, shares } from '../src/control/legs';
 import { draw } from '../src/control/qr';
 import { isNotable, MAX_NOTICES, noted } from '../src/feed/notices';
-import { says } from '../src/feed/says';
+import { says, wrongIs } from '../src/feed/says';
 import type { Event } from '../src/feed/values';
 import { bitrate, duration, figure, milliseconds, number } from '../src/format';
 import type { Report } from '../src/player/latency';
@@ -140,6 +140,16 @@ describe('words', () => {
     await speak('vi');
     expect(t.shell.connected).toBe('Đã kết nối');
     expect(number(1_234.5, 1)).toBe('1.234,5');
+  });
+
+  it('say what is wrong in the language of the page, and in the server’s where it has none', async () => {
+    const offline = { code: 'offline', text: 'nobody publishes it' };
+    expect(wrongIs(offline)).toBe('nobody publishes it');
+    await speak('vi');
+    expect(wrongIs(offline)).toBe('không có ai phát');
+    expect(wrongIs({ code: 'recording-paused', text: 'its recording is paused: disk: full' })).toBe('việc ghi đang tạm dừng: disk: full');
+    expect(wrongIs({ code: 'new', text: 'something else' })).toBe('something else');
+    await speak('en');
   });
 
   it('say what happened, also of what nobody has words for', () => {

@@ -1,7 +1,7 @@
-/** Events in words. */
+/** Events and what is wrong, in words. */
 import { sentence } from '../format';
 import { t } from '../words';
-import type { Event } from './values';
+import type { Event, Reason } from './values';
 
 /** One sentence: what happened to what, and why where that is known. */
 export function says(event: Event): string {
@@ -9,4 +9,9 @@ export function says(event: Event): string {
   const what = words ? words(event.stream ?? '') : `${event.kind}${event.stream === undefined ? '' : ` (${event.stream})`}`;
   const why = typeof event['reason'] === 'string' ? event['reason'] : '';
   return why === '' ? what : `${what}: ${sentence(why)}`;
+}
+
+/** Why something is not as it should be: in the server's words, unless the page's language has its own. */
+export function wrongIs({ code, text }: Pick<Reason, 'code' | 'text'>): string {
+  return t.shell.reasons[code]?.(text) ?? text;
 }

@@ -42,6 +42,8 @@ export const shell = {
   connected: 'Connected',
   lost: 'The server does not answer. It is tried again and again.',
   lostShort: 'Not connected',
+  /** What is wrong, by its code, where the server's own words (English) are not to be shown. */
+  reasons: {} as Readonly<Record<string, (text: string) => string>>,
   more_reasons: (count: number): string => `and ${count} more`,
 
   signedOut: 'You are signed out',
