@@ -644,9 +644,9 @@ export interface Link {
 
 /** A link that was made. */
 export interface MadeLink {
-  /** It is not kept, and never shown again. The link is the page's address and `/join#CODE`, of a share `/shared#CODE`. */
+  /** It is not kept, and never shown again. */
   readonly code: string;
-  /** From the root of the page. */
+  /** The link, from the root of the page: `first-run#CODE`, `join#CODE`, `shared#CODE`. */
   readonly path: string;
   readonly id: string;
   /** `first-run`, `invitation`, `share`. */

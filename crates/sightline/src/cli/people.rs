@@ -154,7 +154,7 @@ impl MakeLink {
                     hash: None,
                 };
                 change(control, Change::AddLink(Arc::new(link)))?;
-                format!("join#{}", code.expose())
+                format!("{}#{}", kind.page(), code.expose())
             }
         };
         print(&format!(

@@ -202,6 +202,15 @@ impl LinkKind {
             Self::Share => "share",
         }
     }
+
+    /// The page of it, which takes the code out of the fragment behind its path.
+    pub fn page(self) -> &'static str {
+        match self {
+            Self::FirstRun => "first-run",
+            Self::Invitation => "join",
+            Self::Share => "shared",
+        }
+    }
 }
 
 /// A link: whoever knows its code is let in to what it is for.

@@ -5,7 +5,7 @@ use media::StreamName;
 use serde::Serialize;
 
 use super::root;
-use crate::http::access::{Caller, Shown};
+use crate::http::access::{self, Caller, Shown};
 use crate::http::answer::{app, escaped};
 use crate::http::assets;
 use crate::http::routes::{Answer, Call, LIVE};
@@ -13,7 +13,7 @@ use crate::http::routes::{Answer, Call, LIVE};
 /// A screen of the dashboard; which one, its path says.
 pub(super) fn dashboard(call: &Call, caller: &Caller) -> Response {
     // It stands where nothing is below `/live/` but streams are.
-    filled_in(call, caller, View::Dashboard, None, LIVE)
+    filled_in(call, is_signed_in(caller), View::Dashboard, None, LIVE)
 }
 
 /// Plays the stream that the path names, whether it is there or not yet.
@@ -26,6 +26,15 @@ pub(super) fn publish(call: Call, caller: Caller, name: StreamName) -> Answer {
     Box::pin(async move { of_stream(&call, &caller, View::Publish, &name) })
 }
 
+/// What links of people lead to: the first account, an invitation, a share. Nothing of it depends on who asks, but whether this browser is
+/// signed in, so that nobody loses a session without a word.
+pub(super) fn entry(call: Call, view: View) -> Answer {
+    Box::pin(async move {
+        let signed_in = access::session(&call.shared, call.peer, call.request.headers()).is_some();
+        filled_in(&call, signed_in, view, None, LIVE)
+    })
+}
+
 fn of_stream(call: &Call, caller: &Caller, view: View, name: &StreamName) -> Response {
     // No name begins with the first part of that path.
     let streams_at = if call.request.uri().path().starts_with(LIVE) {
@@ -33,16 +42,24 @@ fn of_stream(call: &Call, caller: &Caller, view: View, name: &StreamName) -> Res
     } else {
         "/"
     };
-    filled_in(call, caller, view, Some(name), streams_at)
+    filled_in(call, is_signed_in(caller), view, Some(name), streams_at)
+}
+
+/// Whether there is a session to end.
+fn is_signed_in(caller: &Caller) -> bool {
+    matches!(caller.shown, Shown::Cookie)
 }
 
 /// What the page is.
 #[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum View {
+#[serde(rename_all = "kebab-case")]
+pub(super) enum View {
     Dashboard,
     Watch,
     Publish,
+    FirstRun,
+    Join,
+    Shared,
 }
 
 /// As `web/src/config.ts` reads it.
@@ -58,7 +75,7 @@ struct Config<'a> {
     https_port: u16,
 }
 
-fn filled_in(call: &Call, caller: &Caller, view: View, name: Option<&StreamName>, streams_at: &str) -> Response {
+fn filled_in(call: &Call, signed_in: bool, view: View, name: Option<&StreamName>, streams_at: &str) -> Response {
     let root = root(call.request.uri().path());
     let name = name.map(StreamName::as_str);
     let config = Config {
@@ -66,7 +83,7 @@ fn filled_in(call: &Call, caller: &Caller, view: View, name: Option<&StreamName>
         name,
         root: &root,
         streams: streams_at.trim_start_matches('/'),
-        signed_in: matches!(caller.shown, Shown::Cookie),
+        signed_in,
         https_port: call.shared.ports.https,
     };
     let title = name.map_or_else(|| "Sightline".to_owned(), |name| format!("{name} · Sightline"));

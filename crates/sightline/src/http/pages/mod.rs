@@ -54,6 +54,9 @@ pub(super) const DASHBOARD: &[Route] = &[
     screen("/system", Action::Operate, Object::Program),
     screen("/settings", Action::Administer, Object::Program),
     screen("/settings/{*part}", Action::Administer, Object::Program),
+    entry("/first-run", |call| app::entry(call, app::View::FirstRun)),
+    entry("/join", |call| app::entry(call, app::View::Join)),
+    entry("/shared", |call| app::entry(call, app::View::Shared)),
 ];
 
 const fn screen(path: &'static str, action: Action, of: Object<'static>) -> Route {
@@ -64,6 +67,19 @@ const fn screen(path: &'static str, action: Action, of: Object<'static>) -> Rout
             action,
             of,
             handler: |call, caller| Box::pin(ready(app::dashboard(&call, &caller))),
+        },
+        about: None,
+    }
+}
+
+/// What the links of people lead to.
+const fn entry(path: &'static str, handler: fn(Call) -> Answer) -> Route {
+    Route {
+        verb: Verb::Get,
+        path,
+        target: Target::Public {
+            why: "whoever has a link has no account yet; it says nothing, and the code of the link stays in the browser",
+            handler,
         },
         about: None,
     }

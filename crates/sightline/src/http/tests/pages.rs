@@ -224,6 +224,39 @@ async fn pages_of_streams_know_where_they_are() {
     assert!(!home.header("content-security-policy").contains("unsafe"));
 }
 
+/// Whoever has a link is nobody yet: its page is the same for all, but for whether this browser has a session to lose.
+#[tokio::test]
+async fn pages_of_links_are_for_everybody_and_say_nothing() {
+    let world = World::new();
+    let _publisher = world.publish("house/door", None);
+    let viewer = world.cookie(AuthRole::Viewer);
+    for page in ["first-run", "join", "shared"] {
+        let path = format!("/{page}");
+        let expected = |signed_in: bool| {
+            serde_json::json!({
+                "view": page, "name": null, "root": "./", "streams": "live/", "signed_in": signed_in,
+                "https_port": world.shared.ports.https,
+            })
+        };
+        let nobody = world.get(&path, &[]).await;
+        assert_eq!(config(&nobody), expected(false));
+        assert!(
+            nobody.header("content-security-policy").contains("script-src 'self'")
+                && !nobody.text.contains("door")
+                && nobody.headers.get("set-cookie").is_none()
+        );
+        // A credential that is wrong is none of this page's business.
+        let wrong = world.get(&format!("{path}?token=x"), &[]).await;
+        assert_eq!(wrong.text, nobody.text);
+        assert_eq!(config(&world.get(&path, &[("cookie", &viewer)]).await), expected(true));
+        assert_eq!(
+            ask(&world.players, ELSEWHERE, Method::GET, &path, &[], "").await.status,
+            StatusCode::NOT_FOUND,
+            "they are on the dashboard's ports"
+        );
+    }
+}
+
 #[tokio::test]
 async fn signing_in_leads_to_the_page_that_was_asked_for() {
     let world = World::new();

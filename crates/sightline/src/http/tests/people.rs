@@ -324,6 +324,65 @@ async fn a_share_shows_its_cameras_to_so_many_and_no_more() {
     );
 }
 
+/// The pages that links lead to: of each there is one, and its code stands where no server is told of it.
+#[tokio::test]
+async fn links_lead_to_pages_that_are_there() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    let admin = [("authorization", "Bearer a-token")];
+    for (path, wish, page) in [
+        ("/api/v1/invitations", json!({ "first_run": true }), "first-run"),
+        ("/api/v1/invitations", json!({ "role": "viewer" }), "join"),
+        ("/api/v1/shares", json!({ "cameras": ["door"] }), "shared"),
+    ] {
+        let made = send(&world, Method::POST, path, &admin, wish).await.json();
+        let (led, code) = made["path"].as_str().unwrap().split_once('#').unwrap();
+        assert_eq!((led, code), (page, made["code"].as_str().unwrap()));
+        let shown = world.get(&format!("/{led}"), &[]).await;
+        assert_eq!(shown.status, StatusCode::OK);
+        assert!(shown.text.contains(&format!("\"view\":\"{page}\"")), "{}", shown.text);
+        assert!(
+            !shown.text.contains("door"),
+            "it says nothing of streams: {}",
+            shown.text
+        );
+    }
+}
+
+/// Where somebody opens a link of a share again, they are let in already.
+#[tokio::test]
+async fn a_share_that_is_opened_again_takes_nobodys_place() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    let admin = [("authorization", "Bearer a-token")];
+    let wish = json!({ "cameras": ["door"], "viewers": 1, "password": PASSWORD });
+    let made = send(&world, Method::POST, "/api/v1/shares", &admin, wish).await.json();
+    let open = |password: &'static str, cookie: String| {
+        let (world, body) = (&world, json!({ "code": made["code"], "password": password }));
+        async move { send(world, Method::POST, "/api/v1/shares/open", &[("cookie", &cookie)], body).await }
+    };
+    // The page asks whether there is a password by giving none: nobody is braked for that.
+    for _ in 0..30 {
+        let asked = open("", String::new()).await;
+        assert_eq!(
+            (asked.status, asked.code().as_str()),
+            (StatusCode::FORBIDDEN, "password-needed")
+        );
+    }
+    assert_eq!(open("wrong", String::new()).await.code(), "credential-wrong");
+    let opened = open(PASSWORD, String::new()).await;
+    assert_eq!(opened.status, StatusCode::OK, "{}", opened.text);
+    let again = open("", cookie(&opened)).await;
+    assert_eq!(
+        (again.status, &again.json()["role"]),
+        (StatusCode::OK, &json!("share")),
+        "{}",
+        again.text
+    );
+    assert!(again.headers.get("set-cookie").is_none(), "the session stays");
+    assert_eq!(open(PASSWORD, String::new()).await.code(), "share-full");
+}
+
 #[tokio::test]
 async fn a_page_of_another_site_neither_signs_in_nor_out() {
     let world = World::new();

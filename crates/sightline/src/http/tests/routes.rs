@@ -91,6 +91,9 @@ async fn every_route_and_every_role() {
     dashboard GET /system: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
     dashboard GET /settings: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
     dashboard GET /settings/*part: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /first-run: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /join: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
+    dashboard GET /shared: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
     dashboard GET /live/zerolatency/: nobody 200* wrong 401* viewer 200 publisher 403* admin 200 account 200 near 200 loopback 200*
     dashboard GET /live/zerolatency/publish: nobody 200* wrong 401* viewer 403* publisher 200 admin 200 account 200 near 200 loopback 200*
     dashboard POST /sign-in: nobody 415 wrong 415 viewer 415 publisher 415 admin 415 account 415 near 415 loopback 415

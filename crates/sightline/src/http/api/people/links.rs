@@ -1,6 +1,7 @@
 //! Links: the first admin's, invitations, shares.
 //!
-//! Each is `…/join#CODE`: a fragment is in no log, and no preview of a messenger uses it up. The page posts it.
+//! Each is `…/first-run#CODE`, `…/join#CODE` or `…/shared#CODE`: a fragment is in no log, and no preview of a messenger uses it up. The page
+//! posts it.
 
 use std::sync::Arc;
 
@@ -117,9 +118,9 @@ struct Opened {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "MadeLink")]
 struct Made {
-    /// It is not kept, and never shown again. The link is the page's address and `/join#CODE`, of a share `/shared#CODE`.
+    /// It is not kept, and never shown again.
     code: String,
-    /// From the root of the page.
+    /// The link, from the root of the page: `first-run#CODE`, `join#CODE`, `shared#CODE`.
     path: String,
     #[serde(flatten)]
     about: Shown,
@@ -221,9 +222,8 @@ async fn make(
         hash,
     };
     done(shared, Change::AddLink(Arc::new(link.clone()))).await?;
-    let page = if kind == LinkKind::Share { "shared" } else { "join" };
     let made = Made {
-        path: format!("{page}#{}", code.expose()),
+        path: format!("{}#{}", kind.page(), code.expose()),
         code: code.expose().to_owned(),
         about: Shown::new(shared, &link),
     };
@@ -399,17 +399,39 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
     let (link, grant) = tried(&shared, peer, headers, || {
         Some((people.share(sum, wall)?.clone(), people.by_sum(sum, None, wall)?))
     })?;
+    let identity = Identity::Granted(Arc::new(grant));
+    let owner = shared.auth.owner(&identity, sum);
+    let opened = people
+        .sessions()
+        .filter(|session| Some(&session.owner) == owner.as_ref());
+    let opened: Vec<Sum> = opened.map(|session| session.sum).collect();
+    // Whoever opens a link again in the same browser is let in already, and takes nobody's place.
+    let here = access::session(&shared, peer, headers);
+    if here.is_some_and(|here| opened.contains(&here.sum)) {
+        return Ok(json(&Me::new(&who(&shared, &identity))));
+    }
     if let Some(hash) = &link.hash {
+        // The page learns so that it must ask for one; that is no guess.
+        if wish.password.is_empty() {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "password-needed",
+                "A password is needed",
+                "this share asks for a password besides its code",
+                "send it as `password`; whoever shared it knows it",
+            ));
+        }
         let shown = shared.auth.opens(hash, &wish.password, peer.remote, shared.clock.now());
         shown.map_err(|refusal| Problem::refused(refusal, headers))?;
     }
-    let identity = Identity::Granted(Arc::new(grant));
-    let owner = shared.auth.owner(&identity, sum);
-    // Whoever has it open already is not one more.
-    let own = access::session(&shared, peer, headers);
-    let own = own.and_then(|own| people.session(own.sum, wall));
-    if owner.is_some() && own.map(|own| &own.owner) == owner.as_ref() {
-        return Ok(json(&Me::new(&who(&shared, &identity))));
+    if opened.len() >= link.uses_left as usize {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "share-full",
+            "As many as may are watching",
+            format!("{} have opened this share already, which is its limit", link.uses_left),
+            "ask whoever shared it for another",
+        ));
     }
     let cookies = signing::cookies(&shared, peer, headers, &identity, "").await?;
     trail.is("share");
