@@ -197,9 +197,10 @@ class Server {
     Object.assign(this, { stage, ports, args, folder });
   }
 
-  async start() {
+  /** Its settings, for other commands of the program too. */
+  env() {
     const { ports } = this;
-    const env = {
+    return {
       SIGHTLINE_RTSP_PORT: ports.rtsp,
       SIGHTLINE_RTSP_RTP_PORT: 0,
       SIGHTLINE_RTSP_RTCP_PORT: 0,
@@ -211,10 +212,13 @@ class Server {
       SIGHTLINE_WEBRTC_ICE_PORT: ports.ice,
       ...this.variables,
     };
+  }
+
+  async start() {
     const command = this.args.includes('--source') ? ['up'] : ['serve'];
     const args = [...command, '--log', 'json', '--state-dir', join(this.folder, 'state'), ...this.args];
     const [program, ...words] = [...this.prefix, process.env.SIGHTLINE, ...args];
-    this.process = await this.stage.process(program, words, env);
+    this.process = await this.stage.process(program, words, this.env());
     await this.process.says('listening', (line) => (line.includes('"listening"') ? true : undefined));
   }
 
@@ -226,6 +230,12 @@ class Server {
   /** As on another machine: with other tokens and another certificate. */
   forget() {
     rmSync(join(this.folder, 'state'), { recursive: true });
+  }
+
+  /** The link that `sightline link` prints. */
+  async link() {
+    const link = await this.stage.process(process.env.SIGHTLINE, ['link', '--state-dir', join(this.folder, 'state')], this.env());
+    return link.says('a link', (line) => /^https?:\S+/.exec(line)?.[0]);
   }
 
   token(role) {

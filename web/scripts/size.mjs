@@ -22,6 +22,9 @@ export const LIMITS = {
   'src/views/Events.svelte': ['events', 14],
   'src/views/Exports.svelte': ['exports', 14],
   'src/views/Settings.svelte': ['settings', 25],
+  'src/views/FirstRun.svelte': ['first run', 5],
+  'src/views/Join.svelte': ['join', 5],
+  'src/views/Shared.svelte': ['shared', 5],
   'src/views/Publish.svelte': ['publishing', 8],
   'src/words/vi/index.ts': ['Vietnamese', 10],
 };

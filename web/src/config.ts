@@ -1,6 +1,6 @@
 /** What the server says in the page about the page, and the addresses that follow from it. */
 
-export type View = 'dashboard' | 'watch' | 'publish';
+export type View = 'dashboard' | 'watch' | 'publish' | 'first-run' | 'join' | 'shared';
 
 export interface Config {
   readonly view: View;

@@ -1,6 +1,7 @@
 /** English: one file a section. */
 import { charts } from './charts';
 import { control } from './control';
+import { entry } from './entry';
 import { events } from './events';
 import { exports } from './exports';
 import { inspector } from './inspector';
@@ -10,4 +11,4 @@ import { system } from './system';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const en = { charts, control, events, exports, inspector, player, shell, system, timeline, wall };
+export const en = { charts, control, entry, events, exports, player, shell, timeline, wall };

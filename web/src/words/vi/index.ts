@@ -2,6 +2,7 @@
 import type { Words } from '..';
 import { charts } from './charts';
 import { control } from './control';
+import { entry } from './entry';
 import { events } from './events';
 import { exports } from './exports';
 import { inspector } from './inspector';
@@ -11,4 +12,4 @@ import { system } from './system';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const vi: Words = { charts, control, events, exports, inspector, player, shell, system, timeline, wall };
+export const vi: Words = { charts, control, entry, events, exports, player, shell, timeline, wall };
