@@ -82,7 +82,7 @@ export async function from_the_printed_link_to_a_picture_and_a_password(stage) {
   console.log(`from the printed link to a picture: ${took.toFixed(0)} ms`);
   check(took < 60_000, `${took} ms`);
   check(/You are in, anna/.test(await page.innerText('h1')), await page.innerText('h1'));
-  await until('what was chosen is said', async () => /pictures a second/.test(await page.innerText('section > p')));
+  await until('what was chosen is said', async () => /pictures a second/.test(await page.innerText('.facts')));
   await fits(page);
   await shoot(page, 'first-run-done');
 
@@ -125,7 +125,7 @@ export async function an_invitation_makes_an_account(stage) {
   await page.setViewportSize({ width: 320, height: 640 });
   await fits(page);
   await shoot(page, 'join-320');
-  await page.selectOption('select', 'en');
+  await page.click('button[lang=en]');
   await until('it is English', async () => (await page.innerText('h1')) === 'Make your account');
   // By keyboard alone.
   await page.focus('#name');

@@ -23,6 +23,7 @@ export const LIMITS = {
   'src/views/Exports.svelte': ['exports', 14],
   'src/views/Settings.svelte': ['settings', 25],
   'src/views/FirstRun.svelte': ['first run', 5],
+  'src/entry/Ready.svelte': ['first picture', 5],
   'src/views/Join.svelte': ['join', 5],
   'src/views/Shared.svelte': ['shared', 5],
   'src/views/Publish.svelte': ['publishing', 8],
