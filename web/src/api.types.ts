@@ -296,10 +296,21 @@ export interface HistoryOfMetric {
   readonly max: readonly (number | null)[];
 }
 
-/** Latencies */
 export interface Latencies {
+  /** The longest delay of each class but the last, which is for all that took longer. Milliseconds. */
   readonly bounds_ms: readonly number[];
-  readonly stages: readonly { readonly stage: string; readonly protocol: string; readonly counts: readonly number[]; readonly sum_ms: number }[];
+  readonly stages: readonly LatencyOfStage[];
+}
+
+/** The frames of one stage and protocol. */
+export interface LatencyOfStage {
+  /** `capture_to_server`, or `server_to_socket`: from there to the socket of a viewer. */
+  readonly stage: string;
+  readonly protocol: string;
+  /** Frames in each class: one more than there are bounds. */
+  readonly counts: readonly number[];
+  /** What all of them took together, milliseconds. */
+  readonly sum_ms: number;
 }
 
 export interface LogLines {

@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(takes(&headers, encoding), expected);
     }
 
-    /// The file of this kind that the page names, such as `index-` and `.js`; small parts beside those are sent as they are.
+    /// The file of this kind that the page names, such as `shell-` and `.js`; small parts beside those are sent as they are.
     fn named_in_page(begin: &str, end: &str) -> String {
         let page = page();
         let names = page.split("assets/").filter_map(|rest| rest.split_once('"'));
@@ -150,7 +150,7 @@ mod tests {
     #[case(".js", "text/javascript; charset=utf-8")]
     #[case(".css", "text/css; charset=utf-8")]
     fn what_the_page_names_is_there_in_every_encoding(#[case] end: &str, #[case] kind: &str) {
-        let file = named_in_page("index-", end);
+        let file = named_in_page("shell-", end);
         let mut sizes = Vec::new();
         for accepted in ["", "gzip", "br, gzip"] {
             let headers = [(ACCEPT_ENCODING, HeaderValue::from_static(accepted))]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::feed::sample::{Sample, UNKNOWN};
 use crate::history::{History, Limits as Kept, Query};
+use crate::http::api::rfc3339;
 
 /// 2026-11-23, in the middle of an hour.
 const NOW: i64 = 1_795_431_600 + 1_800;
@@ -61,7 +62,7 @@ async fn figures_are_told_as_they_were() {
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
     let told = reply.json();
     assert_eq!(told["step_ms"], 60_000);
-    assert_eq!(told["from"], WallTime::from_unix_micros(from * 1_000).to_rfc3339());
+    assert_eq!(told["from"], rfc3339(WallTime::from_unix_micros(from * 1_000)));
     for metric in ["fps", "kbps"] {
         for (kind, expected) in [("mean", 29.5), ("min", 0.0), ("max", 59.0)] {
             let values = told["values"][metric][kind].as_array().unwrap();

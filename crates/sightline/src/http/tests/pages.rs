@@ -249,10 +249,11 @@ async fn pages_of_links_are_for_everybody_and_say_nothing() {
         let wrong = world.get(&format!("{path}?token=x"), &[]).await;
         assert_eq!(wrong.text, nobody.text);
         assert_eq!(config(&world.get(&path, &[("cookie", &viewer)]).await), expected(true));
+        // They are on the dashboard's ports; on those of players the word is a stream's name.
+        let player = ask(&world.players, TRUSTED, Method::GET, &path, &[], "").await;
         assert_eq!(
-            ask(&world.players, ELSEWHERE, Method::GET, &path, &[], "").await.status,
-            StatusCode::NOT_FOUND,
-            "they are on the dashboard's ports"
+            (player.status, player.header("location")),
+            (StatusCode::TEMPORARY_REDIRECT, &*format!("./{page}/"))
         );
     }
 }

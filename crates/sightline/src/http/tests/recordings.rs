@@ -114,8 +114,9 @@ async fn where_it_could_be_recorded_it_says_why_nothing_is_there() {
     answer(503, "recording-not-begun").await;
     set("");
     answer(404, "recording-off").await;
-    // What was there once is there, whatever is set; here it cannot be opened.
-    std::fs::remove_dir_all(world.state.path()).unwrap();
+    // What was there once is there, whatever is set; here it cannot be opened: its folder is gone, with files in it that others write.
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::rename(world.state.path(), elsewhere.path().join("state")).unwrap();
     assert!(recordings.open().await.is_none());
     answer(503, "recording-failed").await;
 }

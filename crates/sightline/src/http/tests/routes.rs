@@ -147,7 +147,7 @@ async fn every_route_and_every_role() {
     dashboard PUT /api/v1/me/preferences: nobody 401 wrong 401 viewer 403 publisher 403 admin 403 account 403 near 403 loopback 401
     dashboard GET /api/v1/users: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard POST /api/v1/users: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
-    dashboard PATCH /api/v1/users/user: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard PATCH /api/v1/users/user: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/users/user: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard POST /api/v1/users/user/tokens: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard GET /api/v1/roles: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
