@@ -262,7 +262,7 @@ async fn changed(changes: &mut Option<watch::Receiver<Arc<People>>>) {
         None => false,
     };
     if !told {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
