@@ -336,7 +336,8 @@ export async function becomes(page, wanted, patienceMs = PATIENCE_MS) {
   const began = performance.now();
   let last = null;
   await until(`the page says ${list.join(' or ')}`, async () => list.includes((last = await phase(page))), patienceMs).catch(async (error) => {
-    throw new Error(`${error.message}; it says ${last}: ${await words(page)}`);
+    const all = last === null ? await page.evaluate(() => document.body.innerText.slice(0, 1_000)) : '';
+    throw new Error(`${error.message}; it says ${last}: ${await words(page)}${all} on ${page.url()}`);
   });
   return performance.now() - began;
 }

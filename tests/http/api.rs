@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, sightline};
 use crate::{Server, curl, jar};
 
 #[test]
@@ -85,6 +85,26 @@ fn a_session_outlives_a_restart() {
     let server = Server::start_in(folder, &[]);
     let (status, _) = curl(&["--cookie", &jar, &server.url("/api/v1/streams")]);
     assert_eq!(status, 200);
+}
+
+/// The folder is new when the server starts: `link` asks that server all the same, and does not write beside it.
+#[test]
+fn a_link_is_good_at_the_first_start() {
+    let server = Server::start(&[]);
+    let mut command = sightline();
+    let state = server.state();
+    command.args(["link", "--state-dir"]).arg(&state);
+    command.env("SIGHTLINE_HTTP_PORT", server.port("http").to_string());
+    let said = command.output().unwrap();
+    let text = String::from_utf8(said.stdout).unwrap();
+    let code = text.lines().next().and_then(|link| link.split_once("/first-run#"));
+    let code = code
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&said.stderr)))
+        .1;
+    let body = format!("{{\"code\":\"{code}\",\"name\":\"anna\",\"password\":\"four plain words of hers\"}}");
+    let json = "Content-Type: application/json";
+    let (status, text) = curl(&["--header", json, "--data", &body, &server.url("/api/v1/first-run")]);
+    assert!(status == 200 && text.contains("anna"), "{status} {text}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ export const LIMITS = {
   'src/views/Timeline.svelte': ['timeline', 30],
   'src/views/Cameras.svelte': ['cameras', 15],
   'src/views/Inspector.svelte': ['inspector', 8],
-  'src/views/System.svelte': ['system', 8],
+  'src/views/System.svelte': ['system', 10],
   'src/views/Events.svelte': ['events', 14],
   'src/views/Exports.svelte': ['exports', 14],
   'src/views/Settings.svelte': ['settings', 25],

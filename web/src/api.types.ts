@@ -712,6 +712,26 @@ export interface AuditLine {
   readonly times: number;
 }
 
+export interface SearchAnswer {
+  /** Those that are there, or have recordings, by name. */
+  readonly cameras: readonly string[];
+  /** Of the newest 20,000 of all cameras; where recordings cannot be asked, nothing. */
+  readonly events: readonly RecordingEvent[];
+}
+
+/** Something that happened. */
+export interface RecordingEvent {
+  readonly id: number;
+  readonly camera: string;
+  readonly kind: string;
+  /** RFC 3339. */
+  readonly start: string;
+  readonly end: string;
+  readonly score?: number | null;
+  /** What else was told of it. */
+  readonly data: unknown;
+}
+
 export interface Recordings {
   readonly recordings: readonly Recording2[];
   /** What went to the archive. It is played from there where it is not here any more. */
@@ -838,19 +858,6 @@ export interface Events {
   readonly events: readonly RecordingEvent[];
   /** Where to ask for the rest; null: that is all. */
   readonly next?: string | null;
-}
-
-/** Something that happened. */
-export interface RecordingEvent {
-  readonly id: number;
-  readonly camera: string;
-  readonly kind: string;
-  /** RFC 3339. */
-  readonly start: string;
-  readonly end: string;
-  readonly score?: number | null;
-  /** What else was told of it. */
-  readonly data: unknown;
 }
 
 /** What is told. */

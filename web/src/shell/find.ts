@@ -1,7 +1,7 @@
-/** What the search field finds in what the page knows: cameras and screens. Pure. */
+/** What the search field finds in what the page knows: cameras and screens. What happened and what was recorded is beside it. Pure. */
 
 export interface Found {
-  readonly kind: 'camera' | 'screen';
+  readonly kind: 'camera' | 'screen' | 'recording' | 'event';
   readonly name: string;
   /** Below the root. */
   readonly path: string;

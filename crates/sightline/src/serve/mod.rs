@@ -108,10 +108,12 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
     let handed = predecessor.as_mut().map(Predecessor::take_sockets);
     let mut listeners = net::Listeners::new(handed.unwrap_or_default());
     let sockets = Sockets::bind(program, &mut listeners)?;
-    let _in_use = use_state(program)?;
+    let in_use = use_state(program)?;
     let rules = follow::rules(&program.loaded.settings, &state_place(program), &program.environment)?;
     let auth = Arc::new(Auth::of(rules));
     let control = people::control(program);
+    // At the first start the folder is made by those two.
+    let _in_use = in_use.map_or_else(|| use_state(program), |used| Ok(Some(used)))?;
     auth.heed(control.people(), Arc::clone(&program.clock));
     let certificates = certificates(program)?;
     let runtime = runtime()?;

@@ -51,10 +51,16 @@ export const shell = {
   signIn: 'Sign in',
 
   search: 'Search',
-  searchHint: 'Search cameras and screens',
-  searchNothing: (words: string): string => `Nothing is called “${words}”.`,
+  searchHint: 'Search cameras, events, “22/11 14:00”',
+  searchNothing: (words: string): string => `Nothing was found for “${words}”.`,
+  searching: 'Searching what happened…',
+  /** In lower case, as they are typed. */
+  today: 'today',
+  yesterday: 'yesterday',
   camera: 'Camera',
   screen: 'Screen',
+  recording: 'Recording',
+  event: 'Event',
 
   bell: 'Notifications',
   bellCount: (count: number): string => (count === 1 ? '1 notification' : `${count} notifications`),

@@ -65,10 +65,15 @@ export const shell: typeof en = {
   signIn: 'Đăng nhập',
 
   search: 'Tìm kiếm',
-  searchHint: 'Tìm camera và màn hình',
-  searchNothing: (words) => `Không có gì tên là “${words}”.`,
+  searchHint: 'Tìm camera, sự kiện, “22/11 14:00”',
+  searchNothing: (words) => `Không tìm thấy gì cho “${words}”.`,
+  searching: 'Đang tìm sự kiện…',
+  today: 'hôm nay',
+  yesterday: 'hôm qua',
   camera: 'Camera',
   screen: 'Màn hình',
+  recording: 'Bản ghi',
+  event: 'Sự kiện',
 
   bell: 'Thông báo',
   bellCount: (count) => `${count} thông báo`,

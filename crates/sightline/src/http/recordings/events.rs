@@ -55,7 +55,7 @@ struct Events {
 /// Something that happened.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RecordingEvent")]
-struct Event {
+pub(super) struct Event {
     id: i64,
     camera: String,
     kind: String,

@@ -12,6 +12,7 @@ mod list;
 mod media;
 mod mediamtx;
 mod motion;
+mod search;
 mod stills;
 
 use std::fmt;
@@ -43,6 +44,15 @@ pub(super) use exports::ROUTES as EXPORTS;
 pub(super) use mediamtx::ROUTES as MEDIAMTX;
 
 pub(super) const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/search",
+        target: Target::Some {
+            action: Action::View,
+            handler: search::search,
+        },
+        about: Some(&search::SEARCH),
+    },
     Route {
         verb: Verb::Get,
         path: "/api/v1/recordings",

@@ -440,6 +440,64 @@ async fn events_are_told_and_found() {
     }
 }
 
+/// Words are of the camera's name or of what happened; nobody is told of what they may not see.
+#[tokio::test]
+async fn cameras_and_events_are_found_by_words() {
+    let made = made();
+    let world = world(&made);
+    let _yard = world.publish("yard", None);
+    let path = "/api/v1/recordings/events";
+    let headers = [ADMIN, ("content-type", "application/json")];
+    for body in [
+        r#"{"camera":"house/door","kind":"bell","start":1795348801000,"data":{"who":"Post"}}"#,
+        r#"{"camera":"house/door","kind":"motion","start":1795348802000}"#,
+    ] {
+        let told = ask(&world.dashboard, ELSEWHERE, Method::POST, path, &headers, body).await;
+        assert_eq!(told.status, StatusCode::CREATED, "{told:?}");
+    }
+    let found = async |words: &str, who: (&'static str, &str)| {
+        let reply = world.get(&format!("/api/v1/search?q={words}"), &[who]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let told = reply.json();
+        let texts = |list: &str, of: fn(&Value) -> &Value| -> Vec<String> {
+            let items = told[list].as_array().unwrap().iter();
+            items.map(|item| of(item).as_str().unwrap().to_owned()).collect()
+        };
+        (texts("cameras", |name| name), texts("events", |event| &event["kind"]))
+    };
+    let none: [&str; 0] = [];
+    for (words, cameras, events) in [
+        ("DOOR", &["house/door"][..], &none[..]),
+        ("a", &["yard"], &none),
+        ("o", &["house/door"], &none),
+        ("post", &none, &["bell"]),
+        ("door%20motion", &none, &["motion"]),
+        ("yard%20motion", &none, &none),
+    ] {
+        let (found_cameras, found_events) = found(words, VIEWER).await;
+        assert_eq!(
+            (&*found_cameras, &*found_events),
+            (
+                &cameras.iter().map(ToString::to_string).collect::<Vec<_>>()[..],
+                &events.iter().map(ToString::to_string).collect::<Vec<_>>()[..]
+            ),
+            "{words}"
+        );
+    }
+    world.with_account("anna", "of-one", "yard");
+    let anna = ("authorization", "Bearer anna:of-one");
+    assert_eq!(found("o", anna).await, (vec![], vec![]));
+    assert_eq!(found("motion", anna).await, (vec![], vec![]));
+    for words in ["", "%20", &"a".repeat(65)] {
+        let reply = world.get(&format!("/api/v1/search?q={words}"), &[VIEWER]).await;
+        assert_eq!(
+            (reply.status, &*reply.code()),
+            (StatusCode::BAD_REQUEST, "bad-query"),
+            "{words:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_asked_is_said() {
     let made = made();

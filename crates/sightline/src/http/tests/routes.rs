@@ -162,6 +162,7 @@ async fn every_route_and_every_role() {
     dashboard DELETE /api/v1/invitations/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard POST /api/v1/shares: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard GET /api/v1/audit: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/search: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
     dashboard GET /api/v1/recordings?camera=zerolatency&path=zerolatency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard GET /api/v1/recordings/cameras: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 403 loopback 401
     dashboard DELETE /api/v1/recordings/zerolatency@7: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401

@@ -28,6 +28,7 @@ mod oldest;
 mod protect;
 mod read;
 mod schema;
+mod search;
 mod span;
 mod takeover;
 mod thread;

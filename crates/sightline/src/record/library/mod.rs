@@ -211,6 +211,18 @@ impl Library {
             .await
     }
 
+    /// As [`Reader::search`].
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn search(
+        self: &Arc<Self>,
+        cameras: Vec<(StreamName, Vec<String>)>,
+        most: usize,
+    ) -> Result<Vec<Event>, Error> {
+        self.ask(move |reader| Ok(reader.search(&cameras, most)?)).await
+    }
+
     /// As [`Reader::intensity`].
     ///
     /// # Errors

@@ -233,6 +233,40 @@ fn what_was_told_is_found() {
     assert_eq!(opened.index.next_event(), EventId(2));
 }
 
+/// Newest first, of each camera those that hold all of its words.
+#[test]
+fn events_are_found_by_words() {
+    let (_folder, path) = folder();
+    let index = open(&path);
+    let told = |id: i64, camera: usize, kind: &str, data: &str| {
+        let event = Event {
+            camera: name(camera),
+            kind: kind.to_owned(),
+            data: data.to_owned(),
+            ..event(id)
+        };
+        index.write(Change::Event(event)).unwrap();
+    };
+    told(1, 0, "motion", "{}");
+    told(2, 0, "Person", r#"{"who":"Ánh"}"#);
+    told(3, 1, "motion", r#"{"zone":"gate"}"#);
+    told(4, 0, "motion", r#"{"zone":"gate"}"#);
+    index.flush().unwrap();
+    let reader = index.reader().unwrap();
+    let found = |cameras: &[(usize, &[&str])], most: usize| -> Vec<i64> {
+        let of =
+            |(camera, words): &(usize, &[&str])| (name(*camera), words.iter().map(|word| (*word).to_owned()).collect());
+        let cameras: Vec<_> = cameras.iter().map(of).collect();
+        let events = reader.search(&cameras, most).unwrap();
+        events.into_iter().map(|event| event.id.0).collect()
+    };
+    assert_eq!(found(&[(0, &["motion"]), (1, &["motion"])], 20), [4, 3, 1]);
+    assert_eq!(found(&[(0, &["motion"]), (1, &["motion"])], 2), [4, 3]);
+    assert_eq!(found(&[(0, &["motion", "gate"])], 20), [4]);
+    assert_eq!(found(&[(0, &["person", "ánh"])], 20), [2]);
+    assert_eq!(found(&[(0, &["%"]), (2, &["motion"])], 20), [0; 0]);
+}
+
 /// A start goes by these: what is open, what is garbage, and what the index knows of a day.
 #[test]
 fn a_start_finds_what_was_left_over() {
