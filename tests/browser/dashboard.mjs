@@ -201,3 +201,37 @@ export async function records_and_takes_snapshots(stage) {
   await pause(500);
   for (const one of [page, viewer]) await isClean(one);
 }
+
+/** What happened and what was recorded is found from any screen, and the timeline shows it. */
+export async function finds_what_happened(stage) {
+  const server = await stage.server(['--source', 'test']);
+  const page = await begun(stage, { server, path: `?token=${server.token('admin')}` });
+  await becomes(page, ['live', 'fallen-back']);
+  await page.click('.controls button:has-text("Record")');
+  await page.waitForSelector('.controls :text("Recording since")');
+  const at = Date.now();
+  const told = await fetch(server.url('api/v1/recordings/events', server.ports.http), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${server.token('admin')}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ camera: 'zerolatency', kind: 'bell', start: at }),
+  });
+  check(told.status === 201, `${told.status} ${await told.text()}`);
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press('/');
+  await page.keyboard.type('bell');
+  await page.waitForSelector('[role=option]:has-text("Doorbell · zerolatency")');
+  await shoot(page, 'search');
+  await page.keyboard.press('Enter');
+  await until('the timeline is at what happened', () => {
+    const url = new URL(page.url());
+    return url.pathname.endsWith('/timeline') && Math.abs(Number(url.searchParams.get('at')) - at) < 1_000 && url.searchParams.get('camera') === 'zerolatency';
+  });
+  await page.waitForSelector('h1');
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press('/');
+  await page.keyboard.type('zero today');
+  await page.waitForSelector('[role=option]:has-text("Recording")');
+  await page.keyboard.press('Enter');
+  await until('the timeline is at midnight', () => Number(new URL(page.url()).searchParams.get('at')) === new Date().setHours(0, 0, 0, 0));
+  await isClean(page);
+}
