@@ -272,6 +272,20 @@ describe('a connection', () => {
     expect(world.wire.url.search).toBe('?after=41');
   });
 
+  it('that comes to nothing without a word is tried again', async () => {
+    const world = new Fake();
+    const feed = new Feed({ url: () => new URL('ws://host/live'), world });
+    const first = world.wire;
+    await world.passes(20_000);
+    expect(first.readyState).toBe(3);
+    expect(world.wires.length).toBe(2);
+    world.wire.opens();
+    expect(feed.reachable).toBe(true);
+    // What the first says late is nobody's.
+    first.onopen?.();
+    expect(world.wire.sent.filter(({ type }) => type === 'ping').length).toBe(1);
+  });
+
   it('that says the credential ended is not tried again', async () => {
     const { world, feed } = begun();
     world.wire.opens();

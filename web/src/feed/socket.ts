@@ -99,8 +99,11 @@ export class Socket {
     this.#unanswered = 0;
     this.roundTripMs = null;
     let opened = false;
+    // Browsers wait for minutes; where a network has just come back, the next try is answered at once.
+    this.#cancel = this.world.after(CONNECT_MS, () => this.#givesUp(false));
     wire.onopen = () => {
       opened = true;
+      this.#cancel?.();
       this.#backoff.reset();
       this.listeners.opened();
       this.#ask();
@@ -133,7 +136,7 @@ export class Socket {
   #ask(): void {
     // A connection whose other end is gone without a word stays open for minutes.
     if (this.#asked && ++this.#unanswered >= MAX_UNANSWERED) {
-      this.#givesUp();
+      this.#givesUp(true);
       return;
     }
     this.#asked = { client: ++this.#questions, sentMs: this.world.now() };
@@ -142,15 +145,15 @@ export class Socket {
   }
 
   /** Without waiting for `onclose`: browsers give the other end a minute to close, too. */
-  #givesUp(): void {
+  #givesUp(wasOpen: boolean): void {
     const wire = this.#wire;
     this.#wire = null;
     if (wire) {
       [wire.onopen, wire.onmessage, wire.onclose] = [null, null, null];
       wire.close();
     }
-    this.listeners.closed();
-    this.#again(true);
+    if (wasOpen) this.listeners.closed();
+    this.#again(wasOpen);
   }
 
   #received(data: unknown): void {
@@ -183,6 +186,8 @@ function parsed(text: string): Message | null {
 const MIN_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
 const MAX_UNANSWERED = 3;
+/** Until a connection is open: a name looked up, TCP, TLS and the answer over a slow way. */
+const CONNECT_MS = 10_000;
 const MAX_CHARACTERS = 64 * 1_024;
 /** Of the server's: the credential ended. */
 export const SIGNED_OUT = 4_401;
