@@ -1,4 +1,5 @@
 /** The dashboard: what is around each screen, and the control center. */
+import { readFileSync } from 'node:fs';
 import { becomes, check, isClean, moves, pause, pictures, until } from './support.mjs';
 
 const SIZES = [
@@ -234,4 +235,50 @@ export async function finds_what_happened(stage) {
   await page.keyboard.press('Enter');
   await until('the timeline is at midnight', () => Number(new URL(page.url()).searchParams.get('at')) === new Date().setHours(0, 0, 0, 0));
   await isClean(page);
+}
+
+/** Of all processors since the machine started, in ticks. */
+function processors() {
+  const [, ...ticks] = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0].split(/\s+/);
+  // What guests took stands in the first ones already.
+  const [user, nice, system, idle, waiting, irq, softirq, steal] = ticks.map(Number);
+  return { idle: idle + waiting, all: user + nice + system + idle + waiting + irq + softirq + steal };
+}
+
+/** Two cameras in two browsers, on a desk and on a telephone: what their cards say is what the system says itself. */
+export async function values_are_those_of_the_system(stage) {
+  const server = await stage.server(SOURCE);
+  await stage.publisher(server, 'garden/gate');
+  const other = await stage.mortalBrowser();
+  const pages = [await begun(stage, { server, options: SIZES[0], path: '?camera=zerolatency' }), await other.page(SIZES[1])];
+  await pages[1].goto(server.url('?camera=garden%2Fgate', server.ports.http));
+  const figureOf = async (page, id) => Number.parseFloat((await page.locator(`#${id}`).textContent()).replace(/[^\d.]/g, ''));
+  for (const page of pages) {
+    await becomes(page, ['live', 'fallen-back']);
+    await moves(page);
+    await until('the processor is known', async () => Number.isFinite(await figureOf(page, 'cpu-usage')));
+  }
+  const before = processors();
+  const said = pages.map(() => []);
+  // So long that the second by which a page is behind makes no difference.
+  for (let second = 0; second < 20; second++) {
+    await pause(1_000);
+    for (const [index, page] of pages.entries()) said[index].push(await figureOf(page, 'cpu-usage'));
+  }
+  const after = processors();
+  const busy = 100 * (1 - (after.idle - before.idle) / (after.all - before.all));
+  const memory = readFileSync('/proc/meminfo', 'utf8');
+  const [total, available] = ['MemTotal', 'MemAvailable'].map((name) => Number(new RegExp(`${name}: +(\\d+)`).exec(memory)[1]));
+  for (const [index, page] of pages.entries()) {
+    const mean = said[index].reduce((sum, value) => sum + value, 0) / said[index].length;
+    console.log(`processor: the page says ${mean.toFixed(1)} %, /proc/stat ${busy.toFixed(1)} %`);
+    check(Math.abs(mean - busy) <= 10, `the page says ${mean} %, the system ${busy} %: ${said[index].join(' ')}`);
+    const used = await figureOf(page, 'memory-usage');
+    check(Math.abs(used - 100 * (1 - available / total)) <= 5, `the page says ${used} % of memory, the system ${100 * (1 - available / total)} %`);
+    check(Math.abs((await figureOf(page, 'memory-total')) - total / 1_024) <= 1, 'memory there is');
+    const viewers = await figureOf(page, 'viewer-count');
+    const told = (await (await fetch(server.url('api/v1/streams', server.ports.http))).json()).streams.map(({ name, viewers: count }) => `${name}: ${count}`).join(', ');
+    check(viewers === 1, `one looks at each, and not ${viewers}; the server says ${told}`);
+    await isClean(page);
+  }
 }

@@ -25,7 +25,7 @@ scenarios! {
         keeps_the_ids_that_scripts_read;
     dashboard: fits_both_sizes_in_both_themes, is_used_by_keyboard_alone, goes_from_screen_to_screen_without_loading_anew, heals_when_the_server_returns,
         chat_goes_from_page_to_page, speaks_vietnamese, says_that_one_is_signed_out, records_and_takes_snapshots,
-        finds_what_happened;
+        finds_what_happened, values_are_those_of_the_system;
     entry: from_the_printed_link_to_a_picture_and_a_password, an_invitation_makes_an_account, a_share_shows_its_camera,
         without_a_link_the_way_to_one_is_said;
     badge: agrees_by_webrtc, agrees_by_webrtc_with_a_wrong_clock, agrees_by_hls, agrees_by_hls_with_a_wrong_clock;

@@ -137,7 +137,7 @@ export class Stage {
     const server = await chromium.launchServer(LAUNCH);
     this.atEnd(() => server.kill());
     const browser = await chromium.connect(server.wsEndpoint());
-    return { page: () => this.#pageOf(browser, {}), kill: () => server.kill() };
+    return { page: (options = {}) => this.#pageOf(browser, options), kill: () => server.kill() };
   }
 }
 
