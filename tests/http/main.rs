@@ -9,6 +9,7 @@ mod support;
 
 mod acme;
 mod api;
+mod authority;
 mod doctor;
 mod ends;
 mod events;

@@ -295,13 +295,14 @@ impl Target {
         })
     }
 
-    /// The value of `token` in the query, percent-decoded.
+    /// The value of `token` in the query, else of `jwt`, as older clients of other servers have it, percent-decoded.
     pub fn token(&self) -> Option<String> {
-        self.query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(name, value)| *name == "token" && !value.is_empty())
-            .map(|(_, value)| percent_decode(value))
+        let named = |wanted| {
+            let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(name, value)| *name == wanted && !value.is_empty())
+        };
+        let (_, value) = named("token").or_else(|| named("jwt"))?;
+        Some(percent_decode(value))
     }
 
     /// The stream's URL with a slash at its end, as `Content-Base` gives it. Without the query: a token has done its

@@ -1,7 +1,7 @@
 //! Who somebody is and what they may do.
 //!
 //! Belongs here: principals, rights, the one question [`may`], turning what a peer presents into a principal
-//! ([`Auth::rtsp`], [`Auth::http`]), who signs in and what of it lasts ([`Identity`]), the people that were made in the page ([`people`]), and the brakes on guessing. Does
+//! ([`Auth::rtsp`], [`Auth::http_from`]), who else decides about those whom we do not know ([`authority`]), who signs in and what of it lasts ([`Identity`]), the people that were made in the page ([`people`]), and the brakes on guessing. Does
 //! not belong here: how credentials look on the wire (`protocol::rtsp::auth`, [`crate::http`]), where tokens are kept
 //! ([`crate::state`]), which answer a protocol gives to a refusal.
 //!
@@ -9,7 +9,9 @@
 
 mod account;
 mod argon2;
+pub mod authority;
 mod brake;
+mod entry;
 mod guard;
 mod network;
 mod pass;
@@ -22,6 +24,7 @@ mod sign_in;
 pub use account::{Account, Password};
 pub use argon2::Hash;
 pub use brake::Brake;
+pub use entry::Verdict;
 pub use guard::Device;
 pub use network::{InvalidNetwork, Network};
 pub use pass::Pass;
@@ -35,6 +38,7 @@ use media::StreamName;
 use media::stats::GrantId;
 
 use crate::config::stream_key::StreamKey;
+use authority::Vouched;
 use people::Grant;
 
 /// Somebody whose right to be here was established.
@@ -65,6 +69,8 @@ pub enum Principal {
     Account(Arc<Account>),
     /// Let in by something that can end: a session, a token, a player's password, a share.
     Granted(Arc<Grant>),
+    /// Vouched for by an authority of elsewhere, or come for what that need not be asked about.
+    Vouched(Arc<Vouched>),
 }
 
 impl Principal {
@@ -73,6 +79,7 @@ impl Principal {
         match self {
             Self::Account(account) => &account.name,
             Self::Granted(grant) => &grant.name,
+            Self::Vouched(vouched) => &vouched.name,
             Self::Known(role) => role.name(),
             Self::Near { .. } => "nearby",
             Self::Anyone { .. } => "anyone",
@@ -83,7 +90,11 @@ impl Principal {
 
     /// Whether it showed nothing, and may do more if it does.
     pub fn is_nobody(&self) -> bool {
-        matches!(self, Self::Account(account) if account.password.is_none())
+        match self {
+            Self::Account(account) => account.password.is_none(),
+            Self::Vouched(vouched) => !vouched.has_shown,
+            _ => false,
+        }
     }
 
     /// Whose credential it is, wherever it was shown.
@@ -130,6 +141,7 @@ impl Principal {
             }]),
             Self::Account(account) => account.rights.clone(),
             Self::Granted(grant) => grant.rights.clone(),
+            Self::Vouched(vouched) => vouched.allowed.rights.clone(),
         }
     }
 
@@ -141,6 +153,10 @@ impl Principal {
             Self::Program(own) => action == Action::Publish && object == Object::Stream(own),
             Self::Account(account) => account.rights.may(action, object),
             Self::Granted(grant) => grant.rights.may(action, object),
+            Self::Vouched(vouched) => {
+                let reads_figures = object == Object::Metrics && action == Action::View;
+                vouched.allowed.rights.may(action, object) || (reads_figures && vouched.allowed.metrics)
+            }
         }
     }
 
@@ -214,6 +230,8 @@ pub enum Object<'a> {
     Some,
     /// The program as a whole: all streams, the machine it runs on, its settings.
     Program,
+    /// Its figures for Prometheus: whoever views the program, and whom an authority of elsewhere gives them alone.
+    Metrics,
 }
 
 impl<'a> From<&'a StreamName> for Object<'a> {

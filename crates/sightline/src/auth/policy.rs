@@ -1,7 +1,7 @@
 //! From what a peer presents to a principal.
 //!
 //! Belongs here: which credentials exist, and where none is needed. Does not belong here: what a principal may do
-//! ([`super::may`]).
+//! ([`super::may`]), who else is asked (`super::entry`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,10 +14,12 @@ use tokio::sync::watch;
 
 use super::account::{Account, merged};
 use super::argon2::{Answer, Budget};
+use super::authority::{Elsewhere, WhyNot};
+use super::entry::beside;
 use super::guard::Guard;
 use super::pass::{Pass, Passes};
 use super::people::{Grant, People, folded};
-use super::{Action, Decision, Network, Principal, Role, may};
+use super::{Decision, Network, Principal, Role};
 use crate::secret::Secret;
 
 /// The generated tokens, one per user of the same name.
@@ -100,6 +102,12 @@ pub enum Refusal {
     /// It is known but has no right to this.
     #[error("{0}")]
     Forbidden(Decision),
+    /// It showed a token of elsewhere that is not believed.
+    #[error("{0}")]
+    Token(WhyNot),
+    /// Whoever decides cannot be asked now.
+    #[error("who decides about this cannot be asked now")]
+    Away,
 }
 
 /// What decides who a peer is, at one time.
@@ -115,6 +123,8 @@ pub struct Rules {
     pub beside: Option<Tokens>,
     /// What those who are asked for no credential may see of what was.
     pub replay: Replay,
+    /// Who decides about those who show no credential of ours.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// To whom recordings are free.
@@ -175,18 +185,19 @@ impl Rules {
         self.trusted_networks.iter().any(|network| network.contains(remote))
     }
 
-    /// Whether RTSP from `remote` goes without a credential.
-    fn rtsp_is_free_for(&self, remote: IpAddr) -> bool {
+    /// Whether RTSP from `remote` goes without a credential. Where somebody else decides, this machine is as good as others: so it is with MediaMTX.
+    pub(super) fn rtsp_is_free_for(&self, remote: IpAddr) -> bool {
+        let is_here = || self.elsewhere.is_none() && remote.to_canonical().is_loopback();
         match self.mode {
             Mode::Single(_) => false,
             Mode::Open => true,
-            Mode::Tokens(_) => remote.to_canonical().is_loopback() || self.trusts(remote),
+            Mode::Tokens(_) => is_here() || self.trusts(remote),
         }
     }
 
     /// Who somebody without a credential is over HTTP; `None` where one is needed. This machine's own address means nothing here: a
     /// proxy in front of us makes the whole Internet look like it.
-    fn http_is_free_for(&self, remote: IpAddr) -> Option<Principal> {
+    pub(super) fn http_is_free_for(&self, remote: IpAddr) -> Option<Principal> {
         match self.mode {
             Mode::Single(_) => None,
             Mode::Open => Some(self.anyone()),
@@ -196,7 +207,7 @@ impl Rules {
         }
     }
 
-    fn anyone(&self) -> Principal {
+    pub(super) fn anyone(&self) -> Principal {
         Principal::Anyone {
             replays: self.replay != Replay::Accounts,
         }
@@ -260,7 +271,7 @@ pub struct Auth {
     rules: RwLock<Arc<Rules>>,
     pub(super) guard: Guard,
     people: OnceLock<Kept>,
-    passes: Passes,
+    pub(super) passes: Passes,
 }
 
 impl fmt::Debug for Auth {
@@ -286,6 +297,7 @@ impl Auth {
             accounts: Vec::new(),
             beside: None,
             replay: Replay::default(),
+            elsewhere: None,
         })
     }
 
@@ -332,9 +344,10 @@ impl Auth {
         self.rules().rtsp_is_free_for(remote)
     }
 
-    /// Whether everybody's Digest could be checked: not with passwords that are hashed.
+    /// Whether everybody's Digest could be checked: not with passwords that are hashed, nor with those that somebody else knows.
     pub fn knows_all_passwords(&self) -> bool {
-        self.rules().accounts.iter().all(Account::knows_password)
+        let rules = self.rules();
+        rules.elsewhere.is_none() && rules.accounts.iter().all(Account::knows_password)
     }
 
     /// User and token that a URL for `role` must carry; `None` when everything is open.
@@ -355,41 +368,10 @@ impl Auth {
         self.passes.issue(stream, random)
     }
 
-    /// Who an RTSP peer is, and whether it may do `action` to `stream`.
+    /// Who an HTTP peer is by what is ours alone, whoever else decides. As [`Auth::http_from`].
     ///
     /// # Errors
-    /// [`Refusal`], which says what to answer: a challenge for all but [`Refusal::Forbidden`].
-    pub fn rtsp(
-        &self,
-        remote: IpAddr,
-        presented: Presented<'_>,
-        action: Action,
-        stream: &StreamName,
-        now: Instant,
-    ) -> Result<Principal, Refusal> {
-        let rules = self.rules();
-        let principal = if rules.mode == Mode::Open {
-            rules.anyone()
-        } else if rules.rtsp_is_free_for(remote) {
-            // RTSP has no recordings.
-            Principal::Near { replays: false }
-        } else if let Some(stream) = self.passes.stream(presented) {
-            Principal::Program(stream)
-        } else {
-            self.known(&rules, remote, presented, now)?
-        };
-        match may(&principal, action, stream) {
-            Decision::Allow => Ok(principal),
-            Decision::Deny { .. } if principal.is_nobody() => Err(Refusal::Missing),
-            denied => Err(Refusal::Forbidden(denied)),
-        }
-    }
-
-    /// Who an HTTP peer is. `session` is the one that its cookie proves; what it presents beside it counts more. Where no credential is
-    /// needed, a right one is heeded all the same, and adds to what may be done; a wrong one is no reason to turn somebody away.
-    ///
-    /// # Errors
-    /// [`Refusal`], but never [`Refusal::Forbidden`]: what a principal may do, [`may`] says.
+    /// [`Refusal`], but never [`Refusal::Forbidden`]: what a principal may do, [`super::may`] says.
     pub fn http(
         &self,
         remote: IpAddr,
@@ -398,7 +380,7 @@ impl Auth {
         now: Instant,
     ) -> Result<Principal, Refusal> {
         self.http_by(remote, presented, session, |rules| {
-            self.known(rules, remote, presented, now)
+            self.judged(self.own(rules, remote, presented, now), presented, remote, now)
         })
     }
 
@@ -415,7 +397,7 @@ impl Auth {
     ) -> Result<Principal, Refusal> {
         self.http_by(remote, presented, session, |rules| {
             if matches!(presented, Presented::Nothing) {
-                return self.known(rules, remote, presented, now);
+                return self.own(rules, remote, presented, now)?.ok_or(Refusal::Missing);
             }
             self.found(rules, remote, presented, now)?.ok_or(Refusal::Wrong)
         })
@@ -429,52 +411,48 @@ impl Auth {
         known: impl FnOnce(&Rules) -> Result<Principal, Refusal>,
     ) -> Result<Principal, Refusal> {
         let rules = self.rules();
-        let free = rules.http_is_free_for(remote);
         let known = match (presented, session) {
             (Presented::Nothing, Some(session)) => Ok(Principal::Granted(session)),
             _ => known(&rules),
         };
-        let Some(free) = free else {
-            return known;
-        };
-        let replays = matches!(
-            free,
-            Principal::Near { replays: true } | Principal::Anyone { replays: true }
-        );
-        Ok(match known {
-            Err(_) => free,
-            Ok(known) if known.is_nobody() => free,
-            Ok(known) if known.covers(&free) => known,
-            Ok(known) => Principal::Beside {
-                known: Arc::new(known),
-                replays,
-            },
-        })
+        beside(rules.http_is_free_for(remote), known)
     }
 
-    /// Checks a credential, with the brake.
-    fn known(
+    /// Whose credential of ours this is, unless the address is braked; a wrong one is not counted yet. Of nothing: whoever shows nothing, if that is somebody.
+    pub(super) fn own(
         &self,
         rules: &Rules,
         remote: IpAddr,
         presented: Presented<'_>,
         now: Instant,
-    ) -> Result<Principal, Refusal> {
+    ) -> Result<Option<Principal>, Refusal> {
         if matches!(presented, Presented::Nothing) {
             let budget = self.guard.budget(remote, None, now);
-            let account = rules.account(remote, presented, budget, now);
-            return account.ok().flatten().ok_or(Refusal::Missing);
+            return Ok(rules.account(remote, presented, budget, now).ok().flatten());
         }
         if let Some(wait) = self.guard.wait(remote, now) {
             return Err(Refusal::Braked { wait });
         }
         // Not braked meanwhile: others log in while a password is computed.
-        match self.found(rules, remote, presented, now)? {
-            Some(principal) => {
-                self.guard.succeeded(remote, now);
-                Ok(principal)
-            }
-            None => {
+        let found = self.found(rules, remote, presented, now)?;
+        if found.is_some() {
+            self.guard.succeeded(remote, now);
+        }
+        Ok(found)
+    }
+
+    /// What that comes to where nobody else is asked.
+    pub(super) fn judged(
+        &self,
+        own: Result<Option<Principal>, Refusal>,
+        presented: Presented<'_>,
+        remote: IpAddr,
+        now: Instant,
+    ) -> Result<Principal, Refusal> {
+        match (own?, presented) {
+            (Some(who), _) => Ok(who),
+            (None, Presented::Nothing) => Err(Refusal::Missing),
+            (None, _) => {
                 self.guard.failed(remote, now);
                 Err(Refusal::Wrong)
             }

@@ -277,7 +277,7 @@ impl Share {
             _ if action == Action::Administer => is_for_all(),
             Object::Stream(name) => self.streams.iter().any(|streams| streams.hold(name)),
             Object::Some => !self.streams.is_empty(),
-            Object::Program => is_for_all(),
+            Object::Program | Object::Metrics => is_for_all(),
         }
     }
 }

@@ -42,9 +42,11 @@ impl Identity {
             Principal::Account(account) if account.password.is_some() => Self::Account(Arc::clone(account)),
             Principal::Granted(grant) => Self::Granted(Arc::clone(grant)),
             Principal::Beside { known, .. } => Self::of(known),
-            Principal::Account(_) | Principal::Near { .. } | Principal::Anyone { .. } | Principal::Program(_) => {
-                Self::Free
-            }
+            Principal::Account(_)
+            | Principal::Near { .. }
+            | Principal::Anyone { .. }
+            | Principal::Program(_)
+            | Principal::Vouched(_) => Self::Free,
         }
     }
 }

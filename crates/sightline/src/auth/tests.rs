@@ -32,6 +32,19 @@ fn basic<'a>(user: &'a str, password: &'a str) -> Presented<'a> {
     Presented::Basic { user, password }
 }
 
+/// By what is ours alone.
+fn rtsp(
+    auth: &Auth,
+    remote: IpAddr,
+    presented: Presented<'_>,
+    action: Action,
+    stream: &StreamName,
+    now: Instant,
+) -> Result<Principal, Refusal> {
+    let way = authority::Way::of(remote);
+    auth.rtsp(&way, presented, action, stream, now).at_once()
+}
+
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "::1", "::ffff:127.0.0.1"];
 const TRUSTED: [&str; 2] = ["10.9.0.2", "::ffff:10.9.0.2"];
 const ELSEWHERE: [&str; 3] = ["192.168.1.7", "2001:db8::7", "::ffff:10.9.1.2"];
@@ -41,8 +54,15 @@ fn ask(mode: &Mode, remote: &str, presented: Presented<'_>) -> [Result<(), Refus
     [Action::View, Action::Publish].map(|action| {
         let auth = Auth::new(mode.clone(), trusted());
         let remote: IpAddr = remote.parse().unwrap();
-        auth.rtsp(remote, presented, action, &StreamName::default_stream(), Instant::now())
-            .map(drop)
+        rtsp(
+            &auth,
+            remote,
+            presented,
+            action,
+            &StreamName::default_stream(),
+            Instant::now(),
+        )
+        .map(drop)
     })
 }
 
@@ -178,21 +198,28 @@ fn guessing_is_braked_for_the_guesser_alone() {
     let guesser: IpAddr = "192.168.1.66".parse().unwrap();
     let other: IpAddr = "192.168.1.7".parse().unwrap();
     for guess in 0..50 {
-        let _ = auth.rtsp(guesser, basic("viewer", &guess.to_string()), Action::View, &stream, now);
+        let _ = rtsp(
+            &auth,
+            guesser,
+            basic("viewer", &guess.to_string()),
+            Action::View,
+            &stream,
+            now,
+        );
     }
     let right = basic("viewer", "v-token");
-    let braked = auth.rtsp(guesser, right, Action::View, &stream, now);
+    let braked = rtsp(&auth, guesser, right, Action::View, &stream, now);
     let Err(Refusal::Braked { wait }) = braked else {
         panic!("the guesser is not braked: {braked:?}");
     };
-    assert!(auth.rtsp(other, right, Action::View, &stream, now).is_ok());
-    assert!(auth.rtsp(guesser, right, Action::View, &stream, now + wait).is_ok());
+    assert!(rtsp(&auth, other, right, Action::View, &stream, now).is_ok());
+    assert!(rtsp(&auth, guesser, right, Action::View, &stream, now + wait).is_ok());
     // Asking for a challenge is not guessing.
     for _ in 0..50 {
-        let answer = auth.rtsp(other, Presented::Nothing, Action::View, &stream, now);
+        let answer = rtsp(&auth, other, Presented::Nothing, Action::View, &stream, now);
         assert_eq!(answer, Err(Refusal::Missing));
     }
-    assert!(auth.rtsp(other, right, Action::View, &stream, now).is_ok());
+    assert!(rtsp(&auth, other, right, Action::View, &stream, now).is_ok());
 }
 
 #[test]
@@ -546,7 +573,14 @@ fn a_pass_is_for_one_stream_and_for_as_long_as_its_program_runs() {
             user,
             password: &password,
         };
-        auth.rtsp("127.0.0.1".parse().unwrap(), presented, action, stream, Instant::now())
+        rtsp(
+            &auth,
+            "127.0.0.1".parse().unwrap(),
+            presented,
+            action,
+            stream,
+            Instant::now(),
+        )
     };
     assert_eq!(ask(&user, Action::Publish, &door), Ok(Principal::Program(door.clone())));
     for (action, stream) in [
@@ -566,10 +600,7 @@ fn a_pass_is_for_one_stream_and_for_as_long_as_its_program_runs() {
         verify: &digest,
     };
     let remote = "127.0.0.1".parse().unwrap();
-    assert!(
-        auth.rtsp(remote, presented, Action::Publish, &door, Instant::now())
-            .is_ok()
-    );
+    assert!(rtsp(&auth, remote, presented, Action::Publish, &door, Instant::now()).is_ok());
     assert_ne!(auth.pass(&door, crate::random::bits).credential().1.expose(), password);
     drop(pass);
     assert_eq!(ask(&user, Action::Publish, &door), Err(Refusal::Wrong));
@@ -584,6 +615,7 @@ fn with_accounts(mode: Mode, tables: &str) -> Auth {
         accounts: crate::config::account::accounts(&settings.user),
         beside: None,
         replay: Replay::default(),
+        elsewhere: None,
     })
 }
 
@@ -640,7 +672,7 @@ fn accounts_may_do_what_they_are_for(
         let mut may_do = Vec::new();
         for (verb, action) in [("view", Action::View), ("publish", Action::Publish)] {
             for stream in ["door", "yard/1", "other"].map(|name| name.parse::<StreamName>().unwrap()) {
-                let by_rtsp = auth.rtsp(remote, presented, action, &stream, Instant::now());
+                let by_rtsp = rtsp(&auth, remote, presented, action, &stream, Instant::now());
                 let allowed = may(&who, action, &stream).is_allowed();
                 assert_eq!(by_rtsp.is_ok(), allowed, "{verb} {stream}");
                 assert!(allowed || matches!(by_rtsp, Err(Refusal::Forbidden(_))), "{by_rtsp:?}");
@@ -693,8 +725,15 @@ fn accounts_without_a_password_are_for_who_shows_nothing() {
     let auth = with_accounts(tokens(), tables);
     let (open, closed): (StreamName, StreamName) = ("open/a".parse().unwrap(), "closed".parse().unwrap());
     let ask = |remote: &str, presented, action, stream: &StreamName| {
-        auth.rtsp(remote.parse().unwrap(), presented, action, stream, Instant::now())
-            .map(drop)
+        rtsp(
+            &auth,
+            remote.parse().unwrap(),
+            presented,
+            action,
+            stream,
+            Instant::now(),
+        )
+        .map(drop)
     };
     let (far, near) = ("10.2.0.1", "10.1.0.1");
     assert_eq!(ask(far, Presented::Nothing, Action::View, &open), Ok(()));

@@ -23,7 +23,7 @@ use super::stream_source::{EXEC, StreamSource, is_command, wrong_places};
 use super::suggest;
 use super::units::{Name, Source};
 use super::webhook::{self, HookUrl};
-use super::{account, destination, motion, record, upload};
+use super::{account, destination, elsewhere, motion, record, upload};
 use crate::secret::{REDACTED, redacted_url};
 
 /// What settings are made from.
@@ -496,6 +496,7 @@ fn check_together(settings: &Settings, given: &Places, problems: &mut Vec<Proble
     let wrong = [
         webhook::wrong(settings),
         account::wrong(settings),
+        elsewhere::wrong(settings),
         record::wrong(settings),
         motion::wrong(settings),
         upload::wrong(settings),

@@ -12,6 +12,7 @@ pub mod authority;
 pub mod command;
 pub mod destination;
 pub mod dotenv;
+pub mod elsewhere;
 pub mod environment;
 pub mod hook;
 pub mod keys;

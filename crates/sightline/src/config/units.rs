@@ -20,7 +20,7 @@ use crate::secret::{Secret, redacted_url};
 pub struct InvalidWord(String);
 
 impl InvalidWord {
-    pub(super) fn new(why: String) -> Self {
+    pub(crate) fn new(why: String) -> Self {
         Self(why)
     }
 }

@@ -252,6 +252,7 @@ impl Drop for Page {
 fn ends(who: &Principal) -> Option<WallTime> {
     match who {
         Principal::Granted(grant) => grant.ends,
+        Principal::Vouched(vouched) => vouched.until,
         Principal::Beside { known, .. } => ends(known),
         _ => None,
     }

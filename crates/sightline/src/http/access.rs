@@ -3,19 +3,21 @@
 //! Belongs here: where credentials stand in a request (CONTRACT §7), and the session's cookie. Does not belong here: whether they are right,
 //! and what for ([`crate::auth`]).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Uri};
 use url::form_urlencoded;
 
 use super::Shared;
 use super::peer::Peer;
+use crate::auth::authority::{Protocol, Wants, Way};
 use crate::auth::people::{self, Grant, Sum};
-use crate::auth::{Auth, Device, Presented, Principal, Refusal};
+use crate::auth::{Device, Presented, Principal, Refusal, Verdict};
 use crate::secret::Secret;
 
 /// Somebody who may be here.
@@ -65,42 +67,74 @@ impl Found {
     }
 }
 
-/// Who makes this request. A header counts more than the URL, and the URL more than a cookie.
-///
-/// # Errors
-/// [`Refusal`].
-pub(super) fn identify(shared: &Shared, peer: Peer, request: &Parts) -> Result<Caller, Refusal> {
-    identify_by(shared, peer, &request.headers, &request.uri, Auth::http)
+/// Who makes this request, or who knows that. A header counts more than the URL, and the URL more than a cookie.
+pub(super) fn identify<'a>(
+    shared: &'a Shared,
+    peer: Peer,
+    request: &Parts,
+    protocol: Protocol,
+    wants: Wants<'_>,
+) -> (Verdict<'a>, Shown) {
+    let presentation = Presentation::of(shared, peer, &request.headers, &request.uri);
+    let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let way = Way {
+        remote: peer.remote,
+        protocol,
+        query: request.uri.query().unwrap_or_default(),
+        agent: agent.unwrap_or_default(),
+        // A session of WebRTC is asked for once.
+        repeats: protocol != Protocol::Webrtc,
+    };
+    let Presentation { found, session, shown } = presentation;
+    let verdict = (shared.auth).http_from(&way, found.presented(), session, wants, shared.clock.now());
+    (verdict, shown)
 }
 
 /// The same of somebody who was let in by these, and is still here.
 ///
 /// # Errors
 /// [`Refusal`].
-pub(super) fn identify_again(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Refusal> {
-    identify_by(shared, peer, headers, uri, Auth::http_still)
+pub(super) fn identify_again(
+    shared: &Shared,
+    peer: Peer,
+    headers: &HeaderMap,
+    uri: &Uri,
+    was: &Caller,
+) -> Result<Caller, Refusal> {
+    match shared.auth.still_vouched(&was.who, shared.clock.wall()) {
+        Some(true) => return Ok(was.clone()),
+        Some(false) => return Err(Refusal::Wrong),
+        None => {}
+    }
+    let Presentation { found, session, shown } = Presentation::of(shared, peer, headers, uri);
+    let now = shared.clock.now();
+    let who = shared.auth.http_still(peer.remote, found.presented(), session, now)?;
+    Ok(Caller { who, shown })
 }
 
-/// What decides who it is.
-type Decide =
-    fn(&Auth, std::net::IpAddr, Presented<'_>, Option<Arc<Grant>>, std::time::Instant) -> Result<Principal, Refusal>;
+/// What a request shows, and where.
+struct Presentation {
+    found: Found,
+    session: Option<Arc<Grant>>,
+    shown: Shown,
+}
 
-fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, decide: Decide) -> Result<Caller, Refusal> {
-    let (found, shown) = match by_header(headers) {
-        Found::Nothing => match by_query(uri) {
-            Found::Nothing => (Found::Nothing, Shown::Nothing),
-            found => (found, Shown::Query),
-        },
-        found => (found, Shown::Header),
-    };
-    let session = match shown {
-        Shown::Nothing => session(shared, peer, headers),
-        _ => None,
-    };
-    let shown = if session.is_some() { Shown::Cookie } else { shown };
-    let (presented, now) = (found.presented(), shared.clock.now());
-    let who = decide(&shared.auth, peer.remote, presented, session, now)?;
-    Ok(Caller { who, shown })
+impl Presentation {
+    fn of(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri) -> Self {
+        let (found, shown) = match by_header(headers) {
+            Found::Nothing => match by_query(uri) {
+                Found::Nothing => (Found::Nothing, Shown::Nothing),
+                found => (found, Shown::Query),
+            },
+            found => (found, Shown::Header),
+        };
+        let session = match shown {
+            Shown::Nothing => session(shared, peer, headers),
+            _ => None,
+        };
+        let shown = if session.is_some() { Shown::Cookie } else { shown };
+        Self { found, session, shown }
+    }
 }
 
 /// `Authorization`: Bearer (RFC 6750), `Token` as the seeds have it, or Basic (RFC 7617). Another scheme is meant for somebody else, such as
@@ -130,13 +164,21 @@ fn by_header(headers: &HeaderMap) -> Found {
 }
 
 fn by_query(uri: &Uri) -> Found {
-    let query = uri.query().unwrap_or_default();
+    token_in(uri.query().unwrap_or_default()).map_or(Found::Nothing, |token| Found::Token(Secret::new(&*token)))
+}
+
+/// The token of a query: `token`, else `jwt`, as older clients of MediaMTX have it.
+pub(super) fn token_in(query: &str) -> Option<Cow<'_, str>> {
     // The directives of LL-HLS come with every list, and need not be decoded to see that none is a token.
-    if !query.contains("token") && !query.contains('%') {
-        return Found::Nothing;
+    if !query.contains("token") && !query.contains("jwt") && !query.contains('%') {
+        return None;
     }
-    let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
-    token.map_or(Found::Nothing, |(_, token)| Found::Token(Secret::new(&*token)))
+    let named = |wanted| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == wanted)
+    };
+    let (_, token) = named("token").or_else(|| named("jwt"))?;
+    Some(token)
 }
 
 pub(super) fn session(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Arc<Grant>> {
@@ -256,6 +298,8 @@ mod tests {
     #[case("/a?%74oken=abc", "token abc")]
     #[case("/a?_HLS_msn=3&_HLS_part=1", "nothing")]
     #[case("/a?Token=abc", "nothing")]
+    #[case("/a?jwt=a.b.c", "token a.b.c")]
+    #[case("/a?jwt=old&token=new", "token new")]
     #[case("/a", "nothing")]
     fn queries(#[case] uri: Uri, #[case] expected: &str) {
         assert_eq!(shown(&by_query(&uri)), expected);

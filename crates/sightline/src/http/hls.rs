@@ -308,7 +308,7 @@ pub(super) fn token(uri: &Uri, caller: &Caller) -> Option<String> {
         return None;
     }
     let query = uri.query().unwrap_or_default();
-    let (_, token) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token")?;
+    let token = super::access::token_in(query)?;
     Some(form_urlencoded::byte_serialize(token.as_bytes()).collect())
 }
 

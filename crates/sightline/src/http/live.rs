@@ -52,8 +52,8 @@ fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
     let after = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
     // What is no number of ours is as good as none.
     let after = after.and_then(|(_, id)| id.parse().ok());
-    let class = shared.feed.class(caller.who, &host, Me::text);
-    let again = again(call, host);
+    let again = again(call, host, caller.clone());
+    let class = shared.feed.class(caller.who, &call.host(), Me::text);
     let limit = shared.settings.live.now().limits.live_clients;
     shared.feed.open(class, after, again, limit).map_err(|full| {
         Problem::new(
@@ -68,18 +68,20 @@ fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
 }
 
 /// Asks again by what was shown at the beginning, and nothing else of it.
-fn again(call: &Call, host: String) -> feed::Again {
+fn again(call: &Call, host: String, was: Caller) -> feed::Again {
     let (shared, peer): (Arc<Shared>, Peer) = (Arc::clone(&call.shared), call.peer);
     let uri: Uri = call.request.uri().clone();
     let headers: HeaderMap = (call.request.headers().iter())
         .filter(|(name, _)| [AUTHORIZATION, COOKIE].contains(name) || *name == "x-forwarded-proto")
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    Box::new(move || match access::identify_again(&shared, peer, &headers, &uri) {
-        Ok(caller) if is_let_in(&caller.who) => feed::Answer::Still(shared.feed.class(caller.who, &host, Me::text)),
-        Err(Refusal::Busy { .. } | Refusal::Braked { .. }) => feed::Answer::Later,
-        Ok(_) | Err(_) => feed::Answer::Ended,
-    })
+    Box::new(
+        move || match access::identify_again(&shared, peer, &headers, &uri, &was) {
+            Ok(caller) if is_let_in(&caller.who) => feed::Answer::Still(shared.feed.class(caller.who, &host, Me::text)),
+            Err(Refusal::Busy { .. } | Refusal::Braked { .. } | Refusal::Away) => feed::Answer::Later,
+            Ok(_) | Err(_) => feed::Answer::Ended,
+        },
+    )
 }
 
 fn is_let_in(who: &Principal) -> bool {

@@ -20,7 +20,7 @@ use super::Shared;
 use super::access::Caller;
 use super::openapi::Operation;
 use super::routes::{Answer, Call, Route, Target, Verb, sees};
-use crate::auth::{Action, Principal};
+use crate::auth::Principal;
 use crate::forward::State;
 use crate::machine;
 use crate::motion;
@@ -33,10 +33,7 @@ const METRICS: Operation = Operation::gives("Counters and delays for Prometheus"
 pub(super) const ROUTES: &[Route] = &[Route {
     verb: Verb::Get,
     path: "/metrics",
-    target: Target::Program {
-        action: Action::View,
-        handler: metrics,
-    },
+    target: Target::Metrics { handler: metrics },
     about: Some(&METRICS),
 }];
 

@@ -123,6 +123,18 @@ impl Problem {
                 "Too many logins at a time",
                 "ask again after the time in Retry-After",
             ),
+            Refusal::Token(_) => (
+                StatusCode::UNAUTHORIZED,
+                "credential-wrong",
+                "The credential is wrong",
+                "show a token that the authority of this server signed, and that is valid now",
+            ),
+            Refusal::Away => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "authority-away",
+                "Who decides about this is away",
+                "ask again in a moment; the log of the server says what is wrong with auth.jwt or auth.http",
+            ),
             Refusal::Forbidden(_) => (
                 StatusCode::FORBIDDEN,
                 "forbidden",
@@ -132,7 +144,8 @@ impl Problem {
         };
         let problem = Self::new(status, code, title, refusal.to_string(), next);
         match refusal {
-            Refusal::Missing | Refusal::Wrong => problem.challenging(headers),
+            Refusal::Missing | Refusal::Wrong | Refusal::Token(_) => problem.challenging(headers),
+            Refusal::Away => problem.with(RETRY_AFTER, HeaderValue::from(RETRY_AUTHORITY_S)),
             Refusal::Braked { wait } | Refusal::Busy { wait } => {
                 let seconds = wait.as_secs().saturating_add(1);
                 problem.with(RETRY_AFTER, HeaderValue::from(seconds))
@@ -258,6 +271,8 @@ impl IntoResponse for Problem {
 
 /// When a source that gave nothing may be asked for again.
 const RETRY_SOURCE_S: u16 = 5;
+/// When an authority that was away may be asked again.
+const RETRY_AUTHORITY_S: u16 = 5;
 /// The word for a request without a credential.
 const MISSING: &str = "credential-missing";
 

@@ -26,8 +26,9 @@ use super::trail::Trail;
 use super::{
     Shared, api, assets, challenge, hls, live, metrics, openapi, pages, recordings, signing, socket, v3, webrtc,
 };
+use crate::auth::authority::{Protocol, Wants};
 use crate::auth::people::Grant;
-use crate::auth::{Action, Decision, Object, Principal, Refusal, may};
+use crate::auth::{Action, Decision, Object, Principal, Refusal, Verdict, may};
 
 /// What a port has.
 #[derive(Clone, Copy)]
@@ -133,6 +134,8 @@ pub(super) enum Target {
         action: Action,
         handler: fn(Call, Caller) -> Answer,
     },
+    /// Whoever may view the program, or was given its figures alone.
+    Metrics { handler: fn(Call, Caller) -> Answer },
     /// Whoever may do this to at least one stream. The answer holds of those alone which [`Seen`] has.
     Some {
         action: Action,
@@ -258,15 +261,19 @@ async fn pass_on(
     };
     match route.target {
         Target::Public { handler, .. } => handler(call(parts, params)).await,
-        Target::Page { action, of, handler } => match gate.enter(action, of, &parts) {
+        Target::Page { action, of, handler } => match gate.enter(action, of, &parts).await {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => signing::in_place_of(&problem, &parts.headers, parts.uri.path()),
         },
-        Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts) {
+        Target::Program { action, handler } => match gate.enter(action, Object::Program, &parts).await {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
-        Target::Some { action, handler } => match gate.enter(action, Object::Some, &parts) {
+        Target::Metrics { handler } => match gate.enter(Action::View, Object::Metrics, &parts).await {
+            Ok(caller) => handler(call(parts, params), caller).await,
+            Err(problem) => problem.into_response(),
+        },
+        Target::Some { action, handler } => match gate.enter(action, Object::Some, &parts).await {
             Ok(caller) => {
                 let seen = Seen {
                     who: caller.who.clone(),
@@ -276,29 +283,29 @@ async fn pass_on(
             }
             Err(problem) => problem.into_response(),
         },
-        Target::Known { handler } => match gate.enter_known(&parts) {
+        Target::Known { handler } => match gate.enter_known(&parts).await {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
-        Target::Account { handler } => match gate.enter_account(&parts) {
+        Target::Account { handler } => match gate.enter_account(&parts).await {
             Ok((caller, grant)) => handler(call(parts, params), caller, grant).await,
             Err(problem) => problem.into_response(),
         },
-        Target::Socket { actions, handler } => match gate.enter_socket(actions, &parts) {
+        Target::Socket { actions, handler } => match gate.enter_socket(actions, &parts).await {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
-        Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts) {
+        Target::StreamPage { action, handler } => match gate.enter_stream(action, &params, &parts).await {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
             Err(problem) => signing::in_place_of(&problem, &parts.headers, parts.uri.path()),
         },
-        Target::Stream { action, handler } => match gate.enter_stream(action, &params, &parts) {
+        Target::Stream { action, handler } => match gate.enter_stream(action, &params, &parts).await {
             Ok((caller, name)) => handler(call(parts, params), caller, name).await,
             Err(problem) => problem.into_response(),
         },
         Target::Camera { action, of, handler } => {
             let named = of(&params, parts.uri.query().unwrap_or_default());
-            match gate.enter_named(action, named, &parts) {
+            match gate.enter_named(action, named, &parts).await {
                 Ok((caller, name)) => handler(call(parts, params), caller, name).await,
                 Err(problem) => problem.into_response(),
             }
@@ -324,9 +331,9 @@ struct Gate<'a> {
 
 impl Gate<'_> {
     /// Who asks, if they may do this, and if it is themselves who ask.
-    fn enter(&self, action: Action, object: Object<'_>, request: &Parts) -> Result<Caller, Problem> {
+    async fn enter(&self, action: Action, object: Object<'_>, request: &Parts) -> Result<Caller, Problem> {
         let headers = &request.headers;
-        let caller = self.identify(request)?;
+        let caller = self.identify(request, Wants::Do(action, object)).await?;
         if let denied @ Decision::Deny { .. } = may(&caller.who, action, object) {
             self.tell(denied.to_string());
             return Err(Problem::refused(forbidden(&caller, denied), headers));
@@ -348,8 +355,8 @@ impl Gate<'_> {
 
     /// For a socket, on which anything may be said later: what a browser adds by itself opens it for our own pages alone, but where all is
     /// open to everybody.
-    fn enter_socket(&self, actions: &[Action], request: &Parts) -> Result<Caller, Problem> {
-        let caller = self.identify(request)?;
+    async fn enter_socket(&self, actions: &[Action], request: &Parts) -> Result<Caller, Problem> {
+        let caller = self.identify(request, Wants::Who).await?;
         let decisions: Vec<Decision> = actions
             .iter()
             .map(|action| may(&caller.who, *action, Object::Some))
@@ -365,8 +372,8 @@ impl Gate<'_> {
     }
 
     /// Whoever is let in.
-    fn enter_known(&self, request: &Parts) -> Result<Caller, Problem> {
-        let caller = self.identify(request)?;
+    async fn enter_known(&self, request: &Parts) -> Result<Caller, Problem> {
+        let caller = self.identify(request, Wants::Who).await?;
         if !matches!(caller.shown, Shown::Header | Shown::Query) && self.route.verb != Verb::Get {
             self.refuse_other_sites(&request.headers)?;
         }
@@ -374,8 +381,8 @@ impl Gate<'_> {
     }
 
     /// Whoever signed in with an account.
-    fn enter_account(&self, request: &Parts) -> Result<(Caller, Arc<Grant>), Problem> {
-        let caller = self.enter_known(request)?;
+    async fn enter_account(&self, request: &Parts) -> Result<(Caller, Arc<Grant>), Problem> {
+        let caller = self.enter_known(request).await?;
         let grant = caller.who.grant().filter(|grant| grant.has_account()).cloned();
         match grant {
             Some(grant) => Ok((caller, grant)),
@@ -386,8 +393,14 @@ impl Gate<'_> {
         }
     }
 
-    fn identify(&self, request: &Parts) -> Result<Caller, Problem> {
-        let known = access::identify(self.shared, self.peer, request);
+    /// Who it is. Where somebody else decides, that is waited for; where nobody does, nothing is.
+    async fn identify(&self, request: &Parts, wants: Wants<'_>) -> Result<Caller, Problem> {
+        let (verdict, shown) = access::identify(self.shared, self.peer, request, self.protocol(), wants);
+        let known = match verdict {
+            Verdict::Known(known) => known,
+            asking @ Verdict::Ask(_) => Box::pin(asking.settled()).await,
+        };
+        let known = known.map(|who| Caller { who, shown });
         if let (Ok(caller), true) = (&known, self.route.verb != Verb::Get) {
             self.trail.saw(&caller.who);
         }
@@ -400,6 +413,15 @@ impl Gate<'_> {
         })
     }
 
+    /// As MediaMTX calls it.
+    fn protocol(&self) -> Protocol {
+        let of_webrtc = ["/{+name}/whep", "/{+name}/whip"];
+        match of_webrtc.iter().any(|path| self.route.path.starts_with(path)) {
+            true => Protocol::Webrtc,
+            false => Protocol::Hls,
+        }
+    }
+
     fn refuse_other_sites(&self, headers: &HeaderMap) -> Result<(), Problem> {
         if peer::is_from_another_site(headers) {
             self.tell("requested by a page of another site".to_owned());
@@ -409,21 +431,26 @@ impl Gate<'_> {
     }
 
     /// The same for the stream that the path names.
-    fn enter_stream(&self, action: Action, params: &Params, request: &Parts) -> Result<(Caller, StreamName), Problem> {
-        self.enter_named(action, stream_name(params.get("name")), request)
+    async fn enter_stream(
+        &self,
+        action: Action,
+        params: &Params,
+        request: &Parts,
+    ) -> Result<(Caller, StreamName), Problem> {
+        self.enter_named(action, stream_name(params.get("name")), request).await
     }
 
     /// The same for a stream that is named otherwise.
-    fn enter_named(
+    async fn enter_named(
         &self,
         action: Action,
         named: Result<StreamName, Problem>,
         request: &Parts,
     ) -> Result<(Caller, StreamName), Problem> {
         match named {
-            Ok(name) => Ok((self.enter(action, Object::Stream(&name), request)?, name)),
+            Ok(name) => Ok((self.enter(action, Object::Stream(&name), request).await?, name)),
             // Whether a name is one is told to those alone who may ask at all.
-            Err(problem) => self.enter(action, Object::Some, request).and(Err(problem)),
+            Err(problem) => self.enter(action, Object::Some, request).await.and(Err(problem)),
         }
     }
 

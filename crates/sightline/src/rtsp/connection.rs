@@ -27,7 +27,8 @@ use super::told::Told;
 use super::udp::{Datagram, Expecting, Port};
 use super::viewer::End;
 use super::wire::Wire;
-use crate::auth::{self, Action, Presented};
+use crate::auth::authority::{Protocol, Way};
+use crate::auth::{self, Action, Presented, Verdict};
 use crate::net;
 use crate::secret::public_query;
 
@@ -238,7 +239,7 @@ impl Connection {
                 stream,
                 credentials,
             } => {
-                let answer = self.authorize(action, &stream, &credentials);
+                let answer = Box::pin(self.authorize(action, &stream, &credentials)).await;
                 self.session.authorized(answer, now);
             }
             Event::Describe { stream } => {
@@ -292,7 +293,8 @@ impl Connection {
         }
     }
 
-    fn authorize(
+    /// Where somebody else decides, nothing more is read until that is known.
+    async fn authorize(
         &mut self,
         action: server::Action,
         stream: &StreamName,
@@ -303,8 +305,15 @@ impl Connection {
             server::Action::Publish => Action::Publish,
         };
         let now = self.shared.clock.now();
-        let ask = |presented: Presented<'_>| self.shared.auth.rtsp(self.remote.ip(), presented, action, stream, now);
-        let result = match credentials {
+        let query = self.session.query_to_authorize();
+        let way = Way {
+            protocol: Protocol::Rtsp,
+            query: &query,
+            agent: self.session.agent().unwrap_or_default(),
+            ..Way::of(self.remote.ip())
+        };
+        let ask = |presented: Presented<'_>| self.shared.auth.rtsp(&way, presented, action, stream, now);
+        let verdict = match credentials {
             Credentials::None => ask(Presented::Nothing),
             Credentials::Basic { user, password } => ask(Presented::Basic { user, password }),
             Credentials::Digest(digest) => ask(Presented::Digest {
@@ -312,6 +321,10 @@ impl Connection {
                 verify: &|password| digest.verify(password),
             }),
             Credentials::Token(token) => ask(Presented::Token(token)),
+        };
+        let result = match verdict {
+            Verdict::Known(known) => known,
+            asking @ Verdict::Ask(_) => Box::pin(asking.settled()).await,
         };
         match result {
             Ok(who) => {
@@ -332,14 +345,16 @@ impl Connection {
                     auth::Refusal::Forbidden(decision) => {
                         Denied::Refused(Refusal::because(Status::FORBIDDEN, decision.to_string()))
                     }
-                    auth::Refusal::Braked { .. } | auth::Refusal::Busy { .. } => {
+                    auth::Refusal::Braked { .. } | auth::Refusal::Busy { .. } | auth::Refusal::Away => {
                         Denied::Refused(Refusal::because(Status::UNAVAILABLE, refusal.to_string()))
                     }
-                    auth::Refusal::Missing | auth::Refusal::Wrong => Denied::Challenge(Challenge {
-                        realm: "sightline".to_owned(),
-                        digest: self.shared.auth.knows_all_passwords(),
-                        basic: true,
-                    }),
+                    auth::Refusal::Missing | auth::Refusal::Wrong | auth::Refusal::Token(_) => {
+                        Denied::Challenge(Challenge {
+                            realm: "sightline".to_owned(),
+                            digest: self.shared.auth.knows_all_passwords(),
+                            basic: true,
+                        })
+                    }
                 })
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(unix)]
 use std::time::Duration;
 
+use crate::auth::authority::Elsewhere;
 use crate::auth::{Auth, Mode, Replay, Rules, Tokens};
 use crate::config::Environment;
 use crate::config::account::accounts;
@@ -187,8 +188,13 @@ async fn authorities(program: &Program, live: &Live, auth: &Auth) {
             ..Settings::default()
         };
         let (place, environment) = (state_place(program), program.environment.clone());
+        let (clock, before) = (Arc::clone(&program.clock), auth.rules());
         // It may have to write new tokens.
-        let made = tokio::task::spawn_blocking(move || rules(&wish, &place, &environment)).await;
+        let made = tokio::task::spawn_blocking(move || {
+            let elsewhere = Elsewhere::of(&wish, before.elsewhere.as_ref(), &clock);
+            rules(&wish, &place, &environment).map(|rules| Rules { elsewhere, ..rules })
+        });
+        let made = made.await;
         match made {
             Ok(Ok(rules)) => {
                 auth.set_rules(rules);
@@ -201,7 +207,7 @@ async fn authorities(program: &Program, live: &Live, auth: &Auth) {
     }
 }
 
-/// Who may do what, by settings and generated tokens.
+/// Who may do what, by settings and generated tokens, whoever else decides.
 pub(super) fn rules(settings: &Settings, place: &Place, environment: &Environment) -> Result<Rules, Error> {
     let auth = &settings.auth;
     let tokens = || -> Result<Tokens, Error> {
@@ -224,6 +230,7 @@ pub(super) fn rules(settings: &Settings, place: &Place, environment: &Environmen
         replay: auth.replay,
         trusted_networks: auth.trusted_networks.clone(),
         accounts: accounts(&settings.user),
+        elsewhere: None,
     })
 }
 

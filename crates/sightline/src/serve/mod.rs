@@ -25,7 +25,8 @@ use media::hub::Hub;
 use media::{Clock, StreamName};
 use tokio::task::JoinHandle;
 
-use crate::auth::Auth;
+use crate::auth::authority::Elsewhere;
+use crate::auth::{Auth, Rules};
 use crate::camera::{self, Camera, Cameras, Lowers, Standby};
 use crate::config::live::Live;
 use crate::config::settings::{self, LogFormat, Settings};
@@ -108,8 +109,12 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
     let handed = predecessor.as_mut().map(Predecessor::take_sockets);
     let mut listeners = net::Listeners::new(handed.unwrap_or_default());
     let sockets = Sockets::bind(program, &mut listeners)?;
-    let in_use = use_state(program)?;
-    let rules = follow::rules(&program.loaded.settings, &state_place(program), &program.environment)?;
+    let _in_use = use_state(program)?;
+    let settings = &program.loaded.settings;
+    let rules = Rules {
+        elsewhere: Elsewhere::of(settings, None, &program.clock),
+        ..follow::rules(settings, &state_place(program), &program.environment)?
+    };
     let auth = Arc::new(Auth::of(rules));
     let control = people::control(program);
     // At the first start the folder is made by those two.

@@ -60,6 +60,14 @@ impl Session {
         Some(Next::ask(step, event))
     }
 
+    /// What stands behind the `?` of the URL that [`Event::Authorize`] is about, as it came; empty at other times.
+    pub fn query_to_authorize(&self) -> String {
+        let waiting = self.waiting.as_ref();
+        let asked = waiting.filter(|waiting| matches!(waiting.step, Step::Authorize { .. }));
+        let target = asked.and_then(|waiting| Target::parse(&waiting.request.uri));
+        target.map(|target| target.query).unwrap_or_default()
+    }
+
     /// Answers [`Event::Authorize`].
     pub fn authorized(&mut self, answer: Result<(), Denied>, now: Instant) {
         self.now = now;

@@ -138,6 +138,8 @@ fn a_longer_name_is_another_stream() {
 #[case("rtsp://h/s/trackID=0?token=ab", Some("ab"))]
 #[case("rtsp://h/s?token=", None)]
 #[case("rtsp://h/s?mytoken=a", None)]
+#[case("rtsp://h/s?jwt=a.b.c", Some("a.b.c"))]
+#[case("rtsp://h/s?jwt=old&token=new", Some("new"))]
 fn tokens(#[case] uri: &str, #[case] token: Option<&str>) {
     assert_eq!(Target::parse(uri).unwrap().token().as_deref(), token);
 }

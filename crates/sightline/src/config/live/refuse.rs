@@ -14,6 +14,7 @@ pub(super) fn by_http(before: &Settings, after: &Settings) -> Result<(), Refused
     programs(before, after)?;
     relays(before, after)?;
     uploads(before, after)?;
+    authorities(before, after)?;
     reach(before, after)
 }
 
@@ -29,6 +30,24 @@ fn uploads(before: &Settings, after: &Settings) -> Result<(), Refused> {
         .chain(s3)
         .chain(archive)
         .map(|key| problem(None, &key, message))
+        .collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Refused::new(Why::Reach, problems)),
+    }
+}
+
+/// Who decides is told the passwords of those who come, and whoever signs tokens decides what is in them.
+fn authorities(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    let message = "who else decides about media is not taken by HTTP, or whoever has the admin's token could have all passwords sent anywhere; write it into the settings file";
+    let (old, new) = (&before.auth, &after.auth);
+    let changed = [
+        ("auth.method", old.method != new.method),
+        ("auth.jwt", old.jwt != new.jwt),
+        ("auth.http", old.http != new.http),
+    ];
+    let problems: Vec<Problem> = (changed.iter().filter(|(_, differs)| *differs))
+        .map(|(key, _)| problem(None, key, message))
         .collect();
     match problems.is_empty() {
         true => Ok(()),

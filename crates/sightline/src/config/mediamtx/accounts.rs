@@ -49,15 +49,7 @@ impl User {
 }
 
 impl Translator<'_> {
-    pub(super) fn accounts(&mut self, method: Option<&Given>, users: Option<&Given>, start: Place) {
-        let method = method.filter(|method| !method.value.is_null() && method.value.word() != Some("internal"));
-        if let Some(method) = method {
-            let what = format!(
-                "{} is not honoured: nobody else is asked here who may do what; who watches or publishes from another machine shows a token",
-                method.value.shown()
-            );
-            return self.note(method.place, &method.name, &what);
-        }
+    pub(super) fn accounts(&mut self, users: Option<&Given>, start: Place) {
         let Some(users) = users.filter(|users| !users.value.is_null()) else {
             let what = "without authInternalUsers everybody may watch, publish and play recordings, as with MediaMTX; to ask for tokens write `authInternalUsers: []`";
             self.note(start, "", what);

@@ -68,6 +68,9 @@ const QUEUES: &str = "there are no queues of packets; limits.lag says how far a 
 const ON_OFF: &str = "it is always served; close its port in the firewall where nobody shall have it";
 const OFFERS: &str = "answers do not wait for anything that this could limit";
 
+/// What `authMethod: http` was before there were methods.
+pub(super) const EXTERNAL: &str = "externalAuthenticationURL";
+
 /// Keys outside of paths.
 pub(super) const GLOBAL: &[Key] = &[
     key("logLevel", "info", Sets(&["log", "level"], values::word)),
@@ -114,25 +117,30 @@ pub(super) const GLOBAL: &[Key] = &[
     ),
     key("authMethod", "internal", Elsewhere),
     key("authInternalUsers", "", Elsewhere),
+    secret("authHTTPAddress", Sets(&["auth", "http", "url"], values::word)),
     secret(
-        "authHTTPAddress",
-        Nothing("nobody else is asked who may do what; who has a token may"),
+        "authHTTPFingerprint",
+        Sets(&["auth", "http", "fingerprint"], values::word),
     ),
-    secret("authHTTPFingerprint", Nothing("nobody else is asked who may do what")),
-    key("authHTTPExclude", "", Nothing("nobody else is asked who may do what")),
+    key("authHTTPExclude", "", Elsewhere),
+    secret("authJWTJWKS", Sets(&["auth", "jwt", "jwks"], values::word)),
     secret(
-        "authJWTJWKS",
-        Nothing("JSON web tokens are not read; our own tokens are"),
+        "authJWTJWKSFingerprint",
+        Sets(&["auth", "jwt", "fingerprint"], values::word),
     ),
-    secret("authJWTJWKSFingerprint", Nothing("JSON web tokens are not read")),
     key(
         "authJWTClaimKey",
         "mediamtx_permissions",
-        Nothing("JSON web tokens are not read"),
+        Sets(&["auth", "jwt", "claim"], values::word),
     ),
-    key("authJWTExclude", "", Nothing("JSON web tokens are not read")),
-    key("authJWTIssuer", "", Nothing("JSON web tokens are not read")),
-    key("authJWTAudience", "", Nothing("JSON web tokens are not read")),
+    key("authJWTExclude", "", Elsewhere),
+    key("authJWTIssuer", "", Sets(&["auth", "jwt", "issuer"], values::word)),
+    key("authJWTAudience", "", Sets(&["auth", "jwt", "audience"], values::word)),
+    key(
+        "authJWTInHTTPQuery",
+        "yes",
+        Nothing("?token= and ?jwt= are always looked at"),
+    ),
     key("api", "no", Nothing(API)),
     key("apiAddress", ":9997", Nothing(API)),
     key("apiEncryption", "no", Nothing(HTTPS)),
@@ -450,12 +458,13 @@ pub(super) const PATH: &[Key] = &[
 ];
 
 /// Names that keys had, and those they have.
-pub(super) const RENAMED: [(&str, &str); 17] = [
+pub(super) const RENAMED: [(&str, &str); 18] = [
     ("protocols", "rtspTransports"),
     ("encryption", "rtspEncryption"),
     ("serverKey", "rtspServerKey"),
     ("serverCert", "rtspServerCert"),
     ("authMethods", "rtspAuthMethods"),
+    (EXTERNAL, "authHTTPAddress"),
     ("readBufferCount", "writeQueueSize"),
     ("hlsAllowOrigin", "hlsAllowOrigins"),
     ("webrtcAllowOrigin", "webrtcAllowOrigins"),

@@ -9,6 +9,7 @@
 mod accounts;
 mod certificate;
 mod command;
+mod elsewhere;
 mod keys;
 mod paths;
 mod values;
@@ -97,7 +98,13 @@ impl Translator<'_> {
             self.global(given);
         }
         let last = |name: &str| given.iter().rev().find(|given| given.name == name);
-        self.accounts(last("authMethod"), last("authInternalUsers"), place);
+        let was_asked = pairs
+            .iter()
+            .find(|(key, url)| key.shown() == keys::EXTERNAL && !url.is_null());
+        let is_decided = self.elsewhere(last, was_asked.map(|(key, _)| key.place));
+        if !is_decided {
+            self.accounts(last("authInternalUsers"), place);
+        }
         self.certificates(&given);
         if let Some(Ok((_, port))) = last("rtspAddress").map(|given| values::address(&given.value)) {
             self.rtsp_port = port;

@@ -7,6 +7,7 @@ use super::super::load::{Loaded, Wanted, load};
 use super::super::problem::Invalid;
 use super::super::stream_key::StreamKey;
 use crate::auth::Replay;
+use crate::config::settings::AuthMethod;
 
 fn loaded(yaml: &str) -> Result<Loaded, Invalid> {
     let mut file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
@@ -346,6 +347,54 @@ paths:
 }
 
 #[test]
+fn who_else_decides() {
+    let loaded_auth = |text: &str| loaded(text).unwrap().settings.auth;
+    let jwt = loaded_auth(
+        "authMethod: jwt
+authJWTJWKS: https://id.example/jwks
+authJWTJWKSFingerprint: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF
+authJWTClaimKey: rights
+authJWTIssuer: https://id.example
+authJWTAudience: cameras
+authJWTInHTTPQuery: yes
+authJWTExclude:
+  - action: publish
+    path: gate
+  - action: metrics
+metrics: yes
+authInternalUsers:
+  - user: any
+    permissions: [{action: read}, {action: publish}]
+",
+    );
+    assert!(
+        !jwt.open && jwt.method == AuthMethod::Jwt,
+        "accounts of the file do not count then"
+    );
+    assert_eq!(jwt.jwt.jwks.unwrap().to_string(), "https://id.example/jwks");
+    assert_eq!(jwt.jwt.issuer.as_deref(), Some("https://id.example"));
+    assert_eq!(
+        (jwt.jwt.audience.as_deref(), &*jwt.jwt.claim),
+        (Some("cameras"), "rights")
+    );
+    assert!(jwt.jwt.fingerprint.is_some());
+    let exclude: Vec<String> = jwt.jwt.exclude.iter().map(ToString::to_string).collect();
+    assert_eq!(exclude, ["publish gate", "metrics"]);
+    let of_old = loaded_auth("externalAuthenticationURL: http://10.0.0.9/auth\n");
+    assert!(
+        !of_old.open && of_old.method == AuthMethod::Http,
+        "before there were methods"
+    );
+    assert_eq!(
+        loaded_auth("authMethod: internal\nauthInternalUsers: []\n").method,
+        AuthMethod::Own
+    );
+    for wrong in ["authMethod: http\n", "authMethod: jwt\n", "authMethod: ldap\n"] {
+        assert!(loaded(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn what_cannot_be_honoured_is_told_with_its_line() {
     let loaded = loaded(
         "rtmp: yes
@@ -357,7 +406,13 @@ webrtcICEServers2:
   - url: turn:turn.example.org
     password: secret
 authMethod: http
-authHTTPAddress: http://10.0.0.9/secret
+authHTTPAddress: http://me:secret@10.0.0.9/
+authHTTPExclude:
+  - action: api
+  - action: metrics
+  - action: pprof
+  - action: read
+    path: ~^open/
 pathDefaults:
   recordFormat: mpegts
   recordPath: /data/%Y/%path/%H
@@ -372,19 +427,26 @@ paths:
     .unwrap();
     let notices = loaded.notices.join("\n");
     assert!(!notices.contains("secret"), "{notices}");
-    assert!(!loaded.settings.auth.open);
+    let auth = &loaded.settings.auth;
+    assert!(!auth.open && auth.method == AuthMethod::Http);
+    assert_eq!(
+        auth.http.url.as_ref().unwrap().expose().as_str(),
+        "http://me:secret@10.0.0.9/"
+    );
+    let exclude: Vec<String> = auth.http.exclude.iter().map(ToString::to_string).collect();
+    assert_eq!(exclude, ["api", "read ~^open/"]);
     insta::assert_snapshot!(notices, @r#"
     1:1: rtmp: yes is not honoured: RTMP is not served
     4:1: hlsVariant: fmp4 is not honoured: streams are served as LL-HLS in fMP4, which players of plain HLS play too
     5:1: hlsSegmentDurration: there is no such key, in MediaMTX neither; did you mean hlsSegmentDuration?
     6:1: webrtcICEServers2: … is not honoured: viewers come here without STUN and TURN; webrtc.additional_hosts names the public address
-    10:1: authHTTPAddress: … is not honoured: nobody else is asked who may do what; who has a token may
-    9:1: authMethod: http is not honoured: nobody else is asked here who may do what; who watches or publishes from another machine shows a token
-    12:3: recordFormat: mpegts is not honoured: recordings are fragmented MP4, a second at most in each fragment
-    13:3: recordPath: it is not honoured: recordings are in a folder for each stream and day below [record] path; set that
-    18:5: readUser: me is not honoured: accounts of single paths are not there; viewers show a token
-    19:5: readPass: … is not honoured: accounts of single paths are not there; viewers show a token
-    17:13: source: srt is not fetched here: sources are fetched by RTSP, WHEP and HLS; FFmpeg can fetch it and publish it by RTSP
+    12:5: authHTTPExclude: the API is not open to whoever comes: it is on the port of the dashboard here, and takes an account or a token of this server
+    13:5: authHTTPExclude: metrics are not served by this file, and here they are: they take a token of this server
+    18:3: recordFormat: mpegts is not honoured: recordings are fragmented MP4, a second at most in each fragment
+    19:3: recordPath: it is not honoured: recordings are in a folder for each stream and day below [record] path; set that
+    24:5: readUser: me is not honoured: accounts of single paths are not there; viewers show a token
+    25:5: readPass: … is not honoured: accounts of single paths are not there; viewers show a token
+    23:13: source: srt is not fetched here: sources are fetched by RTSP, WHEP and HLS; FFmpeg can fetch it and publish it by RTSP
     1:1: not served here, and on in MediaMTX unless its file says no: MoQ
     "#);
 }

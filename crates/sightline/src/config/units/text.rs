@@ -5,13 +5,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, StreamUrl, Switch};
+use crate::auth::authority::Permission;
 use crate::auth::{Network, Password, Replay, Role, Streams};
 use crate::config::authority::{Directory, Domain};
 use crate::config::destination::ForwardUrl;
+use crate::config::elsewhere::AskedUrl;
 use crate::config::hook::Hook;
 use crate::config::motion;
 use crate::config::record::FreeSpace;
 use crate::config::seconds::{Seconds, SegmentTime};
+use crate::config::settings::AuthMethod;
 use crate::config::socket_url::SocketUrl;
 use crate::config::stream_key::StreamKey;
 use crate::config::stream_source::StreamSource;
@@ -88,6 +91,9 @@ text_settings! {
     Role as "role" [] "\"admin\", \"operator\", \"publisher\" or \"viewer\"";
     Replay as "whom recordings are free to" [] "\"open\", \"trusted\" or \"accounts\"";
     Streams as "stream" [] "a name, an expression, or \"*\" for all";
+    AuthMethod as "who decides" [] "\"own\", \"jwt\" or \"http\"";
+    AskedUrl as "URL of a web server" [] "a URL such as \"https://example.com/auth\"";
+    Permission as "permission" [] "an action such as \"read\", or \"read door\"";
     HookUrl as "webhook URL" [] "a URL such as \"https://example.com/hooks/camera\"";
     Mode as "mode of recording" [] "a mode of recording such as \"continuous\"";
     Times as "time of the week" [] "times of the week such as \"mon-fri 08:00-18:00\"";

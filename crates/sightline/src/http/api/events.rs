@@ -161,8 +161,8 @@ impl Hearing {
         Ok(Self {
             listener: call.shared.streams.events().listen(last_heard(call.request.headers())),
             wish,
+            again: again(call, caller.clone()),
             who: caller.who,
-            again: again(call),
             changes: call.shared.auth.changes(),
             begun: false,
             _seat: seat,
@@ -249,10 +249,10 @@ impl Hearing {
     }
 }
 
-fn again(call: &Call) -> Box<dyn Fn() -> Result<Caller, Refusal> + Send> {
+fn again(call: &Call, was: Caller) -> Box<dyn Fn() -> Result<Caller, Refusal> + Send> {
     let (shared, peer) = (Arc::clone(&call.shared), call.peer);
     let (headers, uri) = (call.request.headers().clone(), call.request.uri().clone());
-    Box::new(move || access::identify_again(&shared, peer, &headers, &uri))
+    Box::new(move || access::identify_again(&shared, peer, &headers, &uri, &was))
 }
 
 /// People of the page changed, and so perhaps what somebody may hear.
