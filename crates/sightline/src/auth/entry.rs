@@ -178,7 +178,7 @@ impl Auth {
         match own {
             Ok(Some(who)) if !who.is_nobody() => Verdict::Known(beside(free, Ok(who))),
             Err(refusal) => Verdict::Known(beside(free, Err(refusal))),
-            Ok(nobody) => self.elsewhere(elsewhere, free, nobody, way, presented, wants, now),
+            Ok(nobody) => self.elsewhere(elsewhere, free, nobody.as_ref(), way, presented, wants, now),
         }
     }
 
@@ -191,14 +191,14 @@ impl Auth {
         &self,
         elsewhere: &Elsewhere,
         free: Option<Principal>,
-        nobody: Option<Principal>,
+        nobody: Option<&Principal>,
         way: &Way<'_>,
         presented: Presented<'_>,
         wants: Wants<'_>,
         now: Instant,
     ) -> Verdict<'_> {
         let exempt = Vouched::anyone(elsewhere.exempt.clone());
-        let unasked = Principal::Vouched(Arc::new(match &nobody {
+        let unasked = Principal::Vouched(Arc::new(match nobody {
             Some(nobody) => Vouched {
                 allowed: super::authority::Allowed {
                     rights: exempt.allowed.rights.or(&nobody.rights()),
