@@ -17,6 +17,7 @@ mod network;
 mod pass;
 pub mod people;
 mod policy;
+mod proxied;
 mod rights;
 pub mod secrets;
 mod sign_in;
@@ -29,6 +30,7 @@ pub use guard::Device;
 pub use network::{InvalidNetwork, Network};
 pub use pass::Pass;
 pub use policy::{Auth, Mode, Presented, Refusal, Replay, Rules, Tokens};
+pub use proxied::{GroupRole, Groups, NoGroupRole, Proxied};
 pub use rights::{Action, Actions, InvalidRights, NoRole, Rights, Role, Share, Streams};
 pub use sign_in::Identity;
 
@@ -69,8 +71,8 @@ pub enum Principal {
     Account(Arc<Account>),
     /// Let in by something that can end: a session, a token, a player's password, a share.
     Granted(Arc<Grant>),
-    /// Vouched for by an authority of elsewhere, or come for what that need not be asked about.
-    Vouched(Arc<Vouched>),
+    /// Signed in at the proxy in front of us.
+    Proxied(Arc<Proxied>),
 }
 
 impl Principal {
@@ -79,7 +81,7 @@ impl Principal {
         match self {
             Self::Account(account) => &account.name,
             Self::Granted(grant) => &grant.name,
-            Self::Vouched(vouched) => &vouched.name,
+            Self::Proxied(user) => &user.name,
             Self::Known(role) => role.name(),
             Self::Near { .. } => "nearby",
             Self::Anyone { .. } => "anyone",
@@ -141,8 +143,18 @@ impl Principal {
             }]),
             Self::Account(account) => account.rights.clone(),
             Self::Granted(grant) => grant.rights.clone(),
-            Self::Vouched(vouched) => vouched.allowed.rights.clone(),
+            Self::Proxied(user) => user.rights.clone(),
         }
+    }
+
+    /// Whether there is anything that it may do.
+    pub fn may_something(&self) -> bool {
+        Action::ALL.into_iter().any(|action| self.may(action, Object::Some))
+    }
+
+    /// Whether it was let in for the address alone from which it came.
+    pub fn is_by_address(&self) -> bool {
+        matches!(self, Self::Near { .. } | Self::Anyone { .. }) || self.is_nobody()
     }
 
     fn may(&self, action: Action, object: Object<'_>) -> bool {
@@ -153,10 +165,7 @@ impl Principal {
             Self::Program(own) => action == Action::Publish && object == Object::Stream(own),
             Self::Account(account) => account.rights.may(action, object),
             Self::Granted(grant) => grant.rights.may(action, object),
-            Self::Vouched(vouched) => {
-                let reads_figures = object == Object::Metrics && action == Action::View;
-                vouched.allowed.rights.may(action, object) || (reads_figures && vouched.allowed.metrics)
-            }
+            Self::Proxied(user) => user.rights.may(action, object),
         }
     }
 

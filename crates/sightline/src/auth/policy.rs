@@ -415,7 +415,34 @@ impl Auth {
             (Presented::Nothing, Some(session)) => Ok(Principal::Granted(session)),
             _ => known(&rules),
         };
-        beside(rules.http_is_free_for(remote), known)
+        match rules.http_is_free_for(remote) {
+            Some(free) => Ok(Self::with_free(free, known)),
+            None => known,
+        }
+    }
+
+    /// Somebody whom another knows, with what is free there as well.
+    pub fn known_elsewhere(&self, who: Principal, remote: IpAddr) -> Principal {
+        match self.rules().http_is_free_for(remote) {
+            Some(free) => Self::with_free(free, Ok(who)),
+            None => who,
+        }
+    }
+
+    fn with_free(free: Principal, known: Result<Principal, Refusal>) -> Principal {
+        let replays = matches!(
+            free,
+            Principal::Near { replays: true } | Principal::Anyone { replays: true }
+        );
+        match known {
+            Err(_) => free,
+            Ok(known) if known.is_nobody() => free,
+            Ok(known) if known.covers(&free) => known,
+            Ok(known) => Principal::Beside {
+                known: Arc::new(known),
+                replays,
+            },
+        }
     }
 
     /// Whose credential of ours this is, unless the address is braked; a wrong one is not counted yet. Of nothing: whoever shows nothing, if that is somebody.

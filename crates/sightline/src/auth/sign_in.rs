@@ -46,7 +46,7 @@ impl Identity {
             | Principal::Near { .. }
             | Principal::Anyone { .. }
             | Principal::Program(_)
-            | Principal::Vouched(_) => Self::Free,
+            | Principal::Proxied(_) => Self::Free,
         }
     }
 }

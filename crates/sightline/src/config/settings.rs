@@ -10,6 +10,7 @@ mod camera;
 mod client;
 mod history;
 mod motion;
+mod proxy;
 mod record;
 mod relay;
 mod s3;
@@ -37,6 +38,7 @@ pub use camera::{Camera, Corner, Encoder};
 pub use client::{DisplayMode, Publish, Receive, Transport};
 pub use history::History;
 pub use motion::{Motion, MotionOfStream};
+pub use proxy::Proxy;
 pub use record::{Record, RecordOfStream};
 pub use relay::Relay;
 pub use s3::S3;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub rtsp: Rtsp,
     /// The dashboard and the API, for browsers and programs.
     pub http: Http,
+    /// A proxy in front of the HTTP ports, such as nginx or Caddy. Nothing of it is changed by HTTP.
+    pub proxy: Proxy,
     /// LL-HLS, for players and browsers.
     pub hls: Hls,
     /// WebRTC, for browsers.
@@ -170,6 +174,10 @@ pub struct Http {
     pub port: u16,
     /// TCP port for the same by HTTPS. The certificate is that of [tls].
     pub https_port: u16,
+    /// Names by which browsers reach this machine, besides those that are known: addresses, names without a dot or with the endings of home networks (.local,
+    /// .lan, .internal, .home.arpa), the host's own, server.advertise, webrtc.additional_hosts and those of the certificate. Who needs no credential is refused by any
+    /// other name, which may be that of a site that leads here.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Http {
@@ -177,6 +185,7 @@ impl Default for Http {
         Self {
             port: 8_000,
             https_port: 8_443,
+            hosts: Vec::new(),
         }
     }
 }

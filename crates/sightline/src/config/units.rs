@@ -2,6 +2,7 @@
 //!
 //! Belongs here: types that read such a word, refuse it with a sentence that says what was meant, and write it back. One macro makes each of them a setting (serde, JSON Schema). Does not belong here: which settings exist ([`super::settings`]).
 
+mod field;
 mod text;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use media::StreamName;
 use protocol::rtsp::url::{InvalidUrl, Url};
 
 use crate::secret::{Secret, redacted_url};
+pub use field::Field;
 
 /// Why a word was refused. The text is for people and stands behind the name of the setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

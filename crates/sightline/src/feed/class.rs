@@ -7,6 +7,7 @@ use bytes::Bytes;
 use media::StreamName;
 
 use crate::auth::{Action, Object, Principal, may};
+use crate::http::forms::Place;
 
 /// Names whose rights are remembered.
 const MOST_KNOWN: usize = 4_096;
@@ -38,7 +39,7 @@ impl Sight {
 #[derive(Debug)]
 pub(crate) struct Class {
     who: Principal,
-    host: Arc<str>,
+    place: Place,
     /// Of the program, and of what it may do to some streams.
     program: Sight,
     some: Sight,
@@ -56,20 +57,20 @@ struct Known {
 
 impl Class {
     /// `me`: what it is told of itself, as JSON.
-    pub(crate) fn new(who: Principal, host: Arc<str>, me: Arc<str>) -> Self {
+    pub(crate) fn new(who: Principal, place: Place, me: Arc<str>) -> Self {
         Self {
             program: Sight::of(&who, Object::Program),
             some: Sight::of(&who, Object::Some),
             who,
-            host,
+            place,
             me,
             known: Mutex::default(),
         }
     }
 
-    /// Whether it is the one of this principal and host.
-    pub(super) fn is(&self, who: &Principal, host: &str) -> bool {
-        self.who == *who && &*self.host == host
+    /// Whether it is the one of this principal and place.
+    pub(super) fn is(&self, who: &Principal, place: &Place) -> bool {
+        self.who == *who && self.place == *place
     }
 
     /// Who it is.
@@ -77,9 +78,9 @@ impl Class {
         &self.who
     }
 
-    /// The host that URLs name.
-    pub(super) fn host(&self) -> &str {
-        &self.host
+    /// Where URLs lead.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn me(&self) -> &str {
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn rights_are_those_that_auth_gives() {
-        let class = |who| Class::new(who, "pi".into(), "{}".into());
+        let class = |who| Class::new(who, Place::direct("pi"), "{}".into());
         let (door, yard): (StreamName, StreamName) = ("door".parse().unwrap(), "yard".parse().unwrap());
         let operator = class(Principal::Known(Role::Operator));
         for action in Action::ALL {

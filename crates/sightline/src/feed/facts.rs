@@ -234,7 +234,7 @@ impl Value {
         match self {
             Self::Stream(stream) => {
                 let sight = class.stream(&stream.name);
-                Some([sight.bits()].into_iter().chain(class.host().bytes()).collect())
+                Some([sight.bits()].into_iter().chain(class.place().bytes()).collect())
             }
             Self::Camera(..) | Self::Sessions(..) | Self::Export(..) => Some(Box::default()),
             Self::Health(_) | Self::System(_) if !class.some().may(Action::View) => None,
@@ -281,7 +281,7 @@ impl Stream {
         if let Some(publisher) = publisher.as_mut().filter(|_| !steers) {
             publisher.remote = None;
         }
-        let (name, host) = (&self.name, class.host());
+        let (name, place) = (&self.name, class.place());
         StreamForm {
             name: name.as_str(),
             state: self.state,
@@ -304,9 +304,9 @@ impl Stream {
             latency_since: self.latency_since,
             low: self.low.as_ref().map(StreamName::as_str),
             urls: Urls {
-                rtsp: format!("rtsp://{host}:{}/{name}", places.rtsp),
-                hls: format!("http://{host}:{}/{name}/index.m3u8", places.hls),
-                whep: format!("http://{host}:{}/{name}/whep", places.webrtc),
+                rtsp: place.rtsp(places.rtsp, name),
+                hls: place.hls(places.hls, name),
+                whep: place.whep(places.webrtc, name),
             },
             may: (Action::ALL.into_iter())
                 .filter(|action| sight.may(*action))

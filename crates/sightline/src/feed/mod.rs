@@ -32,6 +32,7 @@ use tokio::time::MissedTickBehavior;
 use crate::auth::people::People;
 use crate::auth::{Auth, Principal};
 use crate::events::{Heard, OF_CONNECTIONS, What};
+use crate::http::forms::Place;
 use crate::record::export::Export;
 use crate::shutdown::Shutdown;
 use board::{Board, Key};
@@ -170,16 +171,16 @@ impl Feed {
         self.seats.load(Relaxed)
     }
 
-    /// Somebody whose rights and host these are, together with others of the same. `me`: what it is told of itself, as JSON.
-    pub(crate) fn class(&self, who: Principal, host: &str, me: impl FnOnce(&Principal) -> String) -> Arc<Class> {
+    /// Somebody whose rights and place these are, together with others of the same. `me`: what it is told of itself, as JSON.
+    pub(crate) fn class(&self, who: Principal, place: &Place, me: impl FnOnce(&Principal) -> String) -> Arc<Class> {
         let mut classes = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
         classes.retain(|class| class.strong_count() > 0);
         let mut there = classes.iter().filter_map(Weak::upgrade);
-        if let Some(class) = there.find(|class| class.is(&who, host)) {
+        if let Some(class) = there.find(|class| class.is(&who, place)) {
             return class;
         }
         let me = me(&who);
-        let class = Arc::new(Class::new(who, host.into(), me.into()));
+        let class = Arc::new(Class::new(who, place.clone(), me.into()));
         classes.push(Arc::downgrade(&class));
         class
     }

@@ -28,7 +28,7 @@ fn board() -> Board {
 }
 
 fn class(who: Principal) -> Arc<Class> {
-    Arc::new(Class::new(who, "pi".into(), "{}".into()))
+    Arc::new(Class::new(who, crate::http::forms::Place::direct("pi"), "{}".into()))
 }
 
 fn seat(class: &Arc<Class>) -> Seat {

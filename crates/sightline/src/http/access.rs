@@ -14,8 +14,7 @@ use http::{HeaderValue, Uri};
 use url::form_urlencoded;
 
 use super::Shared;
-use super::peer::Peer;
-use crate::auth::authority::{Protocol, Wants, Way};
+use super::peer::{Jar, Peer};
 use crate::auth::people::{self, Grant, Sum};
 use crate::auth::{Device, Presented, Principal, Refusal, Verdict};
 use crate::secret::Secret;
@@ -40,6 +39,8 @@ pub(super) enum Shown {
     Query,
     /// In a cookie, which browsers send whoever asks them to.
     Cookie,
+    /// At the proxy in front of us, where browsers show it whoever asks them to.
+    Proxy,
 }
 
 /// What a request shows, as it stands in it.
@@ -119,22 +120,40 @@ struct Presentation {
     shown: Shown,
 }
 
-impl Presentation {
-    fn of(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri) -> Self {
-        let (found, shown) = match by_header(headers) {
-            Found::Nothing => match by_query(uri) {
-                Found::Nothing => (Found::Nothing, Shown::Nothing),
-                found => (found, Shown::Query),
-            },
-            found => (found, Shown::Header),
-        };
-        let session = match shown {
-            Shown::Nothing => session(shared, peer, headers),
-            _ => None,
-        };
-        let shown = if session.is_some() { Shown::Cookie } else { shown };
-        Self { found, session, shown }
+fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, decide: Decide) -> Result<Caller, Refusal> {
+    let (found, shown) = match by_header(headers) {
+        Found::Nothing => match by_query(uri) {
+            Found::Nothing => (Found::Nothing, Shown::Nothing),
+            found => (found, Shown::Query),
+        },
+        found => (found, Shown::Header),
+    };
+    let session = match shown {
+        Shown::Nothing => session(shared, peer, headers),
+        _ => None,
+    };
+    if let (Shown::Nothing, Some(who)) = (shown, proxied(shared, peer, headers))
+        // Whom the proxy knows and who has no role here may have an account.
+        && (session.is_none() || who.may_something())
+    {
+        let who = shared.auth.known_elsewhere(who, peer.remote);
+        return Ok(Caller {
+            who,
+            shown: Shown::Proxy,
+        });
     }
+    let shown = if session.is_some() { Shown::Cookie } else { shown };
+    let (presented, now) = (found.presented(), shared.clock.now());
+    let who = decide(&shared.auth, peer.remote, presented, session, now)?;
+    Ok(Caller { who, shown })
+}
+
+/// Who signed in at the proxy.
+fn proxied(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Principal> {
+    let user = peer.user(headers)?;
+    let trusted = shared.settings.trusted.get();
+    let roles = &trusted.users.as_ref()?.roles;
+    Some(roles.principal(&shared.auth.everybody(), &user.name, &user.groups))
 }
 
 /// `Authorization`: Bearer (RFC 6750), `Token` as the seeds have it, or Basic (RFC 7617). Another scheme is meant for somebody else, such as
@@ -184,7 +203,7 @@ pub(super) fn token_in(query: &str) -> Option<Cow<'_, str>> {
 pub(super) fn session(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Arc<Grant>> {
     let wall = shared.clock.wall();
     let people = shared.auth.everybody();
-    let all = cookies(headers, cookie_name(peer.is_secure(headers)));
+    let all = cookies(headers, cookie_name(peer.jar(headers)));
     // Another program on this host may have set one of the same name: any that is right will do, of the first few.
     all.take(MAX_COOKIES).find_map(|value| {
         let session = people.session(Sum::of(value.as_bytes()), wall)?;
@@ -207,50 +226,50 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 /// The browser from which this name was let in before.
 pub(super) fn device(shared: &Shared, peer: Peer, headers: &HeaderMap, name: &str) -> Option<Device> {
     let key = shared.settings.control.device_key();
-    let mut all = cookies(headers, device_name(peer.is_secure(headers))).take(MAX_COOKIES);
+    let mut all = cookies(headers, device_name(peer.jar(headers))).take(MAX_COOKIES);
     all.find_map(|value| Device::unseal(value, name, key))
 }
 
 /// `Set-Cookie` for a session.
-pub(super) fn cookie(value: &Secret, secure: bool) -> Option<HeaderValue> {
-    set_cookie(
-        cookie_name(secure),
-        value.expose(),
-        people::SESSION_US / 1_000_000,
-        secure,
-    )
+pub(super) fn cookie(value: &Secret, jar: Jar<'_>) -> Option<HeaderValue> {
+    set_cookie(cookie_name(jar), value.expose(), people::SESSION_US / 1_000_000, jar)
 }
 
 /// `Set-Cookie` for a browser from which somebody was let in, for a year.
-pub(super) fn device_cookie(value: &Secret, secure: bool) -> Option<HeaderValue> {
-    set_cookie(device_name(secure), value.expose(), 365 * 24 * 3_600, secure)
+pub(super) fn device_cookie(value: &Secret, jar: Jar<'_>) -> Option<HeaderValue> {
+    set_cookie(device_name(jar), value.expose(), 365 * 24 * 3_600, jar)
 }
 
 /// `Set-Cookie` that removes it.
-pub(super) fn no_cookie(secure: bool) -> Option<HeaderValue> {
-    set_cookie(cookie_name(secure), "", 0, secure)
+pub(super) fn no_cookie(jar: Jar<'_>) -> Option<HeaderValue> {
+    set_cookie(cookie_name(jar), "", 0, jar)
 }
 
 /// For no script, and not sent along when a page of another site posts something to us.
-fn set_cookie(name: &str, value: &str, life_s: i64, secure: bool) -> Option<HeaderValue> {
-    let secure = if secure { "; Secure" } else { "" };
-    let text = format!("{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}");
+fn set_cookie(name: &str, value: &str, life_s: i64, jar: Jar<'_>) -> Option<HeaderValue> {
+    let (secure, prefix) = (if jar.secure { "; Secure" } else { "" }, jar.prefix);
+    let text = format!("{name}={value}; Path={prefix}/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}");
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
 /// Two names, since ports do not tell cookies apart: a browser that has a secure one would not take another of that name without TLS. The
-/// prefix keeps others from setting it (RFC 6265bis §4.1.3.2).
-fn cookie_name(secure: bool) -> &'static str {
-    if secure { "__Host-sightline" } else { "sightline" }
+/// prefix keeps others from setting it (RFC 6265bis §4.1.3.2), where it is good for the whole host. Below a path of a proxy it is good there alone, so that two
+/// servers behind one name do not sign each other's people out.
+fn cookie_name(jar: Jar<'_>) -> &'static str {
+    match (jar.secure, jar.prefix.is_empty()) {
+        (true, true) => "__Host-sightline",
+        (true, false) => "__Secure-sightline",
+        (false, _) => "sightline",
+    }
 }
 
-fn device_name(secure: bool) -> &'static str {
-    if secure {
-        "__Host-sightline-device"
-    } else {
-        "sightline-device"
+fn device_name(jar: Jar<'_>) -> &'static str {
+    match (jar.secure, jar.prefix.is_empty()) {
+        (true, true) => "__Host-sightline-device",
+        (true, false) => "__Secure-sightline-device",
+        (false, _) => "sightline-device",
     }
 }
 
@@ -307,18 +326,27 @@ mod tests {
 
     #[test]
     fn cookies_are_for_no_script() {
-        let text = |secure| {
-            set_cookie(cookie_name(secure), "v", 60, secure)
+        let text = |secure, prefix| {
+            let jar = Jar { secure, prefix };
+            set_cookie(cookie_name(jar), "v", 60, jar)
                 .unwrap()
                 .to_str()
                 .unwrap()
                 .to_owned()
         };
-        assert_eq!(text(false), "sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
+        assert_eq!(text(false, ""), "sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
         assert_eq!(
-            text(true),
+            text(true, ""),
             "__Host-sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
         );
-        assert!(no_cookie(true).unwrap().to_str().unwrap().contains("Max-Age=0"));
+        assert_eq!(
+            text(true, "/cams"),
+            "__Secure-sightline=v; Path=/cams/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"
+        );
+        let jar = Jar {
+            secure: true,
+            prefix: "",
+        };
+        assert!(no_cookie(jar).unwrap().to_str().unwrap().contains("Max-Age=0"));
     }
 }

@@ -24,6 +24,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::Body as _;
 
+use super::forwarded::Forwarded;
 use super::paths::{Below, Named, Pattern};
 use super::peer::Peer;
 use super::problem::Problem;
@@ -68,7 +69,8 @@ impl Entrance {
     }
 
     /// The answer to a request, whatever becomes of it.
-    pub(super) async fn answer(&self, peer: Peer, request: Request) -> Response {
+    pub(super) async fn answer(&self, peer: Peer, mut request: Request) -> Response {
+        let peer = self.client(peer, request.headers_mut());
         let open = self.cors.opens(request.uri().path());
         let is_head = *request.method() == Method::HEAD;
         let mut response = match caught(self.find_and_pass(peer, request)).await {
@@ -89,6 +91,18 @@ impl Entrance {
         }
         answer::protect(headers);
         response
+    }
+
+    /// Who asks, through whatever proxies that are trusted; from here on the request is as if there were none.
+    fn client(&self, peer: Peer, headers: &mut HeaderMap) -> Peer {
+        let trusted = self.shared.settings.trusted.get();
+        match Forwarded::of(&trusted, peer.remote, headers) {
+            Some(said) => {
+                said.settle(headers);
+                peer.at(self.streams_at).behind(&said)
+            }
+            None => peer.at(self.streams_at),
+        }
     }
 
     async fn find_and_pass(&self, peer: Peer, request: Request) -> Response {

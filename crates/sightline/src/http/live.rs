@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use axum_core::response::IntoResponse as _;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, RETRY_AFTER};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode, Uri};
 use url::form_urlencoded;
 
 use super::Shared;
 use super::access::{self, Caller};
 use super::api::me::Me;
+use super::forwarded;
 use super::peer::Peer;
+use super::place::Place;
 use super::problem::Problem;
 use super::routes::{Answer, Call, Route, Target, Verb};
 use super::socket;
@@ -19,6 +21,14 @@ use crate::feed::{self, Page};
 
 /// What one may do to be let in: one of these to something.
 const ACTIONS: &[Action] = &[Action::View, Action::Publish];
+/// Where stands who it is, and what the name of the cookie depends on.
+const SHOWN: [HeaderName; 5] = [
+    AUTHORIZATION,
+    COOKIE,
+    forwarded::USER,
+    forwarded::GROUPS,
+    forwarded::PREFIX,
+];
 
 pub(super) const ROUTES: &[Route] = &[Route {
     verb: Verb::Get,
@@ -47,13 +57,13 @@ fn live(mut call: Call, caller: Caller) -> Answer {
 }
 
 fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
-    let (shared, host) = (&call.shared, call.host());
+    let (shared, place) = (&call.shared, call.place());
     let query = call.request.uri().query().unwrap_or_default();
     let after = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
     // What is no number of ours is as good as none.
     let after = after.and_then(|(_, id)| id.parse().ok());
-    let again = again(call, host, caller.clone());
-    let class = shared.feed.class(caller.who, &call.host(), Me::text);
+    let class = shared.feed.class(caller.who, &place, Me::text);
+    let again = again(call, place);
     let limit = shared.settings.live.now().limits.live_clients;
     shared.feed.open(class, after, again, limit).map_err(|full| {
         Problem::new(
@@ -68,20 +78,18 @@ fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
 }
 
 /// Asks again by what was shown at the beginning, and nothing else of it.
-fn again(call: &Call, host: String, was: Caller) -> feed::Again {
+fn again(call: &Call, place: Place) -> feed::Again {
     let (shared, peer): (Arc<Shared>, Peer) = (Arc::clone(&call.shared), call.peer);
     let uri: Uri = call.request.uri().clone();
     let headers: HeaderMap = (call.request.headers().iter())
-        .filter(|(name, _)| [AUTHORIZATION, COOKIE].contains(name) || *name == "x-forwarded-proto")
+        .filter(|(name, _)| SHOWN.contains(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    Box::new(
-        move || match access::identify_again(&shared, peer, &headers, &uri, &was) {
-            Ok(caller) if is_let_in(&caller.who) => feed::Answer::Still(shared.feed.class(caller.who, &host, Me::text)),
-            Err(Refusal::Busy { .. } | Refusal::Braked { .. } | Refusal::Away) => feed::Answer::Later,
-            Ok(_) | Err(_) => feed::Answer::Ended,
-        },
-    )
+    Box::new(move || match access::identify_again(&shared, peer, &headers, &uri) {
+        Ok(caller) if is_let_in(&caller.who) => feed::Answer::Still(shared.feed.class(caller.who, &place, Me::text)),
+        Err(Refusal::Busy { .. } | Refusal::Braked { .. }) => feed::Answer::Later,
+        Ok(_) | Err(_) => feed::Answer::Ended,
+    })
 }
 
 fn is_let_in(who: &Principal) -> bool {

@@ -1,6 +1,6 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
-//! Belongs here: listeners and connections with their limits (`listener`, `connection`), which route a request means (`entrance`, `paths`), the
+//! Belongs here: listeners and connections with their limits (`listener`, `connection`), who asks through which proxy (`forwarded`, `peer`) and by which name (`hosts`, `place`), which route a request means (`entrance`, `paths`), the
 //! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), what the audit log says of requests (`trail`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
@@ -15,7 +15,9 @@ mod body;
 mod challenge;
 mod connection;
 mod entrance;
+pub mod forwarded;
 mod hls;
+pub mod hosts;
 mod listener;
 mod live;
 mod metrics;
@@ -25,6 +27,7 @@ mod pages;
 mod paths;
 mod peer;
 mod picture;
+mod place;
 mod problem;
 mod range;
 mod recordings;
@@ -72,6 +75,8 @@ use crate::upload::Uploads;
 use crate::webhooks::Webhooks;
 pub(crate) use api::sight;
 use entrance::{Cors, Entrance};
+use forwarded::Trusted;
+use hosts::Hosts;
 use listener::Listener;
 use notices::Notices;
 pub(crate) use v3::{reader_type, source_of, uuid};
@@ -79,6 +84,7 @@ pub(crate) use v3::{reader_type, source_of, uuid};
 /// Objects as the API has them, for the feed.
 pub(crate) mod forms {
     pub(crate) use super::api::{Recording, Session, Track, since};
+    pub(crate) use super::place::Place;
     pub(crate) use super::recordings::exports::form as export;
 }
 
@@ -88,6 +94,10 @@ pub struct Settings {
     pub connections: Adjustable<usize>,
     /// How long peers may take.
     pub patience: Patience,
+    /// Which proxies are believed.
+    pub trusted: Adjustable<Arc<Trusted>>,
+    /// The names that we go by.
+    pub hosts: Adjustable<Arc<Hosts>>,
     /// The host that URLs name; `None`: the one that the client used.
     pub host: Option<String>,
     /// Where RTSP is served.

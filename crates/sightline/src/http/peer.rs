@@ -1,4 +1,6 @@
 //! Who is at the other end, and under which name it reached us.
+//!
+//! Does not belong here: whose word about that is believed (`super::forwarded`).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,15 +8,42 @@ use http::header::{HOST, HeaderMap};
 use http::uri::Authority;
 use http::{Uri, header};
 
-/// The two ends of a connection.
+use super::forwarded::{Forwarded, PREFIX, ProxyUser};
+use super::routes::LIVE;
+
+/// The two ends of a connection; where a proxy is in between that is trusted, its client is one of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
-    /// The other end. What a proxy says in headers is not believed: anybody may say it.
+    /// The other end.
     pub(super) remote: IpAddr,
     /// Our end.
     local: IpAddr,
     /// By TLS.
     secure: bool,
+    via: Via,
+    /// Where streams are on the port of ours that was asked.
+    streams_at: &'static str,
+}
+
+/// By which way somebody came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Via {
+    /// By its own connection. What it says of proxies is not looked at: anybody may say it.
+    Direct,
+    /// By a proxy that is trusted.
+    Proxy,
+    /// The same, which names a user and does not show that it may.
+    Unproven,
+    /// The same, and the user that it names is one.
+    Vouched,
+}
+
+/// Where cookies of ours are good.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Jar<'a> {
+    pub(super) secure: bool,
+    /// In front of our paths.
+    pub(super) prefix: &'a str,
 }
 
 impl Peer {
@@ -24,26 +53,102 @@ impl Peer {
             remote: remote.ip().to_canonical(),
             local: local.ip().to_canonical(),
             secure,
+            via: Via::Direct,
+            streams_at: LIVE,
         }
+    }
+
+    /// On a port that has streams there.
+    pub(super) fn at(self, streams_at: &'static str) -> Self {
+        Self { streams_at, ..self }
+    }
+
+    /// Where streams are on the port that was asked.
+    pub(super) fn streams_at(&self) -> &'static str {
+        self.streams_at
+    }
+
+    /// The client of a proxy that is connected from here. Its header fields are settled.
+    pub(super) fn behind(self, said: &Forwarded) -> Self {
+        Self {
+            remote: said.client,
+            local: self.local,
+            streams_at: self.streams_at,
+            secure: said.secure.unwrap_or(self.secure),
+            via: match (&said.user, said.does_not_vouch) {
+                (Some(_), _) => Via::Vouched,
+                (None, true) => Via::Unproven,
+                (None, false) => Via::Proxy,
+            },
+        }
+    }
+
+    /// Whether there is a proxy in between.
+    pub(super) fn is_behind_proxy(&self) -> bool {
+        self.via != Via::Direct
+    }
+
+    /// A proxy named a user, and is not believed.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.via == Via::Unproven
+    }
+
+    /// Who signed in at the proxy.
+    pub(super) fn user(&self, headers: &HeaderMap) -> Option<ProxyUser> {
+        (self.via == Via::Vouched)
+            .then(|| ProxyUser::settled(headers))
+            .flatten()
+    }
+
+    /// The path below which the proxy has us, without a slash at its end.
+    pub(super) fn prefix<'a>(&self, headers: &'a HeaderMap) -> &'a str {
+        let prefix = headers.get(PREFIX).filter(|_| self.is_behind_proxy());
+        prefix.and_then(|prefix| prefix.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Where cookies are good that it is given.
+    pub(super) fn jar<'a>(&self, headers: &'a HeaderMap) -> Jar<'a> {
+        Jar {
+            secure: self.secure,
+            prefix: self.prefix(headers),
+        }
+    }
+
+    /// Where everything is behind the proxy, as its client names it: scheme, host, port and path. `None` where there is no proxy.
+    pub(super) fn base(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        let authority = self.authority(uri, headers).filter(|_| self.is_behind_proxy())?;
+        let scheme = if self.secure { "https" } else { "http" };
+        let port = authority.port().map_or_else(String::new, |port| format!(":{port}"));
+        let host = Some(authority.host()).filter(|host| is_plain(host))?;
+        Some(format!("{scheme}://{host}{port}{}", self.prefix(headers)))
+    }
+
+    fn authority(&self, uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+        let by_header = || headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+        match self.is_behind_proxy() {
+            // By HTTP/2 the URI has the name by which the proxy knows us.
+            true => by_header().or_else(|| uri.authority().cloned()),
+            false => uri.authority().cloned().or_else(by_header),
+        }
+    }
+
+    /// The host that the client named, if it named one.
+    pub(super) fn named_host(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        Some(self.authority(uri, headers)?.host().to_owned())
     }
 
     /// The host that the client named, as a URL takes it; else our own address.
     pub(super) fn host(&self, uri: &Uri, headers: &HeaderMap) -> String {
-        let by_header = || headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
-        let named = uri.authority().cloned().or_else(by_header);
-        let named = named
-            .map(|authority| authority.host().to_owned())
-            .filter(|host| is_plain(host));
+        let named = self.named_host(uri, headers).filter(|host| is_plain(host));
         named.unwrap_or_else(|| match self.local {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         })
     }
 
-    /// Whether the browser talks TLS: to us, or to a proxy that says so. Whoever lies here gets a cookie that is no use to it.
-    pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
-        let forwarded = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-        self.secure || forwarded
+    /// Whether the browser talks TLS: to us, or to the proxy.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
     }
 }
 

@@ -225,6 +225,17 @@ impl Problem {
         )
     }
 
+    /// Asked by a name that may be somebody else's.
+    pub(super) fn not_our_name(host: &str) -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "not-our-name",
+            "Not a name of this server",
+            format!("no credential is needed from there, and {host:?} may be the name of another site that leads here"),
+            "use the address or another name of this server, show a credential, or write the name into http.hosts",
+        )
+    }
+
     /// Only an account has what was asked for.
     pub(super) fn no_account() -> Self {
         Self::new(

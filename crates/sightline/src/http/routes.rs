@@ -21,6 +21,7 @@ use super::notices::RefusedAccess;
 use super::openapi::Operation;
 use super::paths::Params;
 use super::peer::{self, Peer};
+use super::place::Place;
 use super::problem::Problem;
 use super::trail::Trail;
 use super::{
@@ -177,11 +178,15 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The host by which the client knows us.
-    pub(super) fn host(&self) -> String {
-        let settings = &self.shared.settings;
-        let used = || self.peer.host(self.request.uri(), self.request.headers());
-        settings.host.clone().unwrap_or_else(used)
+    /// Where the client finds us.
+    pub(super) fn place(&self) -> Place {
+        let (uri, headers) = (self.request.uri(), self.request.headers());
+        let used = || self.peer.host(uri, headers);
+        let host = self.shared.settings.host.clone().unwrap_or_else(used);
+        match self.peer.base(uri, headers) {
+            Some(base) => Place::behind(host, base, self.peer.streams_at()),
+            None => Place::direct(host),
+        }
     }
 }
 
@@ -393,24 +398,41 @@ impl Gate<'_> {
         }
     }
 
-    /// Who it is. Where somebody else decides, that is waited for; where nobody does, nothing is.
-    async fn identify(&self, request: &Parts, wants: Wants<'_>) -> Result<Caller, Problem> {
-        let (verdict, shown) = access::identify(self.shared, self.peer, request, self.protocol(), wants);
-        let known = match verdict {
-            Verdict::Known(known) => known,
-            asking @ Verdict::Ask(_) => Box::pin(asking.settled()).await,
-        };
-        let known = known.map(|who| Caller { who, shown });
+    fn identify(&self, request: &Parts) -> Result<Caller, Problem> {
+        if self.peer.is_unproven() {
+            self.tell("the proxy in front names a user, and does not show the secret of proxy.secret_file".to_owned());
+        }
+        let known = access::identify(self.shared, self.peer, request);
         if let (Ok(caller), true) = (&known, self.route.verb != Verb::Get) {
             self.trail.saw(&caller.who);
         }
-        known.map_err(|refusal| {
+        let known = known.map_err(|refusal| {
             // Whoever shows nothing has not been told yet that it must.
             if refusal != Refusal::Missing {
                 self.tell(refusal.to_string());
             }
             Problem::refused(refusal, &request.headers)
-        })
+        });
+        known.and_then(|caller| self.by_a_name_of_ours(caller, request))
+    }
+
+    /// Whoever is let in by address alone may be sent by a page of a site that gave its name our address (DNS rebinding). Not where pages of other sites may do
+    /// the same under their own name.
+    fn by_a_name_of_ours(&self, caller: Caller, request: &Parts) -> Result<Caller, Problem> {
+        if !caller.who.is_by_address() || self.peer.is_behind_proxy() {
+            return Ok(caller);
+        }
+        let (uri, headers) = (&request.uri, &request.headers);
+        let Some(host) = self.peer.named_host(uri, headers) else {
+            return Ok(caller);
+        };
+        let reads = self.route.verb == Verb::Get && !matches!(self.route.target, Target::Socket { .. });
+        let is_for_all = self.peer.streams_at() != LIVE || uri.path().starts_with(LIVE);
+        if (is_for_all && (reads || caller.who.is_anyone())) || self.shared.settings.hosts.get().have(&host) {
+            return Ok(caller);
+        }
+        self.tell(format!("by the name {host:?}, which is not known to be ours"));
+        Err(Problem::not_our_name(&host))
     }
 
     /// As MediaMTX calls it.

@@ -118,7 +118,7 @@ async fn cookies_with(
         && let Some(device) = device.or_else(|| Device::new().ok())
     {
         let sealed = device.seal(name, shared.settings.control.device_key());
-        cookies.extend(access::device_cookie(&sealed, peer.is_secure(headers)));
+        cookies.extend(access::device_cookie(&sealed, peer.jar(headers)));
     }
     Ok(cookies)
 }
@@ -178,7 +178,7 @@ pub(super) async fn begin(
             return Err(Problem::refused(Refusal::Wrong, headers));
         }
     }
-    Ok(access::cookie(&value, peer.is_secure(headers)))
+    Ok(access::cookie(&value, peer.jar(headers)))
 }
 
 /// Ends the session that a request shows; gives what removes its cookie.
@@ -190,7 +190,7 @@ pub(super) async fn end(shared: &Arc<Shared>, peer: Peer, headers: &HeaderMap, t
             tracing::warn!("the end of a session could not be kept: {error}");
         }
     }
-    access::no_cookie(peer.is_secure(headers))
+    access::no_cookie(peer.jar(headers))
 }
 
 /// Where to sign in, in place of a page that is not shown, and which is shown then. Without a credential that is no error: nobody has been

@@ -75,6 +75,8 @@ struct Wishes {
     mode: Mode,
     clock: Arc<dyn Clock>,
     connections: usize,
+    /// Proxies in front.
+    trusted: Trusted,
     webrtc_sessions: usize,
     status_clients: usize,
     patience: Patience,
@@ -91,6 +93,7 @@ impl Default for Wishes {
             mode: tokens(),
             clock: Arc::new(SystemClock),
             connections: 100,
+            trusted: Trusted::default(),
             webrtc_sessions: 10,
             status_clients: 100,
             patience: Patience::default(),
@@ -129,7 +132,7 @@ impl World {
         Self::with(Wishes::default())
     }
 
-    fn with(wishes: Wishes) -> Self {
+    fn with(mut wishes: Wishes) -> Self {
         let listen = || net::listen_tcp(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0, "--http-port").unwrap();
         let sockets = Sockets {
             http: listen(),
@@ -185,6 +188,8 @@ impl World {
         let settings = Settings {
             connections: Adjustable::new(wishes.connections),
             patience: wishes.patience,
+            trusted: Adjustable::new(Arc::new(std::mem::take(&mut wishes.trusted))),
+            hosts: Adjustable::new(Arc::new(Hosts::new(["cams.example".to_owned()], None))),
             host: None,
             rtsp_port: 8_554,
             hls: Adjustable::default(),

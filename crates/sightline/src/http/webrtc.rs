@@ -255,7 +255,7 @@ async fn asked(call: Call, caller: &Caller, action: Action, stream: StreamName) 
     let came_through = via::of_headers(headers);
     let asking = Asking {
         webrtc: Arc::clone(&call.shared.webrtc),
-        path: uri.path().to_owned(),
+        path: format!("{}{}", call.peer.prefix(headers), uri.path()),
     };
     let (remote, patience) = (call.peer.remote, call.shared.settings.patience.body);
     let offer = body::read(call.request.into_body(), MAX_OFFER_BYTES, patience).await?;

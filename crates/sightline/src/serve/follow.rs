@@ -15,6 +15,8 @@ use crate::config::live::Who;
 use crate::config::live::{self, Adjustable, Live};
 use crate::config::settings::Settings;
 use crate::forward::Forwarder;
+use crate::http::forwarded::Trusted;
+use crate::http::hosts::Hosts;
 use crate::motion::Detector;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
@@ -23,7 +25,7 @@ use crate::state::{self, Folder, Place};
 use crate::webhooks::Webhooks;
 use crate::{machine, status, webrtc};
 
-use super::{Error, Program, state_place};
+use super::{Error, Program, front, state_place};
 
 /// What runs and is told.
 pub(super) struct Services {
@@ -51,7 +53,9 @@ pub(super) async fn follow(program: &Program, live: &Arc<Live>, services: &Servi
             recordings(live, &services.recordings),
             motion(live, &services.motion),
             newcomers(live, services),
-            hosts(live, &services.webrtc)
+            hosts(live, &services.webrtc),
+            names(live, &services.limits.hosts),
+            proxies(live, &services.limits.trusted)
         )
     };
     tokio::select! {
@@ -105,11 +109,13 @@ async fn levels(program: &Program, live: &Live) {
     }
 }
 
-/// What is limited where connections and channels begin.
+/// What is limited where connections and channels begin, and who is believed there.
 pub(super) struct Limits {
     pub(super) rtsp: Adjustable<usize>,
     pub(super) http: Adjustable<usize>,
     pub(super) hls: Adjustable<protocol::hls::Config>,
+    pub(super) trusted: Adjustable<Arc<Trusted>>,
+    pub(super) hosts: Adjustable<Arc<Hosts>>,
 }
 
 impl Limits {
@@ -118,6 +124,8 @@ impl Limits {
             rtsp: Adjustable::new(settings.limits.connections),
             http: Adjustable::new(settings.limits.http_connections),
             hls: Adjustable::new(settings.hls.for_muxer(&settings.limits)),
+            trusted: Adjustable::new(Arc::new(front::trusted(&settings.proxy))),
+            hosts: Adjustable::new(Arc::new(front::hosts(settings))),
         }
     }
 }
@@ -143,6 +151,34 @@ async fn hosts(live: &Live, webrtc: &webrtc::Service) {
     let mut hosts = live.part(|settings| settings.webrtc.additional_hosts.clone());
     loop {
         webrtc.set_additional_hosts(&hosts.changed().await);
+    }
+}
+
+async fn names(live: &Live, ours: &Adjustable<Arc<Hosts>>) {
+    let names = |settings: &Settings| {
+        let (http, webrtc) = (settings.http.hosts.clone(), settings.webrtc.additional_hosts.clone());
+        (http, webrtc, settings.server.advertise.clone())
+    };
+    let mut parts = live.part(names);
+    loop {
+        parts.changed().await;
+        let settings = live.now();
+        let made = tokio::task::spawn_blocking(move || front::hosts(&settings)).await;
+        // A panic in it was reported already.
+        if let Ok(made) = made {
+            ours.set(Arc::new(made));
+        }
+    }
+}
+
+async fn proxies(live: &Live, trusted: &Adjustable<Arc<Trusted>>) {
+    let mut parts = live.part(|settings| settings.proxy.clone());
+    loop {
+        let proxy = parts.changed().await;
+        let made = tokio::task::spawn_blocking(move || front::trusted(&proxy)).await;
+        if let Ok(made) = made {
+            trusted.set(Arc::new(made));
+        }
     }
 }
 

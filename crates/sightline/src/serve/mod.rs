@@ -6,6 +6,7 @@
 
 mod banner;
 mod follow;
+mod front;
 mod people;
 mod recording;
 pub(crate) mod restart;

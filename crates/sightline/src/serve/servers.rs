@@ -141,6 +141,8 @@ impl Making<'_> {
         http::Settings {
             connections: self.limits.http.clone(),
             patience: http::Patience::default(),
+            trusted: self.limits.trusted.clone(),
+            hosts: self.limits.hosts.clone(),
             host: urls::named_host(&self.program.loaded.settings.server, &self.program.environment),
             rtsp_port,
             hls: self.limits.hls.clone(),

@@ -34,8 +34,9 @@ impl Takes {
             ("stream", "run_on_start" | "run_on_start_restart") => Self::Now,
             ("stream" | "server", key) if key.starts_with("run_on_") => Self::NextSession,
             ("record", "path" | "sync_interval") => Self::Restart,
-            ("auth" | "user" | "stream" | "webhook" | "record" | "motion", _)
+            ("auth" | "user" | "stream" | "webhook" | "record" | "motion" | "proxy", _)
             | ("log", "level")
+            | ("http", "hosts")
             | (
                 "limits",
                 "streams" | "memory" | "connections" | "http_connections" | "webrtc_sessions" | "status_clients"
@@ -189,6 +190,7 @@ mod tests {
         for path in [
             "log.level",
             "auth.token",
+            "http.hosts",
             "limits.streams",
             "limits.memory",
             "limits.connections",

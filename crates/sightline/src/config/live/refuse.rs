@@ -112,6 +112,10 @@ fn programs(before: &Settings, after: &Settings) -> Result<(), Refused> {
 /// Who tells the program to ask servers of its own networks, or to read a file, has this machine. Such a webhook that is there already may stay as it is,
 /// and go, but not be pointed elsewhere.
 fn reach(before: &Settings, after: &Settings) -> Result<(), Refused> {
+    if before.proxy != after.proxy {
+        let message = "who is believed as a proxy is not taken by HTTP, or whoever has the admin's token once could let themselves in for ever; write it into the settings file";
+        return Err(Refused::new(Why::Reach, vec![problem(None, "proxy", message)]));
+    }
     if before.record.path != after.record.path {
         let message = "where recordings are written is not taken by HTTP; write it into the settings file";
         return Err(Refused::new(Why::Reach, vec![problem(None, "record.path", message)]));

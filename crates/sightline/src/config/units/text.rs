@@ -4,9 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Address, Bitrate, Bytes, Fps, Name, Size, Source, Span, StreamUrl, Switch};
-use crate::auth::authority::Permission;
-use crate::auth::{Network, Password, Replay, Role, Streams};
+use super::{Address, Bitrate, Bytes, Field, Fps, Name, Size, Source, Span, StreamUrl, Switch};
+use crate::auth::{GroupRole, Network, Password, Replay, Role, Streams};
 use crate::config::authority::{Directory, Domain};
 use crate::config::destination::ForwardUrl;
 use crate::config::elsewhere::AskedUrl;
@@ -21,6 +20,7 @@ use crate::config::stream_source::StreamSource;
 use crate::config::upload::{S3Place, UploadTarget};
 use crate::config::url_template::RtspUrl;
 use crate::config::webhook::{EventWord, HookUrl, SigningSecret};
+use crate::http::forwarded::Prefix;
 use crate::log::Levels;
 use crate::record::trigger::{Mode, Times};
 use crate::rtsp::client::Fingerprint;
@@ -73,6 +73,9 @@ text_settings! {
     Name as "stream name" [] "a stream name such as \"zerolatency\"";
     Address as "address" [] "an IP address such as \"192.168.1.5\"";
     Network as "network" [] "a network such as \"192.168.1.0/24\"";
+    Field as "header field" [] "the name of a header field such as \"X-Forwarded-User\"";
+    Prefix as "path" [] "a path such as \"/cams\"";
+    GroupRole as "group and role" [] "a group and its role such as \"camera-admins = admin\"";
     Switch as "switch" ["boolean"] "\"auto\", \"on\" or \"off\"";
     Levels as "log level" [] "a log level such as \"info\"";
     StreamUrl as "URL" [] "a URL such as \"rtsp://host:8554/zerolatency\"";

@@ -38,9 +38,10 @@ impl Me {
     pub(crate) fn new(who: &Principal) -> Self {
         let rights = who.rights();
         let grant = who.grant();
-        let role = match grant {
-            Some(grant) => Some(grant.role.to_string()).filter(|role| role != "custom"),
-            None => Role::ALL
+        let role = match (grant, who.known()) {
+            (Some(grant), _) => Some(grant.role.to_string()).filter(|role| role != "custom"),
+            (None, Principal::Proxied(user)) => user.role.as_deref().map(str::to_owned),
+            (None, _) => Role::ALL
                 .into_iter()
                 .find(|role| *role.rights() == rights)
                 .map(|role| role.name().to_owned()),

@@ -19,6 +19,7 @@ use crate::auth::{Action, Principal, may};
 use crate::http::access::Caller;
 use crate::http::answer::json;
 use crate::http::openapi::Operation;
+use crate::http::place::Place;
 use crate::http::problem::Problem;
 use crate::http::routes::{Answer, Call, Seen};
 use crate::record::service::Recordings;
@@ -144,7 +145,7 @@ struct View<'a> {
     clock: &'a dyn Clock,
     streams: &'a Supervisor,
     recordings: &'a Recordings,
-    host: String,
+    place: Place,
     rtsp_port: u16,
     hls_port: u16,
 }
@@ -157,7 +158,7 @@ impl<'a> View<'a> {
             clock: &*call.shared.clock,
             streams: &call.shared.streams,
             recordings: &call.shared.settings.recordings,
-            host: call.host(),
+            place: call.place(),
             rtsp_port: call.shared.settings.rtsp_port,
             hls_port: call.shared.ports.hls,
         }
@@ -194,8 +195,8 @@ impl<'a> View<'a> {
             latency: self.latency(&pace),
             recording: self.recordings.report(stream.name()).as_ref().map(Recording::new),
             urls: Urls {
-                rtsp: format!("rtsp://{}:{}/{}", self.host, self.rtsp_port, stream.name()),
-                hls: format!("http://{}:{}/{}/index.m3u8", self.host, self.hls_port, stream.name()),
+                rtsp: self.place.rtsp(self.rtsp_port, stream.name()),
+                hls: self.place.hls(self.hls_port, stream.name()),
             },
             sessions: (steers && detail == Detail::Whole).then(viewers),
         }

@@ -201,14 +201,14 @@ fn home(call: Call, caller: Caller, show: fn(&Call, &Caller) -> Response) -> Ans
 
 /// The streams, as far as one may see them.
 fn list(call: &Call, caller: &Caller) -> Response {
-    let host = call.host();
+    let place = call.place();
     let rtsp_port = call.shared.settings.rtsp_port;
     let streams = call.shared.hub.list();
     let rows = streams
         .iter()
         .filter(|stream| sees(&caller.who, stream.name()))
         .map(|stream| {
-            let url = format!("rtsp://{host}:{rtsp_port}/{}", stream.name());
+            let url = place.rtsp(rtsp_port, stream.name());
             let state = match stream.state() {
                 State::Live => "live",
                 State::Held { .. } => "waiting for its publisher",

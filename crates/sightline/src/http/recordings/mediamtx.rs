@@ -98,11 +98,12 @@ async fn listed(ask: &Ask, camera: StreamName) -> Result<Response, Problem> {
     if runs.runs.is_empty() {
         return Err(problem(&Error::Nothing));
     }
-    let (scheme, port) = match ask.peer.is_secure(&ask.parts.headers) {
+    let (scheme, port) = match ask.peer.is_secure() {
         true => ("https", ask.shared.ports.https),
         false => ("http", ask.shared.ports.http),
     };
-    let host = &ask.host;
+    let direct = || format!("{scheme}://{}:{port}", ask.place.host());
+    let base = ask.place.base().map_or_else(direct, str::to_owned);
     let stretches = runs.runs.iter().map(|run| {
         let start = rfc3339(run.start_90k);
         let duration = run.end_90k.saturating_sub(run.start_90k) as f64 / 90_000.0;
@@ -112,7 +113,7 @@ async fn listed(ask: &Ask, camera: StreamName) -> Result<Response, Problem> {
             .append_pair("start", &start)
             .finish();
         Stretch {
-            url: format!("{scheme}://{host}:{port}/get?{query}"),
+            url: format!("{base}/get?{query}"),
             start,
             duration,
         }

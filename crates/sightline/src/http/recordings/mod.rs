@@ -30,6 +30,7 @@ use url::form_urlencoded;
 use super::openapi::Parameter;
 use super::paths::Params;
 use super::peer::Peer;
+use super::place::Place;
 use super::picture;
 use super::problem::Problem;
 use super::routes::{Call, Route, Target, Verb, stream_name};
@@ -419,18 +420,18 @@ struct Ask {
     shared: Arc<Shared>,
     peer: Peer,
     params: Params,
-    host: String,
+    place: Place,
     parts: Parts,
 }
 
 impl From<Call> for Ask {
     fn from(call: Call) -> Self {
-        let host = call.host();
+        let place = call.place();
         Self {
             shared: call.shared,
             peer: call.peer,
             params: call.params,
-            host,
+            place,
             parts: call.request.into_parts().0,
         }
     }
