@@ -14,6 +14,7 @@ mod doctor;
 mod ends;
 mod events;
 mod https;
+mod proxies;
 mod top;
 mod webhooks;
 

@@ -76,7 +76,15 @@ impl Groups {
         roles.dedup();
         let rights = roles.iter().filter_map(|role| people.rights_of(role, &[Streams::All]));
         let rights = rights.fold(Rights::none(), |all, rights| all.or(&rights));
-        let named = Role::ALL.into_iter().find(|role| *role.rights() == rights).map(Role::name);
+        // The one that has all the others in it.
+        let of_ours: Option<Vec<Role>> = roles.iter().map(|role| role.parse().ok()).collect();
+        let of_ours = of_ours.unwrap_or_default();
+        let has_all = |role: &&Role| {
+            of_ours
+                .iter()
+                .all(|other| other.actions().iter().all(|action| role.actions().contain(action)))
+        };
+        let named = of_ours.iter().find(has_all).map(|role| role.name());
         let only = || match roles.as_slice() {
             [only] => Some(*only),
             _ => None,
@@ -103,7 +111,12 @@ mod tests {
     #[case(&[], None)]
     #[case(&["ghosts"], Some("ghost"))]
     fn groups_are_roles(#[case] groups: &[&str], #[case] role: Option<&str>) {
-        let roles = ["family = viewer", "staff=operator", "cn=root,ou=x = admin", "ghosts = ghost"];
+        let roles = [
+            "family = viewer",
+            "staff=operator",
+            "cn=root,ou=x = admin",
+            "ghosts = ghost",
+        ];
         let roles = Groups {
             roles: roles.map(|text| text.parse().unwrap()).to_vec(),
             default: None,

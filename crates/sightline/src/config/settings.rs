@@ -252,6 +252,25 @@ impl Default for Webrtc {
     }
 }
 
+/// Who may do what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Ask nobody for anything. Everyone who reaches the ports may view and publish; said at every start. Also SIGHTLINE_OPEN.
+    pub open: bool,
+    /// One token for everything, in place of the generated ones, with any user name. It is then asked for everywhere, on this
+    /// machine and in trusted networks too, and wins over `open`. Programs that connect (publish, receive) show it.
+    /// Also SIGHTLINE_TOKEN.
+    #[schemars(example = "a-long-secret")]
+    pub token: Option<Secret>,
+    /// Networks from which no credential is needed, such as ["192.168.1.0/24"]. Said at every start. Behind a proxy everybody has the
+    /// proxy's address, unless proxy.trusted names it.
+    pub trusted_networks: Vec<Network>,
+    /// Who may play recordings without a credential, of those who may view without one: "open" for everybody where `open` is set and nobody else, "trusted" for
+    /// trusted networks as well, "accounts" for nobody.
+    pub replay: Replay,
+}
+
 /// The status socket, by which cameras and dashboards know of each other: ws://HOST:8000/ws/camera/, and on all other HTTP ports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -303,6 +322,10 @@ pub struct Limits {
     /// Pages of the dashboard that are open at a time, each with a socket.
     #[schemars(range(min = 1, max = 100_000))]
     pub live_clients: usize,
+    /// Requests a second to the API that are answered to one session, token or share, or to one address that shows none; three seconds of them at once. Pages,
+    /// pictures and media are not counted.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests: u32,
     /// Memory for the newest pictures of one stream, from its last keyframe on; and once more for its parts and segments while somebody plays
     /// it by HLS.
     pub stream_memory: Bytes,
@@ -326,6 +349,7 @@ impl Default for Limits {
             status_clients: 5_000,
             event_listeners: 100,
             live_clients: 500,
+            requests: 50,
             stream_memory: Bytes(hub.ring_bytes as u64),
             memory: None,
         }

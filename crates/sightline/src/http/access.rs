@@ -334,7 +334,10 @@ mod tests {
                 .unwrap()
                 .to_owned()
         };
-        assert_eq!(text(false, ""), "sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            text(false, ""),
+            "sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"
+        );
         assert_eq!(
             text(true, ""),
             "__Host-sightline=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure"

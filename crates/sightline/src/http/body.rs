@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use axum_core::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 
 use super::problem::Problem;
+
+/// How much of a body that is too large is read all the same: whoever is still sending when the connection is closed may lose the answer (RFC 9112 §9.6), and a
+/// proxy makes 502 of it.
+const MAX_DISCARDED_BYTES: usize = 4 << 20;
 
 /// What JSON is called.
 pub(super) const JSON: &[&str] = &["application/json"];
@@ -45,16 +49,18 @@ pub(super) async fn json(
 /// # Errors
 /// A problem with 413, 408 or 400.
 pub(super) async fn read(body: Body, max_bytes: usize, patience: Duration) -> Result<Bytes, Problem> {
-    let reading = Limited::new(body, max_bytes).collect();
-    match tokio::time::timeout(patience, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+    let (mut kept, mut count) = (BytesMut::new(), 0);
+    let reading = collect(body, max_bytes, &mut kept, &mut count);
+    let read = tokio::time::timeout(patience, reading).await;
+    match read {
+        _ if count > max_bytes => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",
             "The body is too large",
             format!("this path takes at most {max_bytes} bytes"),
             "send less",
         )),
+        Ok(Ok(())) => Ok(kept.freeze()),
         Ok(Err(_)) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "body-broken",
@@ -70,4 +76,22 @@ pub(super) async fn read(body: Body, max_bytes: usize, patience: Duration) -> Re
             "send it again",
         )),
     }
+}
+
+async fn collect(
+    mut body: Body,
+    max_bytes: usize,
+    kept: &mut BytesMut,
+    count: &mut usize,
+) -> Result<(), axum_core::Error> {
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        *count = count.saturating_add(data.len());
+        if *count <= max_bytes {
+            kept.extend_from_slice(&data);
+        } else if *count > max_bytes.saturating_add(MAX_DISCARDED_BYTES) {
+            break;
+        }
+    }
+    Ok(())
 }

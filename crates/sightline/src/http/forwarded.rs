@@ -251,7 +251,9 @@ fn address(text: &str) -> Option<IpAddr> {
 /// What the outermost of so many proxies said: where each adds a word, the one so far from the right.
 fn said<'a>(headers: &'a HeaderMap, name: &HeaderName, hops: usize) -> Option<&'a str> {
     let lines = headers.get_all(name).iter().rev();
-    let mut words = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(str::trim);
+    let mut words = lines
+        .flat_map(|line| line.to_str().unwrap_or_default().rsplit(','))
+        .map(str::trim);
     let (mut last, mut left) = (None, hops);
     while left > 0 {
         match words.next() {
@@ -280,7 +282,9 @@ mod tests {
 
     fn trusted(secret: Option<&str>) -> Trusted {
         Trusted {
-            networks: ["127.0.0.1", "10.0.0.0/24", "fd00::/64"].map(|text| text.parse().unwrap()).to_vec(),
+            networks: ["127.0.0.1", "10.0.0.0/24", "fd00::/64"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
             prefix: Prefix::default(),
             users: Some(Users {
                 user: "remote-user".parse().unwrap(),
@@ -370,7 +374,10 @@ mod tests {
         let settled = ProxyUser::settled(&headers);
         assert_eq!(settled, said.user);
         if let Some(user) = settled {
-            assert_eq!((&*user.name, user.groups.join(" ")), ("anna", "staff door yard".to_owned()));
+            assert_eq!(
+                (&*user.name, user.groups.join(" ")),
+                ("anna", "staff door yard".to_owned())
+            );
         }
         assert!(!headers.contains_key(SECRET));
     }

@@ -41,9 +41,14 @@ impl Hosts {
     }
 
     fn is_in_certificate(&self, host: String) -> bool {
-        let certificate = self.certificate.as_ref().and_then(|it| ParsedCertificate::try_from(it).ok());
+        let certificate = self
+            .certificate
+            .as_ref()
+            .and_then(|it| ParsedCertificate::try_from(it).ok());
         let name = ServerName::try_from(host).ok();
-        certificate.zip(name).is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
+        certificate
+            .zip(name)
+            .is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
     }
 }
 

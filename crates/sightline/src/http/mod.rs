@@ -1,7 +1,7 @@
 //! HTTP: the dashboard's, the API's, the HLS and the WebRTC port, with and without TLS.
 //!
 //! Belongs here: listeners and connections with their limits (`listener`, `connection`), who asks through which proxy (`forwarded`, `peer`) and by which name (`hosts`, `place`), which route a request means (`entrance`, `paths`), the
-//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), the metrics (`metrics`), what the audit log says of requests (`trail`), the pages (`pages`) and the files of
+//! one place where it becomes a principal and is let through to its handler (`routes`, `access`), how answers and problems look (`answer`, `problem`), the API (`api`), WebSockets (`socket`, `live`), its description for programs (`openapi`), what MediaMTX's clients read (`v3`), finding and playing of recordings (`recordings`), ranges of bytes (`range`), single pictures (`picture`), signing in and out (`signing`), how often somebody may ask (`rates`), the metrics (`metrics`), what the audit log says of requests (`trail`), the pages (`pages`) and the files of
 //! the built one (`assets`). Does not belong here: who may do what ([`crate::auth`]), which certificate is shown ([`crate::tls`]), what a
 //! protocol on top of HTTP says (`protocol`).
 //!
@@ -30,6 +30,7 @@ mod picture;
 mod place;
 mod problem;
 mod range;
+mod rates;
 mod recordings;
 mod routes;
 mod signing;
@@ -79,6 +80,7 @@ use forwarded::Trusted;
 use hosts::Hosts;
 use listener::Listener;
 use notices::Notices;
+use rates::Rates;
 pub(crate) use v3::{reader_type, source_of, uuid};
 
 /// Objects as the API has them, for the feed.
@@ -216,6 +218,7 @@ struct Shared {
     /// How long a wrong password took to be known as one, at the most.
     slowest_us: AtomicU64,
     notices: Notices,
+    rates: Rates,
 }
 
 impl Shared {
@@ -303,6 +306,7 @@ impl Server {
             panics: AtomicU64::new(0),
             slowest_us: AtomicU64::new(0),
             notices: Notices::default(),
+            rates: Rates::default(),
             settings,
         });
         let dashboard = Arc::new(Entrance::new(routes::DASHBOARD, Cors::Live, &shared));

@@ -225,6 +225,18 @@ impl Problem {
         )
     }
 
+    /// Asked more often than anybody needs.
+    pub(super) fn too_many_requests() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "Too many requests",
+            "so many requests a second are not answered",
+            "ask less often: GET /api/v1/events and /api/v1/live tell what changes; limits.requests says how many are answered",
+        )
+        .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// Asked by a name that may be somebody else's.
     pub(super) fn not_our_name(host: &str) -> Self {
         Self::new(

@@ -25,7 +25,7 @@ use super::place::Place;
 use super::problem::Problem;
 use super::trail::Trail;
 use super::{
-    Shared, api, assets, challenge, hls, live, metrics, openapi, pages, recordings, signing, socket, v3, webrtc,
+    Shared, api, assets, challenge, hls, live, metrics, openapi, pages, rates, recordings, signing, socket, v3, webrtc,
 };
 use crate::auth::authority::{Protocol, Wants};
 use crate::auth::people::Grant;
@@ -403,6 +403,9 @@ impl Gate<'_> {
             self.tell("the proxy in front names a user, and does not show the secret of proxy.secret_file".to_owned());
         }
         let known = access::identify(self.shared, self.peer, request);
+        if rates::are_counted(self.route) && !self.has_turn(known.as_ref().ok()) {
+            return Err(Problem::too_many_requests());
+        }
         if let (Ok(caller), true) = (&known, self.route.verb != Verb::Get) {
             self.trail.saw(&caller.who);
         }
@@ -414,6 +417,14 @@ impl Gate<'_> {
             Problem::refused(refusal, &request.headers)
         });
         known.and_then(|caller| self.by_a_name_of_ours(caller, request))
+    }
+
+    /// Whether it is not too often that this one asks.
+    fn has_turn(&self, caller: Option<&Caller>) -> bool {
+        let shared = self.shared;
+        let (per_second, now) = (shared.settings.live.now().limits.requests, shared.clock.now());
+        let who = caller.map(|caller| &caller.who);
+        shared.rates.take(who, self.peer.remote, per_second, now)
     }
 
     /// Whoever is let in by address alone may be sent by a page of a site that gave its name our address (DNS rebinding). Not where pages of other sites may do

@@ -13,6 +13,7 @@ mod live;
 mod metrics;
 mod pages;
 mod people;
+mod proxies;
 mod recordings;
 mod routes;
 mod socket;
@@ -77,6 +78,8 @@ struct Wishes {
     connections: usize,
     /// Proxies in front.
     trusted: Trusted,
+    /// How many a second of one principal.
+    requests: u32,
     webrtc_sessions: usize,
     status_clients: usize,
     patience: Patience,
@@ -94,6 +97,7 @@ impl Default for Wishes {
             clock: Arc::new(SystemClock),
             connections: 100,
             trusted: Trusted::default(),
+            requests: 100_000,
             webrtc_sessions: 10,
             status_clients: 100,
             patience: Patience::default(),
@@ -106,10 +110,14 @@ impl Default for Wishes {
 }
 
 /// Settings without a file, which would be made in this folder.
-fn live(folder: &tempfile::TempDir) -> Arc<Live> {
+fn live(folder: &tempfile::TempDir, requests: u32) -> Arc<Live> {
+    let requests = requests.to_string();
     let wanted = Wanted {
         search_path: Some(vec![folder.path().join("sightline.toml")]),
-        environment: Environment::of([("SIGHTLINE_RTSP_PORT", "9554")]),
+        environment: Environment::of([
+            ("SIGHTLINE_RTSP_PORT", "9554"),
+            ("SIGHTLINE_LIMITS_REQUESTS", &requests),
+        ]),
         ..Wanted::default()
     };
     Live::new(load(&wanted).unwrap())
@@ -204,7 +212,7 @@ impl World {
             recordings: Arc::clone(&recordings),
             uploads: None,
             motion,
-            live: live(&state),
+            live: live(&state, wishes.requests),
             gate: net::Gate::default(),
             library: wishes.library.clone().unwrap_or_else(|| {
                 let recordings = Arc::clone(&recordings);

@@ -40,7 +40,7 @@ impl Takes {
             | (
                 "limits",
                 "streams" | "memory" | "connections" | "http_connections" | "webrtc_sessions" | "status_clients"
-                | "event_listeners" | "live_clients",
+                | "event_listeners" | "live_clients" | "requests",
             ) => Self::Now,
             ("limits", _)
             | ("webrtc", "additional_hosts")

@@ -48,7 +48,11 @@ impl FromStr for Field {
 
     fn from_str(text: &str) -> Result<Self, InvalidWord> {
         let name = HeaderName::try_from(text);
-        let name = name.map_err(|_| invalid(format!("{text:?} is not the name of a header field such as X-Forwarded-User")))?;
+        let name = name.map_err(|_| {
+            invalid(format!(
+                "{text:?} is not the name of a header field such as X-Forwarded-User"
+            ))
+        })?;
         Ok(Self {
             text: text.into(),
             name,
