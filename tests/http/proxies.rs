@@ -243,8 +243,13 @@ fn everything_goes_through(proxy: &Proxy, server: &Server, prefix: &str) {
     socket(&client);
     webrtc(&client);
     hls(&client);
+    long_and_large(&client, folder.path());
+}
+
+/// An answer that goes on, and a body that does.
+fn long_and_large(client: &Client<'_>, folder: &Path) {
     // What goes on for long comes as it happens.
-    let path = folder.path().join("events").display().to_string();
+    let path = folder.join("events").display().to_string();
     let mut events = crate::support::tool("curl");
     events.args([
         "--silent",
@@ -263,7 +268,7 @@ fn everything_goes_through(proxy: &Proxy, server: &Server, prefix: &str) {
     let heard = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(ended.code() == Some(28) && !heard.is_empty(), "{ended}: {heard}");
     // A body as large as any that is taken is answered by us, and with our words.
-    let large = folder.path().join("large");
+    let large = folder.join("large");
     std::fs::write(&large, "x".repeat(1_500_000)).unwrap();
     let large = format!("@{}", large.display());
     let (status, problem) = client.ask(

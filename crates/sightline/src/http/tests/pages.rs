@@ -104,7 +104,15 @@ async fn a_link_with_a_token_signs_in_and_leaves_the_address_bar_clean() {
 
 #[tokio::test]
 async fn by_tls_the_cookie_is_for_tls_alone() {
-    let world = World::new();
+    // By that of a proxy.
+    let trusted = Trusted {
+        networks: vec!["192.0.2.7".parse().unwrap()],
+        ..Trusted::default()
+    };
+    let world = World::with(Wishes {
+        trusted,
+        ..Wishes::default()
+    });
     let tls = ("x-forwarded-proto", "https");
     let signed_in = sign_in(&world, ELSEWHERE, "token=v-token", &[tls]).await;
     assert!(
