@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use sightline::auth::Groups;
 use sightline::http::forwarded::{Forwarded, Prefix, ProxyUser, Trusted, Users};
 
-/// An address, then a field a line.
+// An address, then a field a line.
 fuzz_target!(|text: &str| {
     let mut lines = text.lines();
     let peer = lines.next().and_then(|line| line.parse().ok());

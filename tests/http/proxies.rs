@@ -360,7 +360,7 @@ fn hls(client: &Client<'_>) {
     let begun = Instant::now();
     let (status, held) = list(&format!("?_HLS_msn={next}&_HLS_part=0"));
     assert!(status == 200 && begun.elapsed() < PATIENCE, "{status} {held}");
-    let part = held.lines().filter(|line| line.starts_with("#EXT-X-PART:")).next_back();
+    let part = held.lines().rfind(|line| line.starts_with("#EXT-X-PART:"));
     let part = part.unwrap_or_else(|| panic!("{held}")).split("URI=\"").nth(1).unwrap();
     let part = part.split('"').next().unwrap();
     let (status, _) = client.ask(&format!("/live/zerolatency/{part}"), &["--output", "/dev/null"]);
