@@ -183,7 +183,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// Whether a name in lower case is that of a credential.
-fn tells(name: &str) -> bool {
+pub(crate) fn tells(name: &str) -> bool {
     let is_key = |word: &str| WORDS.contains(&word) || ENDINGS.iter().any(|ending| word.ends_with(ending));
     TELLTALES.iter().any(|word| name.contains(word)) || name.split(|c: char| !c.is_alphanumeric()).any(is_key)
 }

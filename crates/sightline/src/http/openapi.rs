@@ -248,8 +248,7 @@ fn who(target: &Target) -> Option<&'static str> {
         | Target::Stream { action, .. }
         | Target::Camera { action, .. } => std::slice::from_ref(action),
         Target::Socket { actions, .. } => actions,
-        Target::Metrics { .. } => &[Action::View],
-        Target::Known { .. } => return Some("Whoever is let in"),
+        Target::Known { .. } | Target::KnownPage { .. } => return Some("Whoever is let in"),
         Target::Account { .. } => return Some("Whoever signed in with an account"),
     };
     actions.first().map(|action| match action {
@@ -312,7 +311,7 @@ mod tests {
         for route in DASHBOARD.tables.iter().copied().flatten() {
             let for_people = matches!(
                 route.target,
-                Target::Page { .. } | Target::StreamPage { .. } | Target::Socket { .. }
+                Target::Page { .. } | Target::KnownPage { .. } | Target::StreamPage { .. } | Target::Socket { .. }
             ) || route.path.starts_with("/assets/")
                 || route.path.starts_with("/sign-")
                 || route.path.starts_with("/.well-known/")

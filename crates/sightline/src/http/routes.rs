@@ -125,6 +125,8 @@ pub(super) enum Target {
         of: Object<'static>,
         handler: fn(Call, Caller) -> Answer,
     },
+    /// Whoever is let in, by whatever. Others are shown where to sign in.
+    KnownPage { handler: Handler },
     /// Whoever may do this to the stream that the path names. Others are shown where to sign in.
     StreamPage {
         action: Action,
@@ -288,7 +290,11 @@ async fn pass_on(
             }
             Err(problem) => problem.into_response(),
         },
-        Target::Known { handler } => match gate.enter_known(&parts).await {
+        Target::KnownPage { handler } => match gate.enter_known(&parts) {
+            Ok(caller) => handler(call(parts, params), caller).await,
+            Err(problem) => signing::in_place_of(&problem, &parts.headers, parts.uri.path()),
+        },
+        Target::Known { handler } => match gate.enter_known(&parts) {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },

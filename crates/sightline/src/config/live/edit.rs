@@ -13,8 +13,13 @@ use super::super::keys;
 #[derive(Clone, PartialEq)]
 #[cfg_attr(test, derive(Debug))]
 pub enum Edit {
-    /// All of it: this is the text from now on.
-    File(String),
+    /// All of it: this is the text from now on, with secrets as they were shown.
+    File {
+        /// The text.
+        text: String,
+        /// Of the text that was shown.
+        version: String,
+    },
     /// These, one after the other; all or nothing.
     Steps(Vec<Step>),
 }

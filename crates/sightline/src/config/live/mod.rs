@@ -9,6 +9,8 @@
 mod adjustable;
 mod diff;
 mod edit;
+mod forms;
+mod redacted;
 mod refuse;
 mod store;
 #[cfg(test)]
@@ -25,7 +27,8 @@ use tokio::sync::watch as channel;
 pub use adjustable::Adjustable;
 pub use diff::{Change, Diff, Takes};
 pub use edit::{Edit, Step};
-pub use view::View;
+pub use forms::schema;
+pub use view::{FileText, View};
 pub use watch::{reread, watch};
 
 use super::file;
@@ -34,9 +37,7 @@ use super::load::{Loaded, key_of, load_text, problem, unreadable};
 use super::mediamtx;
 use super::problem::{Origin, Problem};
 use super::settings::Settings;
-use super::webhook::HIDDEN;
 use crate::events::Events;
-use crate::secret::REDACTED;
 use crate::state;
 
 /// Settings that may change. One for the program.
@@ -107,6 +108,8 @@ pub enum Why {
     Program,
     /// It would have servers of private networks told, or a file read, which may not be asked for by HTTP either.
     Reach,
+    /// The file is another than the one that was changed.
+    Changed,
 }
 
 /// A change that may be made.
@@ -164,7 +167,30 @@ impl Live {
         let current = self.lock();
         let mut waiting = Diff::between(&self.started, &current.loaded);
         waiting.changed.retain(|change| change.takes == Takes::Restart);
-        View::new(&current.loaded, waiting)
+        let place = current.place();
+        let read_only = match &place {
+            Ok((path, exists)) => read_only(path, *exists),
+            Err(refused) => Some(refused.to_string()),
+        };
+        View::new(&current.loaded, waiting, read_only)
+    }
+
+    /// The settings file, without secrets. Reads it.
+    ///
+    /// # Errors
+    /// [`Refused`]: it cannot be read, or it is none of which it is known where its secrets are.
+    pub fn text(&self) -> Result<FileText, Refused> {
+        let current = self.lock();
+        let (path, exists) = current.place()?;
+        let text = current.text_or_new(&path, exists)?;
+        let shown = shown_of(&path, &text)?;
+        Ok(FileText {
+            version: version_of(&text),
+            text: shown,
+            read_only: read_only(&path, exists),
+            file: path.display().to_string(),
+            exists,
+        })
     }
 
     /// What a change would do. Nothing is changed. Reads the file.
@@ -301,17 +327,28 @@ impl Current {
         let (path, exists) = self.place()?;
         let wanted = self.loaded.wanted();
         let text = match edit {
-            Edit::File(text) => text.clone(),
-            Edit::Steps(_) if mediamtx::is_its(&path) => {
-                let message = "MediaMTX's own file is not written here: change it by hand, which takes effect at once, or make one of ours with \
-                    `sightline config convert` and start with that";
+            _ if mediamtx::is_its(&path) => {
                 return Err(Refused::one(
                     Why::File,
-                    problem(None, &path.display().to_string(), message),
+                    problem(None, &path.display().to_string(), OF_MEDIAMTX),
                 ));
             }
+            Edit::File { text, version } => {
+                let old = self.text_or_new(&path, exists)?;
+                if *version != version_of(&old) {
+                    let message =
+                        "the file was changed by somebody else meanwhile; read it again, and make your changes to that";
+                    return Err(Refused::one(
+                        Why::Changed,
+                        problem(None, &path.display().to_string(), message),
+                    ));
+                }
+                // Of what is no TOML nothing was shown.
+                shown_of(&path, &old)?;
+                with_secrets(&path, text, &old)?
+            }
             Edit::Steps(steps) => {
-                let text = if exists { self.text(&path)? } else { NEW_FILE.to_owned() };
+                let text = self.text_or_new(&path, exists)?;
                 // It may have changed since it was read.
                 let loaded = load_text(wanted, &path, &text);
                 let loaded = loaded.map_err(|invalid| Refused::new(Why::File, invalid.problems))?;
@@ -327,8 +364,8 @@ impl Current {
         let loaded = loaded.map_err(|invalid| Refused::new(Why::Invalid, invalid.problems))?;
         if let Edit::Steps(steps) = edit {
             check_result(steps, &loaded)?;
-            refuse::by_http(&self.loaded.settings, &loaded.settings)?;
         }
+        refuse::by_http(&self.loaded.settings, &loaded.settings)?;
         let diff = Diff::between(&self.loaded, &loaded);
         Ok(Prepared {
             loaded,
@@ -351,6 +388,14 @@ impl Current {
         })
     }
 
+    /// The text of the file as it is now, or that with which a new one begins.
+    fn text_or_new(&self, path: &Path, exists: bool) -> Result<String, Refused> {
+        match exists {
+            true => self.text(path),
+            false => Ok(NEW_FILE.to_owned()),
+        }
+    }
+
     /// The text of the file as it is now; if somebody removed it, as it was.
     fn text(&self, path: &Path) -> Result<String, Refused> {
         match file::read(path) {
@@ -363,6 +408,67 @@ impl Current {
 /// How a file begins that is made for the first change.
 const NEW_FILE: &str =
     "# Settings of Sightline, made for a change by HTTP. `sightline config init` prints all that can be set.\n";
+
+const OF_MEDIAMTX: &str = "MediaMTX's own file is not written here: change it by hand, which takes effect at once, or make one of ours with \
+    `sightline config convert` and start with that";
+
+/// The text of a file without secrets.
+fn shown_of(path: &Path, text: &str) -> Result<String, Refused> {
+    let message = match mediamtx::is_its(path) {
+        true => OF_MEDIAMTX,
+        false => {
+            "the file is no TOML, so that it is not known where its secrets are, and it is not shown; mend it by hand, `sightline config check` says where"
+        }
+    };
+    let shown = redacted::redacted(text).filter(|_| !mediamtx::is_its(path));
+    shown.ok_or_else(|| Refused::one(Why::File, problem(None, &path.display().to_string(), message)))
+}
+
+/// A text that was shown and changed, with the secrets of the file.
+fn with_secrets(path: &Path, text: &str, old: &str) -> Result<String, Refused> {
+    redacted::put_back(text, old).map_err(|lost| {
+        let origin = |line| Origin::File {
+            path: path.to_owned(),
+            line,
+            column: 1,
+        };
+        let problems = lost
+            .into_iter()
+            .map(|lost| problem(Some(origin(lost.line)), &lost.key, lost.message));
+        Refused::new(Why::Invalid, problems.collect())
+    })
+}
+
+/// Which text it is: who changes what was shown says so, and learns if it is another by then. Secrets count, and are told nothing of: it is a number for this
+/// run of the program alone.
+fn version_of(text: &str) -> String {
+    use std::hash::BuildHasher as _;
+    static SEED: std::sync::LazyLock<std::hash::RandomState> = std::sync::LazyLock::new(Default::default);
+    format!("{:016x}", SEED.hash_one(text))
+}
+
+/// Why the file cannot be changed here; `None`: it can, as far as one can know beforehand.
+fn read_only(path: &Path, exists: bool) -> Option<String> {
+    if mediamtx::is_its(path) {
+        return Some(OF_MEDIAMTX.to_owned());
+    }
+    let writable = |path: &Path| {
+        #[cfg(unix)]
+        return rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+        #[cfg(not(unix))]
+        return std::fs::metadata(path).is_ok_and(|about| !about.permissions().readonly());
+    };
+    // Replaced where its folder allows that, else written in place; a folder that is not there yet is made.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.ancestors().skip(1).find(|folder| folder.exists());
+    if (exists && writable(&path)) || folder.is_some_and(writable) {
+        return None;
+    }
+    let file = path.display();
+    Some(format!(
+        "{file} cannot be written by the user of this program: change it where it comes from"
+    ))
+}
 
 impl Refused {
     fn new(why: Why, problems: Vec<Problem>) -> Self {
@@ -436,11 +542,7 @@ fn with_steps(steps: &[Step], mut text: String) -> Result<String, Refused> {
 fn gives_mask(step: &Step) -> bool {
     fn is_mask(secret: bool, value: &toml::Value) -> bool {
         match value {
-            toml::Value::String(text) => {
-                (secret && text == REDACTED)
-                    || text.contains("//")
-                        && (text.contains("//***@") || text.contains("=***") || text.ends_with(HIDDEN))
-            }
+            toml::Value::String(text) => redacted::is_mask(secret, text),
             toml::Value::Array(items) => items.iter().any(|item| is_mask(secret, item)),
             _ => false,
         }

@@ -18,6 +18,20 @@ pub(super) fn by_http(before: &Settings, after: &Settings) -> Result<(), Refused
     reach(before, after)
 }
 
+/// Whether a key may be set by the file alone, whatever its value is: what forms offer is what may be asked for.
+pub(super) fn is_by_hand(path: &[String]) -> bool {
+    let (Some(section), Some(key)) = (path.first(), path.last()) else {
+        return false;
+    };
+    match section.as_str() {
+        "s3" | "upload" | "relay" => true,
+        "record" => path.len() == 2 && matches!(key.as_str(), "path" | "archive"),
+        "webhook" => matches!(key.as_str(), "allow_private" | "secret_file"),
+        "server" | "stream" => key.starts_with("run_on_") && !key.ends_with("_restart"),
+        _ => false,
+    }
+}
+
 /// Uploads write into folders and buckets, and show the keys of this machine to the server that is named.
 fn uploads(before: &Settings, after: &Settings) -> Result<(), Refused> {
     let message = "where uploads and the archive go is not taken by HTTP, or whoever has the admin's token could write into any folder and have our keys shown anywhere; write it into the settings file";

@@ -69,6 +69,16 @@ fn remove(key: &str) -> Edit {
     Edit::Steps(vec![Step::Remove { path: path(key) }])
 }
 
+/// All of the file, where it was this before.
+fn whole(text: &str, before: &str) -> Edit {
+    Edit::File {
+        text: text.to_owned(),
+        version: version_of(before),
+    }
+}
+
+const TEXT: &str = "# mine\n[log]\nlevel = \"warn\"\n";
+
 fn somebody() -> Who {
     Who::Caller("admin at 127.0.0.1".to_owned())
 }
@@ -152,10 +162,9 @@ fn a_file_that_appears_is_taken() {
 #[case(set("rtsp.prot", 1), "there is no such key; did you mean rtsp.port?")]
 #[case(set("stream.a b.always_available", true), "stream.a b: ")]
 #[case(set("rtsp.rtcp_port", 8_000), "8000 is rtsp.rtp_port already")]
-#[case(Edit::File("[rtsp]\nport = ".to_owned()), "state/sightline.toml:2:")]
+#[case(whole("[rtsp]\nport = ", TEXT), "state/sightline.toml:2:")]
 #[case(Edit::Steps(vec![Step::Set { path: path("log.level"), value: "debug".into() }, Step::Set { path: path("http.port"), value: "x".into() }]), "http.port: ")]
 fn an_invalid_change_is_refused_whole(#[case] edit: Edit, #[case] expected: &str) {
-    const TEXT: &str = "# mine\n[log]\nlevel = \"warn\"\n";
     let given = given(Some(TEXT));
     let live = given.live();
     let changes = live.changes();

@@ -22,10 +22,28 @@ pub struct View {
     pub origins: BTreeMap<String, String>,
     /// What was changed and takes effect at the next start.
     pub waiting: Diff,
+    /// Why nothing can be changed here, such as that the file belongs to somebody else; null: it can.
+    pub read_only: Option<String>,
+}
+
+/// The settings file, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SettingsFile")]
+pub struct FileText {
+    /// Where it is, or will be.
+    pub file: String,
+    /// False: there is none yet, and `text` is how it would begin.
+    pub exists: bool,
+    /// With `[redacted]` and `***` in place of secrets. They are put back by their place when it is sent back.
+    pub text: String,
+    /// Which text this is; for changing it.
+    pub version: String,
+    /// Why it cannot be changed here; null: it can.
+    pub read_only: Option<String>,
 }
 
 impl View {
-    pub(super) fn new(loaded: &Loaded, waiting: Diff) -> Self {
+    pub(super) fn new(loaded: &Loaded, waiting: Diff, read_only: Option<String>) -> Self {
         let sections = keys::sections().iter();
         let settings = sections.map(|section| (section.name.to_owned(), section_of(section, loaded.values())));
         let origin = |places: &[Given]| places.last().map(|given| given.origin.to_string());
@@ -37,6 +55,7 @@ impl View {
             settings: Json::Object(settings.collect()),
             origins: origins.collect(),
             waiting,
+            read_only,
         }
     }
 }

@@ -6,11 +6,11 @@ use axum_core::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http::request::Parts;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use url::form_urlencoded;
 
-use crate::config::live::{Diff, Edit, Refused, Step, View, Who, Why};
+use crate::config::live::{self, Diff, Edit, FileText, Refused, Step, View, Who, Why};
 use crate::config::{Origin, keys};
 use crate::http::access::Caller;
 use crate::http::answer;
@@ -23,6 +23,8 @@ use crate::http::routes::{Answer, Call};
 const TYPES: &[&str] = &["application/json", "application/merge-patch+json"];
 /// Longest body.
 const MAX_BYTES: usize = 64 << 10;
+/// Longest body with a file in it, which has 1 MiB at most: in JSON some signs are two.
+const MAX_FILE_BYTES: usize = 2 << 20;
 /// Most keys that are changed at once: the text of the file is read anew for each.
 const MAX_STEPS: usize = 200;
 /// The section of streams.
@@ -42,6 +44,18 @@ pub(super) const DELETE_STREAM: Operation = Operation {
     ..changes("Take the table of a stream out of the settings")
 };
 
+pub(super) const SCHEMA: Operation = Operation::reads::<Anything>(
+    "JSON Schema 2020-12 of the settings; keys have `x-takes`, `x-variable` and `x-by-hand` besides",
+);
+pub(super) const FILE: Operation = Operation {
+    problems: &[409],
+    ..Operation::reads::<FileText>("The settings file without secrets")
+};
+pub(super) const PUT_FILE: Operation = Operation {
+    body: Some(Content::json::<NewFile>()),
+    ..changes("Replace the text of the settings file; secrets are put back by their place")
+};
+
 const fn changes(summary: &'static str) -> Operation {
     Operation {
         query: DRY_RUN,
@@ -49,6 +63,17 @@ const fn changes(summary: &'static str) -> Operation {
         problems: &[400, 408, 409, 413, 415],
         ..Operation::reads::<Made>(summary)
     }
+}
+
+/// The text of the settings file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewSettingsFile")]
+struct NewFile {
+    /// All of it. What is shown in place of a secret stands for the secret that was there.
+    text: String,
+    /// Of the text that was changed, as `GET` told it.
+    version: String,
 }
 
 /// What was changed, or would be.
@@ -65,6 +90,48 @@ struct Made {
 /// `GET /api/v1/config`.
 pub(super) fn show(call: Call, _: Caller) -> Answer {
     Box::pin(async move { answer::json(&call.shared.settings.live.view()) })
+}
+
+/// `GET /api/v1/config/schema`.
+pub(super) fn schema(_: Call, _: Caller) -> Answer {
+    Box::pin(async move { answer::json(live::schema()) })
+}
+
+/// `GET /api/v1/config/file`.
+pub(super) fn file(call: Call, _: Caller) -> Answer {
+    Box::pin(async move {
+        // It reads from the disk.
+        let live = Arc::clone(&call.shared.settings.live);
+        match tokio::task::spawn_blocking(move || live.text()).await {
+            Ok(Ok(file)) => answer::json(&file),
+            Ok(Err(refused)) => refusal(&refused).into_response(),
+            // A panic, which was reported already.
+            Err(_) => Problem::bug().into_response(),
+        }
+    })
+}
+
+/// `PUT /api/v1/config/file`.
+pub(super) fn put_file(call: Call, caller: Caller) -> Answer {
+    Box::pin(async move {
+        let who = who(&call, &caller);
+        match read_bytes(call, MAX_FILE_BYTES).await {
+            Ok((asked, bytes)) => match serde_json::from_slice(&bytes) {
+                Ok(NewFile { text, version }) => make_edit(asked, Edit::File { text, version }, who).await,
+                // Of the message only the place: it might quote a password.
+                Err(error) => {
+                    let why = format!(
+                        "no text and version at line {}, column {}",
+                        error.line(),
+                        error.column()
+                    );
+                    let next = "send {\"text\":\"…\",\"version\":\"…\"}, as GET /api/v1/config/file has them";
+                    Problem::new(StatusCode::BAD_REQUEST, "bad-settings", "Not settings", why, next).into_response()
+                }
+            },
+            Err(problem) => problem.into_response(),
+        }
+    })
 }
 
 /// `PATCH /api/v1/config`: an object of sections with their keys (RFC 7396); null takes a key, or a table with a name, out of the file.
@@ -172,16 +239,20 @@ fn is_dry_run(query: Option<&str>) -> bool {
 
 /// The object that the request brings.
 async fn read(call: Call) -> Result<(Asked, Map<String, Json>), Problem> {
-    let asked = Asked::new(&call);
-    let patience = call.shared.settings.patience.body;
-    let (Parts { headers, .. }, body) = call.request.into_parts();
-    let takes = (TYPES, "settings");
-    let bytes = body::json(&headers, body, takes, MAX_BYTES, patience).await?;
+    let (asked, bytes) = read_bytes(call, MAX_BYTES).await?;
     match serde_json::from_slice(&bytes) {
         Ok(Json::Object(object)) => Ok((asked, object)),
         Ok(_) => Err(not_settings("it is JSON, but no object")),
         Err(error) => Err(not_settings(&error.to_string())),
     }
+}
+
+async fn read_bytes(call: Call, limit: usize) -> Result<(Asked, bytes::Bytes), Problem> {
+    let asked = Asked::new(&call);
+    let patience = call.shared.settings.patience.body;
+    let (Parts { headers, .. }, body) = call.request.into_parts();
+    let bytes = body::json(&headers, body, (TYPES, "settings"), limit, patience).await?;
+    Ok((asked, bytes))
 }
 
 fn not_settings(why: &str) -> Problem {
@@ -244,9 +315,13 @@ async fn make(asked: Asked, steps: Vec<Step>, who: Who) -> Response {
     if steps.len() > MAX_STEPS {
         return not_settings(&format!("it changes more than {MAX_STEPS} keys at once")).into_response();
     }
+    make_edit(asked, Edit::Steps(steps), who).await
+}
+
+async fn make_edit(asked: Asked, edit: Edit, who: Who) -> Response {
     // It writes to the disk.
     let done = tokio::task::spawn_blocking(move || {
-        let (live, edit) = (asked.live, Edit::Steps(steps));
+        let live = asked.live;
         let diff = match asked.dry_run {
             true => live.propose(&edit)?,
             false => live.apply(&edit, &who)?,
@@ -287,6 +362,12 @@ fn refusal(refused: &Refused) -> Problem {
             "reach-refused",
             "Private addresses and files are not taken by HTTP",
             "change the settings file by hand; nothing was changed",
+        ),
+        Why::Changed => (
+            StatusCode::CONFLICT,
+            "file-changed",
+            "The settings file is another by now",
+            "read it again with GET /api/v1/config/file; nothing was changed",
         ),
         Why::File => (
             StatusCode::CONFLICT,

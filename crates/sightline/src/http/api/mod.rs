@@ -118,6 +118,33 @@ pub(super) const ROUTES: &[Route] = &[
         },
         about: Some(&config::CHANGE),
     },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/config/schema",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::schema,
+        },
+        about: Some(&config::SCHEMA),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/config/file",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::file,
+        },
+        about: Some(&config::FILE),
+    },
+    Route {
+        verb: Verb::Put,
+        path: "/api/v1/config/file",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: config::put_file,
+        },
+        about: Some(&config::PUT_FILE),
+    },
     // Not of a stream alone: an expression for many names is a table too.
     Route {
         verb: Verb::Put,

@@ -3,6 +3,7 @@
 use axum_core::response::Response;
 use media::StreamName;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::root;
 use crate::http::access::{self, Caller, Shown};
@@ -13,7 +14,14 @@ use crate::http::routes::{Answer, Call, LIVE};
 /// A screen of the dashboard; which one, its path says.
 pub(super) fn dashboard(call: &Call, caller: &Caller) -> Response {
     // It stands where nothing is below `/live/` but streams are.
-    filled_in(call, is_signed_in(caller), View::Dashboard, None, LIVE)
+    filled_in(
+        call,
+        is_signed_in(caller),
+        View::Dashboard,
+        None,
+        LIVE,
+        preferences(call, caller),
+    )
 }
 
 /// Plays the stream that the path names, whether it is there or not yet.
@@ -31,7 +39,7 @@ pub(super) fn publish(call: Call, caller: Caller, name: StreamName) -> Answer {
 pub(super) fn entry(call: Call, view: View) -> Answer {
     Box::pin(async move {
         let signed_in = access::session(&call.shared, call.peer, call.request.headers()).is_some();
-        filled_in(&call, signed_in, view, None, LIVE)
+        filled_in(&call, signed_in, view, None, LIVE, None)
     })
 }
 
@@ -42,7 +50,35 @@ fn of_stream(call: &Call, caller: &Caller, view: View, name: &StreamName) -> Res
     } else {
         "/"
     };
-    filled_in(call, is_signed_in(caller), view, Some(name), streams_at)
+    filled_in(
+        call,
+        is_signed_in(caller),
+        view,
+        Some(name),
+        streams_at,
+        preferences(call, caller),
+    )
+}
+
+/// What one wants of the page, of an account that is kept here; null in what is not said.
+fn preferences(call: &Call, caller: &Caller) -> Option<Preferences> {
+    let grant = caller.who.grant().filter(|grant| grant.has_account())?;
+    let people = call.shared.auth.everybody();
+    let kept = people.preferences(grant.user?);
+    let kept: Map<String, Value> = kept
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    // Written by whoever has the account: what is none of these words is as if nothing was said.
+    let word = |name: &str, known: &[&'static str]| {
+        let said = kept.get(name).and_then(Value::as_str)?;
+        known.iter().copied().find(|word| *word == said)
+    };
+    Some(Preferences {
+        theme: word("theme", &["dark", "light", "system"]),
+        language: word("language", &["en", "vi"]),
+        start: word("start", &["control", "wall", "timeline", "events"]),
+        letters: kept.get("letters").and_then(Value::as_bool),
+    })
 }
 
 /// Whether there is a session to end.
@@ -73,9 +109,27 @@ struct Config<'a> {
     streams: &'a str,
     signed_in: bool,
     https_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferences: Option<Preferences>,
 }
 
-fn filled_in(call: &Call, signed_in: bool, view: View, name: Option<&StreamName>, streams_at: &str) -> Response {
+/// Those of an account that the page has to know before it shows anything.
+#[derive(Clone, Copy, Serialize)]
+struct Preferences {
+    theme: Option<&'static str>,
+    language: Option<&'static str>,
+    start: Option<&'static str>,
+    letters: Option<bool>,
+}
+
+fn filled_in(
+    call: &Call,
+    signed_in: bool,
+    view: View,
+    name: Option<&StreamName>,
+    streams_at: &str,
+    preferences: Option<Preferences>,
+) -> Response {
     let root = root(call.request.uri().path());
     let name = name.map(StreamName::as_str);
     let config = Config {
@@ -85,7 +139,11 @@ fn filled_in(call: &Call, signed_in: bool, view: View, name: Option<&StreamName>
         streams: streams_at.trim_start_matches('/'),
         signed_in,
         https_port: call.shared.ports.https,
+        preferences,
     };
+    // Before any script runs: nothing flashes.
+    let theme = preferences.and_then(|own| own.theme).unwrap_or("dark");
+    let language = preferences.and_then(|own| own.language).unwrap_or("en");
     let title = name.map_or_else(|| "Sightline".to_owned(), |name| format!("{name} · Sightline"));
     // Texts, numbers and a flag, which always become JSON. It ends where HTML sees the end of a script.
     let config = serde_json::to_string(&config)
@@ -93,6 +151,10 @@ fn filled_in(call: &Call, signed_in: bool, view: View, name: Option<&StreamName>
         .replace('<', "\\u003c");
     let html = assets::page()
         .replace("\"./assets/", &format!("\"{root}assets/"))
+        .replace(
+            "<html lang=\"en\" data-theme=\"dark\">",
+            &format!("<html lang=\"{language}\" data-theme=\"{theme}\">"),
+        )
         .replace("{title}", &escaped(&title))
         .replace("{config}", &config);
     app(html)

@@ -52,7 +52,9 @@ pub(super) const DASHBOARD: &[Route] = &[
     screen("/cameras/add", Action::Administer, Object::Program),
     screen("/inspector", Action::Operate, Object::Some),
     screen("/system", Action::Operate, Object::Program),
-    screen("/settings", Action::Administer, Object::Program),
+    // One's own is for whoever is let in; the rest of it asks the API, which is for admins.
+    own("/settings"),
+    own("/settings/me"),
     screen("/settings/{*part}", Action::Administer, Object::Program),
     entry("/first-run", |call| app::entry(call, app::View::FirstRun)),
     entry("/join", |call| app::entry(call, app::View::Join)),
@@ -66,6 +68,17 @@ const fn screen(path: &'static str, action: Action, of: Object<'static>) -> Rout
         target: Target::Page {
             action,
             of,
+            handler: |call, caller| Box::pin(ready(app::dashboard(&call, &caller))),
+        },
+        about: None,
+    }
+}
+
+const fn own(path: &'static str) -> Route {
+    Route {
+        verb: Verb::Get,
+        path,
+        target: Target::KnownPage {
             handler: |call, caller| Box::pin(ready(app::dashboard(&call, &caller))),
         },
         about: None,

@@ -199,3 +199,152 @@ async fn commands_are_not_taken() {
         "and be taken away"
     );
 }
+
+const FILE: &str = "/api/v1/config/file";
+const SECRETS: &str = "# mine\n[auth]\ntoken = \"canary-token\" # why\n\n[stream.door]\nsource = \"rtsp://me:canary-password@10.0.0.4/a\"\n";
+
+impl World {
+    /// With this file, as it was read at the start.
+    fn with_file(text: &str) -> Self {
+        let world = Self::new();
+        std::fs::write(world.file(), text).unwrap();
+        world.shared.settings.live.reread(&crate::config::live::Who::Signal);
+        world
+    }
+
+    async fn put_file(&self, path: &str, text: &str, version: &Value) -> Reply {
+        let body = serde_json::json!({ "text": text, "version": version }).to_string();
+        self.settings(Method::PUT, path, &body).await
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_shown_without_secrets_and_they_return() {
+    let world = World::with_file(SECRETS);
+    let shown = world.settings(Method::GET, FILE, "").await;
+    assert!(!shown.text.contains("canary"), "{shown:?}");
+    let shown = shown.json();
+    assert_eq!((&shown["exists"], &shown["read_only"]), (&true.into(), &Value::Null));
+    let text = shown["text"].as_str().unwrap();
+    assert!(
+        text.contains("token = \"[redacted]\" # why") && text.contains("rtsp://***@10.0.0.4/a"),
+        "{text}"
+    );
+    let changed = format!("{text}on_demand = true\n\n[log]\nlevel = \"debug\"\n").replace("10.0.0.4/a", "10.0.0.4/b");
+
+    let proposed = world
+        .put_file(&format!("{FILE}?dry_run=1"), &changed, &shown["version"])
+        .await;
+    assert_eq!(proposed.status, StatusCode::OK, "{proposed:?}");
+    assert_eq!(std::fs::read_to_string(world.file()).unwrap(), SECRETS);
+    let keys = |reply: &Reply| -> Vec<String> {
+        let json = reply.json();
+        let changed = json["changed"].as_array().unwrap().iter();
+        changed
+            .map(|change| change["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let expected = ["log.level", "stream.door.on_demand", "stream.door.source"];
+    assert_eq!(keys(&proposed), expected);
+
+    let made = world.put_file(FILE, &changed, &shown["version"]).await;
+    assert_eq!(
+        (made.status, keys(&made)),
+        (StatusCode::OK, expected.map(str::to_owned).to_vec())
+    );
+    assert!(!made.text.contains("canary"), "{made:?}");
+    let written = std::fs::read_to_string(world.file()).unwrap();
+    assert!(
+        written.contains("token = \"canary-token\" # why") && written.contains("me:canary-password@10.0.0.4/b"),
+        "{written}"
+    );
+    assert_eq!(world.shared.settings.live.now().log.level.to_string(), "debug");
+
+    // What was shown is another by now.
+    let late = world.put_file(FILE, text, &shown["version"]).await;
+    assert_eq!(
+        (late.status, late.code().as_str()),
+        (StatusCode::CONFLICT, "file-changed")
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_the_file_is_refused_by_its_line() {
+    let world = World::with_file(SECRETS);
+    let shown = world.settings(Method::GET, FILE, "").await.json();
+    let text = shown["text"].as_str().unwrap();
+    for (changed, line, code, status) in [
+        (format!("{text}[log\n"), 7, "bad-settings", StatusCode::BAD_REQUEST),
+        (
+            format!("{text}[log]\nlevel = \"loud\"\n"),
+            8,
+            "bad-settings",
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            text.replace("@10.0.0.4", "@10.6.6.6"),
+            6,
+            "bad-settings",
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            text.replace("[stream.door]", "[stream.yard]"),
+            6,
+            "bad-settings",
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        let refused = world.put_file(FILE, &changed, &shown["version"]).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{changed}");
+        assert_eq!(refused.json()["problems"][0]["line"], line, "{refused:?}");
+        assert!(!refused.text.contains("canary"), "{refused:?}");
+    }
+    for (added, code) in [
+        ("run_on_read = \"logger x\"\n", "programs-refused"),
+        ("[record]\npath = \"/etc\"\n", "reach-refused"),
+    ] {
+        let refused = world.put_file(FILE, &format!("{text}{added}"), &shown["version"]).await;
+        assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, code));
+    }
+    let bare = world.settings(Method::PUT, FILE, "{\"text\":\"\"}").await;
+    assert_eq!(bare.code(), "bad-settings");
+    let long = world.put_file(FILE, &"#".repeat(3 << 20), &shown["version"]).await;
+    assert_eq!(long.code(), "too-large");
+    assert_eq!(std::fs::read_to_string(world.file()).unwrap(), SECRETS);
+}
+
+/// Nobody knows where the secrets are of what is no TOML.
+#[tokio::test]
+async fn a_broken_file_is_not_shown() {
+    let world = World::with_file(SECRETS);
+    std::fs::write(world.file(), "[auth\ntoken = \"canary\"\n").unwrap();
+    let reply = world.settings(Method::GET, FILE, "").await;
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (StatusCode::CONFLICT, "file-unusable")
+    );
+    assert!(!reply.text.contains("canary"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn where_there_is_no_file_one_is_begun() {
+    let world = World::new();
+    let shown = world.settings(Method::GET, FILE, "").await.json();
+    assert_eq!(shown["exists"], false);
+    let made = world
+        .put_file(FILE, "[log]\nlevel = \"debug\"\n", &shown["version"])
+        .await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    assert_eq!(
+        std::fs::read_to_string(world.file()).unwrap(),
+        "[log]\nlevel = \"debug\"\n"
+    );
+}
+
+#[tokio::test]
+async fn the_schema_has_what_forms_need() {
+    let world = World::new();
+    let schema = world.settings(Method::GET, "/api/v1/config/schema", "").await.json();
+    let level = &schema["properties"]["log"]["properties"]["level"];
+    assert_eq!((&level["x-takes"], &level["default"]), (&"now".into(), &"info".into()));
+}

@@ -358,3 +358,56 @@ async fn publishing_has_a_page_for_those_who_may() {
     assert_eq!(viewer.status, StatusCode::FORBIDDEN);
     assert!(viewer.text.contains("role=\"alert\""), "{}", viewer.text);
 }
+
+/// Written into the page, so that nothing flashes; only words that are known.
+#[tokio::test]
+async fn what_one_wants_of_the_page_is_in_it() {
+    let world = World::new();
+    world.user("anna", "viewer", "*");
+    let json = ("content-type", "application/json");
+    let body = format!("{{\"name\":\"anna\",\"password\":\"{PASSWORD}\"}}");
+    let signed_in = ask(
+        &world.dashboard,
+        ELSEWHERE,
+        Method::POST,
+        "/api/v1/session",
+        &[json],
+        &body,
+    )
+    .await;
+    let cookies = signed_in.headers.get_all("set-cookie").iter();
+    let mut ours = cookies.filter_map(|value| value.to_str().ok());
+    let cookie = ours.find(|value| value.starts_with("sightline=")).unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let own = ("cookie", cookie.as_str());
+    let before = world.get("/settings/me", &[own]).await;
+    assert!(
+        before.text.contains("<html lang=\"en\" data-theme=\"dark\">"),
+        "{before:?}"
+    );
+    let wish = "{\"theme\":\"light\",\"language\":\"vi\",\"start\":\"</script>\",\"letters\":false,\"more\":[1]}";
+    let kept = ask(
+        &world.dashboard,
+        ELSEWHERE,
+        Method::PUT,
+        "/api/v1/me/preferences",
+        &[own, json],
+        wish,
+    )
+    .await;
+    assert_eq!(kept.status, StatusCode::NO_CONTENT, "{kept:?}");
+    for path in ["/", "/wall", "/settings/me"] {
+        let page = world.get(path, &[own]).await;
+        assert!(
+            page.text.contains("<html lang=\"vi\" data-theme=\"light\">"),
+            "{page:?}"
+        );
+        let expected = "\"preferences\":{\"theme\":\"light\",\"language\":\"vi\",\"start\":null,\"letters\":false}";
+        assert!(page.text.contains(expected), "{page:?}");
+    }
+    let link = world.get("/join", &[own]).await;
+    assert!(
+        link.text.contains("data-theme=\"dark\"") && !link.text.contains("preferences"),
+        "{link:?}"
+    );
+}

@@ -89,7 +89,8 @@ async fn every_route_and_every_role() {
     dashboard GET /cameras/add: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
     dashboard GET /inspector: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
     dashboard GET /system: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
-    dashboard GET /settings: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
+    dashboard GET /settings: nobody 200* wrong 401* viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200*
+    dashboard GET /settings/me: nobody 200* wrong 401* viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200*
     dashboard GET /settings/*part: nobody 200* wrong 401* viewer 403* publisher 403* admin 200 account 403* near 403* loopback 200*
     dashboard GET /first-run: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
     dashboard GET /join: nobody 200 wrong 200 viewer 200 publisher 200 admin 200 account 200 near 200 loopback 200
@@ -111,6 +112,9 @@ async fn every_route_and_every_role() {
     dashboard GET /api/v1/events: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 200 near 200 loopback 401
     dashboard GET /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
     dashboard PATCH /api/v1/config: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard GET /api/v1/config/schema: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard GET /api/v1/config/file: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard PUT /api/v1/config/file: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard GET /api/v1/history: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
