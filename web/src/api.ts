@@ -12,10 +12,19 @@ export class Problem extends Error {
     /** A word that does not change, such as `no-such-stream`; empty where there is none. */
     readonly code: string,
     message: string,
+    /** All that is wrong with settings, each at its key and line. */
+    readonly faults: readonly Fault[] = [],
   ) {
     super(message);
     this.name = 'Problem';
   }
+}
+
+/** One thing that is wrong with settings. */
+export interface Fault {
+  readonly key: string;
+  readonly message: string;
+  readonly line: number | null;
 }
 
 export class Api {
@@ -74,12 +83,15 @@ export class Api {
 
 export function problemOf(status: number, statusText: string, text: string): Problem {
   let code = '';
+  let faults: readonly Fault[] = [];
   try {
-    code = String((JSON.parse(text) as Partial<ProblemBody>).code ?? '');
+    const body = JSON.parse(text) as Partial<ProblemBody>;
+    code = String(body.code ?? '');
+    if (Array.isArray(body.problems)) faults = body.problems as Fault[];
   } catch {
     // Of a proxy's.
   }
-  return new Problem(status, code, wordsIn(text, kindOf(status)) || `the server answered ${status} ${statusText}`.trim());
+  return new Problem(status, code, wordsIn(text, kindOf(status)) || `the server answered ${status} ${statusText}`.trim(), faults);
 }
 
 /** What to show of anything that was thrown. */

@@ -245,6 +245,8 @@ export interface Settings {
   readonly origins: Readonly<Record<string, string>>;
   /** What was changed and takes effect at the next start. */
   readonly waiting: SettingChanges;
+  /** Why nothing can be changed here, such as that the file belongs to somebody else; null: it can. */
+  readonly read_only?: string | null;
 }
 
 /** All that is another than before. */
@@ -279,6 +281,28 @@ export interface Changes {
 
 /** An object whose members are those of another program's API. */
 export type Anything = Readonly<Record<string, unknown>>;
+
+/** The settings file, as text. */
+export interface SettingsFile {
+  /** Where it is, or will be. */
+  readonly file: string;
+  /** False: there is none yet, and `text` is how it would begin. */
+  readonly exists: boolean;
+  /** With `[redacted]` and `***` in place of secrets. They are put back by their place when it is sent back. */
+  readonly text: string;
+  /** Which text this is; for changing it. */
+  readonly version: string;
+  /** Why it cannot be changed here; null: it can. */
+  readonly read_only?: string | null;
+}
+
+/** The text of the settings file. */
+export interface NewSettingsFile {
+  /** All of it. What is shown in place of a secret stands for the secret that was there. */
+  readonly text: string;
+  /** Of the text that was changed, as `GET` told it. */
+  readonly version: string;
+}
 
 /** What figures were. */
 export interface History {

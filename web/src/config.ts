@@ -14,7 +14,20 @@ export interface Config {
   readonly signed_in: boolean;
   /** Where the same is by TLS, which cameras and microphones of browsers need. */
   readonly https_port: number;
+  /** Of one's account; not there where the server keeps none. */
+  readonly preferences?: Kept;
 }
+
+/** What an account wants of the page; `null` where it said nothing. */
+export interface Kept {
+  readonly theme: 'dark' | 'light' | 'system' | null;
+  readonly language: 'en' | 'vi' | null;
+  readonly start: Start | null;
+  readonly letters: boolean | null;
+}
+
+/** Which screen comes first. */
+export type Start = 'control' | 'wall' | 'timeline' | 'events';
 
 export class Places {
   readonly #root: URL;

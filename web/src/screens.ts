@@ -17,8 +17,8 @@ export interface ScreenProps {
 
 export interface Screen extends Pattern<ScreenName> {
   readonly load: () => Promise<{ default: Component<ScreenProps> }>;
-  /** To some stream, at least. */
-  readonly may: Action;
+  /** To some stream, at least; `null`: whoever is let in. */
+  readonly may: Action | null;
   /** To all of them, as the server asks for it. */
   readonly of?: 'all';
   readonly icon: IconName;
@@ -34,4 +34,5 @@ export const screens: readonly Screen[] = [
   { name: 'exports', paths: ['/exports'], load: () => import('./views/Exports.svelte'), may: 'replay', icon: 'exports', key: 'x' },
   { name: 'inspector', paths: ['/inspector'], load: () => import('./views/Inspector.svelte'), may: 'operate', icon: 'inspector', key: 'i' },
   { name: 'system', paths: ['/system'], load: () => import('./views/System.svelte'), may: 'operate', of: 'all', icon: 'system', key: 'y' },
+  { name: 'settings', paths: ['/settings', '/settings/{*part}'], load: () => import('./views/Settings.svelte'), may: null, icon: 'settings', key: 's' },
 ];

@@ -149,9 +149,9 @@ export class Store {
   }
 
   /** Reactive: whether one may open a screen. The server is asked all the same. */
-  mayOpen({ may, of }: { readonly may: Action; readonly of?: 'all' }): boolean {
+  mayOpen({ may, of }: { readonly may: Action | null; readonly of?: 'all' }): boolean {
     const { me } = this;
-    if (me === null) return true;
+    if (me === null || may === null) return true;
     return me.rights.some(({ actions, streams }) => actions.includes(may) && (of !== 'all' || streams.includes('all')));
   }
 

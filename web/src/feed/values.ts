@@ -10,6 +10,8 @@ export interface Me {
   readonly rights: readonly { readonly actions: readonly Action[]; readonly streams: readonly string[] }[];
   /** Whether it is an account, with preferences and a password of its own. */
   readonly account: boolean;
+  /** The account is one of the settings file. */
+  readonly in_file?: boolean;
 }
 
 export interface StreamValue {
