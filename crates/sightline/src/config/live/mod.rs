@@ -15,6 +15,7 @@ mod refuse;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text;
 mod view;
 mod watch;
 
@@ -28,8 +29,11 @@ pub use adjustable::Adjustable;
 pub use diff::{Change, Diff, Takes};
 pub use edit::{Edit, Step};
 pub use forms::schema;
-pub use view::{FileText, View};
+pub use text::FileText;
+pub use view::View;
 pub use watch::{reread, watch};
+
+use text::{OF_MEDIAMTX, read_only, shown_of, version_of, with_secrets};
 
 use super::file;
 use super::keys;
@@ -173,24 +177,6 @@ impl Live {
             Err(refused) => Some(refused.to_string()),
         };
         View::new(&current.loaded, waiting, read_only)
-    }
-
-    /// The settings file, without secrets. Reads it.
-    ///
-    /// # Errors
-    /// [`Refused`]: it cannot be read, or it is none of which it is known where its secrets are.
-    pub fn text(&self) -> Result<FileText, Refused> {
-        let current = self.lock();
-        let (path, exists) = current.place()?;
-        let text = current.text_or_new(&path, exists)?;
-        let shown = shown_of(&path, &text)?;
-        Ok(FileText {
-            version: version_of(&text),
-            text: shown,
-            read_only: read_only(&path, exists),
-            file: path.display().to_string(),
-            exists,
-        })
     }
 
     /// What a change would do. Nothing is changed. Reads the file.
@@ -408,67 +394,6 @@ impl Current {
 /// How a file begins that is made for the first change.
 const NEW_FILE: &str =
     "# Settings of Sightline, made for a change by HTTP. `sightline config init` prints all that can be set.\n";
-
-const OF_MEDIAMTX: &str = "MediaMTX's own file is not written here: change it by hand, which takes effect at once, or make one of ours with \
-    `sightline config convert` and start with that";
-
-/// The text of a file without secrets.
-fn shown_of(path: &Path, text: &str) -> Result<String, Refused> {
-    let message = match mediamtx::is_its(path) {
-        true => OF_MEDIAMTX,
-        false => {
-            "the file is no TOML, so that it is not known where its secrets are, and it is not shown; mend it by hand, `sightline config check` says where"
-        }
-    };
-    let shown = redacted::redacted(text).filter(|_| !mediamtx::is_its(path));
-    shown.ok_or_else(|| Refused::one(Why::File, problem(None, &path.display().to_string(), message)))
-}
-
-/// A text that was shown and changed, with the secrets of the file.
-fn with_secrets(path: &Path, text: &str, old: &str) -> Result<String, Refused> {
-    redacted::put_back(text, old).map_err(|lost| {
-        let origin = |line| Origin::File {
-            path: path.to_owned(),
-            line,
-            column: 1,
-        };
-        let problems = lost
-            .into_iter()
-            .map(|lost| problem(Some(origin(lost.line)), &lost.key, lost.message));
-        Refused::new(Why::Invalid, problems.collect())
-    })
-}
-
-/// Which text it is: who changes what was shown says so, and learns if it is another by then. Secrets count, and are told nothing of: it is a number for this
-/// run of the program alone.
-fn version_of(text: &str) -> String {
-    use std::hash::BuildHasher as _;
-    static SEED: std::sync::LazyLock<std::hash::RandomState> = std::sync::LazyLock::new(Default::default);
-    format!("{:016x}", SEED.hash_one(text))
-}
-
-/// Why the file cannot be changed here; `None`: it can, as far as one can know beforehand.
-fn read_only(path: &Path, exists: bool) -> Option<String> {
-    if mediamtx::is_its(path) {
-        return Some(OF_MEDIAMTX.to_owned());
-    }
-    let writable = |path: &Path| {
-        #[cfg(unix)]
-        return rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-        #[cfg(not(unix))]
-        return std::fs::metadata(path).is_ok_and(|about| !about.permissions().readonly());
-    };
-    // Replaced where its folder allows that, else written in place; a folder that is not there yet is made.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.ancestors().skip(1).find(|folder| folder.exists());
-    if (exists && writable(&path)) || folder.is_some_and(writable) {
-        return None;
-    }
-    let file = path.display();
-    Some(format!(
-        "{file} cannot be written by the user of this program: change it where it comes from"
-    ))
-}
 
 impl Refused {
     fn new(why: Why, problems: Vec<Problem>) -> Self {

@@ -26,22 +26,6 @@ pub struct View {
     pub read_only: Option<String>,
 }
 
-/// The settings file, as text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "SettingsFile")]
-pub struct FileText {
-    /// Where it is, or will be.
-    pub file: String,
-    /// False: there is none yet, and `text` is how it would begin.
-    pub exists: bool,
-    /// With `[redacted]` and `***` in place of secrets. They are put back by their place when it is sent back.
-    pub text: String,
-    /// Which text this is; for changing it.
-    pub version: String,
-    /// Why it cannot be changed here; null: it can.
-    pub read_only: Option<String>,
-}
-
 impl View {
     pub(super) fn new(loaded: &Loaded, waiting: Diff, read_only: Option<String>) -> Self {
         let sections = keys::sections().iter();
