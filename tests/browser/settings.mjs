@@ -215,9 +215,12 @@ export async function settings_fit_both_sizes_in_both_themes(stage) {
     const page = await signedIn(stage, server, 'anna', options);
     for (const theme of ['dark', 'light']) {
       await goTo(page, server, 'me');
+      await page.selectOption('.look select >> nth=0', 'system');
       await page.selectOption('.look select >> nth=0', theme);
+      await until('the server keeps it', () => page.evaluate(async (wanted) => (await (await fetch('/api/v1/me/preferences')).json()).theme === wanted, theme));
       for (const place of PLACES) {
         await goTo(page, server, place);
+        check((await page.evaluate(() => document.documentElement.dataset.theme)) === theme, `${place} is ${theme}`);
         await fits(page, `${place} at ${options.viewport.width}`);
         check((await page.locator('h1').count()) === 1, `${place} has one heading`);
         await shoot(page, `settings-${place}-${options.viewport.width}-${theme}`);
