@@ -192,7 +192,7 @@ export const settings: typeof en = {
   addUser: 'Thêm người dùng',
   userName: 'Tên',
   role: 'Vai trò',
-  cameras: 'Camera được xem',
+  cameras: 'Camera',
   camerasWhy: 'Mỗi dòng một tên; ~^yard/ là mọi camera có tên bắt đầu như vậy. Để trống: tất cả.',
   roleNames: { admin: 'Quản trị viên', operator: 'Người vận hành', viewer: 'Người xem', publisher: 'Người phát', share: 'Khách' },
   state: 'Trạng thái',
