@@ -22,6 +22,7 @@ mod neighbour;
 mod oddities;
 mod onvif;
 mod opencv;
+mod probing;
 mod receive;
 mod rtsps;
 mod sources;

@@ -22,17 +22,17 @@ const SPROP: &str = "SPROP";
 
 /// What a camera says and sends.
 #[derive(Clone)]
-struct Oddity {
+pub(super) struct Oddity {
     /// Header fields of the answer to DESCRIBE; URL stands for the stream's.
     describe: &'static str,
     /// The description; SPROP stands for the parameter sets.
-    sdp: String,
+    pub(super) sdp: String,
     /// How the URL of SETUP must end, a slash left out.
-    set_up: &'static str,
+    pub(super) set_up: &'static str,
     /// The answer's transport.
     transport: &'static str,
     channel: u8,
-    login: Login,
+    pub(super) login: Login,
     /// What stands between two `$` frames, again and again.
     between: &'static str,
     /// Bytes of one write.
@@ -46,7 +46,7 @@ struct Oddity {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Login {
+pub(super) enum Login {
     None,
     Basic,
     /// MD5 and SHA-256 together.
@@ -83,7 +83,7 @@ impl Default for Oddity {
 }
 
 /// The pictures, and the bytes in which they are sent.
-fn film(oddity: &Oddity) -> (Vec<Vec<u8>>, Vec<u8>, String) {
+pub(super) fn film(oddity: &Oddity) -> (Vec<Vec<u8>>, Vec<u8>, String) {
     let mut video = Video::new(VideoSettings {
         gop_frames: 8,
         ..VideoSettings::default()
@@ -141,7 +141,7 @@ fn slices(mut data: &[u8]) -> Vec<u8> {
 }
 
 /// Serves the oddity to everyone who connects, and gives its URL.
-fn camera(oddity: &Oddity, media: Vec<u8>, sprop: &str) -> String {
+pub(super) fn camera(oddity: &Oddity, media: Vec<u8>, sprop: &str) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
     let url = format!("rtsp://{address}/stream");

@@ -304,6 +304,11 @@ impl Server {
         Self { process, port, state }
     }
 
+    /// Its state folder, where it works too.
+    pub(crate) fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// One of the tokens that it made for itself.
     pub(crate) fn token(&self, role: &str) -> String {
         let tokens = std::fs::read(self.state.path().join("tokens.json")).unwrap();

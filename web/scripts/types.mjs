@@ -38,6 +38,7 @@ function object(schema, indent) {
 
 function type(schema, indent) {
   if (schema === true) return 'unknown';
+  if (schema === false) return 'never';
   for (const word of Object.keys(schema)) if (!KNOWN.has(word)) throw new Error(`no type is known for \`${word}\` in ${JSON.stringify(schema)}`);
   if (schema.$ref) return schema.$ref.split('/').at(-1);
   const either = schema.anyOf ?? schema.oneOf;

@@ -35,8 +35,8 @@ export class Api {
     return this.#ask<T>('GET', path, query, undefined, signal);
   }
 
-  send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown, query: Query = {}): Promise<T> {
-    return this.#ask<T>(method, path, query, body);
+  send<T>(method: 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown, query: Query = {}, signal?: AbortSignal): Promise<T> {
+    return this.#ask<T>(method, path, query, body, signal);
   }
 
   /** For elements that fetch by themselves, such as `<img>` and `<video>`: with the token of the page, where there is one. */

@@ -32,6 +32,7 @@ export const screens: readonly Screen[] = [
   { name: 'timeline', paths: ['/timeline'], load: () => import('./views/Timeline.svelte'), may: 'replay', icon: 'timeline', key: 't' },
   { name: 'events', paths: ['/events'], load: () => import('./views/Events.svelte'), may: 'replay', icon: 'events', key: 'e' },
   { name: 'exports', paths: ['/exports'], load: () => import('./views/Exports.svelte'), may: 'replay', icon: 'exports', key: 'x' },
+  { name: 'cameras', paths: ['/cameras', '/cameras/add'], load: () => import('./views/Cameras.svelte'), may: 'operate', icon: 'cameras', key: 'c' },
   { name: 'inspector', paths: ['/inspector'], load: () => import('./views/Inspector.svelte'), may: 'operate', icon: 'inspector', key: 'i' },
   { name: 'system', paths: ['/system'], load: () => import('./views/System.svelte'), may: 'operate', of: 'all', icon: 'system', key: 'y' },
   { name: 'settings', paths: ['/settings', '/settings/{*part}'], load: () => import('./views/Settings.svelte'), may: null, icon: 'settings', key: 's' },

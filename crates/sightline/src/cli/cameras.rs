@@ -18,6 +18,7 @@ use url::Url;
 use super::{Failure, connect, password};
 use crate::clock::SystemClock;
 use crate::config::Environment;
+use crate::config::onvif_url::written;
 use crate::config::units::Span;
 use crate::net;
 use crate::onvif::discover::{Asking, MAX_CAMERAS, Search, Seen, Stream, Told, ask_all, everywhere, search};
@@ -340,18 +341,12 @@ fn config(base: &str, device: &Url, all: &[Stream], login: &Login<'_>, names: &m
         let Some(best) = streams::main(&of_lens) else { continue };
         let name = free(base, names);
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let scheme = if device.scheme() == "https" { "onvifs" } else { "onvif" };
-        let place = &device[url::Position::BeforeHost..url::Position::AfterPort];
         let profile = if lenses.len() > 1 {
             encoded(&best.token)
         } else {
             String::new()
         };
-        let service = match device.path() {
-            DEVICE_PATH | "/" => String::new(),
-            path => format!("?service={}", encoded(path)),
-        };
-        let source = format!("{scheme}://{}{place}/{profile}{service}", login.shown());
+        let source = written(device, &login.shown(), &profile);
         text.push_str(&format!("[stream.{name}]\nsource = \"{source}\"\n"));
         if let Some(lower) = streams::lower(&of_lens, best) {
             let (width, height) = lower.size.unwrap_or_default();

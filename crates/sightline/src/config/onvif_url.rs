@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use super::units::InvalidWord;
-use crate::onvif::{Account, Wanted};
+use crate::onvif::{Account, DEVICE_PATH, Wanted};
 use crate::secret::Secret;
 
 /// A camera and which of its streams is meant. `Debug` and `Display` leave credentials out.
@@ -24,6 +24,17 @@ pub struct Device {
 
 /// The one parameter that there is.
 const SERVICE: &str = "service";
+
+/// How settings name a camera whose device service is there. `login`: as it stands in a URL, with its `@`; `profile`: percent-encoded.
+pub fn written(device: &Url, login: &str, profile: &str) -> String {
+    let scheme = if device.scheme() == "https" { "onvifs" } else { "onvif" };
+    let place = &device[url::Position::BeforeHost..url::Position::AfterPort];
+    let service = match device.path() {
+        DEVICE_PATH | "/" => String::new(),
+        path => format!("?{SERVICE}={}", utf8_percent_encode(path, NON_ALPHANUMERIC)),
+    };
+    format!("{scheme}://{login}{place}/{profile}{service}")
+}
 
 impl Device {
     /// Reads the URL, with the scheme that it is asked by.

@@ -417,6 +417,10 @@ pub struct Stream {
     pub source: Option<SourceList>,
     /// Fetch the stream only while somebody watches it: from the first viewer on, until ten seconds after the last.
     pub on_demand: bool,
+    /// The name of a login that is kept apart from the settings, in the state folder, and shown to sources that have none in their URL: made at the page's
+    /// cameras or with POST /api/v1/credentials. It is for one scheme, host and port, and no other source is shown it.
+    #[schemars(example = &"garden")]
+    pub credential: Option<Name>,
     /// How media travels from the source: "tcp" (in the RTSP connection), "udp", or "auto": as "tcp", but over UDP where the source refuses
     /// that.
     pub source_transport: Transport,

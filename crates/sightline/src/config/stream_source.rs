@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use media::StreamName;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::rtsp::url::Url;
 use regex::Captures;
 
@@ -15,7 +16,9 @@ use super::onvif_url::Device;
 use super::settings::Stream;
 use super::units::InvalidWord;
 use super::url_template::{HttpUrl, RtspUrl};
+use crate::onvif::Account;
 use crate::secret::redacted_url;
+use crate::state::credentials::Origin;
 
 /// Where a stream comes from, with places for what an expression found. `Debug` and `Display` leave credentials out.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,6 +114,64 @@ impl Place {
         let address = host.parse::<std::net::IpAddr>();
         Some(address.map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string()))
     }
+}
+
+impl Place {
+    /// Whom a login for it is for; `None` where nobody is asked by network.
+    pub fn origin(&self) -> Option<Origin> {
+        let (scheme, port) = match self {
+            Self::Rtsp(url) => (if url.tls { "rtsps" } else { "rtsp" }, Some(url.port)),
+            Self::Whep(url) => (
+                if is_secure(url) { "wheps" } else { "whep" },
+                url.port_or_known_default(),
+            ),
+            Self::Hls(url) => (url.scheme(), url.port_or_known_default()),
+            Self::Onvif(device) => (
+                if is_secure(&device.service) { "onvifs" } else { "onvif" },
+                device.service.port_or_known_default(),
+            ),
+            Self::Exec(_) | Self::Lower(_) => return None,
+        };
+        Some(Origin {
+            scheme: scheme.to_owned(),
+            host: self.host()?,
+            port: port?,
+        })
+    }
+
+    /// Whether its URL has a user itself.
+    pub fn has_login(&self) -> bool {
+        match self {
+            Self::Rtsp(url) => url.user.is_some(),
+            Self::Whep(url) | Self::Hls(url) => !url.username().is_empty() || url.password().is_some(),
+            Self::Onvif(device) => device.account.is_some(),
+            Self::Exec(_) | Self::Lower(_) => false,
+        }
+    }
+
+    /// The same place, where this login is shown.
+    #[must_use]
+    pub fn with_login(mut self, account: &Account) -> Self {
+        match &mut self {
+            Self::Rtsp(url) => {
+                url.user = Some(account.user.clone());
+                url.password = Some(account.password.expose().to_owned());
+            }
+            // Neither fails for a URL with a host.
+            Self::Whep(url) | Self::Hls(url) => {
+                let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+                let _ = url.set_username(&encoded(&account.user));
+                let _ = url.set_password(Some(&encoded(account.password.expose())));
+            }
+            Self::Onvif(device) => device.account = Some(account.clone()),
+            Self::Exec(_) | Self::Lower(_) => {}
+        }
+        self
+    }
+}
+
+fn is_secure(url: &url::Url) -> bool {
+    url.scheme() == "https"
 }
 
 impl StreamSource {
@@ -305,6 +366,42 @@ mod tests {
         assert!(host(one).is_some());
         assert_eq!(host(one), host(other));
         assert_ne!(host(one), host("rtsp://10.0.0.5/1"));
+    }
+
+    #[rstest]
+    #[case("rtsp://CAM.local/1", "rtsp://cam.local:554")]
+    #[case("rtsps://10.0.0.4:8322/1", "rtsps://10.0.0.4:8322")]
+    #[case("wheps://h/door/whep", "wheps://h:443")]
+    #[case("onvif://[FD00:0::4]/", "onvif://[fd00::4]:80")]
+    #[case("https://h:8443/1.m3u8", "https://h:8443")]
+    fn a_login_is_for_scheme_host_and_port(#[case] text: &str, #[case] origin: &str) {
+        let place = text.parse::<StreamSource>().unwrap().filled(None).unwrap();
+        assert_eq!(place.origin().unwrap().to_string(), origin);
+        let account = Account {
+            user: "a@b".to_owned(),
+            password: crate::secret::Secret::new("p/:@%41"),
+        };
+        assert!(!place.has_login());
+        let place = place.with_login(&account);
+        assert!(place.has_login() && !format!("{place} {place:?}").contains("p/"));
+        assert_eq!(place.origin().unwrap().to_string(), origin);
+        let shown = match &place {
+            Place::Rtsp(url) => (url.user.clone().unwrap(), url.password.clone().unwrap()),
+            Place::Whep(url) | Place::Hls(url) => {
+                let text = |text: &str| {
+                    percent_encoding::percent_decode_str(text)
+                        .decode_utf8_lossy()
+                        .into_owned()
+                };
+                (text(url.username()), text(url.password().unwrap()))
+            }
+            Place::Onvif(device) => {
+                let account = device.account.clone().unwrap();
+                (account.user, account.password.expose().to_owned())
+            }
+            Place::Exec(_) | Place::Lower(_) => unreachable!(),
+        };
+        assert_eq!(shown, ("a@b".to_owned(), "p/:@%41".to_owned()));
     }
 
     #[rstest]

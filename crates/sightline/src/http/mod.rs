@@ -68,6 +68,7 @@ use crate::record::library::Library;
 use crate::record::service::Recordings;
 use crate::shutdown::Shutdown;
 use crate::source::Supervisor;
+use crate::source::probe::Desk;
 use crate::state::control::Control;
 use crate::status;
 use crate::stills::Stills;
@@ -208,6 +209,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     began: Instant,
     machine: Arc<Machine>,
+    /// Where cameras are tried out.
+    probes: Desk,
     feed: Arc<Feed>,
     open: AtomicUsize,
     /// Who listens to events.
@@ -299,6 +302,7 @@ impl Server {
             began: clock.now(),
             clock,
             machine,
+            probes: Desk::default(),
             feed,
             open: AtomicUsize::new(0),
             listeners: AtomicUsize::new(0),

@@ -314,6 +314,7 @@ mod tests {
                 Target::Page { .. } | Target::KnownPage { .. } | Target::StreamPage { .. } | Target::Socket { .. }
             ) || route.path.starts_with("/assets/")
                 || route.path.starts_with("/sign-")
+                || ["/first-run", "/join", "/shared"].contains(&route.path)
                 || route.path.starts_with("/.well-known/")
                 || ["/first-run", "/join", "/shared"].contains(&route.path)
                 || route.verb == Verb::Options;

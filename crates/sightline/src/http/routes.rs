@@ -15,6 +15,7 @@ use axum_core::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use media::StreamName;
+use tokio::sync::watch;
 
 use super::access::{self, Caller, Shown};
 use super::notices::RefusedAccess;
@@ -223,19 +224,36 @@ pub(super) async fn pass(
         return pass_on(route, shared, peer, params, request, &trail).await;
     }
     let shared = Arc::clone(shared);
+    let here = watch::Sender::new(());
+    let mut request = request;
+    request.extensions_mut().insert(Gone(here.subscribe()));
     // Whoever hangs up meanwhile drops this future, but not what it began: that has its line all the same.
     let done = tokio::spawn(async move {
         let response = pass_on(route, &shared, peer, params, request, &trail).await;
         trail.write(route, &shared, peer, response.status()).await;
         response
     });
-    match done.await {
+    let done = done.await;
+    drop(here);
+    match done {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // The program ends.
             Err(_) => Problem::bug().into_response(),
         },
+    }
+}
+
+/// Tells when whoever asked has hung up: for what takes long and changes nothing.
+#[derive(Clone)]
+pub(super) struct Gone(watch::Receiver<()>);
+
+impl Gone {
+    /// Waits for that.
+    pub(super) async fn wait(mut self) {
+        // Nothing is ever sent.
+        while self.0.changed().await.is_ok() {}
     }
 }
 

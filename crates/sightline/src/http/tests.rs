@@ -1,6 +1,7 @@
 //! The HTTP ports as their clients see them: without them where no socket matters, else over loopback.
 
 mod api;
+mod cameras;
 mod config;
 mod entrance;
 mod events;
@@ -52,6 +53,7 @@ use crate::record::service as record;
 use crate::secret::Secret;
 use crate::shutdown::{self, Trigger};
 use crate::source::Supervisor;
+use crate::state::credentials::Credentials;
 use crate::webhooks;
 use crate::{net, source, state};
 
@@ -180,6 +182,8 @@ impl World {
             },
             stop.clone(),
         );
+        let credentials = Credentials::open(state::Folder::open(state.path().join("state")).unwrap());
+        streams.keep_credentials(Arc::new(credentials.unwrap()));
         let told = Arc::clone(&events);
         let recordings = recordings(&streams, events, &wishes, state.path(), stop.clone());
         let motion = crate::motion::Detector::new(

@@ -184,8 +184,13 @@ async fn proxies(live: &Live, trusted: &Adjustable<Arc<Trusted>>) {
 
 async fn tables(live: &Live, services: &Services) {
     let mut tables = live.part(|settings| settings.stream.clone());
+    let mut logins = services.streams.credentials().changes();
     loop {
-        let tables = tables.changed().await;
+        let tables = tokio::select! {
+            tables = tables.changed() => tables,
+            // Sources that name another login by now are asked anew.
+            Ok(()) = logins.changed() => live.now().stream.clone(),
+        };
         services.streams.set(&tables);
         services.forwards.set(&tables);
     }

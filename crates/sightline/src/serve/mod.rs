@@ -41,6 +41,7 @@ use crate::record::export::Exports;
 use crate::shutdown::{self, End, Shutdown};
 use crate::source::{self, Supervisor};
 use crate::state::control::Control;
+use crate::state::credentials::Credentials;
 use crate::state::{self, Folder, Place};
 use crate::tls::{self, Certificates};
 use crate::trust::Trust;
@@ -440,7 +441,20 @@ fn streams(
             .collect(),
         lowers,
     };
-    Supervisor::new(world, shutdown.clone())
+    let streams = Supervisor::new(world, shutdown.clone());
+    streams.keep_credentials(Arc::new(credentials(program)));
+    streams
+}
+
+/// Logins of cameras. Where they cannot be read, sources that name one are not asked, and all else goes on.
+fn credentials(program: &Program) -> Credentials {
+    let place = state::default_place(&state_place(program), &program.environment);
+    let opened = place.and_then(Folder::open).and_then(Credentials::open);
+    opened.unwrap_or_else(|error| {
+        let error = error.to_string();
+        tracing::error!("sources are not given the logins that are kept for them: {error}");
+        Credentials::none(error)
+    })
 }
 
 /// How we reach ourselves where we listen there.

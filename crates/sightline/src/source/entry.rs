@@ -1,6 +1,6 @@
 //! The source of one stream: its state for those who ask, and the task that does what [`super::machine`] decides.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,6 +23,10 @@ pub(super) struct Entry {
     plan: Plan,
     /// Known only since somebody asked for it: forgotten when nobody does any more.
     by_expression: bool,
+    /// To see what it gives: the log is not told of it.
+    is_tried_out: bool,
+    /// How often it broke off and was fetched again, since the program began.
+    reconnects: AtomicU64,
     machine: Mutex<Machine>,
     /// Of the URL of who was the first to want it since it was idle, without credentials.
     query: Mutex<Option<Arc<str>>>,
@@ -58,21 +62,37 @@ pub struct Report {
     pub on_demand: bool,
     /// How it is.
     pub state: State,
+    /// How often it broke off since the program began.
+    pub reconnects: u64,
     /// When that began, or when it is over where it waits.
     pub at: Option<WallTime>,
 }
 
 impl Entry {
     pub(super) fn new(name: StreamName, plan: Plan, by_expression: bool, world: &World) -> Arc<Self> {
+        Arc::new(Self::made(name, plan, by_expression, world))
+    }
+
+    /// Of a camera that is tried out, and that nobody supervises.
+    pub(super) fn tried_out(name: StreamName, plan: Plan, world: &World) -> Arc<Self> {
+        Arc::new(Self {
+            is_tried_out: true,
+            ..Self::made(name, plan, false, world)
+        })
+    }
+
+    fn made(name: StreamName, plan: Plan, by_expression: bool, world: &World) -> Self {
         let rules = Rules {
             places: plan.places.len(),
             hosts: plan.hosts(),
             on_demand: plan.on_demand,
         };
-        Arc::new(Self {
+        Self {
             name,
             plan,
             by_expression,
+            is_tried_out: false,
+            reconnects: AtomicU64::new(0),
             machine: Mutex::new(Machine::new(rules)),
             query: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -85,7 +105,7 @@ impl Entry {
                 events: Arc::clone(&world.events),
                 last: Mutex::default(),
             },
-        })
+        }
     }
 
     pub(super) fn name(&self) -> &StreamName {
@@ -113,7 +133,9 @@ impl Entry {
     /// Its first frame is in the hub.
     pub(super) fn runs(&self, now: Instant) {
         self.machine().runs(now);
-        tracing::info!(stream = %self.name, source = self.shown_place(), "source runs");
+        if !self.is_tried_out {
+            tracing::info!(stream = %self.name, source = self.shown_place(), "source runs");
+        }
         self.told();
     }
 
@@ -182,6 +204,7 @@ impl Entry {
             place: machine.place(),
             on_demand: self.plan.on_demand,
             state,
+            reconnects: self.reconnects.load(Relaxed),
             at: at.map(|at| clock::wall_at(clock, at)),
         }
     }
@@ -308,6 +331,9 @@ impl Entry {
                 _ => (ran, std::time::Duration::ZERO),
             }
         };
+        if ran && why.is_some() {
+            self.reconnects.fetch_add(1, Relaxed);
+        }
         let stream = &self.name;
         let retry_ms = wait.as_millis() as u64;
         match &why {
@@ -343,6 +369,9 @@ fn occupied(stream: &Stream) -> Option<Why> {
 
 /// One attempt, in a task of its own so that a panic ends it alone.
 async fn attempt(entry: &Arc<Entry>, place: usize, supervisor: &Arc<Supervisor>) -> Ended {
+    if let Some(why) = entry.plan.withheld.get(&place) {
+        return Ended::Failed(why.clone());
+    }
     let Some(place) = entry.plan.places.get(place) else {
         return Ended::Failed(Why::new(Trouble::Bug, "there is no such place"));
     };

@@ -1,6 +1,6 @@
 //! Streams that this server fetches, and the one place where a stream that is not there is looked up.
 //!
-//! Belongs here: which source a name has ([`plan`]), which is the lower rendition of another ([`lower`]), one attempt at one ([`rtsp`], [`whep`], [`hls`], [`onvif`]) and what it does to the hub ([`Sink`]), when attempts are
+//! Belongs here: which source a name has ([`plan`]), which is the lower rendition of another ([`lower`]), one attempt at one ([`rtsp`], [`whep`], [`hls`], [`onvif`]) and what it does to the hub ([`Sink`]), what is wrong with one and what to do about it ([`why`]), trying one out before it is set ([`probe`]), when attempts are
 //! made ([`machine`], which decides without I/O, and [`entry`], which does what it says), who waits for them ([`Supervisor::find`]). Does
 //! not belong here: how RTSP is spoken ([`crate::rtsp::client`]), who takes over from whom (the hub): a source is a publisher like others.
 
@@ -13,11 +13,13 @@ pub(crate) mod lower;
 mod machine;
 mod onvif;
 mod plan;
+pub mod probe;
 mod rtsp;
 mod sink;
 #[cfg(test)]
 pub(crate) mod tests;
 mod whep;
+mod why;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -37,11 +39,13 @@ use crate::config::stream_key::StreamKey;
 use crate::config::stream_source::Place;
 use crate::events::Events;
 use crate::shutdown::Shutdown;
+use crate::state::credentials::Credentials;
 use entry::Entry;
 pub use entry::Report;
 pub use machine::State;
 use plan::{Found, Plan};
 pub use sink::Sink;
+pub use why::{Cause, Why};
 
 /// How long somebody waits for a source to give its first picture.
 const SOURCE_START: Duration = Duration::from_secs(10);
@@ -67,24 +71,6 @@ pub enum Ended {
     Failed(Why),
 }
 
-/// What went wrong with a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// In a word.
-    pub trouble: Trouble,
-    /// For whoever runs the server: names hosts, but no credentials.
-    pub detail: Arc<str>,
-}
-
-impl Why {
-    fn new(trouble: Trouble, detail: impl Into<Arc<str>>) -> Self {
-        Self {
-            trouble,
-            detail: detail.into(),
-        }
-    }
-}
-
 /// Kinds of what can go wrong. Their text is for viewers, whom it does not concern where the stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
@@ -97,6 +83,9 @@ pub enum Trouble {
     /// The source wants a login, and was shown none: none is set, or it asks for one of a kind that we do not have.
     #[error("its source wants a login that is not set for it")]
     LoginNeeded,
+    /// The login that is set for it is for another, or is not there: it is not asked.
+    #[error("the login that is set for its source is not for it")]
+    Credential,
     /// It shows a certificate that is not believed.
     #[error("its source shows a certificate that is not believed")]
     Certificate,
@@ -125,7 +114,7 @@ impl Trouble {
     fn is_lasting(self) -> bool {
         matches!(
             self,
-            Self::Login | Self::LoginNeeded | Self::Certificate | Self::NotThere | Self::Program
+            Self::Login | Self::LoginNeeded | Self::Credential | Self::Certificate | Self::NotThere | Self::Program
         )
     }
 }
@@ -223,6 +212,8 @@ pub struct Supervisor {
     tables: Mutex<Tables>,
     /// Where programs publish that we run.
     front: OnceLock<Front>,
+    /// Logins that are kept apart from the settings.
+    credentials: OnceLock<Arc<Credentials>>,
 }
 
 /// Where we take streams by RTSP ourselves.
@@ -255,6 +246,7 @@ impl Supervisor {
             shutdown,
             tables: Mutex::default(),
             front: OnceLock::new(),
+            credentials: OnceLock::new(),
         })
     }
 
@@ -279,6 +271,18 @@ impl Supervisor {
     pub fn publish_at(&self, address: SocketAddr, auth: Arc<Auth>) {
         // It is said once.
         let _ = self.front.set(Front { address, auth });
+    }
+
+    /// Says where logins are that are kept apart from the settings. Without it there are none.
+    pub fn keep_credentials(&self, credentials: Arc<Credentials>) {
+        // It is said once.
+        let _ = self.credentials.set(credentials);
+    }
+
+    /// Logins that are kept apart from the settings.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        let none = || Arc::new(Credentials::none("this command keeps none"));
+        Arc::clone(self.credentials.get_or_init(none))
     }
 
     /// Where streams are that are there.
@@ -454,7 +458,14 @@ impl Supervisor {
         let named = settings.contains_key(&StreamKey::Name(name.clone()));
         // A camera with a table of its own is meant rather than whatever an expression makes of the name.
         let first = if named { None } else { lower() };
-        first.or_else(|| plan::find(settings, name)).or_else(lower)
+        let found = first.or_else(|| plan::find(settings, name)).or_else(lower)?;
+        Some(match found {
+            Found::Source { plan, given } => Found::Source {
+                plan: plan.logged_in(&self.credentials()),
+                given,
+            },
+            other => other,
+        })
     }
 
     fn start(

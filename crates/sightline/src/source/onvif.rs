@@ -12,7 +12,7 @@ use media::Clock;
 use protocol::onvif::ReadError;
 
 use super::plan::Plan;
-use super::{Ended, Sink, Source, Trouble, Why, rtsp};
+use super::{Cause, Ended, Sink, Source, Trouble, Why, rtsp};
 use crate::config::onvif_url::Device;
 use crate::fetch::FetchError;
 use crate::onvif::{Camera, Failed, LoginRefused, Place};
@@ -95,5 +95,10 @@ fn why(failed: &Failed) -> Why {
         } => Trouble::NotThere,
         _ => Trouble::Unusable,
     };
-    Why::new(trouble, failed.to_string())
+    let why = Why::new(trouble, failed.to_string());
+    match failed {
+        Failed::Fetch(error) => why.of_fetch(error),
+        Failed::Status { .. } => why.because(Cause::NotRtsp),
+        _ => why,
+    }
 }

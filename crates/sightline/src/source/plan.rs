@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use media::StreamName;
 use protocol::rtsp::url::Url;
 
+use super::Why;
 use super::lower::upper;
 use super::machine::MOST_PLACES;
 use crate::config::settings::{Stream, Transport};
 use crate::config::stream_key::{StreamKey, look_up};
 use crate::config::stream_source::Place;
+use crate::config::units::Name;
 use crate::rtsp::client::Trust;
+use crate::state::credentials::Credentials;
 
 /// What is set for the source of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +23,30 @@ pub(super) struct Plan {
     pub(super) on_demand: bool,
     pub(super) transport: Transport,
     pub(super) trust: Trust,
+    /// The name of a login that is kept apart, for places that have none.
+    pub(super) credential: Option<Name>,
+    /// Places that are not asked, and why: the login is not for them.
+    pub(super) withheld: BTreeMap<usize, Why>,
 }
 
 impl Plan {
+    /// With the login that is kept apart.
+    pub(super) fn logged_in(mut self, credentials: &Credentials) -> Self {
+        let Some(name) = self.credential.as_ref().map(ToString::to_string) else {
+            return self;
+        };
+        for (number, place) in self.places.iter_mut().enumerate() {
+            let Some(origin) = place.origin().filter(|_| !place.has_login()) else {
+                continue;
+            };
+            match credentials.for_source(&name, &origin) {
+                Ok(account) => *place = place.clone().with_login(&account),
+                Err(not_given) => _ = self.withheld.insert(number, Why::withheld(&not_given)),
+            }
+        }
+        self
+    }
+
     /// For each place the first one that asks the same machine.
     pub(super) fn hosts(&self) -> [u8; MOST_PLACES] {
         let names: Vec<Option<String>> = self.places.iter().map(Place::host).collect();
@@ -42,6 +66,8 @@ impl Plan {
             on_demand: true,
             transport: Transport::default(),
             trust: Trust::System,
+            credential: None,
+            withheld: BTreeMap::new(),
         }
     }
 }
@@ -74,6 +100,8 @@ pub(super) fn find(settings: &BTreeMap<StreamKey, Stream>, name: &StreamName) ->
             on_demand: stream.on_demand || given,
             transport: stream.source_transport,
             trust: stream.source_fingerprint.map_or(Trust::System, Trust::Fingerprint),
+            credential: stream.credential.clone(),
+            withheld: BTreeMap::new(),
         },
         given,
     };

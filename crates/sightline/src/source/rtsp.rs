@@ -86,6 +86,7 @@ impl Pull {
             trouble,
             error.to_string().replace(path_or_nothing(path), &redacted_url(path)),
         )
+        .of_rtsp(error)
     }
 }
 

@@ -49,6 +49,11 @@ impl Sink {
         self.entry.says_of_lower(has_lower);
     }
 
+    /// Whether the source has said what it is made of.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// The stream.
     pub fn name(&self) -> &StreamName {
         self.entry.name()

@@ -98,11 +98,11 @@ fn why(error: &FetchError) -> Why {
         FetchError::Resolve { .. } | FetchError::Connect { .. } | FetchError::Slow { .. } => Trouble::Unreachable,
         FetchError::Certificate { fingerprint, .. } => {
             let detail = format!("{error}; if it is its own, set source_fingerprint = \"{fingerprint}\"");
-            return Why::new(Trouble::Certificate, detail);
+            return Why::new(Trouble::Certificate, detail).of_fetch(error);
         }
         _ => Trouble::Unusable,
     };
-    Why::new(trouble, error.to_string())
+    Why::new(trouble, error.to_string()).of_fetch(error)
 }
 
 /// Whether a URL holds what a server could refuse: an account, or a token.

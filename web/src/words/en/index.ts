@@ -1,4 +1,5 @@
 /** English: one file a section. */
+import { cameras } from './cameras';
 import { charts } from './charts';
 import { control } from './control';
 import { entry } from './entry';
@@ -11,4 +12,4 @@ import { system } from './system';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const en = { charts, control, entry, events, exports, player, shell, timeline, wall };
+export const en = { cameras, charts, control, entry, events, exports, inspector, player, shell, system, timeline, wall };

@@ -1,5 +1,6 @@
 /** Vietnamese: one file a section. */
 import type { Words } from '..';
+import { cameras } from './cameras';
 import { charts } from './charts';
 import { control } from './control';
 import { entry } from './entry';
@@ -12,4 +13,4 @@ import { system } from './system';
 import { timeline } from './timeline';
 import { wall } from './wall';
 
-export const vi: Words = { charts, control, entry, events, exports, player, shell, timeline, wall };
+export const vi: Words = { cameras, charts, control, entry, events, exports, inspector, player, shell, system, timeline, wall };

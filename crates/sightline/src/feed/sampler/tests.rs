@@ -17,6 +17,7 @@ fn report(state: Asked) -> source::Report {
         place: 0,
         on_demand: false,
         state,
+        reconnects: 0,
         at: None,
     }
 }
@@ -27,10 +28,7 @@ fn a_source_that_is_asked_again_is_wrong_since_it_first_was() {
     let now = Instant::now();
     let waiting = || Asked::Waiting {
         until: now,
-        why: Why {
-            trouble: Trouble::Unreachable,
-            detail: "".into(),
-        },
+        why: Why::new(Trouble::Unreachable, ""),
     };
     let connecting = || Asked::Connecting { attempt: 2, since: now };
     let mut failing = Failing::default();

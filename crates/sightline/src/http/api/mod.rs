@@ -7,6 +7,8 @@
 
 mod config;
 mod controls;
+mod credentials;
+mod discover;
 mod events;
 mod forwards;
 mod history;
@@ -15,6 +17,7 @@ mod log;
 pub(super) mod me;
 mod motion;
 pub(super) mod people;
+mod probe;
 mod qr;
 mod recording;
 mod sessions;
@@ -163,6 +166,69 @@ pub(super) const ROUTES: &[Route] = &[
             handler: config::delete_stream,
         },
         about: Some(&config::DELETE_STREAM),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/credentials",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: credentials::list,
+        },
+        about: Some(&credentials::LIST),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/api/v1/credentials",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: credentials::add,
+        },
+        about: Some(&credentials::ADD),
+    },
+    Route {
+        verb: Verb::Put,
+        path: "/api/v1/credentials/{key}",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: credentials::replace,
+        },
+        about: Some(&credentials::REPLACE),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/api/v1/credentials/{key}",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: credentials::remove,
+        },
+        about: Some(&credentials::REMOVE),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/api/v1/discover",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: discover::look,
+        },
+        about: Some(&discover::LOOK),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/api/v1/probe",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: probe::probe,
+        },
+        about: Some(&probe::PROBE),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/probe/{key}/picture.jpg",
+        target: Target::Program {
+            action: Action::Administer,
+            handler: probe::picture,
+        },
+        about: Some(&probe::PICTURE),
     },
     Route {
         verb: Verb::Get,

@@ -47,6 +47,8 @@ struct Description {
     #[serde(skip_serializing_if = "Option::is_none")]
     urls: Option<Vec<String>>,
     on_demand: bool,
+    /// How often it broke off since the program began.
+    reconnects: u64,
     /// Attempts since it last ran, while it is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
@@ -76,6 +78,7 @@ impl Description {
             url: report.places.get(report.place).filter(|_| steers).cloned(),
             urls: steers.then(|| report.places.clone()),
             on_demand: report.on_demand,
+            reconnects: report.reconnects,
             attempt,
             since,
             until,

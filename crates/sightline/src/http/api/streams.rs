@@ -94,6 +94,8 @@ struct Description {
     fps: f64,
     /// Thousand bits a second, over the last two seconds.
     bitrate_kbps: f64,
+    /// How far keyframes are apart, the longest of the last few distances, in seconds; `null` before the second.
+    keyframe_seconds: Option<f64>,
     viewers: usize,
     /// Of the newest picture.
     latency: Option<Latency>,
@@ -191,6 +193,7 @@ impl<'a> View<'a> {
             height: size.map(|(_, height)| height),
             fps: rounded(pace.pictures_per_second, 2),
             bitrate_kbps: rounded(pace.bits_per_second / 1_000.0, 1),
+            keyframe_seconds: (stream.keyframe_distance()).map(|distance| rounded(distance.as_secs_f64(), 2)),
             viewers: stream.viewers(),
             latency: self.latency(&pace),
             recording: self.recordings.report(stream.name()).as_ref().map(Recording::new),

@@ -117,6 +117,13 @@ async fn every_route_and_every_role() {
     dashboard PUT /api/v1/config/file: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard PUT /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
     dashboard DELETE /api/v1/config/streams/zerolatency: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard GET /api/v1/credentials: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401
+    dashboard POST /api/v1/credentials: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard PUT /api/v1/credentials/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard DELETE /api/v1/credentials/key: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
+    dashboard POST /api/v1/discover: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard POST /api/v1/probe: nobody 401 wrong 401 viewer 403 publisher 403 admin 415 account 403 near 403 loopback 401
+    dashboard GET /api/v1/probe/key/picture.jpg: nobody 401 wrong 401 viewer 403 publisher 403 admin 404 account 403 near 403 loopback 401
     dashboard GET /api/v1/history: nobody 401 wrong 401 viewer 400 publisher 403 admin 400 account 400 near 400 loopback 401
     dashboard GET /api/v1/latency: nobody 401 wrong 401 viewer 200 publisher 403 admin 200 account 403 near 200 loopback 401
     dashboard GET /api/v1/log: nobody 401 wrong 401 viewer 403 publisher 403 admin 200 account 403 near 403 loopback 401

@@ -21,7 +21,7 @@ fn made() -> Made {
     made
 }
 
-async fn bytes(world: &World, path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Bytes) {
+pub(super) async fn bytes(world: &World, path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Bytes) {
     let request = headers.iter().fold(
         Request::get(path).header("host", "pi.local:8000"),
         |request, (name, value)| request.header(*name, *value),

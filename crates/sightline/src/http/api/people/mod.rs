@@ -38,11 +38,11 @@ const MAX_BYTES: usize = 64 << 10;
 const DAY_US: i64 = 86_400_000_000;
 
 /// What a request brings, and what is left of it.
-struct Asked<T> {
-    shared: Arc<Shared>,
+pub(super) struct Asked<T> {
+    pub(super) shared: Arc<Shared>,
     peer: Peer,
-    parts: Parts,
-    wish: T,
+    pub(super) parts: Parts,
+    pub(super) wish: T,
 }
 
 /// Reads what a request brings. `example` is what people see who send something else.
@@ -71,7 +71,7 @@ async fn read<T: DeserializeOwned>(call: Call, example: &'static str) -> Result<
 
 /// The same for somebody who was let in before the body was there, which takes ten seconds if they like: what let them in has to be good behind it, too, and
 /// to allow this of the program still, where the route asks for that.
-async fn read_as<T: DeserializeOwned>(
+pub(super) async fn read_as<T: DeserializeOwned>(
     call: Call,
     who: &Principal,
     action: Option<Action>,
