@@ -87,6 +87,8 @@ async function adds(stage, options) {
   await until('its picture is there', () => page.evaluate(() => document.querySelector('.seen img')?.naturalWidth === 640));
   const facts = await page.innerText('.seen dl');
   check(/H\.264/.test(facts) && /640 × 480/.test(facts), facts);
+  const rate = Number(/Pictures a second\s+([\d.]+)/.exec(facts)?.[1]);
+  check(rate > 10 && rate < 34, facts);
   await stepOf(page, 'cameras-probe', options);
   const saved = await (await fetch(server.url('api/v1/sources', server.ports.http), { headers: { authorization: `Bearer ${server.token('admin')}` } })).json();
   check(saved.sources.length === 0, 'nothing is saved by trying out');
@@ -101,6 +103,7 @@ async function adds(stage, options) {
   await page.waitForSelector('h2:has-text("yard is added")');
   await becomes(page, ['live', 'fallen-back']);
   await moves(page);
+  await page.mouse.move(0, 0);
   await stepOf(page, 'cameras-done', options);
 
   await press('Open it');
@@ -155,7 +158,8 @@ export async function is_given_up_while_a_camera_is_silent(stage) {
   const connections = new Set();
   const silent = createServer((socket) => {
     connections.add(socket);
-    socket.on('error', () => {}).on('close', () => connections.delete(socket));
+    // Its end is heard by who reads alone.
+    socket.resume().on('error', () => {}).on('close', () => connections.delete(socket));
   });
   await new Promise((listens) => silent.listen(0, '127.0.0.1', listens));
   stage.atEnd(() => new Promise((closed) => silent.close(closed)));

@@ -55,7 +55,6 @@ const KEYFRAMES_FAR_S: f64 = 4.0;
 pub(super) struct Meter {
     seen: Option<Seen>,
     sound: Option<Arc<Format>>,
-    bytes: u64,
 }
 
 /// From the first picture on.
@@ -63,46 +62,60 @@ pub(super) struct Meter {
 struct Seen {
     format: Arc<Format>,
     capture: CaptureSource,
+    keyframes: usize,
+    b_frames: bool,
+    /// All of it.
+    whole: Span,
+    /// From the second keyframe on. What servers keep for newcomers comes before it at once, with times that are not those of capture: 30 pictures a second were
+    /// measured as 40 with it.
+    steady: Option<Span>,
+}
+
+/// A stretch that begins with a keyframe.
+#[derive(Clone, Copy, Debug)]
+struct Span {
     pictures: u32,
     first_us: i64,
     newest_us: i64,
-    /// Bytes of the newest picture, which has yet to be shown.
+    bytes: u64,
+    /// Of the newest picture, which has yet to be shown.
     newest_bytes: u64,
-    keyframes: usize,
     keyframe_us: i64,
     longest_us: Option<i64>,
-    b_frames: bool,
 }
+
+/// A shorter one says less than what came before it.
+const STEADY_S: f64 = 0.5;
 
 impl Meter {
     pub(super) fn note(&mut self, frame: &Frame) {
         let bytes = frame.data.len() as u64;
         if frame.format.codec().kind() == Kind::Audio {
             self.sound = Some(Arc::clone(&frame.format));
-            self.bytes += if self.seen.is_some() { bytes } else { 0 };
-            return;
-        }
-        let at_us = frame.time.as_micros();
-        let Some(seen) = &mut self.seen else {
-            if frame.keyframe {
-                self.bytes += bytes;
-                self.seen = Some(Seen::new(frame, at_us));
+            if let Some(seen) = &mut self.seen {
+                seen.spans().for_each(|span| span.bytes += bytes);
             }
             return;
-        };
-        self.bytes += bytes;
-        seen.note(frame, at_us);
+        }
+        match &mut self.seen {
+            Some(seen) => seen.note(frame),
+            none if frame.keyframe => *none = Some(Seen::new(frame)),
+            _ => {}
+        }
     }
 
-    pub(super) fn keyframes(&self) -> usize {
-        self.seen.as_ref().map_or(0, |seen| seen.keyframes)
+    /// Whether so many keyframes and such a time were seen.
+    pub(super) fn has(&self, keyframes: usize, seconds: f64) -> bool {
+        let seen = self.seen.as_ref();
+        seen.is_some_and(|seen| seen.keyframes >= keyframes && seen.whole.seconds() >= seconds)
     }
 
     /// `None`: no picture came.
     pub(super) fn probed(&self, stream: Option<&Stream>, has_lower: Option<bool>) -> Option<Probed> {
         let seen = self.seen.as_ref()?;
-        let span_s = (seen.newest_us - seen.first_us) as f64 / 1e6;
-        let over = |count: f64| (span_s > 0.0).then(|| count / span_s);
+        let steady = seen.steady.filter(|span| span.seconds() >= STEADY_S);
+        let span = steady.unwrap_or(seen.whole);
+        let over = |count: f64| (span.seconds() > 0.0).then(|| count / span.seconds());
         let announced = || {
             let tracks = stream?.tracks();
             let sound = tracks.iter().find(|track| track.kind() == Kind::Audio)?;
@@ -111,11 +124,11 @@ impl Meter {
         Some(Probed {
             video: Arc::clone(&seen.format),
             sound: self.sound.clone().or_else(announced),
-            fps: over(f64::from(seen.pictures - 1)),
+            fps: over(f64::from(span.pictures.saturating_sub(1))),
             // The newest is shown beyond what was looked at.
-            kbps: over(self.bytes.saturating_sub(seen.newest_bytes) as f64 * 8.0 / 1_000.0),
-            keyframe_s: seen.longest_us.map(|us| us as f64 / 1e6),
-            watched_s: span_s,
+            kbps: over(span.bytes.saturating_sub(span.newest_bytes) as f64 * 8.0 / 1_000.0),
+            keyframe_s: span.longest_us.or(seen.whole.longest_us).map(|us| us as f64 / 1e6),
+            watched_s: seen.whole.seconds(),
             b_frames: seen.b_frames,
             capture: seen.capture,
             has_lower,
@@ -125,36 +138,64 @@ impl Meter {
 }
 
 impl Seen {
-    fn new(frame: &Frame, at_us: i64) -> Self {
+    fn new(frame: &Frame) -> Self {
         Self {
             format: Arc::clone(&frame.format),
             capture: frame.capture.source,
-            pictures: 1,
-            first_us: at_us,
-            newest_us: at_us,
-            newest_bytes: frame.data.len() as u64,
             keyframes: 1,
-            keyframe_us: at_us,
-            longest_us: None,
             b_frames: false,
+            whole: Span::new(frame),
+            steady: None,
         }
     }
 
-    fn note(&mut self, frame: &Frame, at_us: i64) {
-        self.pictures = self.pictures.saturating_add(1);
+    fn spans(&mut self) -> impl Iterator<Item = &mut Span> {
+        std::iter::once(&mut self.whole).chain(&mut self.steady)
+    }
+
+    fn note(&mut self, frame: &Frame) {
         self.format = Arc::clone(&frame.format);
         // A sender report comes after the first pictures: the best that was seen counts.
         self.capture = self.capture.min(frame.capture.source);
-        self.b_frames |= at_us < self.newest_us || has_b_slice(frame);
-        if at_us >= self.newest_us {
-            self.newest_us = at_us;
-            self.newest_bytes = frame.data.len() as u64;
-        }
+        self.b_frames |= frame.time.as_micros() < self.whole.newest_us || has_b_slice(frame);
+        self.spans().for_each(|span| span.note(frame));
         if frame.keyframe {
             self.keyframes += 1;
-            self.longest_us = self.longest_us.max(Some(at_us - self.keyframe_us));
+            self.steady.get_or_insert_with(|| Span::new(frame));
+        }
+    }
+}
+
+impl Span {
+    fn new(frame: &Frame) -> Self {
+        let (at_us, bytes) = (frame.time.as_micros(), frame.data.len() as u64);
+        Self {
+            pictures: 1,
+            first_us: at_us,
+            newest_us: at_us,
+            bytes,
+            newest_bytes: bytes,
+            keyframe_us: at_us,
+            longest_us: None,
+        }
+    }
+
+    fn note(&mut self, frame: &Frame) {
+        let (at_us, bytes) = (frame.time.as_micros(), frame.data.len() as u64);
+        self.pictures = self.pictures.saturating_add(1);
+        self.bytes += bytes;
+        if at_us >= self.newest_us {
+            self.newest_us = at_us;
+            self.newest_bytes = bytes;
+        }
+        if frame.keyframe {
+            self.longest_us = self.longest_us.max(Some(at_us.saturating_sub(self.keyframe_us)));
             self.keyframe_us = at_us;
         }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.newest_us.saturating_sub(self.first_us) as f64 / 1e6
     }
 }
 
@@ -189,13 +230,37 @@ mod tests {
     #[test]
     fn rate_and_keyframe_distance_are_those_of_the_pictures() {
         let meter = film(10, 31);
-        assert_eq!(meter.keyframes(), 4);
+        assert!(meter.has(4, 0.9) && !meter.has(5, 0.9) && !meter.has(4, 1.1));
         let probed = meter.probed(None, None).unwrap();
         let fps = probed.fps.unwrap();
         let distance = probed.keyframe_s.unwrap();
         assert!((distance - 10.0 / fps).abs() < 0.001, "{probed:?}");
         assert!(fps > 20.0 && probed.kbps.unwrap() > 0.0 && !probed.b_frames);
         assert!(probed.sound.is_none() && probed.notes().is_empty());
+    }
+
+    /// A server gives the first group at once, with times of its own.
+    #[test]
+    fn what_comes_at_once_is_not_measured() {
+        let mut video = Video::new(Settings {
+            gop_frames: 10,
+            ..Settings::default()
+        });
+        let mut meter = Meter::default();
+        let frames: Vec<Frame> = (0..41)
+            .map(|_| video.next_frame(WallTime::from_unix_micros(0)))
+            .collect();
+        let begins = frames[10].time;
+        for (number, mut frame) in frames.into_iter().enumerate() {
+            if number < 10 {
+                let early_us = (10 - number as i64) * 1_000;
+                frame.time = media::MediaTime::new(begins.ticks() - early_us * 90 / 1_000, media::Timescale::VIDEO);
+            }
+            meter.note(&frame);
+        }
+        let probed = meter.probed(None, None).unwrap();
+        assert!((29.9..30.1).contains(&probed.fps.unwrap()), "{probed:?}");
+        assert!((0.33..0.34).contains(&probed.keyframe_s.unwrap()), "{probed:?}");
     }
 
     #[test]
@@ -211,9 +276,9 @@ mod tests {
         let mut meter = Meter::default();
         let first = video.next_frame(WallTime::from_unix_micros(0));
         meter.note(&video.next_frame(WallTime::from_unix_micros(0)));
-        assert_eq!(meter.keyframes(), 0);
+        assert!(!meter.has(1, 0.0));
         meter.note(&first);
-        assert_eq!(meter.keyframes(), 1);
+        assert!(meter.has(1, 0.0));
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Tools {
 
 /// Keyframes that are seen before enough is known.
 const KEYFRAMES: usize = 3;
+/// Seconds that are watched where keyframes come often: fewer pictures tell no rate.
+const LEAST_S: f64 = 2.0;
 /// How long a source may take leave of its server.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 /// How often it is looked whether there is a stream.
@@ -194,7 +196,7 @@ async fn watch(hub: &Hub, name: &StreamName, tools: &Tools, limits: Limits, mete
             for entry in frames.drain(..) {
                 meter.note(&entry.frame);
             }
-            if meter.keyframes() >= KEYFRAMES {
+            if meter.has(KEYFRAMES, LEAST_S) {
                 return;
             }
             if let Event::Ended(_) = reader.next(&mut frames).await {
