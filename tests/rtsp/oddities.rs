@@ -24,25 +24,25 @@ const SPROP: &str = "SPROP";
 #[derive(Clone)]
 pub(super) struct Oddity {
     /// Header fields of the answer to DESCRIBE; URL stands for the stream's.
-    describe: &'static str,
+    pub(super) describe: &'static str,
     /// The description; SPROP stands for the parameter sets.
     pub(super) sdp: String,
     /// How the URL of SETUP must end, a slash left out.
     pub(super) set_up: &'static str,
     /// The answer's transport.
-    transport: &'static str,
-    channel: u8,
+    pub(super) transport: &'static str,
+    pub(super) channel: u8,
     pub(super) login: Login,
     /// What stands between two `$` frames, again and again.
-    between: &'static str,
+    pub(super) between: &'static str,
     /// Bytes of one write.
-    cut: usize,
+    pub(super) cut: usize,
     /// What is added to timestamps from the middle on.
-    jump: u32,
+    pub(super) jump: u32,
     /// Other parameter sets from the middle on.
-    resize: bool,
+    pub(super) resize: bool,
     /// What retina says where it does not take it.
-    retina: Option<&'static str>,
+    pub(super) retina: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

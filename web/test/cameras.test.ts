@@ -137,7 +137,7 @@ describe('the list', () => {
     expect(all().map(({ name, table }) => [name, table])).toEqual([['desk', 'camera'], ['door', 'stream'], ['old', 'stream'], ['pushed', null]]);
     expect(all().map(stateOf)).toEqual(['off', 'failed', 'idle', 'live']);
     expect(all().at(-1)?.keyframeSeconds).toBe(2);
-    expect(rows([stream('a', 'live')], [], [], null, (name) => name !== 'a')).toEqual([]);
+    expect(rows([stream('a', 'live'), stream('over', 'ended')], [], [], null, (name) => name !== 'a')).toEqual([]);
   });
 
   it('has the worst of what is wrong first', () => {

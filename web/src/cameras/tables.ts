@@ -45,7 +45,8 @@ export function rows(streams: readonly StreamValue[], sources: readonly Source[]
   const [tables, cameras] = [config?.settings.stream ?? {}, config?.settings.camera ?? {}];
   const set = (all: Readonly<Record<string, Table>>): string[] => Object.keys(all).filter((name) => !name.startsWith('~'));
   const fetched = set(tables).filter((name) => tables[name]?.['source'] != null);
-  const names = new Set([...streams.map(({ name }) => name), ...sources.map(({ stream }) => stream), ...fetched, ...set(cameras)]);
+  const there = streams.filter(({ state }) => state !== 'ended');
+  const names = new Set([...there.map(({ name }) => name), ...sources.map(({ stream }) => stream), ...fetched, ...set(cameras)]);
   return [...names].filter(may).sort().map((name) => ({
     name,
     stream: streams.find((stream) => stream.name === name) ?? null,

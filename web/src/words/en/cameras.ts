@@ -128,6 +128,7 @@ export const cameras = {
 
   renameWhy: 'With another name its streams have other addresses, and recordings begin anew; those there are stay below the old one.',
   hiddenUrl: 'There is a login in this address in the settings file, which is not shown. Write the address anew to change it, with the login below; until then it cannot be renamed.',
+  loginStays: 'The login that is kept is for the address before, and is shown to no other. Give user and password again.',
   loginNow: (name: string): string => `Login: ${name}`,
 
   away: 'The server does not answer. Look whether it runs and whether this device is in its network, then try again.',

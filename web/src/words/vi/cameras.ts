@@ -130,6 +130,7 @@ export const cameras: typeof english = {
 
   renameWhy: 'Với tên khác, các luồng có địa chỉ khác và bản ghi bắt đầu lại; bản ghi cũ vẫn ở dưới tên cũ.',
   hiddenUrl: 'Địa chỉ này trong tệp thiết lập có thông tin đăng nhập, không hiện ra. Hãy viết lại địa chỉ để đổi, với thông tin đăng nhập bên dưới; trước đó không đổi tên được.',
+  loginStays: 'Thông tin đăng nhập đã giữ là cho địa chỉ cũ, và không đưa cho nơi nào khác. Hãy nhập lại tên và mật khẩu.',
   loginNow: (name: string): string => `Thông tin đăng nhập: ${name}`,
 
   away: 'Máy chủ không trả lời. Hãy xem nó có chạy không và thiết bị này có ở trong mạng của nó không, rồi thử lại.',

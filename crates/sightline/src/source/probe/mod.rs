@@ -139,6 +139,10 @@ pub async fn probe(wish: &Wish, tools: &Tools, limits: Limits) -> Result<Probed,
     let probed = meter.probed(stream.as_deref(), asked.then(|| entry.has_lower()));
     match (probed, ended) {
         (Some(probed), _) => Ok(with_picture(probed, stream.as_ref(), tools).await),
+        // It said what it is made of, and then nothing.
+        (None, Some(Ended::Failed(why))) if has_answered && why.cause == Cause::Silent => {
+            Err(why.because(Cause::NoKeyframe))
+        }
         (None, Some(Ended::Failed(why))) => Err(why),
         _ if stream.as_ref().is_some_and(|stream| !has_video(stream)) => {
             let detail = "the camera gives sound alone";
