@@ -85,11 +85,15 @@ fn again(call: &Call, place: Place) -> feed::Again {
         .filter(|(name, _)| SHOWN.contains(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    Box::new(move || match access::identify_again(&shared, peer, &headers, &uri) {
-        Ok(caller) if is_let_in(&caller.who) => feed::Answer::Still(shared.feed.class(caller.who, &place, Me::text)),
-        Err(Refusal::Busy { .. } | Refusal::Braked { .. }) => feed::Answer::Later,
-        Ok(_) | Err(_) => feed::Answer::Ended,
-    })
+    Box::new(
+        move || match access::identify_again(&shared, peer, &headers, &uri, &was) {
+            Ok(caller) if is_let_in(&caller.who) => {
+                feed::Answer::Still(shared.feed.class(caller.who, &place, Me::text))
+            }
+            Err(Refusal::Busy { .. } | Refusal::Braked { .. } | Refusal::Away) => feed::Answer::Later,
+            Ok(_) | Err(_) => feed::Answer::Ended,
+        },
+    )
 }
 
 fn is_let_in(who: &Principal) -> bool {
