@@ -286,151 +286,26 @@ export interface Changes {
 /** An object whose members are those of another program's API. */
 export type Anything = Readonly<Record<string, unknown>>;
 
-export interface Credentials {
-  readonly credentials: readonly Credential[];
+/** The settings file, as text. */
+export interface SettingsFile {
+  /** Where it is, or will be. */
+  readonly file: string;
+  /** False: there is none yet, and `text` is how it would begin. */
+  readonly exists: boolean;
+  /** With `[redacted]` and `***` in place of secrets. They are put back by their place when it is sent back. */
+  readonly text: string;
+  /** Which text this is; for changing it. */
+  readonly version: string;
+  /** Why it cannot be changed here; null: it can. */
+  readonly read_only?: string | null;
 }
 
-/** A login, without its password. */
-export interface Credential {
-  /** As `credential` of a stream names it. */
-  readonly name: string;
-  readonly user: string;
-  /** Whom it is for. No other is shown it. */
-  readonly origin: Origin;
-  /** The tables of streams that name it. */
-  readonly used_by: readonly string[];
-}
-
-/** Whom a login is for. */
-export interface Origin {
-  /** As sources are written: `rtsp`, `onvif`, `https`, … */
-  readonly scheme: string;
-  /** Name or address, in lower case; IPv6 without brackets. */
-  readonly host: string;
-  /** Also where the URL does not name it. */
-  readonly port: number;
-}
-
-export interface NewCredential {
-  readonly name: string;
-  readonly user: string;
-  readonly password: string;
-  /** A URL of the camera: its scheme, host and port are whom the login is for. */
-  readonly source: string;
-}
-
-export interface CredentialLogin {
-  readonly user: string;
-  readonly password: string;
-  /** As of a new one. */
-  readonly source: string;
-}
-
-export interface Discovered {
-  /** Of this machine. */
-  readonly devices: readonly FoundDevice[];
-  /** Of its networks, 256 at the most. */
-  readonly cameras: readonly FoundCamera[];
-  /** Where was looked: interfaces with their addresses. */
-  readonly networks: readonly string[];
-}
-
-/** A camera of this machine. */
-export interface FoundDevice {
-  /** As `source` of a camera has it. */
-  readonly source: string;
-  readonly name: string;
-  /** Where it is: a device node, or a number. */
-  readonly place: string;
-  readonly modes: readonly DeviceMode[];
-  /** Why it cannot be used now. */
-  readonly cause?: Cause | null;
-  /** Cameras of the settings that it is. */
-  readonly known: readonly string[];
-}
-
-export interface DeviceMode {
-  /** As the driver calls it: `MJPG`, `YUYV`, `H264`. */
-  readonly format: string;
-  readonly width: number;
-  readonly height: number;
-  /** The fastest; `null`: it does not tell. */
-  readonly fps?: number | null;
-}
-
-/** A cause and its way out. Programs go by the code. */
-export interface Cause {
-  readonly code: string;
-  readonly what: string;
-  readonly way_out: string;
-  /** What exactly was said, without credentials. */
-  readonly detail?: string | null;
-  /** SHA-256 of the certificate that was shown. */
-  readonly fingerprint?: string | null;
-}
-
-/** A camera of the network. */
-export interface FoundCamera {
-  /** As `source` of a stream has it: it is asked where its streams are. */
-  readonly source: string;
-  readonly address?: string | null;
-  readonly name?: string | null;
-  readonly hardware?: string | null;
-  /** Streams of the settings that are fetched from the same machine. */
-  readonly known: readonly string[];
-}
-
-/** Nothing is to be said. */
-export type Discover = Readonly<Record<string, never>>;
-
-/** What came of it: one of `found` and `failed`. */
-export interface Probed {
-  readonly found?: ProbedCamera | null;
-  readonly failed?: Cause | null;
-  /** What is worth knowing before it is saved. */
-  readonly notes: readonly Cause[];
-  readonly took_ms: number;
-}
-
-/** A camera as it was seen for some seconds. */
-export interface ProbedCamera {
-  readonly video: Track;
-  readonly sound?: Track | null;
-  /** Pictures a second, measured. */
-  readonly fps?: number | null;
-  /** Thousand bits a second, measured. */
-  readonly bitrate_kbps?: number | null;
-  /** From keyframe to keyframe; `null` where no second one came in `watched_seconds`. */
-  readonly keyframe_seconds?: number | null;
-  readonly watched_seconds: number;
-  readonly b_frames: boolean;
-  /** What its capture times are: `capture`, `sender` or `arrival`. */
-  readonly capture: string;
-  /** Whether it has a lower rendition that comes with it; `null` where only ONVIF would say so. */
-  readonly has_lower?: boolean | null;
-  /** Below `/api/v1/`, for a minute. */
-  readonly picture?: string | null;
-  /** Why there is none. */
-  readonly no_picture?: string | null;
-}
-
-/** What is asked. */
-export interface ProbeQuestion {
-  /** A URL as `source` of a stream has it, or `v4l2:/dev/video0`, `libcamera:0`, `test`. */
-  readonly source: string;
-  /** A login that is kept; it is shown to whom it is for alone. */
-  readonly credential?: string | null;
-  /** A login that is not kept. */
-  readonly account?: CameraAccount | null;
-  /** As of a stream: `auto`, `tcp` or `udp`. */
-  readonly source_transport?: "auto" | "tcp" | "udp";
-  /** The certificate that is believed. */
-  readonly source_fingerprint?: string | null;
-}
-
-export interface CameraAccount {
-  readonly user: string;
-  readonly password?: string;
+/** The text of the settings file. */
+export interface NewSettingsFile {
+  /** All of it. What is shown in place of a secret stands for the secret that was there. */
+  readonly text: string;
+  /** Of the text that was changed, as `GET` told it. */
+  readonly version: string;
 }
 
 export interface Credentials {

@@ -63,8 +63,8 @@ describe('forms', () => {
         const values = [field.fallback, field.example].filter((value) => value !== null && field.kind !== 'secret');
         for (const value of values) {
           const back = read(field, shown(field, value));
-          // An empty list is what holds where nothing is set; one text is a list of one.
-          const expected = Array.isArray(value) && value.length === 0 ? null : field.kind === 'list' && !Array.isArray(value) ? [value] : value;
+          // Nothing in a list or a text is what holds where nothing is set; one text is a list of one.
+          const expected = value === '' || (Array.isArray(value) && value.length === 0) ? null : field.kind === 'list' && !Array.isArray(value) ? [value] : value;
           const text = typeof expected === 'object' && expected !== null && field.kind === 'text' ? JSON.stringify(expected) : expected;
           expect(same(back, text ?? null) || String(back) === String(text), `${section.name}.${field.path.join('.')}: ${JSON.stringify([value, back])}`).toBe(true);
         }

@@ -272,22 +272,27 @@ fn shown(presented: Presented<'_>) -> Parts {
 
 /// Somebody who is known, where something is free for whoever comes.
 pub(super) fn beside(free: Option<Principal>, known: Result<Principal, Refusal>) -> Result<Principal, Refusal> {
-    let Some(free) = free else {
-        return known;
-    };
+    match (free, known) {
+        (None, known) => known,
+        (Some(free), Err(_)) => Ok(free),
+        (Some(free), Ok(known)) => Ok(with_free(free, known)),
+    }
+}
+
+/// The same of somebody who is known in any case.
+pub(super) fn with_free(free: Principal, known: Principal) -> Principal {
     let replays = matches!(
         free,
         Principal::Near { replays: true } | Principal::Anyone { replays: true }
     );
-    Ok(match known {
-        Err(_) => free,
-        Ok(known) if known.is_nobody() => free,
-        Ok(known) if known.covers(&free) => known,
-        Ok(known) => Principal::Beside {
+    match known {
+        known if known.is_nobody() => free,
+        known if known.covers(&free) => known,
+        known => Principal::Beside {
             known: Arc::new(known),
             replays,
         },
-    })
+    }
 }
 
 /// Somebody who may do this.

@@ -71,6 +71,8 @@ pub enum Principal {
     Account(Arc<Account>),
     /// Let in by something that can end: a session, a token, a player's password, a share.
     Granted(Arc<Grant>),
+    /// Vouched for by an authority of elsewhere, or come for what that need not be asked about.
+    Vouched(Arc<Vouched>),
     /// Signed in at the proxy in front of us.
     Proxied(Arc<Proxied>),
 }
@@ -81,6 +83,7 @@ impl Principal {
         match self {
             Self::Account(account) => &account.name,
             Self::Granted(grant) => &grant.name,
+            Self::Vouched(vouched) => &vouched.name,
             Self::Proxied(user) => &user.name,
             Self::Known(role) => role.name(),
             Self::Near { .. } => "nearby",
@@ -143,6 +146,7 @@ impl Principal {
             }]),
             Self::Account(account) => account.rights.clone(),
             Self::Granted(grant) => grant.rights.clone(),
+            Self::Vouched(vouched) => vouched.allowed.rights.clone(),
             Self::Proxied(user) => user.rights.clone(),
         }
     }
@@ -165,6 +169,10 @@ impl Principal {
             Self::Program(own) => action == Action::Publish && object == Object::Stream(own),
             Self::Account(account) => account.rights.may(action, object),
             Self::Granted(grant) => grant.rights.may(action, object),
+            Self::Vouched(vouched) => {
+                let reads_figures = object == Object::Metrics && action == Action::View;
+                vouched.allowed.rights.may(action, object) || (reads_figures && vouched.allowed.metrics)
+            }
             Self::Proxied(user) => user.rights.may(action, object),
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::account::{Account, merged};
 use super::argon2::{Answer, Budget};
 use super::authority::{Elsewhere, WhyNot};
-use super::entry::beside;
+use super::entry::{beside, with_free};
 use super::guard::Guard;
 use super::pass::{Pass, Passes};
 use super::people::{Grant, People, folded};
@@ -415,33 +415,14 @@ impl Auth {
             (Presented::Nothing, Some(session)) => Ok(Principal::Granted(session)),
             _ => known(&rules),
         };
-        match rules.http_is_free_for(remote) {
-            Some(free) => Ok(Self::with_free(free, known)),
-            None => known,
-        }
+        beside(rules.http_is_free_for(remote), known)
     }
 
     /// Somebody whom another knows, with what is free there as well.
     pub fn known_elsewhere(&self, who: Principal, remote: IpAddr) -> Principal {
         match self.rules().http_is_free_for(remote) {
-            Some(free) => Self::with_free(free, Ok(who)),
+            Some(free) => with_free(free, who),
             None => who,
-        }
-    }
-
-    fn with_free(free: Principal, known: Result<Principal, Refusal>) -> Principal {
-        let replays = matches!(
-            free,
-            Principal::Near { replays: true } | Principal::Anyone { replays: true }
-        );
-        match known {
-            Err(_) => free,
-            Ok(known) if known.is_nobody() => free,
-            Ok(known) if known.covers(&free) => known,
-            Ok(known) => Principal::Beside {
-                known: Arc::new(known),
-                replays,
-            },
         }
     }
 

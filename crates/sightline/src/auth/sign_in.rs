@@ -46,6 +46,7 @@ impl Identity {
             | Principal::Near { .. }
             | Principal::Anyone { .. }
             | Principal::Program(_)
+            | Principal::Vouched(_)
             | Principal::Proxied(_) => Self::Free,
         }
     }

@@ -252,25 +252,6 @@ impl Default for Webrtc {
     }
 }
 
-/// Who may do what.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// Ask nobody for anything. Everyone who reaches the ports may view and publish; said at every start. Also SIGHTLINE_OPEN.
-    pub open: bool,
-    /// One token for everything, in place of the generated ones, with any user name. It is then asked for everywhere, on this
-    /// machine and in trusted networks too, and wins over `open`. Programs that connect (publish, receive) show it.
-    /// Also SIGHTLINE_TOKEN.
-    #[schemars(example = "a-long-secret")]
-    pub token: Option<Secret>,
-    /// Networks from which no credential is needed, such as ["192.168.1.0/24"]. Said at every start. Behind a proxy everybody has the
-    /// proxy's address, unless proxy.trusted names it.
-    pub trusted_networks: Vec<Network>,
-    /// Who may play recordings without a credential, of those who may view without one: "open" for everybody where `open` is set and nobody else, "trusted" for
-    /// trusted networks as well, "accounts" for nobody.
-    pub replay: Replay,
-}
-
 /// The status socket, by which cameras and dashboards know of each other: ws://HOST:8000/ws/camera/, and on all other HTTP ports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -15,6 +15,7 @@ use url::form_urlencoded;
 
 use super::Shared;
 use super::peer::{Jar, Peer};
+use crate::auth::authority::{Protocol, Wants, Way};
 use crate::auth::people::{self, Grant, Sum};
 use crate::auth::{Device, Presented, Principal, Refusal, Verdict};
 use crate::secret::Secret;
@@ -77,6 +78,9 @@ pub(super) fn identify<'a>(
     wants: Wants<'_>,
 ) -> (Verdict<'a>, Shown) {
     let presentation = Presentation::of(shared, peer, &request.headers, &request.uri);
+    if let Some(who) = presentation.by_proxy(shared, peer, &request.headers) {
+        return (Verdict::Known(Ok(who)), Shown::Proxy);
+    }
     let agent = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let way = Way {
         remote: peer.remote,
@@ -107,7 +111,12 @@ pub(super) fn identify_again(
         Some(false) => return Err(Refusal::Wrong),
         None => {}
     }
-    let Presentation { found, session, shown } = Presentation::of(shared, peer, headers, uri);
+    let presentation = Presentation::of(shared, peer, headers, uri);
+    if let Some(who) = presentation.by_proxy(shared, peer, headers) {
+        let shown = Shown::Proxy;
+        return Ok(Caller { who, shown });
+    }
+    let Presentation { found, session, shown } = presentation;
     let now = shared.clock.now();
     let who = shared.auth.http_still(peer.remote, found.presented(), session, now)?;
     Ok(Caller { who, shown })
@@ -120,32 +129,31 @@ struct Presentation {
     shown: Shown,
 }
 
-fn identify_by(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri, decide: Decide) -> Result<Caller, Refusal> {
-    let (found, shown) = match by_header(headers) {
-        Found::Nothing => match by_query(uri) {
-            Found::Nothing => (Found::Nothing, Shown::Nothing),
-            found => (found, Shown::Query),
-        },
-        found => (found, Shown::Header),
-    };
-    let session = match shown {
-        Shown::Nothing => session(shared, peer, headers),
-        _ => None,
-    };
-    if let (Shown::Nothing, Some(who)) = (shown, proxied(shared, peer, headers))
-        // Whom the proxy knows and who has no role here may have an account.
-        && (session.is_none() || who.may_something())
-    {
-        let who = shared.auth.known_elsewhere(who, peer.remote);
-        return Ok(Caller {
-            who,
-            shown: Shown::Proxy,
-        });
+impl Presentation {
+    fn of(shared: &Shared, peer: Peer, headers: &HeaderMap, uri: &Uri) -> Self {
+        let (found, shown) = match by_header(headers) {
+            Found::Nothing => match by_query(uri) {
+                Found::Nothing => (Found::Nothing, Shown::Nothing),
+                found => (found, Shown::Query),
+            },
+            found => (found, Shown::Header),
+        };
+        let session = match shown {
+            Shown::Nothing => session(shared, peer, headers),
+            _ => None,
+        };
+        let shown = if session.is_some() { Shown::Cookie } else { shown };
+        Self { found, session, shown }
     }
-    let shown = if session.is_some() { Shown::Cookie } else { shown };
-    let (presented, now) = (found.presented(), shared.clock.now());
-    let who = decide(&shared.auth, peer.remote, presented, session, now)?;
-    Ok(Caller { who, shown })
+
+    /// Whom the proxy in front knows, unless this shows more than a cookie. Whom it knows and who has no role here may have an account.
+    fn by_proxy(&self, shared: &Shared, peer: Peer, headers: &HeaderMap) -> Option<Principal> {
+        if !matches!(self.shown, Shown::Nothing | Shown::Cookie) {
+            return None;
+        }
+        let who = proxied(shared, peer, headers)?;
+        (self.session.is_none() || who.may_something()).then(|| shared.auth.known_elsewhere(who, peer.remote))
+    }
 }
 
 /// Who signed in at the proxy.

@@ -62,8 +62,8 @@ fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
     let after = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
     // What is no number of ours is as good as none.
     let after = after.and_then(|(_, id)| id.parse().ok());
+    let again = again(call, place.clone(), caller.clone());
     let class = shared.feed.class(caller.who, &place, Me::text);
-    let again = again(call, place);
     let limit = shared.settings.live.now().limits.live_clients;
     shared.feed.open(class, after, again, limit).map_err(|full| {
         Problem::new(
@@ -78,7 +78,7 @@ fn open(call: &Call, caller: Caller) -> Result<Page, Problem> {
 }
 
 /// Asks again by what was shown at the beginning, and nothing else of it.
-fn again(call: &Call, place: Place) -> feed::Again {
+fn again(call: &Call, place: Place, was: Caller) -> feed::Again {
     let (shared, peer): (Arc<Shared>, Peer) = (Arc::clone(&call.shared), call.peer);
     let uri: Uri = call.request.uri().clone();
     let headers: HeaderMap = (call.request.headers().iter())

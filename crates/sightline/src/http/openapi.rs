@@ -248,6 +248,7 @@ fn who(target: &Target) -> Option<&'static str> {
         | Target::Stream { action, .. }
         | Target::Camera { action, .. } => std::slice::from_ref(action),
         Target::Socket { actions, .. } => actions,
+        Target::Metrics { .. } => &[Action::View],
         Target::Known { .. } | Target::KnownPage { .. } => return Some("Whoever is let in"),
         Target::Account { .. } => return Some("Whoever signed in with an account"),
     };

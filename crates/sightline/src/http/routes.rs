@@ -308,11 +308,11 @@ async fn pass_on(
             }
             Err(problem) => problem.into_response(),
         },
-        Target::KnownPage { handler } => match gate.enter_known(&parts) {
+        Target::KnownPage { handler } => match gate.enter_known(&parts).await {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => signing::in_place_of(&problem, &parts.headers, parts.uri.path()),
         },
-        Target::Known { handler } => match gate.enter_known(&parts) {
+        Target::Known { handler } => match gate.enter_known(&parts).await {
             Ok(caller) => handler(call(parts, params), caller).await,
             Err(problem) => problem.into_response(),
         },
@@ -422,11 +422,17 @@ impl Gate<'_> {
         }
     }
 
-    fn identify(&self, request: &Parts) -> Result<Caller, Problem> {
+    /// Who it is. Where somebody else decides, that is waited for; where nobody does, nothing is.
+    async fn identify(&self, request: &Parts, wants: Wants<'_>) -> Result<Caller, Problem> {
         if self.peer.is_unproven() {
             self.tell("the proxy in front names a user, and does not show the secret of proxy.secret_file".to_owned());
         }
-        let known = access::identify(self.shared, self.peer, request);
+        let (verdict, shown) = access::identify(self.shared, self.peer, request, self.protocol(), wants);
+        let known = match verdict {
+            Verdict::Known(known) => known,
+            asking @ Verdict::Ask(_) => Box::pin(asking.settled()).await,
+        };
+        let known = known.map(|who| Caller { who, shown });
         if rates::are_counted(self.route) && !self.has_turn(known.as_ref().ok()) {
             return Err(Problem::too_many_requests());
         }

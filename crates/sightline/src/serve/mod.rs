@@ -111,7 +111,7 @@ pub(crate) fn run(program: &Program, mut predecessor: Option<Predecessor>) -> Re
     let handed = predecessor.as_mut().map(Predecessor::take_sockets);
     let mut listeners = net::Listeners::new(handed.unwrap_or_default());
     let sockets = Sockets::bind(program, &mut listeners)?;
-    let _in_use = use_state(program)?;
+    let in_use = use_state(program)?;
     let settings = &program.loaded.settings;
     let rules = Rules {
         elsewhere: Elsewhere::of(settings, None, &program.clock),

@@ -45,6 +45,7 @@ export const settings = {
     tls: 'Certificate',
     acme: 'Automatic certificate',
     auth: 'Who may do what',
+    proxy: 'Behind a proxy',
     user: 'Accounts in the file',
     status: 'Status socket',
     limits: 'Limits',

@@ -53,6 +53,7 @@ export const settings: typeof en = {
     tls: 'Chứng chỉ',
     acme: 'Chứng chỉ tự động',
     auth: 'Quyền truy cập',
+    proxy: 'Sau máy chủ proxy',
     user: 'Tài khoản trong tệp',
     status: 'Kênh trạng thái',
     limits: 'Giới hạn',

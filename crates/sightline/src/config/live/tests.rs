@@ -529,6 +529,29 @@ fn what_a_relay_does_is_not_taken_from_callers() {
     live.apply(&remove("relay.door"), &somebody()).unwrap();
 }
 
+/// Whoever may change settings by HTTP shall not have the passwords of others sent to themselves.
+#[test]
+fn who_decides_is_not_taken_from_callers() {
+    let text = "[auth]\nmethod = \"http\"\nhttp.url = \"https://me:canary@auth.example/\"\n";
+    let given = given(Some(text));
+    let live = given.live();
+    for (edit, key) in [
+        (set("auth.method", "own"), "auth.method"),
+        (set("auth.http.url", "https://evil.example/"), "auth.http"),
+        (set("auth.jwt.jwks", "https://evil.example/"), "auth.jwt"),
+    ] {
+        let refused = live.apply(&edit, &somebody()).unwrap_err();
+        assert_eq!(
+            (refused.why, refused.problems[0].key.as_str()),
+            (Why::Reach, key),
+            "{edit:?}"
+        );
+    }
+    assert_eq!(given.text(), text);
+    assert!(!serde_json::to_string(&live.view()).unwrap().contains("canary"));
+    live.apply(&set("auth.replay", "trusted"), &somebody()).unwrap();
+}
+
 /// Whoever may change settings by HTTP shall not be able to let themselves in by a header from then on.
 #[test]
 fn who_is_believed_as_a_proxy_is_not_taken_from_callers() {

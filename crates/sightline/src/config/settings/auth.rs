@@ -21,7 +21,7 @@ pub struct Auth {
     #[schemars(example = "a-long-secret")]
     pub token: Option<Secret>,
     /// Networks from which no credential is needed, such as ["192.168.1.0/24"]. Said at every start. Behind a proxy everybody has the
-    /// proxy's address.
+    /// proxy's address, unless proxy.trusted names it.
     pub trusted_networks: Vec<Network>,
     /// Who may play recordings without a credential, of those who may view without one: "open" for everybody where `open` is set and nobody else, "trusted" for
     /// trusted networks as well, "accounts" for nobody.

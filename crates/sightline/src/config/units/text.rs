@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Address, Bitrate, Bytes, Field, Fps, Name, Size, Source, Span, StreamUrl, Switch};
+use crate::auth::authority::Permission;
 use crate::auth::{GroupRole, Network, Password, Replay, Role, Streams};
 use crate::config::authority::{Directory, Domain};
 use crate::config::destination::ForwardUrl;

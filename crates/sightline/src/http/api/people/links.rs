@@ -401,13 +401,10 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
     })?;
     let identity = Identity::Granted(Arc::new(grant));
     let owner = shared.auth.owner(&identity, sum);
-    let opened = people
-        .sessions()
-        .filter(|session| Some(&session.owner) == owner.as_ref());
-    let opened: Vec<Sum> = opened.map(|session| session.sum).collect();
-    // Whoever opens a link again in the same browser is let in already, and takes nobody's place.
-    let here = access::session(&shared, peer, headers);
-    if here.is_some_and(|here| opened.contains(&here.sum)) {
+    // Whoever has it open already is not one more.
+    let own = access::session(&shared, peer, headers);
+    let own = own.and_then(|own| people.session(own.sum, wall));
+    if owner.is_some() && own.map(|own| &own.owner) == owner.as_ref() {
         return Ok(json(&Me::new(&who(&shared, &identity))));
     }
     if let Some(hash) = &link.hash {
@@ -423,15 +420,6 @@ async fn open_share(call: Call) -> Result<Response, Problem> {
         }
         let shown = shared.auth.opens(hash, &wish.password, peer.remote, shared.clock.now());
         shown.map_err(|refusal| Problem::refused(refusal, headers))?;
-    }
-    if opened.len() >= link.uses_left as usize {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "share-full",
-            "As many as may are watching",
-            format!("{} have opened this share already, which is its limit", link.uses_left),
-            "ask whoever shared it for another",
-        ));
     }
     let cookies = signing::cookies(&shared, peer, headers, &identity, "").await?;
     trail.is("share");
