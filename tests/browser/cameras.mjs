@@ -1,12 +1,10 @@
 /** Cameras: the list of them, and adding one that another server is. */
-import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { becomes, check, isClean, moves, until } from './support.mjs';
+import { becomes, check, isClean, isSound, moves, until } from './support.mjs';
 
 const DESK = { viewport: { width: 1_440, height: 900 } };
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 const PASSWORD = 'canary-of-a-camera';
-const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 
 /** Whoever administers, at a screen. */
 async function opened(stage, server, path, options, stored = {}) {
@@ -21,16 +19,6 @@ async function opened(stage, server, path, options, stored = {}) {
 async function shoot(page, name) {
   const folder = process.env.SCREENSHOTS;
   if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
-}
-
-/** Nothing is wider than the screen, and nothing serious is wrong for who hears the page. */
-async function isSound(page, where) {
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  check(over <= 0, `${where}: ${over} pixels too wide`);
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  const bad = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
-  check(bad.length === 0, `${where}: ${JSON.stringify(bad.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`)]))}`);
 }
 
 /** A step at both sizes and in both themes, to be looked at. */

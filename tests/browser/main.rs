@@ -30,6 +30,7 @@ scenarios! {
         without_a_link_the_way_to_one_is_said;
     settings: a_setting_is_changed_by_its_form, the_file_is_changed_as_text, a_user_comes_and_goes, a_token_is_made_shown_once_and_revoked,
         settings_fit_both_sizes_in_both_themes;
+    screens: each_is_sound_at_both_sizes;
     cameras: adds_one_with_a_wrong_password_first, adds_one_on_a_telephone, is_given_up_while_a_camera_is_silent;
     badge: agrees_by_webrtc, agrees_by_webrtc_with_a_wrong_clock, agrees_by_hls, agrees_by_hls_with_a_wrong_clock;
     killed: publishers_of_other_sizes_come_and_go, a_publisher_is_killed_and_back_at_once, a_server_returns_as_another,

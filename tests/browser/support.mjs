@@ -369,6 +369,18 @@ export async function isClean(page) {
   if (wrong.length > 0) throw new Error(`the browser complains:\n${wrong.join('\n')}`);
 }
 
+const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
+/** Nothing is wider than the screen, and nothing serious is wrong for who hears the page. */
+export async function isSound(page, where) {
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  check(over <= 0, `${where}: ${over} pixels too wide`);
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  const bad = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+  check(bad.length === 0, `${where}: ${JSON.stringify(bad.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`)]))}`);
+}
+
 /** Fails, with what was expected. */
 export function check(holds, what) {
   if (!holds) throw new Error(what);
