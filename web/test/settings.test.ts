@@ -104,6 +104,15 @@ describe('forms', () => {
     expect(undone([{ path: ['auth', 'token'], value: 'x' }], settings, origins)).toBe(null);
     expect(undone([{ path: ['stream', 'door'], value: null }], settings, origins)).toBe(null);
     expect(undone([{ path: ['stream', 'new'], value: {} }], settings, origins)).toEqual([{ path: ['stream', 'new'], value: null }]);
+    // A table that was made goes with its keys; one that went comes back with what was set in it, and no default.
+    const made = [{ path: ['stream', 'new'], value: {} }, { path: ['stream', 'new', 'always_available'], value: true }];
+    expect(patchOf(undone(made, settings, origins) ?? [])).toEqual({ stream: { new: null } });
+    const there = { stream: { yard: { always_available: true, on_demand: false, record: { enabled: true, keep: '7d' } }, bare: { on_demand: false } } };
+    const set = { 'stream.yard.always_available': 'file', 'stream.yard.record.enabled': 'file' };
+    expect(patchOf(undone([{ path: ['stream', 'yard'], value: null }], there, set) ?? [])).toEqual({
+      stream: { yard: { always_available: true, record: { enabled: true } } },
+    });
+    expect(undone([{ path: ['stream', 'bare'], value: null }], there, set)).toEqual([{ path: ['stream', 'bare'], value: {} }]);
     expect(valueAt(settings, ['stream', 'toString', 'x'])).toBe(null);
   });
 

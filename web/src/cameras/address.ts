@@ -74,6 +74,8 @@ const LONGEST_NAME = 200;
 export function nameFault(name: string, taken: readonly string[]): 'missing' | 'characters' | 'reserved' | 'taken' | null {
   if (name === '') return 'missing';
   const parts = name.split('/');
+  // A table of that name is an expression.
+  if (name.startsWith('~')) return 'characters';
   if (name.length > LONGEST_NAME || !parts.every((part) => /^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$/.test(part))) return 'characters';
   if (RESERVED_FIRST.includes(parts[0] ?? '') || RESERVED_LAST.includes(parts.at(-1) ?? '')) return 'reserved';
   return taken.includes(name) ? 'taken' : null;

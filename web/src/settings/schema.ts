@@ -155,10 +155,12 @@ export interface Edit {
 export function patchOf(edits: readonly Edit[]): Record<string, Json> {
   type Tree = { [name: string]: Json | Tree };
   const patch: Tree = {};
-  for (const { path, value } of edits) {
+  edits: for (const { path, value } of edits) {
     let table = patch;
     for (const name of path.slice(0, -1)) {
       const next = table[name];
+      // What goes takes its keys along.
+      if (next === null && Object.hasOwn(table, name)) continue edits;
       // A name may be one that objects have already.
       table = (typeof next === 'object' && next !== null && Object.hasOwn(table, name) ? next : put(table, name, {})) as Tree;
     }
@@ -177,12 +179,20 @@ export function patchOf(edits: readonly Edit[]): Record<string, Json> {
 
 /** The changes that take these back; `null` where a secret is among them, of which nobody knows what it was. */
 export function undone(edits: readonly Edit[], settings: unknown, origins: Readonly<Record<string, string>>): Edit[] | null {
-  const back = edits.map(({ path }): Edit => {
+  const back = edits.flatMap(({ path }): Edit[] => {
     const key = path.join('.');
-    const isSet = Object.hasOwn(origins, key) || Object.keys(origins).some((other) => other.startsWith(`${key}.`));
-    return { path, value: isSet ? valueAt(settings, path) : null };
+    const value = valueAt(settings, path);
+    if (Object.hasOwn(origins, key)) return [{ path, value }];
+    // Of a table that is to come back what was set in it, and not what holds by default.
+    const set = Object.keys(origins).filter((one) => one.startsWith(`${key}.`)).map((one) => [...path, ...one.slice(key.length + 1).split('.')]);
+    if (set.length > 0) return set.map((inner) => ({ path: inner, value: valueAt(settings, inner) }));
+    return [{ path, value: isTable(value) ? {} : null }];
   });
   return back.some(({ value }) => /\[redacted\]|\*\*\*/.test(JSON.stringify(value))) ? null : back;
+}
+
+function isTable(value: Json): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Whether a setting is meant by what is searched for: all words are in its name or description. */

@@ -43,6 +43,7 @@ export const system = {
   free: 'Free',
   lasts: 'Lasts',
   state: 'State',
+  diskStates: { recording: 'Recording', paused: 'Paused', away: 'Not there', in_use: 'Used by another program', failing: 'Failing' } as Readonly<Record<string, string>>,
   log: 'Log',
   level: 'Level',
   levels: { all: 'All', warn: 'Warnings and errors', error: 'Errors' } as Readonly<Record<string, string>>,

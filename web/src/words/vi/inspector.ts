@@ -25,7 +25,7 @@ export const inspector: typeof en = {
   jumps: 'Nhảy',
   jumpsWhy: 'Số lần được đưa tới khung khóa mới nhất vì đã chậm lại phía sau',
   latency: 'Độ trễ',
-  latencyOfViewer: 'Từ lúc tới máy chủ đến ổ cắm của người xem',
+  latencyOfViewer: 'Từ lúc tới máy chủ đến kết nối của người xem',
   latencyOfPublisher: 'Từ lúc ghi hình đến lúc tới máy chủ',
   waiting: 'Đang chờ',
   waitingWhy: 'Số byte mà kết nối chưa nhận',
