@@ -172,7 +172,8 @@ impl<'a> Parts<'a> {
         let shown_so = |other: &&&Leaf<'_>| other.shown().is_some_and(|shown| leaf.is(&shown));
         let candidates: Vec<&&Leaf<'_>> = there.iter().filter(shown_so).collect();
         if let Some(original) = candidates.get(nth).or(candidates.last()) {
-            let moved = leaf.is_secret() && self.places(&leaf.path) != before.places(&leaf.path);
+            let moved =
+                leaf.is_secret() && self.places(&leaf.path, str::to_owned) != before.places(&leaf.path, redacted_url);
             return match moved {
                 true => Err(MOVED),
                 false => Ok(Some(original.written.to_owned())),
@@ -190,8 +191,8 @@ impl<'a> Parts<'a> {
         with_login.map(|text| Some(quoted(&text))).ok_or(ELSEWHERE)
     }
 
-    /// Where the other values of a table lead to.
-    fn places(&self, path: &[String]) -> BTreeSet<(String, String)> {
+    /// Where the other values of a table lead to: of the file as it was shown, and of what came back as it is.
+    fn places(&self, path: &[String], as_shown: fn(&str) -> String) -> BTreeSet<(String, String)> {
         let parent = path.split_last().map_or(path, |(_, parent)| parent);
         let beside = |leaf: &&Leaf<'_>| leaf.path.split_last().is_some_and(|(_, of)| of == parent);
         let urls = self
@@ -200,8 +201,11 @@ impl<'a> Parts<'a> {
             .filter(beside)
             .filter_map(|leaf| leaf.says.as_deref());
         urls.filter_map(|url| {
-            let (scheme, _, host, _) = pieces(&redacted_url(url))?;
-            Some((scheme, host))
+            let text = as_shown(url);
+            let (scheme, login, host, rest) = pieces(&text)?;
+            // Readers differ about who is asked there: the same place is the same text alone.
+            let is_open = rest.contains('@') || login.contains('\\') || host.contains('\\');
+            Some((scheme, if is_open { text } else { host }))
         })
         .collect()
     }
@@ -242,7 +246,8 @@ fn holds_mask(comment: &str) -> bool {
 /// A URL of which the login was hidden and anything behind the host was changed, with the login of one that is at the same place.
 fn with_login_of(shown: &str, original: &str) -> Option<String> {
     let (scheme, login, host, rest) = pieces(shown)?;
-    if login != "***" || rest.contains("***") {
+    // Behind the host nothing may stand that some reader takes for the end of a login: RTSP's ends the authority at a slash or a question mark alone.
+    if login != "***" || rest.contains("***") || rest.contains('@') {
         return None;
     }
     let (their_scheme, their_login, their_host, their_rest) = pieces(&redacted_url(original))?;
@@ -279,7 +284,11 @@ fn redacted_comment(comment: &str) -> String {
         let name = name.trim_matches(|c: char| c == '#' || c.is_whitespace() || c == '"');
         let last = name.rsplit('.').next().unwrap_or_default();
         let is_word = !last.is_empty() && !last.contains(char::is_whitespace);
-        if is_word && !value.trim().is_empty() && (tells(&last.to_lowercase()) || last.starts_with("run_on_")) {
+        let said = value.trim_start_matches([' ', '\t', '"', '\'', '[']);
+        // The path of a webhook's URL is its credential, and a command's arguments may hold some.
+        let tells_all = last == "url" || ["exec:", "run:"].iter().any(|begin| said.starts_with(begin));
+        let tells_all = tells_all || tells(&last.to_lowercase()) || last.starts_with("run_on_");
+        if is_word && !value.trim().is_empty() && tells_all {
             let head = comment.len().saturating_sub(value.len());
             return format!("{} {}", comment.get(..head).unwrap_or_default(), quoted(REDACTED));
         }

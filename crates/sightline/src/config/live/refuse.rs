@@ -24,7 +24,8 @@ pub(super) fn is_by_hand(path: &[String]) -> bool {
         return false;
     };
     match section.as_str() {
-        "s3" | "upload" | "relay" => true,
+        "s3" | "upload" | "relay" | "proxy" => true,
+        "auth" => matches!(path.get(1).map(String::as_str), Some("method" | "jwt" | "http")),
         "record" => path.len() == 2 && matches!(key.as_str(), "path" | "archive"),
         "webhook" => matches!(key.as_str(), "allow_private" | "secret_file"),
         "server" | "stream" => key.starts_with("run_on_") && !key.ends_with("_restart"),

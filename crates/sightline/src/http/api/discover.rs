@@ -10,6 +10,7 @@ use device::source::{Word, libcamera};
 use media::Clock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::people::{Asked, read_as};
 use super::probe::{Told, busy, capturing, fetching};
@@ -107,7 +108,7 @@ pub(super) fn look(call: Call, caller: Caller) -> Answer {
             Ok(asked) => asked,
             Err(problem) => return problem.into_response(),
         };
-        let Some(_turn) = shared.probes.look() else {
+        let Some(turn) = shared.probes.look() else {
             return busy("somebody looks for cameras already".to_owned()).into_response();
         };
         let gone = async {
@@ -118,28 +119,41 @@ pub(super) fn look(call: Call, caller: Caller) -> Answer {
         };
         let settings = shared.settings.live.now();
         tokio::select! {
-            (devices, (cameras, networks)) = both(&settings, Arc::clone(&shared.clock)) => json(&Answered { devices, cameras, networks }),
+            (devices, (cameras, networks)) = both(&settings, Arc::clone(&shared.clock), Arc::new(turn)) => json(&Answered { devices, cameras, networks }),
             // Nobody reads it.
             () = gone => Problem::bug().into_response(),
         }
     })
 }
 
-async fn both(settings: &Settings, clock: Arc<dyn Clock>) -> (Vec<Device>, (Vec<Camera>, Vec<String>)) {
-    tokio::join!(devices(settings, clock), cameras(settings))
+/// The turn lasts until the slower of both is over.
+type Turn = Arc<OwnedSemaphorePermit>;
+
+async fn both(settings: &Settings, clock: Arc<dyn Clock>, turn: Turn) -> (Vec<Device>, (Vec<Camera>, Vec<String>)) {
+    tokio::join!(devices(settings, clock, Arc::clone(&turn)), cameras(settings))
+}
+
+/// Tells programs that are asked to end, also where nobody waits for them any more.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// Opening devices waits for them.
-async fn devices(settings: &Settings, clock: Arc<dyn Clock>) -> Vec<Device> {
-    let over = Arc::new(AtomicBool::new(false));
-    let give_up = Arc::clone(&over);
+async fn devices(settings: &Settings, clock: Arc<dyn Clock>, turn: Turn) -> Vec<Device> {
+    let over = Over(Arc::default());
+    let give_up = Arc::clone(&over.0);
     let listing = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let sensors = libcamera::list(&libcamera::Settings::default(), &*clock, &|| give_up.load(Relaxed));
         // Where there is no program for it there is no such camera.
         (v4l2::list(), sensors.unwrap_or_default())
     });
     let listed = tokio::time::timeout(WITHIN, listing).await;
-    over.store(true, Relaxed);
+    drop(over);
     let Ok(Ok((nodes, sensors))) = listed else {
         return Vec::new();
     };

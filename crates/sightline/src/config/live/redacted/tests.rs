@@ -7,6 +7,8 @@ use super::*;
 
 const FILE: &str = r#"# the door: rtsp://admin:c-comment@10.0.0.4/old
 # token = "c-former"
+# url = "https://hooks.example/services/T0/c-hook"
+# source = "exec:grab --password c-argument"
 [auth]
 token = "c-token" # mine
 trusted_networks = ["10.0.0.0/8"] # a sign: # here
@@ -77,6 +79,21 @@ fn what_is_around_secrets_is_changed_and_they_return() {
 #[case("yard = {", "garden = {", "stream.garden.source")]
 #[case("https://example.org/***", "https://evil.example/***", "webhook.alerts.url")]
 #[case("https://example.org/***", "https://evil.example/x", "webhook.alerts.secret")]
+#[case(
+    "https://example.org/***",
+    "https://evil.example/@example.org/x",
+    "webhook.alerts.secret"
+)]
+#[case(
+    "https://example.org/***",
+    "https://evil.example\\\\@example.org/x",
+    "webhook.alerts.secret"
+)]
+#[case(
+    "//***@10.0.0.5:5554/main",
+    "//***@10.0.0.5:5554#@evil.example/main",
+    "stream.yard.source"
+)]
 #[case("[webhook.alerts]", "[webhook.others]", "webhook.others.secret")]
 #[case("[user.\"a#b\"]", "[user.eve]", "user.eve.password")]
 #[case("# the door: rtsp://***@10.0.0.4", "# the door: rtsp://***@evil.example", "")]
