@@ -71,7 +71,7 @@ impl Asking<'_> {
         let (shows, remote) = (self.question.shows_something(), self.question.remote);
         let found = match answer {
             Answer::Yes(vouched) => {
-                if shows {
+                if shows && self.authority.proves() {
                     self.auth.guard.succeeded(remote, self.now);
                 }
                 let vouched = Vouched {
@@ -81,16 +81,23 @@ impl Asking<'_> {
                 beside(self.free, Ok(Principal::Vouched(Arc::new(vouched))))
             }
             Answer::No(why) => {
-                if shows {
+                let is_guess =
+                    || why.is_guess() || (!why.is_signed() && self.auth.may_be_meant_for_us(&self.question.user));
+                if shows && is_guess() {
                     self.auth.guard.failed(remote, self.now);
                 }
                 self.else_is.ok_or(match (shows, why) {
                     (false, _) => Refusal::Missing,
-                    (true, WhyNot::Refused | WhyNot::Missing) => Refusal::Wrong,
+                    (true, WhyNot::Refused | WhyNot::Missing | WhyNot::Unasked) => Refusal::Wrong,
                     (true, why) => Refusal::Token(*why),
                 })
             }
-            Answer::Away => self.free.ok_or(Refusal::Away),
+            Answer::Away => {
+                if shows && self.auth.may_be_meant_for_us(&self.question.user) {
+                    self.auth.guard.failed(remote, self.now);
+                }
+                self.free.ok_or(Refusal::Away)
+            }
         };
         match self.does {
             Some((action, stream)) => allowed(found?, action, &stream),
@@ -162,6 +169,13 @@ impl Auth {
         Some(self.rules().elsewhere.is_some() && !has_ended)
     }
 
+    /// Whether what was shown with this name, and is no secret of ours, may have been a guess at one that people choose. Tokens that we make have 128 bits.
+    fn may_be_meant_for_us(&self, user: &str) -> bool {
+        let rules = self.rules();
+        let is_ours = || rules.has_account_of(user) || self.everybody().named(user).is_some();
+        matches!(rules.mode, Mode::Single(_)) || (!user.is_empty() && is_ours())
+    }
+
     fn known_or_asked(
         &self,
         free: Option<Principal>,
@@ -221,6 +235,8 @@ impl Auth {
             .asked()
             .filter(|(verb, _)| elsewhere.decides_api || *verb != super::authority::Verb::Api);
         let else_is = free.clone().or_else(|| (!is_shown).then_some(unasked));
+        // Who may nothing at all is asked for a credential.
+        let else_is = else_is.filter(Principal::may_something);
         Verdict::Ask(Box::new(Asking {
             auth: self,
             authority: Arc::clone(&elsewhere.authority),

@@ -99,7 +99,7 @@ impl Authority {
 
     async fn answer(&self, question: Question) -> Answer {
         let Some((verb, stream)) = &question.wants else {
-            return Answer::No(WhyNot::Refused);
+            return Answer::No(WhyNot::Unasked);
         };
         let verb = *verb;
         let query = without_directives(&question.query);

@@ -110,4 +110,8 @@ impl super::Authority for Authority {
     fn ask(&self, question: Question) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(self.answer(question))
     }
+
+    fn proves(&self) -> bool {
+        true
+    }
 }

@@ -33,6 +33,11 @@ pub use token::WhyNot;
 pub trait Authority: Send + Sync {
     /// Asks. It answers within a time of its own, whatever is at the other end.
     fn ask(&self, question: Question) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
+
+    /// Whether a yes proves that what was shown is right. Else it may be yes to everybody.
+    fn proves(&self) -> bool {
+        false
+    }
 }
 
 /// What an authority is asked.

@@ -13,6 +13,8 @@ use super::testing::{Does, SIGNERS, Server, Signers};
 use super::token::{Expected, Keys, MAX_BYTES};
 use super::*;
 
+mod guesses;
+
 /// Longer than loopback takes on a busy machine.
 const AMPLE: Duration = Duration::from_secs(20);
 /// What an authority that never answers is given.
@@ -534,6 +536,7 @@ async fn questions_at_a_time_are_limited() {
 struct Scripted {
     answer: Mutex<Option<Answer>>,
     asked: Mutex<Vec<Question>>,
+    proves: AtomicBool,
 }
 
 impl Authority for Scripted {
@@ -541,6 +544,10 @@ impl Authority for Scripted {
         self.asked.lock().unwrap().push(question);
         let answer = self.answer.lock().unwrap().clone().unwrap_or(Answer::Away);
         Box::pin(std::future::ready(answer))
+    }
+
+    fn proves(&self) -> bool {
+        self.proves.load(Relaxed)
     }
 }
 
@@ -685,33 +692,6 @@ async fn others_are_asked_about() {
         (&*asked.user, asked.password.expose(), asked.wants),
         ("carl", "carl-pw", None)
     );
-}
-
-#[tokio::test]
-async fn guesses_are_braked_before_anybody_is_asked() {
-    let (scripted, auth) = world(&[]);
-    scripted.says(Answer::No(WhyNot::Refused));
-    let guess = Presented::Basic {
-        user: "carl",
-        password: "guess",
-    };
-    let mut last = Ok(());
-    for _ in 0..50 {
-        last = by_rtsp(&auth, FAR, guess).await.map(drop);
-    }
-    assert!(matches!(last, Err(Refusal::Braked { .. })), "{last:?}");
-    assert!(scripted.times() < 50);
-    // Nor is anybody braked by an authority that is away, or by showing nothing.
-    let (scripted, auth) = world(&[]);
-    for answer in [Answer::Away, Answer::No(WhyNot::Refused)] {
-        let is_away = answer == Answer::Away;
-        scripted.says(answer);
-        for _ in 0..50 {
-            let presented = if is_away { guess } else { Presented::Nothing };
-            let refused = by_rtsp(&auth, FAR, presented).await;
-            assert_eq!(refused, Err(if is_away { Refusal::Away } else { Refusal::Missing }));
-        }
-    }
 }
 
 #[tokio::test]

@@ -66,6 +66,24 @@ pub enum WhyNot {
     /// Who was asked says no.
     #[error("the authority says no")]
     Refused,
+    /// Nobody looked at what was shown.
+    #[error("the authority is not asked about this")]
+    Unasked,
+}
+
+impl WhyNot {
+    /// Whether what was shown may have been a guess at a secret of the authority's. What somebody signed is none, and what nobody looked at.
+    pub fn is_guess(self) -> bool {
+        !(self.is_signed() || self == Self::Unasked)
+    }
+
+    /// Whether it is signed as it must be, and wrong for what it says.
+    pub fn is_signed(self) -> bool {
+        matches!(
+            self,
+            Self::Ended | Self::NotYet | Self::Times | Self::Issuer | Self::Audience | Self::Permissions
+        )
+    }
 }
 
 /// What a token has to say of itself.
