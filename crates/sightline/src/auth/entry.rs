@@ -3,6 +3,7 @@
 //! Belongs here: who is asked, in which order, what an answer of elsewhere comes to beside what is free. Does not belong here: credentials of ours
 //! (`super::policy`), asking ([`super::authority`]), what somebody may do ([`super::may`]).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -76,6 +77,7 @@ impl Asking<'_> {
                 }
                 let vouched = Vouched {
                     allowed: vouched.allowed.or(&self.exempt.allowed),
+                    by: self.exempt.by,
                     ..vouched.clone()
                 };
                 beside(self.free, Ok(Principal::Vouched(Arc::new(vouched))))
@@ -160,13 +162,34 @@ impl Auth {
         }
     }
 
-    /// Whether somebody whom an authority vouched for is still one: what it said has not ended, and there is an authority. `None`: nobody vouched.
-    pub fn still_vouched(&self, who: &Principal, now: WallTime) -> Option<bool> {
+    /// Who somebody is now whom an authority vouched for, or whoever came for what it need not be asked about. It is not asked again: what it said holds until
+    /// that ends or another is in force; what is free is looked at anew. `None`: nobody vouched.
+    pub fn still_vouched(
+        &self,
+        who: &Principal,
+        remote: IpAddr,
+        now: Instant,
+        wall: WallTime,
+    ) -> Option<Result<Principal, Refusal>> {
         let Principal::Vouched(vouched) = who.known() else {
             return None;
         };
-        let has_ended = vouched.until.is_some_and(|until| now >= until);
-        Some(self.rules().elsewhere.is_some() && !has_ended)
+        let rules = self.rules();
+        let free = rules.http_is_free_for(remote);
+        let in_force = rules.elsewhere.as_ref().filter(|it| it.number == vouched.by);
+        let Some(elsewhere) = in_force else {
+            return Some(Err(Refusal::Wrong));
+        };
+        if !vouched.has_shown {
+            let nobody = self.own(&rules, remote, Presented::Nothing, now).ok().flatten();
+            let unasked = elsewhere.unasked(nobody.as_ref());
+            let is = free.or_else(|| Some(unasked).filter(Principal::may_something));
+            return Some(is.ok_or(Refusal::Missing));
+        }
+        if vouched.until.is_some_and(|until| wall >= until) {
+            return Some(Err(Refusal::Wrong));
+        }
+        Some(beside(free, Ok(who.known().clone())))
     }
 
     /// Whether what was shown with this name, and is no secret of ours, may have been a guess at one that people choose. Tokens that we make have 128 bits.
@@ -211,17 +234,7 @@ impl Auth {
         wants: Wants<'_>,
         now: Instant,
     ) -> Verdict<'_> {
-        let exempt = Vouched::anyone(elsewhere.exempt.clone());
-        let unasked = Principal::Vouched(Arc::new(match nobody {
-            Some(nobody) => Vouched {
-                allowed: super::authority::Allowed {
-                    rights: exempt.allowed.rights.or(&nobody.rights()),
-                    metrics: exempt.allowed.metrics,
-                },
-                ..exempt.clone()
-            },
-            None => exempt.clone(),
-        }));
+        let unasked = elsewhere.unasked(nobody);
         if let Wants::Do(action, object) = wants {
             for who in free.iter().chain([&unasked]) {
                 if may(who, action, object).is_allowed() {
@@ -253,7 +266,7 @@ impl Auth {
             },
             else_is,
             free,
-            exempt,
+            exempt: elsewhere.exempt(),
             does: None,
             now,
         }))

@@ -106,10 +106,10 @@ pub(super) fn identify_again(
     uri: &Uri,
     was: &Caller,
 ) -> Result<Caller, Refusal> {
-    match shared.auth.still_vouched(&was.who, shared.clock.wall()) {
-        Some(true) => return Ok(was.clone()),
-        Some(false) => return Err(Refusal::Wrong),
-        None => {}
+    let (now, wall) = (shared.clock.now(), shared.clock.wall());
+    if let Some(still) = shared.auth.still_vouched(&was.who, peer.remote, now, wall) {
+        let shown = was.shown;
+        return still.map(|who| Caller { who, shown });
     }
     let presentation = Presentation::of(shared, peer, headers, uri);
     if let Some(who) = presentation.by_proxy(shared, peer, headers) {
@@ -117,7 +117,6 @@ pub(super) fn identify_again(
         return Ok(Caller { who, shown });
     }
     let Presentation { found, session, shown } = presentation;
-    let now = shared.clock.now();
     let who = shared.auth.http_still(peer.remote, found.presented(), session, now)?;
     Ok(Caller { who, shown })
 }

@@ -154,6 +154,8 @@ impl Authority {
                 }]),
                 until: None,
                 has_shown: true,
+                // Whoever asks for somebody knows it.
+                by: 0,
             }),
         }
     }

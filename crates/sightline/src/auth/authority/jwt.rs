@@ -97,6 +97,8 @@ impl Authority {
             allowed,
             until: claims.ends,
             has_shown: true,
+            // Whoever asks for somebody knows it.
+            by: 0,
         })
     }
 

@@ -16,11 +16,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use media::{Clock, StreamName, WallTime};
 
-use super::{Action, Object};
+use super::{Action, Object, Principal};
 use crate::config::settings::{AuthHttp, AuthJwt, AuthMethod, Settings};
 use crate::log::notice::Tell;
 use crate::rtsp::client::Fingerprint;
@@ -171,16 +172,19 @@ pub struct Vouched {
     pub until: Option<WallTime>,
     /// It is somebody, and not whoever comes.
     pub has_shown: bool,
+    /// The number of the authority that was in force.
+    pub by: u64,
 }
 
 impl Vouched {
     /// Whoever may do this without being asked.
-    pub(super) fn anyone(allowed: Allowed) -> Self {
+    fn anyone(allowed: Allowed, by: u64) -> Self {
         Self {
             name: "anyone".into(),
             allowed,
             until: None,
             has_shown: false,
+            by,
         }
     }
 }
@@ -204,11 +208,18 @@ fn name(text: &str) -> Box<str> {
 #[derive(Clone)]
 pub struct Elsewhere {
     wish: Wish,
+    /// No other one that was in force since the program started has it.
+    pub(super) number: u64,
     pub(super) authority: Arc<dyn Authority>,
     /// What everybody may do, without being asked.
-    pub(super) exempt: Allowed,
+    exempt: Allowed,
     /// It is asked about the API, too.
     pub(super) decides_api: bool,
+}
+
+fn next_number() -> u64 {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    NUMBERS.fetch_add(1, Relaxed)
 }
 
 /// As it is set.
@@ -257,9 +268,24 @@ impl Elsewhere {
         Some(Self {
             exempt: Allowed::without_api(exclude),
             decides_api: !exclude.iter().any(|permission| permission.verb == Verb::Api),
+            number: next_number(),
             authority,
             wish,
         })
+    }
+
+    /// What whoever comes may do by it alone.
+    pub(super) fn exempt(&self) -> Vouched {
+        Vouched::anyone(self.exempt.clone(), self.number)
+    }
+
+    /// Whoever shows nothing, before it is asked. `nobody` is the same by accounts of ours.
+    pub(super) fn unasked(&self, nobody: Option<&Principal>) -> Principal {
+        let mut exempt = self.exempt();
+        if let Some(nobody) = nobody {
+            exempt.allowed.rights = exempt.allowed.rights.or(&nobody.rights());
+        }
+        Principal::Vouched(Arc::new(exempt))
     }
 
     /// With an authority of a test's own.
@@ -272,6 +298,7 @@ impl Elsewhere {
         Self {
             exempt: Allowed::without_api(exclude),
             decides_api: !exclude.iter().any(|permission| permission.verb == Verb::Api),
+            number: next_number(),
             authority,
             wish: Wish::Http(http),
         }

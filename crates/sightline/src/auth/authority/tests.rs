@@ -14,6 +14,7 @@ use super::token::{Expected, Keys, MAX_BYTES};
 use super::*;
 
 mod guesses;
+mod lasting;
 
 /// Longer than loopback takes on a busy machine.
 const AMPLE: Duration = Duration::from_secs(20);
@@ -570,6 +571,7 @@ fn yes(rights: &str) -> Answer {
         },
         until: None,
         has_shown: true,
+        by: 0,
     })
 }
 
@@ -774,30 +776,4 @@ fn a_change_of_other_settings_keeps_the_authority() {
     let other = settings("[auth]\nmethod = \"jwt\"\njwt = { jwks = \"http://127.0.0.1:9/\", issuer = \"i\" }");
     let other = Elsewhere::of(&other, Some(&first), &clock).unwrap();
     assert!(!Arc::ptr_eq(&first.authority, &other.authority) && first != other);
-}
-
-#[test]
-fn who_was_vouched_for_is_until_it_ends() {
-    let (_, auth) = world(&[]);
-    let now = clock().wall();
-    let vouched = |until: Option<WallTime>| {
-        Principal::Vouched(Arc::new(Vouched {
-            until,
-            ..Vouched::anyone(Allowed::nothing())
-        }))
-    };
-    let soon = now.offset_micros(1);
-    assert_eq!(auth.still_vouched(&vouched(None), now), Some(true));
-    assert_eq!(auth.still_vouched(&vouched(Some(soon)), now), Some(true));
-    assert_eq!(auth.still_vouched(&vouched(Some(soon)), soon), Some(false));
-    assert_eq!(auth.still_vouched(&Principal::Near { replays: false }, now), None);
-    auth.set_rules(Rules {
-        elsewhere: None,
-        ..(*auth.rules()).clone()
-    });
-    assert_eq!(
-        auth.still_vouched(&vouched(None), now),
-        Some(false),
-        "there is no authority any more"
-    );
 }
