@@ -14,6 +14,8 @@ use crate::{Server, curl, jar};
 
 /// Where the client is: the proxy sees it so, and is itself at 127.0.0.1.
 const CLIENT: &str = "127.0.0.7";
+/// The name of the guide.
+const NAME: &str = "cams.example.org";
 
 /// Of somebody who wants a picture.
 const OFFER: &str = "v=0\r\no=- 4 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\nc=IN IP4 0.0.0.0\r\n\
@@ -37,6 +39,10 @@ impl Proxy {
                 &[
                     ("127.0.0.1:8000", &format!("127.0.0.1:{origin}")),
                     ("listen 80;", &format!("listen 127.0.0.1:{port};")),
+                    (
+                        "listen 80 default_server;",
+                        &format!("listen 127.0.0.1:{port} default_server;"),
+                    ),
                 ],
             );
             // Started by root, nginx would give its workers to somebody who cannot write here.
@@ -152,9 +158,17 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
+    /// Where curl finds the name.
+    fn at(&self) -> String {
+        format!("{NAME}:{}:127.0.0.1", self.port)
+    }
+
     fn ask(&self, path: &str, more: &[&str]) -> (u16, String) {
         let url = format!("{}{path}", self.base);
+        let at = self.at();
         let lies = [
+            "--resolve",
+            &at,
             "--interface",
             CLIENT,
             "--header",
@@ -201,7 +215,7 @@ impl Client<'_> {
 fn everything_goes_through(proxy: &Proxy, server: &Server, prefix: &str) {
     let folder = tempfile::tempdir().unwrap();
     let client = Client {
-        base: format!("http://127.0.0.1:{}{prefix}", proxy.port),
+        base: format!("http://{NAME}:{}{prefix}", proxy.port),
         port: proxy.port,
         prefix,
         jar: jar(folder.path()),
@@ -213,7 +227,7 @@ fn everything_goes_through(proxy: &Proxy, server: &Server, prefix: &str) {
     let (status, style) = client.ask("/assets/pages.css", &[]);
     assert!(status == 200 && style.contains("body"), "{style}");
     let token = format!("token={}", server.token("admin"));
-    let origin = format!("Origin: http://127.0.0.1:{}", proxy.port);
+    let origin = format!("Origin: http://{NAME}:{}", proxy.port);
     let (status, page) = client.ask(
         "/sign-in",
         &["--location", "--header", &origin, "--data-urlencode", &token],
@@ -254,6 +268,8 @@ fn long_and_large(client: &Client<'_>, folder: &Path) {
     events.args([
         "--silent",
         "--no-buffer",
+        "--resolve",
+        &client.at(),
         "--max-time",
         "2",
         "--cookie",
@@ -291,7 +307,7 @@ fn socket(client: &Client<'_>) {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
         socket,
-        "GET {}/api/v1/live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {}/api/v1/live HTTP/1.1\r\nHost: {NAME}:{port}\r\nOrigin: http://{NAME}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: sightline={}\r\n\r\n",
         client.prefix,
         client.cookie(),
@@ -373,6 +389,11 @@ fn all_of_the_page_goes_through_nginx() {
     let proxy = Proxy::nginx(&server);
     everything_goes_through(&proxy, &server, "");
     everything_goes_through(&proxy, &server, "/cams");
+    // By another name nobody is answered.
+    let mut curl = crate::support::tool("curl");
+    curl.args(["--silent", "--max-time", "20"]);
+    let ended = curl.arg(format!("http://127.0.0.1:{}/healthz", proxy.port)).status();
+    assert_eq!(ended.unwrap().code(), Some(52), "an empty reply");
 }
 
 #[test]

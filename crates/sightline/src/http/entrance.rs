@@ -70,7 +70,7 @@ impl Entrance {
 
     /// The answer to a request, whatever becomes of it.
     pub(super) async fn answer(&self, peer: Peer, mut request: Request) -> Response {
-        let peer = self.client(peer, request.headers_mut());
+        let peer = self.client(peer, &mut request);
         let open = self.cors.opens(request.uri().path());
         let is_head = *request.method() == Method::HEAD;
         let mut response = match caught(self.find_and_pass(peer, request)).await {
@@ -94,12 +94,15 @@ impl Entrance {
     }
 
     /// Who asks, through whatever proxies that are trusted; from here on the request is as if there were none.
-    fn client(&self, peer: Peer, headers: &mut HeaderMap) -> Peer {
+    fn client(&self, peer: Peer, request: &mut Request) -> Peer {
         let trusted = self.shared.settings.trusted.get();
-        match Forwarded::of(&trusted, peer.remote, headers) {
+        match Forwarded::of(&trusted, peer.remote, request.headers()) {
             Some(said) => {
-                said.settle(headers);
-                peer.at(self.streams_at).behind(&said)
+                // A page that was given our address writes what it likes into the other fields, and not into this one.
+                let came_by = peer.named_host(request.uri(), request.headers());
+                let is_ours = came_by.is_none_or(|name| self.shared.settings.hosts.get().have(&name));
+                said.settle(request.headers_mut());
+                peer.at(self.streams_at).behind(&said, is_ours)
             }
             None => peer.at(self.streams_at),
         }

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     /// By TLS.
     secure: bool,
     via: Via,
+    /// `Host` has a name that is not known to be ours, as it came from a proxy.
+    is_by_another_name: bool,
     /// Where streams are on the port of ours that was asked.
     streams_at: &'static str,
 }
@@ -54,6 +56,7 @@ impl Peer {
             local: local.ip().to_canonical(),
             secure,
             via: Via::Direct,
+            is_by_another_name: false,
             streams_at: LIVE,
         }
     }
@@ -68,12 +71,13 @@ impl Peer {
         self.streams_at
     }
 
-    /// The client of a proxy that is connected from here. Its header fields are settled.
-    pub(super) fn behind(self, said: &Forwarded) -> Self {
+    /// The client of a proxy that is connected from here, and came by a name of ours or not. Its header fields are settled.
+    pub(super) fn behind(self, said: &Forwarded, is_ours: bool) -> Self {
         Self {
             remote: said.client,
             local: self.local,
             streams_at: self.streams_at,
+            is_by_another_name: !is_ours,
             secure: said.secure.unwrap_or(self.secure),
             via: match (&said.user, said.does_not_vouch) {
                 (Some(_), _) => Via::Vouched,
@@ -84,8 +88,13 @@ impl Peer {
     }
 
     /// Whether there is a proxy in between.
-    pub(super) fn is_behind_proxy(&self) -> bool {
+    fn is_behind_proxy(&self) -> bool {
         self.via != Via::Direct
+    }
+
+    /// Whether `Host` had a name, as it came from a proxy, that is not known to be ours. What the client named, [`Peer::named_host`] says.
+    pub(super) fn is_by_another_name(&self) -> bool {
+        self.is_by_another_name
     }
 
     /// A proxy named a user, and is not believed.

@@ -446,7 +446,7 @@ impl Gate<'_> {
             }
             Problem::refused(refusal, &request.headers)
         });
-        known.and_then(|caller| self.by_a_name_of_ours(caller, request))
+        known.and_then(|caller| self.by_a_name_of_ours(caller, wants, request))
     }
 
     /// Whether it is not too often that this one asks.
@@ -459,17 +459,21 @@ impl Gate<'_> {
 
     /// Whoever is let in by address alone may be sent by a page of a site that gave its name our address (DNS rebinding). Not where pages of other sites may do
     /// the same under their own name.
-    fn by_a_name_of_ours(&self, caller: Caller, request: &Parts) -> Result<Caller, Problem> {
-        if !caller.who.is_by_address() || self.peer.is_behind_proxy() {
+    fn by_a_name_of_ours(&self, caller: Caller, wants: Wants<'_>, request: &Parts) -> Result<Caller, Problem> {
+        // Somebody else may have let it in for its address, too, and nothing else was there to let it in for.
+        if !caller.who.is_by_address() && caller.shown != Shown::Nothing {
             return Ok(caller);
         }
         let (uri, headers) = (&request.uri, &request.headers);
         let Some(host) = self.peer.named_host(uri, headers) else {
             return Ok(caller);
         };
-        let reads = self.route.verb == Verb::Get && !matches!(self.route.target, Target::Socket { .. });
+        // WHEP is a POST.
+        let plays = matches!(wants, Wants::Do(Action::View | Action::Replay, _));
+        let reads = plays || (self.route.verb == Verb::Get && !matches!(self.route.target, Target::Socket { .. }));
         let is_for_all = self.peer.streams_at() != LIVE || uri.path().starts_with(LIVE);
-        if (is_for_all && (reads || caller.who.is_anyone())) || self.shared.settings.hosts.get().have(&host) {
+        let is_ours = || !self.peer.is_by_another_name() && self.shared.settings.hosts.get().have(&host);
+        if (is_for_all && (reads || caller.who.is_anyone())) || is_ours() {
             return Ok(caller);
         }
         self.tell(format!("by the name {host:?}, which is not known to be ours"));

@@ -290,7 +290,7 @@ impl Elsewhere {
 
     /// With an authority of a test's own.
     #[cfg(test)]
-    pub(super) fn scripted(authority: Arc<dyn Authority>, exclude: &[Permission]) -> Self {
+    pub(crate) fn scripted(authority: Arc<dyn Authority>, exclude: &[Permission]) -> Self {
         let http = AuthHttp {
             exclude: exclude.to_vec(),
             ..AuthHttp::default()

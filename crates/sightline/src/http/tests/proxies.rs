@@ -1,7 +1,10 @@
 //! Behind proxies: whose words are believed, what follows from them, by which names we go.
 
+use std::pin::Pin;
+
 use super::*;
-use crate::auth::Groups;
+use crate::auth::authority::{Allowed, Answer, Authority, Elsewhere, Question, Vouched};
+use crate::auth::{Groups, Rules};
 use crate::http::forwarded::{Prefix, Users};
 
 /// The proxy, and somebody who is none.
@@ -274,6 +277,103 @@ async fn who_needs_no_credential_comes_by_a_name_of_ours() {
             StatusCode::MISDIRECTED_REQUEST
         };
         assert_eq!(socket, expected, "{host}");
+    }
+}
+
+/// The same where a proxy is on the way, or might be: a browser on the proxy's machine comes from its address, and its page writes all but `Host`.
+#[tokio::test]
+async fn who_comes_through_a_proxy_comes_by_a_name_of_ours_too() {
+    let world = world();
+    let asked = (&*world.dashboard, PROXY, "/api/v1/streams");
+    let near = ("x-forwarded-for", "10.9.0.2");
+    for (host, ours) in [
+        ("pi.local:8000", true),
+        ("127.0.0.1", true),
+        ("cams.example", true),
+        ("evil.example", false),
+        ("evil.example:8000", false),
+    ] {
+        let expected = match ours {
+            true => StatusCode::OK,
+            false => StatusCode::MISDIRECTED_REQUEST,
+        };
+        let said = ("x-forwarded-host", host);
+        let status = by_name(asked, host, &[near]).await;
+        assert_eq!(status, expected, "{host} in Host");
+        let status = by_name(asked, "pi.local", &[near, said]).await;
+        assert_eq!(status, expected, "{host} in X-Forwarded-Host");
+        let status = by_name(asked, host, &[near, ("x-forwarded-host", "localhost")]).await;
+        assert_eq!(status, expected, "{host}, whatever is said beside it");
+        let token = ("authorization", "Bearer v-token");
+        let status = by_name(asked, host, &[near, said, token]).await;
+        assert_eq!(status, StatusCode::OK, "{host} with a credential");
+    }
+}
+
+/// What is answered by an entrance to somebody who asks for a path, by this name.
+async fn by_name(
+    (entrance, remote, path): (&Entrance, &str, &str),
+    host: &str,
+    headers: &[(&str, &str)],
+) -> StatusCode {
+    let mut request = Request::builder().uri(path).header("host", host);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let peer = Peer::new(remote.parse().unwrap(), "192.0.2.1:8000".parse().unwrap(), false);
+    let reply = entrance.answer(peer, request.body(Body::empty()).unwrap()).await;
+    reply.status()
+}
+
+/// Somebody who is asked and looks at addresses alone.
+struct LetsEverybodyIn;
+
+impl Authority for LetsEverybodyIn {
+    fn ask(&self, _: Question) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
+        let vouched = Vouched {
+            name: "anyone".into(),
+            allowed: Allowed::by(&["api".parse().unwrap(), "read".parse().unwrap()]),
+            until: None,
+            has_shown: true,
+            by: 0,
+        };
+        Box::pin(std::future::ready(Answer::Yes(vouched)))
+    }
+}
+
+/// Whom an authority lets in without a credential is let in by address, as far as we know.
+#[tokio::test]
+async fn who_shows_nothing_to_an_authority_comes_by_a_name_of_ours() {
+    let world = World::new();
+    let auth = &world.shared.auth;
+    auth.set_rules(Rules {
+        elsewhere: Some(Elsewhere::scripted(Arc::new(LetsEverybodyIn), &[])),
+        ..(*auth.rules()).clone()
+    });
+    let asked = (&*world.dashboard, ELSEWHERE, "/api/v1/config");
+    let token = ("authorization", "Bearer theirs");
+    assert_eq!(by_name(asked, "pi.local", &[]).await, StatusCode::OK);
+    assert_eq!(
+        by_name(asked, "evil.example", &[]).await,
+        StatusCode::MISDIRECTED_REQUEST
+    );
+    assert_eq!(by_name(asked, "evil.example", &[token]).await, StatusCode::OK);
+}
+
+/// Players on people's own pages may play where that is free, by LL-HLS as by WHEP. Nobody's page publishes.
+#[tokio::test]
+async fn players_of_other_sites_may_play_by_whatever_name() {
+    let world = World::new();
+    let _door = world.publish("door", None);
+    for (path, by_any) in [("/door/whep", true), ("/door/whip", false)] {
+        let request = Request::builder().method(Method::POST).uri(path);
+        let request = request
+            .header("host", "evil.example")
+            .header("content-type", "application/sdp");
+        let peer = Peer::new(TRUSTED.parse().unwrap(), "192.0.2.1:8889".parse().unwrap(), false);
+        let reply = world.players.answer(peer, request.body(Body::empty()).unwrap()).await;
+        let is_refused = reply.status() == StatusCode::MISDIRECTED_REQUEST;
+        assert_eq!(is_refused, !by_any, "{path}: {}", reply.status());
     }
 }
 
