@@ -104,12 +104,13 @@ impl Jwks {
     }
 
     async fn keys(&self, number: Option<&str>) -> Option<Arc<Keys>> {
+        let is_fetching = || self.0.fetching.try_lock().is_err();
         match self.0.known(number) {
-            Known::Enough(keys) => return Some(keys),
-            Known::Nothing => return None,
-            // Somebody else fetches them already.
-            Known::Rather(keys) if self.0.fetching.try_lock().is_err() => return Some(keys),
-            Known::Rather(_) | Known::Fetch => {}
+            Known::Enough(keys) if number.is_none_or(|number| keys.has(number)) || !is_fetching() => return Some(keys),
+            Known::Nothing if !is_fetching() => return None,
+            Known::Rather(keys) if is_fetching() => return Some(keys),
+            // They are fetched, or somebody else fetches them already, who may bring what is wanted here.
+            Known::Enough(_) | Known::Nothing | Known::Rather(_) | Known::Fetch => {}
         }
         let (inner, number) = (Arc::clone(&self.0), number.map(str::to_owned));
         let fetched = tokio::spawn(async move {

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// The keys of an authority: by RSA, P-256 and Ed25519.
 pub(in crate::auth) struct Signers {
@@ -87,6 +88,8 @@ impl Signers {
 pub(in crate::auth) enum Does {
     /// Answers this status with this body.
     Says(u16, String),
+    /// Answers this, once it is told to.
+    Later(Arc<Notify>, String),
     /// Sends the client elsewhere.
     Sends(String),
     /// Nothing, and leaves the connection open.
@@ -159,6 +162,11 @@ async fn serve(
         match done {
             Does::Says(status, body) => {
                 let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+                socket.write_all((head + &body).as_bytes()).await?;
+            }
+            Does::Later(told, body) => {
+                told.notified().await;
+                let head = format!("HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n", body.len());
                 socket.write_all((head + &body).as_bytes()).await?;
             }
             Does::Sends(to) => {

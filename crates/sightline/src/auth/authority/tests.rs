@@ -4,9 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use rstest::rstest;
 use serde_json::{Value, json};
 use testkit::clock::SimClock;
+use tokio::sync::Notify;
 
 use super::super::{Account, Auth, Mode, Password, Presented, Principal, Refusal, Replay, Rights, Rules, Tokens, may};
 use super::testing::{Does, SIGNERS, Server, Signers};
@@ -324,6 +326,47 @@ async fn keys_are_fetched_when_they_are_wanted() {
     assert!(is_yes(authority.ask(question(&token("ec"))).await));
 }
 
+/// Whoever comes while keys are fetched, waits for them: at the start, and when the authority signs with others.
+#[tokio::test]
+async fn keys_that_are_on_their_way_are_waited_for() {
+    let told = Arc::new(Notify::new());
+    let set = Arc::new(Mutex::new(SIGNERS.set()));
+    let (tells, serves) = (Arc::clone(&told), Arc::clone(&set));
+    let server = Server::new(move |_| Does::Later(Arc::clone(&tells), serves.lock().unwrap().to_string())).await;
+    let clock = clock();
+    let authority = by_jwt(&server, &clock, AMPLE);
+    let mut claims = right();
+    claims["exp"] = (NOW_S + 1_000_000).into();
+    let mut number = 0;
+    let mut asked = |kid: &str| {
+        number += 1;
+        claims["jti"] = number.into();
+        question(&SIGNERS.sign(&json!({ "alg": "ES256", "kid": kid }), &claims))
+    };
+    for (round, kid) in [(1, "ec"), (2, "another")] {
+        let mut first = authority.ask(asked(kid));
+        while server.asked().len() < round {
+            assert!((&mut first).now_or_never().is_none(), "{kid}");
+            tokio::task::yield_now().await;
+        }
+        let mut second = authority.ask(asked(kid));
+        assert!((&mut second).now_or_never().is_none(), "{kid} is on its way");
+        if round > 1 {
+            let known = authority.ask(asked("ec")).now_or_never();
+            assert!(matches!(known, Some(Answer::Yes(_))), "what is known is not held up");
+        }
+        told.notify_one();
+        for answer in [first.await, second.await] {
+            assert!(matches!(answer, Answer::Yes(_)), "{kid}: {answer:?}");
+        }
+        assert_eq!(server.asked().len(), round, "once for both");
+        let mut other = SIGNERS.set()["keys"][1].clone();
+        other["kid"] = "another".into();
+        set.lock().unwrap()["keys"].as_array_mut().unwrap().push(other);
+        clock.advance(Duration::from_secs(61));
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_remembered_until_it_ends() {
     let set = SIGNERS.set().to_string();
@@ -343,12 +386,10 @@ async fn a_token_is_remembered_until_it_ends() {
     clock.advance(Duration::from_secs(31));
     assert_eq!(authority.ask(question(&token)).await, Answer::No(WhyNot::Ended));
     let mut claims = right();
+    claims["exp"] = (NOW_S + 1_000).into();
     claims.as_object_mut().unwrap().remove("mediamtx_permissions");
     let bare = authority.ask(question(&SIGNERS.token(&claims))).await;
-    assert!(
-        matches!(bare, Answer::No(WhyNot::Ended | WhyNot::Permissions)),
-        "{bare:?}"
-    );
+    assert_eq!(bare, Answer::No(WhyNot::Permissions));
 }
 
 #[rstest]
