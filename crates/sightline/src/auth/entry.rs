@@ -28,8 +28,10 @@ pub struct Asking<'a> {
     auth: &'a Auth,
     authority: Arc<dyn Authority>,
     question: Question,
-    /// Who it is whatever the answer is.
+    /// Who it is if the answer is no.
     else_is: Option<Principal>,
+    /// Who it is if there is none.
+    while_away: Option<Principal>,
     /// Who it is besides what is vouched for.
     free: Option<Principal>,
     exempt: Vouched,
@@ -98,7 +100,7 @@ impl Asking<'_> {
                 if shows && self.auth.may_be_meant_for_us(&self.question.user) {
                     self.auth.guard.failed(remote, self.now);
                 }
-                self.free.ok_or(Refusal::Away)
+                self.while_away.ok_or(Refusal::Away)
             }
         };
         match self.does {
@@ -235,19 +237,23 @@ impl Auth {
         now: Instant,
     ) -> Verdict<'_> {
         let unasked = elsewhere.unasked(nobody);
-        if let Wants::Do(action, object) = wants {
-            for who in free.iter().chain([&unasked]) {
-                if may(who, action, object).is_allowed() {
-                    return Verdict::Known(Ok(who.clone()));
-                }
+        let is_shown = !matches!(presented, Presented::Nothing);
+        let mut of_some = None;
+        if let Wants::Do(action, object) = wants
+            && let Some(who) = (free.iter().chain([&unasked])).find(|who| may(who, action, object).is_allowed())
+        {
+            // Of several streams whoever shows something may see more than whoever comes.
+            if object != Object::Some || !is_shown {
+                return Verdict::Known(Ok(who.clone()));
             }
+            of_some = Some(who.clone());
         }
         let shown = shown(presented);
-        let is_shown = !matches!(presented, Presented::Nothing);
         let asked = wants
             .asked()
             .filter(|(verb, _)| elsewhere.decides_api || *verb != super::authority::Verb::Api);
-        let else_is = free.clone().or_else(|| (!is_shown).then_some(unasked));
+        let while_away = of_some.or_else(|| free.clone());
+        let else_is = while_away.clone().or_else(|| (!is_shown).then_some(unasked));
         // Who may nothing at all is asked for a credential.
         let else_is = else_is.filter(Principal::may_something);
         Verdict::Ask(Box::new(Asking {
@@ -265,6 +271,7 @@ impl Auth {
                 repeats: way.repeats,
             },
             else_is,
+            while_away,
             free,
             exempt: elsewhere.exempt(),
             does: None,

@@ -17,6 +17,7 @@ use super::*;
 
 mod guesses;
 mod lasting;
+mod lists;
 
 /// Longer than loopback takes on a busy machine.
 const AMPLE: Duration = Duration::from_secs(20);
