@@ -116,7 +116,7 @@ impl<K: Copy + Eq + Hash> Failed<K> {
 }
 
 /// What counts as one peer: the IPv4 address, or the IPv6 /64.
-pub(super) fn peer(address: IpAddr) -> IpAddr {
+pub(crate) fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),

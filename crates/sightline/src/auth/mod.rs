@@ -25,6 +25,7 @@ mod sign_in;
 pub use account::{Account, Password};
 pub use argon2::Hash;
 pub use brake::Brake;
+pub(crate) use brake::peer;
 pub use entry::Verdict;
 pub use guard::Device;
 pub use network::{InvalidNetwork, Network};

@@ -12,7 +12,7 @@ use media::stats::GrantId;
 use protocol::status::Bucket;
 
 use super::routes::Route;
-use crate::auth::Principal;
+use crate::auth::{Principal, peer};
 
 /// Buckets that are remembered, of some 100 bytes each.
 const MAX_BUCKETS: usize = 4_096;
@@ -24,7 +24,7 @@ const FULL_AFTER: Duration = Duration::from_secs(3);
 enum Whose {
     /// A session, a token, a share.
     Grant(GrantId),
-    /// Somebody whom others may be as well: one for each address.
+    /// Somebody whom others may be as well: one for each address, or /64 of IPv6.
     Named(Box<str>, IpAddr),
     /// Nobody.
     Address(IpAddr),
@@ -37,6 +37,7 @@ pub(super) struct Rates(Mutex<HashMap<Whose, (Bucket, Instant)>>);
 impl Rates {
     /// Whether one more request may be answered now, at so many a second. `None`: it was not said who asks.
     pub(super) fn take(&self, who: Option<&Principal>, remote: IpAddr, per_second: u32, now: Instant) -> bool {
+        let remote = peer(remote);
         let whose = match who {
             None => Whose::Address(remote),
             Some(who) => match who.grant() {
@@ -54,6 +55,10 @@ impl Rates {
             .entry(whose)
             .or_insert_with(|| (Bucket::new(per_second, now), now));
         *used = now;
+        // It was set otherwise meanwhile.
+        if bucket.per_second() != per_second {
+            *bucket = Bucket::new(per_second, now);
+        }
         bucket.take(now)
     }
 }
@@ -110,6 +115,30 @@ mod tests {
             "what many know is one bucket for each address"
         );
         assert_eq!(through(None, 1, 1), 50);
+    }
+
+    #[test]
+    fn another_rate_holds_at_once() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        let through = |per_second| {
+            (0..10_000)
+                .filter(|_| rates.take(None, address(1), per_second, now))
+                .count()
+        };
+        assert_eq!([through(50), through(50)], [150, 0]);
+        assert_eq!([through(500), through(500)], [1_500, 0]);
+        assert_eq!(through(20), 60);
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_are_one() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        let through = |network: u16| {
+            let all = (0..1_000_u16).map(|n| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, n]));
+            all.filter(|address| rates.take(None, *address, 50, now)).count()
+        };
+        assert_eq!([through(1), through(1), through(2)], [150, 0, 150]);
+        assert_eq!(rates.0.lock().unwrap().len(), 2);
     }
 
     #[test]

@@ -23,6 +23,11 @@ impl Bucket {
         }
     }
 
+    /// How much it lets through, in words a second.
+    pub fn per_second(&self) -> u32 {
+        self.per_second
+    }
+
     /// Whether one more may be said now.
     pub fn take(&mut self, now: Instant) -> bool {
         let rate = f64::from(self.per_second);
