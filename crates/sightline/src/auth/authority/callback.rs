@@ -6,6 +6,8 @@
 //! A status of 2xx is yes. One of 500 and above is no answer, as is none: nobody is let in by it, and nobody is told that their password is wrong. Everything else
 //! is no. Redirects are not followed: the password would go where nobody sent it.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +19,13 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use media::Clock;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::memory::Memory;
 use super::token::WhyNot;
 use super::{Allowed, Answer, IsAway, Permission, Question, Verb, Vouched, name, trust};
-use crate::auth::Streams;
+use crate::auth::{Streams, peer};
 use crate::config::settings::AuthHttp;
 use crate::config::stream_key::StreamKey;
 use crate::fetch::{self, Client, Policy, Request, Response};
@@ -33,6 +35,10 @@ use crate::log::notice::Notice;
 const AT_A_TIME: usize = 64;
 /// Those that wait for their turn.
 const WAITING: usize = 256;
+/// Questions about one address at a time, so that a stranger who shows nothing, and is not braked, leaves places to others.
+const OF_ONE: usize = AT_A_TIME / 4;
+/// Those that wait. A house has one address, and so has everybody behind a proxy that is not trusted.
+const WAITING_OF_ONE: usize = 48;
 /// How long an answer holds for what comes again with each request.
 const HOLDS: Duration = Duration::from_secs(10);
 /// Such answers.
@@ -48,6 +54,7 @@ pub struct Authority {
     client: Client,
     seats: Semaphore,
     waiting: AtomicUsize,
+    shares: Shares,
     known: Mutex<Memory<[u8; 32], bool>>,
     /// Under which answers are kept: passwords are in what they are kept for.
     key: Option<hmac::Key>,
@@ -88,6 +95,7 @@ impl Authority {
             client: Client::new(policy),
             seats: Semaphore::new(AT_A_TIME),
             waiting: AtomicUsize::new(0),
+            shares: Shares::default(),
             known: Mutex::new(Memory::new(MOST)),
             // Without one nothing is remembered.
             key: hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new()).ok(),
@@ -129,7 +137,7 @@ impl Authority {
         let says_yes = match remembered {
             Some(says_yes) => says_yes,
             None => {
-                let Some(says_yes) = self.ask_it(text.into()).await else {
+                let Some(says_yes) = self.ask_it(question.remote, text.into()).await else {
                     return Answer::Away;
                 };
                 if let Some(sum) = sum {
@@ -161,11 +169,12 @@ impl Authority {
     }
 
     /// Whether it says yes; `None`: it says nothing.
-    async fn ask_it(&self, text: Bytes) -> Option<bool> {
+    async fn ask_it(&self, remote: IpAddr, text: Bytes) -> Option<bool> {
         let away = |why: String| self.away.happened(IsAway(why), self.clock.now());
-        let Some(_seat) = self.seat().await else {
+        let share = self.shares.of(remote);
+        let Some(_seat) = self.seat(share.as_ref()).await else {
             away(format!(
-                "{AT_A_TIME} questions are unanswered and {WAITING} wait (auth.http.url)"
+                "{AT_A_TIME} questions are unanswered and {WAITING} wait, or {OF_ONE} and {WAITING_OF_ONE} of one address (auth.http.url)"
             ));
             return None;
         };
@@ -203,13 +212,16 @@ impl Authority {
     }
 
     /// A turn; `None`: too many wait for one, or it takes too long.
-    async fn seat(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        if let Ok(seat) = self.seats.try_acquire() {
-            return Some(seat);
+    async fn seat<'a>(&'a self, share: Option<&'a Share<'a>>) -> Option<[SemaphorePermit<'a>; 2]> {
+        let own = &share?.seats;
+        if let Ok(own) = own.try_acquire()
+            && let Ok(seat) = self.seats.try_acquire()
+        {
+            return Some([own, seat]);
         }
         let _counted = Counted::one_more(&self.waiting)?;
-        let turn = tokio::time::timeout(self.patience, self.seats.acquire()).await;
-        turn.ok()?.ok()
+        let turn = async { Some([own.acquire().await.ok()?, self.seats.acquire().await.ok()?]) };
+        tokio::time::timeout(self.patience, turn).await.ok()?
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory<[u8; 32], bool>> {
@@ -221,6 +233,54 @@ impl Authority {
 impl super::Authority for Authority {
     fn ask(&self, question: Question) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(self.answer(question))
+    }
+}
+
+/// What is asked about each address, as long as anything is.
+#[derive(Default)]
+struct Shares(Mutex<HashMap<IpAddr, (usize, Arc<Semaphore>)>>);
+
+impl Shares {
+    /// For one question more; `None`: there are too many about this one.
+    fn of(&self, remote: IpAddr) -> Option<Share<'_>> {
+        let remote = peer(remote);
+        let mut shares = self.lock();
+        let (count, seats) = shares
+            .entry(remote)
+            .or_insert_with(|| (0, Arc::new(Semaphore::new(OF_ONE))));
+        if *count >= OF_ONE + WAITING_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Share {
+            shares: self,
+            remote,
+            seats: Arc::clone(seats),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, (usize, Arc<Semaphore>)>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them, until it is dropped.
+struct Share<'a> {
+    shares: &'a Shares,
+    remote: IpAddr,
+    seats: Arc<Semaphore>,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut shares = self.shares.lock();
+        if let Some((count, _)) = shares.get_mut(&self.remote) {
+            *count -= 1;
+            if *count == 0 {
+                shares.remove(&self.remote);
+            }
+        }
     }
 }
 

@@ -566,12 +566,53 @@ async fn questions_at_a_time_are_limited() {
     let mut asking = tokio::task::JoinSet::new();
     // One more than are asked, and wait: it is told at once, long before the first of them is.
     for n in 0..=64 + 256 {
-        let (authority, asked) = (Arc::clone(&authority), question(&n.to_string()));
+        let asked = Question {
+            remote: std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(),
+            ..question("t")
+        };
+        let authority = Arc::clone(&authority);
         asking.spawn(async move { authority.ask(asked).await });
     }
     assert_eq!(asking.join_next().await.unwrap().unwrap(), Answer::Away);
     assert_eq!(asking.len(), 64 + 256);
     assert!(server.asked().len() <= 64);
+}
+
+/// Whoever shows nothing is not braked, and each query is another question.
+#[tokio::test]
+async fn one_address_leaves_places_to_others() {
+    let server = Server::new(|asked| match asked.contains(FAR) {
+        true => Does::Nothing,
+        false => Does::Says(204, String::new()),
+    });
+    let server = server.await;
+    let authority = Arc::new(by_callback(&server.url, &clock(), AMPLE));
+    let mut asking = tokio::task::JoinSet::new();
+    let about = |remote: &str, n: u32| Question {
+        remote: remote.parse().unwrap(),
+        query: format!("n={n}").into(),
+        ..question("")
+    };
+    for n in 0..=16 + 48 {
+        let (authority, asked) = (Arc::clone(&authority), about(FAR, n));
+        asking.spawn(async move { authority.ask(asked).await });
+    }
+    let refused = asking.join_next().await.unwrap().unwrap();
+    assert_eq!((refused, asking.len()), (Answer::Away, 16 + 48));
+    for n in 0..100 {
+        let answer = authority.ask(about("192.0.2.8", n)).await;
+        assert!(matches!(answer, Answer::Yes(_)), "{answer:?}");
+    }
+    let of_one = server.asked().iter().filter(|asked| asked.contains(FAR)).count();
+    assert!(of_one <= 16, "{of_one}");
+    // What is given up is no longer counted.
+    asking.shutdown().await;
+    let again = Arc::clone(&authority);
+    let asked = about(FAR, 1_000);
+    let mut again = tokio::spawn(async move { again.ask(asked).await });
+    let answered = tokio::time::timeout(SHORT, &mut again).await;
+    assert!(answered.is_err(), "it is asked about, and hangs");
+    again.abort();
 }
 
 /// Answers what it is told to, and remembers what it was asked.
