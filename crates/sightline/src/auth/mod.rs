@@ -37,8 +37,8 @@ pub use sign_in::Identity;
 
 use std::sync::{Arc, LazyLock};
 
-use media::StreamName;
 use media::stats::GrantId;
+use media::{StreamName, WallTime};
 
 use crate::config::stream_key::StreamKey;
 use authority::Vouched;
@@ -126,6 +126,16 @@ impl Principal {
             Self::Granted(grant) => Some(grant.id),
             Self::Beside { replays, .. } if free(*replays).may(action, Object::Stream(stream)) => None,
             Self::Beside { known, .. } => known.leash(action, stream),
+            _ => None,
+        }
+    }
+
+    /// When its credential is over by itself.
+    pub fn ends(&self) -> Option<WallTime> {
+        match self {
+            Self::Granted(grant) => grant.ends,
+            Self::Vouched(vouched) => vouched.until,
+            Self::Beside { known, .. } => known.ends(),
             _ => None,
         }
     }

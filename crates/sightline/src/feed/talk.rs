@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use media::WallTime;
 use protocol::status::Bucket;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -15,7 +14,7 @@ use super::facts::json;
 use super::seat::Seat;
 use super::words::{self, MAX_BYTES, Of, Topics, Word};
 use super::{Feed, Full, NEWEST, Wanting};
-use crate::auth::{Action, Principal};
+use crate::auth::Action;
 use crate::shutdown::Shutdown;
 use crate::status::Joined;
 use crate::websocket::{self, Next, Sizes, Talk};
@@ -171,7 +170,8 @@ impl Page {
     /// Whether it still may what it may. Says whether it has to go.
     fn has_ended(&mut self) -> bool {
         let (now, rules) = (self.feed.world.clock.now(), self.feed.rules.load(Relaxed));
-        let is_over = ends(self.seat.class().who()).is_some_and(|ends| ends <= self.feed.world.clock.wall());
+        let (ends, wall) = (self.seat.class().who().ends(), self.feed.world.clock.wall());
+        let is_over = ends.is_some_and(|ends| ends <= wall);
         if rules == self.rules && !is_over && now.saturating_duration_since(self.asked) < ASK_AGAIN {
             return false;
         }
@@ -245,16 +245,6 @@ impl Drop for Page {
     fn drop(&mut self) {
         self.count(false);
         self.feed.waiting().remove(&self.number);
-    }
-}
-
-/// When a credential is over by itself.
-fn ends(who: &Principal) -> Option<WallTime> {
-    match who {
-        Principal::Granted(grant) => grant.ends,
-        Principal::Vouched(vouched) => vouched.until,
-        Principal::Beside { known, .. } => ends(known),
-        _ => None,
     }
 }
 

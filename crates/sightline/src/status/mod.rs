@@ -169,11 +169,7 @@ impl Server {
             name: who.name().to_owned(),
             camera,
             hears_cameras: true,
-            permit: Box::new(move |right, camera| {
-                // Chat is one room, for all who may view something.
-                let object = camera.map_or(Object::Some, Object::Stream);
-                may(&who, action(right), object).is_allowed()
-            }),
+            permit: Box::new(permit(who, Arc::clone(&self.clock))),
         })
     }
 
@@ -346,6 +342,16 @@ fn action(right: Right) -> Action {
         Right::View => Action::View,
         Right::Publish => Action::Publish,
         Right::Operate => Action::Operate,
+    }
+}
+
+/// What somebody may, as long as its credential is one.
+fn permit(who: Principal, clock: Arc<dyn Clock>) -> impl Fn(Right, Option<&StreamName>) -> bool + Send {
+    let ends = who.ends();
+    move |right, camera| {
+        // Chat is one room, for all who may view something.
+        let object = camera.map_or(Object::Some, Object::Stream);
+        ends.is_none_or(|ends| clock.wall() < ends) && may(&who, action(right), object).is_allowed()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::status::{CameraStatus, Config};
 use serde_json::Value;
+use testkit::clock::SimClock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::*;
 use crate::auth::Role as AuthRole;
+use crate::auth::authority::{Allowed, Vouched};
 use crate::clock::SystemClock;
 use crate::config::socket_url::SocketUrl;
 use crate::shutdown::{self, Trigger};
@@ -319,6 +321,34 @@ async fn the_end_is_told_and_waited_for() {
         world.server.join(Principal::Anyone { replays: false }, None).is_err(),
         "nobody comes in any more"
     );
+}
+
+/// A socket stays open for as long as somebody likes; a token does not.
+#[test]
+fn nobody_steers_with_a_credential_that_has_ended() {
+    let clock = Arc::new(SimClock::default());
+    let door = "door".parse::<StreamName>().unwrap();
+    let vouched = |until| {
+        let allowed = Allowed::by(&["api".parse().unwrap()]);
+        Principal::Vouched(Arc::new(Vouched {
+            name: "anna".into(),
+            allowed,
+            until,
+            has_shown: true,
+            by: 0,
+        }))
+    };
+    let beside = |until| Principal::Beside {
+        known: Arc::new(vouched(until)),
+        replays: false,
+    };
+    let soon = clock.wall().offset_micros(1_000_000);
+    let permits = [vouched(Some(soon)), beside(Some(soon)), vouched(None)]
+        .map(|who| permit(who, Arc::clone(&clock) as Arc<dyn Clock>));
+    let steers = || [0, 1, 2].map(|n| permits[n](Right::Operate, Some(&door)));
+    assert_eq!(steers(), [true; 3]);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(steers(), [false, false, true]);
 }
 
 /// A server for the publisher's side.
