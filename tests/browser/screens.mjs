@@ -22,7 +22,7 @@ const PLACES = [
   ['exports', 'exports', 'h1'],
   ['cameras', 'cameras', 'th[scope=row]'],
   ['cameras-add', 'cameras/add', 'h1'],
-  ['inspector', 'inspector', 'td'],
+  ['inspector', 'inspector', 'h2'],
   ['system', 'system', 'h2'],
   ['settings-me', 'settings', 'h2'],
   ['settings-server', 'settings/server', 'h2'],

@@ -246,7 +246,7 @@ export const settings = {
   linkHere: 'It begins with the address of this machine itself, which leads others nowhere. Open this page by the name or address of the server in your network, and make the link there.',
   qr: 'QR code of the link',
   takeBack: 'Take back',
-  takeBackOf: (kind: string): string => `Take this link back: ${kind}`,
+  takeBackOf: (kind: string): string => `Take back this link: ${kind}`,
   takeBackWhat: 'Nobody can use it from now on, and what a share lets in ends at once.',
 
   // Audit.
