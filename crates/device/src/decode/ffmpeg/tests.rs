@@ -137,10 +137,7 @@ impl World {
             .iter()
             .map(|decoded| number(decoded.time))
             .collect();
-        panic!(
-            "{what} to come, not {come:?}: {:?}",
-            self.decoder.stats()
-        );
+        panic!("{what} to come, not {come:?}: {:?}", self.decoder.stats());
     }
 
     /// What becomes of a program that ends, waited for.
@@ -356,7 +353,10 @@ fn after_a_gap_it_goes_on_at_a_keyframe() {
     let come = world.pictures_up_to(59);
     let shown: Vec<usize> = come.iter().map(|decoded| number(decoded.time)).collect();
     let in_front = shown.len() - behind.len();
-    assert!(shown.ends_with(&behind.collect::<Vec<_>>()) && (4..=7).contains(&in_front), "{shown:?}");
+    assert!(
+        shown.ends_with(&behind.collect::<Vec<_>>()) && (4..=7).contains(&in_front),
+        "{shown:?}"
+    );
     for decoded in &come {
         let n = number(decoded.time);
         let psnr = psnr(&decoded.picture, &expected[n]);
